@@ -1,0 +1,244 @@
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::Stream;
+use super::message::{Ack, Action, request};
+
+/// How a silent connection is told from a dead one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Liveness {
+    /// A ping after so long without a byte; zero turns pings off.
+    pub(crate) ping_interval: Duration,
+    /// Dead after so long without a byte since the ping.
+    pub(crate) ping_timeout: Duration,
+    /// A heartbeat frame this often; zero for never.
+    pub(crate) heartbeat: Duration,
+}
+
+/// The state of one connection: what was asked and not yet answered, and what is due when.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    liveness: Liveness,
+    ack_timeout: Duration,
+    last_id: u64,
+    pending: BTreeMap<u64, Pending>,
+    heard_at: Instant,
+    pinged_at: Option<Instant>,
+    heartbeat_at: Instant,
+}
+
+#[derive(Debug)]
+struct Pending {
+    action: Action,
+    stream: Stream,
+    deadline: Instant,
+}
+
+/// What is to be done now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Nothing, until then.
+    Nothing(Option<Instant>),
+    Ping,
+    Heartbeat,
+    /// The peer gave no sign of life after a ping: it is gone.
+    Dead,
+    /// The request went unanswered.
+    AckLate(Action, Stream),
+}
+
+impl Exchange {
+    pub(crate) fn new(liveness: Liveness, ack_timeout: Duration, now: Instant) -> Self {
+        Self {
+            liveness,
+            ack_timeout,
+            last_id: 0,
+            pending: BTreeMap::new(),
+            heard_at: now,
+            pinged_at: None,
+            heartbeat_at: now,
+        }
+    }
+
+    /// How many requests wait for their answer.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The text that asks for `action`; its answer is expected from now on.
+    pub(crate) fn request(&mut self, action: Action, stream: Stream, now: Instant) -> String {
+        self.last_id += 1;
+        let text = request(self.last_id, action, &stream);
+        let deadline = now + self.ack_timeout;
+        self.pending.insert(
+            self.last_id,
+            Pending {
+                action,
+                stream,
+                deadline,
+            },
+        );
+        text
+    }
+
+    /// Which request the service answered, and what; `None` where it answered none of ours.
+    pub(crate) fn answered(&mut self, ack: &Ack) -> Option<(Action, Stream)> {
+        let id = ack.msg_id.as_ref()?.parse().ok()?;
+        let pending = self.pending.remove(&id)?;
+        Some((pending.action, pending.stream))
+    }
+
+    /// Bytes have come in: the peer lives.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.heard_at = now;
+        self.pinged_at = None;
+    }
+
+    /// What is to be done at `now`. A ping or heartbeat that is due counts as sent by this.
+    pub(crate) fn due(&mut self, now: Instant) -> Due {
+        // Ids grow and the ack timeout is one: the lowest id is the first one due.
+        if let Some(entry) = self.pending.first_entry()
+            && entry.get().deadline <= now
+        {
+            let late = entry.remove();
+            return Due::AckLate(late.action, late.stream);
+        }
+        let Liveness {
+            ping_interval,
+            ping_timeout,
+            heartbeat,
+        } = self.liveness;
+        let mut next = self
+            .pending
+            .first_key_value()
+            .map(|(_, pending)| pending.deadline);
+        let mut until = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
+        if !ping_interval.is_zero() {
+            match self.pinged_at {
+                Some(at) if at + ping_timeout <= now => return Due::Dead,
+                Some(at) => until(at + ping_timeout),
+                None if self.heard_at + ping_interval <= now => {
+                    self.pinged_at = Some(now);
+                    return Due::Ping;
+                }
+                None => until(self.heard_at + ping_interval),
+            }
+        }
+        if !heartbeat.is_zero() {
+            if self.heartbeat_at + heartbeat <= now {
+                self.heartbeat_at = now;
+                return Due::Heartbeat;
+            }
+            until(self.heartbeat_at + heartbeat);
+        }
+        Due::Nothing(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn exchange(now: Instant) -> Exchange {
+        let liveness = Liveness {
+            ping_interval: 20 * SECOND,
+            ping_timeout: 5 * SECOND,
+            heartbeat: Duration::ZERO,
+        };
+        Exchange::new(liveness, 10 * SECOND, now)
+    }
+
+    fn ack(msg_id: &str) -> Ack {
+        Ack {
+            msg_id: Some(msg_id.to_owned()),
+            outcome: Ok(()),
+        }
+    }
+
+    fn stream(path: &str) -> Stream {
+        path.parse().unwrap()
+    }
+
+    #[test]
+    fn answers_find_their_requests_in_any_order_and_once() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        for path in ["/a", "/b"] {
+            exchange.request(Action::Subscribe, stream(path), now);
+        }
+        assert_eq!(exchange.answered(&ack("7")), None);
+        assert_eq!(exchange.answered(&ack("x")), None);
+        assert_eq!(
+            exchange.answered(&ack("2")),
+            Some((Action::Subscribe, stream("/b")))
+        );
+        assert_eq!(exchange.answered(&ack("2")), None);
+        assert_eq!(
+            exchange.answered(&ack("1")),
+            Some((Action::Subscribe, stream("/a")))
+        );
+        assert_eq!(exchange.pending(), 0);
+    }
+
+    #[test]
+    fn a_request_unanswered_is_late_by_name() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        exchange.request(Action::Subscribe, stream("/a"), now);
+        exchange.request(Action::Unsubscribe, stream("/b"), now + SECOND);
+        assert_eq!(exchange.due(now), Due::Nothing(Some(now + 10 * SECOND)));
+        exchange.answered(&ack("1"));
+        assert_eq!(exchange.due(now), Due::Nothing(Some(now + 11 * SECOND)));
+        assert_eq!(
+            exchange.due(now + 11 * SECOND),
+            Due::AckLate(Action::Unsubscribe, stream("/b"))
+        );
+    }
+
+    #[test]
+    fn silence_is_pinged_and_then_dead() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        assert_eq!(exchange.due(now), Due::Nothing(Some(now + 20 * SECOND)));
+        assert_eq!(exchange.due(now + 20 * SECOND), Due::Ping);
+        assert_eq!(
+            exchange.due(now + 20 * SECOND),
+            Due::Nothing(Some(now + 25 * SECOND))
+        );
+        assert_eq!(exchange.due(now + 25 * SECOND), Due::Dead);
+    }
+
+    #[test]
+    fn any_byte_is_a_sign_of_life() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        assert_eq!(exchange.due(now + 20 * SECOND), Due::Ping);
+        exchange.heard(now + 24 * SECOND);
+        assert_eq!(
+            exchange.due(now + 25 * SECOND),
+            Due::Nothing(Some(now + 44 * SECOND))
+        );
+    }
+
+    #[test]
+    fn pings_can_be_off_and_heartbeats_on() {
+        let now = Instant::now();
+        let liveness = Liveness {
+            ping_interval: Duration::ZERO,
+            ping_timeout: SECOND,
+            heartbeat: 3 * SECOND,
+        };
+        let mut exchange = Exchange::new(liveness, SECOND, now);
+        assert_eq!(
+            exchange.due(now + SECOND),
+            Due::Nothing(Some(now + 3 * SECOND))
+        );
+        assert_eq!(exchange.due(now + 3 * SECOND), Due::Heartbeat);
+        assert_eq!(
+            exchange.due(now + 3 * SECOND),
+            Due::Nothing(Some(now + 6 * SECOND))
+        );
+    }
+}

@@ -1,0 +1,407 @@
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+use std::ops::Range;
+
+use serde_core::Deserialize;
+use serde_core::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::Stream;
+
+/// A text that shares the bytes of the frame in which it came.
+pub(crate) use tungstenite::Utf8Bytes as Text;
+
+/// The text frame that keeps a connection busy on the service's kin.
+pub(crate) const HEARTBEAT: &str = r#"{"type":"heartbeat"}"#;
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Subscribe,
+    Unsubscribe,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Subscribe => "subscribe",
+            Self::Unsubscribe => "unsubscribe",
+        })
+    }
+}
+
+/// The text of a request: one stream, by its id or by its path, never both.
+pub(crate) fn request(msg_id: u64, action: Action, stream: &Stream) -> String {
+    let key = if stream.is_path() { "path" } else { "streamId" };
+    let name = serde_json::Value::from(stream.as_str());
+    let mut text = String::with_capacity(64 + stream.as_str().len());
+    // Writing to a string cannot fail.
+    let _ = write!(
+        text,
+        r#"{{"msgId":"{msg_id}","object":"event","type":"{action}","{key}":{name}}}"#
+    );
+    text
+}
+
+/// One message of the service, told apart.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    Event(Event),
+    Ack(Ack),
+    Unknown(Unknown),
+}
+
+/// An event of a stream, in the server's own bytes.
+///
+/// Nothing in it was re-serialised: numbers, key order, escapes, duplicate keys and members that
+/// nobody has heard of are what the server sent. It shares the bytes of the frame in which it came,
+/// so that keeping one event keeps that frame.
+#[derive(Clone)]
+pub struct Event {
+    text: Text,
+    message: Range<usize>,
+    value: Range<usize>,
+    resource: Resource,
+}
+
+/// What the message said of its resource, without a copy where it can be helped.
+#[derive(Clone)]
+enum Resource {
+    Absent,
+    Plain(Range<usize>),
+    Escaped(String),
+}
+
+impl Event {
+    /// The whole message, as `{"type":"message","resource":...,"value":...}`: one JSON document.
+    ///
+    /// It may hold raw line breaks between its tokens.
+    pub fn message(&self) -> &str {
+        &self.text[self.message.clone()]
+    }
+
+    /// The Event object: one JSON document, as it stands in the message.
+    ///
+    /// It may hold raw line breaks between its tokens.
+    pub fn value(&self) -> &str {
+        &self.text[self.value.clone()]
+    }
+
+    /// The `resource` of the message: the stream that the subscription named.
+    pub fn resource(&self) -> Option<&str> {
+        match &self.resource {
+            Resource::Absent => None,
+            Resource::Plain(range) => Some(&self.text[range.clone()]),
+            Resource::Escaped(name) => Some(name),
+        }
+    }
+
+    /// The event's own id, `e` and 24 hexadecimal digits.
+    pub fn id(&self) -> Option<Cow<'_, str>> {
+        self.string("id")
+    }
+
+    /// The id of the stream that the event belongs to.
+    pub fn stream_id(&self) -> Option<Cow<'_, str>> {
+        self.string("streamId")
+    }
+
+    /// The path of the stream that the event belongs to.
+    pub fn path(&self) -> Option<Cow<'_, str>> {
+        self.string("path")
+    }
+
+    /// When the cloud took the event in, in milliseconds since the Unix epoch.
+    pub fn creation_date(&self) -> Option<i64> {
+        self.member("creationDate")
+    }
+
+    /// When the edge made the event, in milliseconds since the Unix epoch.
+    pub fn generated_date(&self) -> Option<i64> {
+        self.member("generatedDate")
+    }
+
+    /// The Event object as a type of the caller's.
+    ///
+    /// # Errors
+    /// `serde_json`'s own, where the object does not fit the type.
+    pub fn deserialize<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
+        serde_json::from_str(self.value())
+    }
+
+    /// The event's `elems` as a type of the caller's; absent `elems` read as `null`.
+    ///
+    /// # Errors
+    /// `serde_json`'s own, where `elems` do not fit the type.
+    pub fn elems<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
+        let [elems] = members(self.value(), ["elems"]).unwrap_or_default();
+        serde_json::from_str(elems.map_or("null", RawValue::get))
+    }
+
+    fn string(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.member::<JsonStr<'_>>(name).map(|string| string.0)
+    }
+
+    fn member<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
+        let [member] = members(self.value(), [name]).ok()?;
+        serde_json::from_str(member?.get()).ok()
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Event").field(&self.message()).finish()
+    }
+}
+
+/// The service's answer to one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ack {
+    /// As the service spelled it, a number or a string; what has neither answers nothing.
+    pub(crate) msg_id: Option<String>,
+    /// The service's own words where it refused.
+    pub(crate) outcome: Result<(), String>,
+}
+
+/// A message that is neither an event nor an answer.
+#[derive(Clone)]
+pub struct Unknown {
+    text: Text,
+    reason: &'static str,
+}
+
+impl Unknown {
+    pub(crate) fn new(text: Text, reason: &'static str) -> Self {
+        Self { text, reason }
+    }
+
+    /// The text as it came, which need not be JSON. Empty where it was not even text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What about it was not understood.
+    pub fn reason(&self) -> &str {
+        self.reason
+    }
+}
+
+impl fmt::Debug for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unknown")
+            .field("reason", &self.reason)
+            .field("text", &self.text())
+            .finish()
+    }
+}
+
+impl Incoming {
+    /// Tells a message apart. All of it was checked to be one JSON document unless it is
+    /// [`Incoming::Unknown`].
+    pub(crate) fn parse(text: Text) -> Self {
+        // RFC 8259 §8.1: a receiver may ignore a byte order mark.
+        let start = if text.starts_with('\u{feff}') { 3 } else { 0 };
+        let document = text[start..].trim_matches(is_json_space);
+        let Ok([kind, resource, value, head]) =
+            members(document, ["type", "resource", "value", "head"])
+        else {
+            let reason = match serde_json::from_str::<IgnoredAny>(document) {
+                Ok(_) => "it is not a JSON object",
+                Err(_) => "it is not JSON",
+            };
+            return Self::Unknown(Unknown::new(text, reason));
+        };
+        let is_message = match kind {
+            Some(kind) => string(kind).is_some_and(|kind| kind == "message"),
+            None => head.is_none(),
+        };
+        if let (true, Some(value)) = (is_message, value) {
+            let (message, value) = (range_in(document, &text), range_in(value.get(), &text));
+            let resource = match resource.and_then(string) {
+                None => Resource::Absent,
+                Some(Cow::Borrowed(name)) => Resource::Plain(range_in(name, &text)),
+                Some(Cow::Owned(name)) => Resource::Escaped(name),
+            };
+            return Self::Event(Event {
+                text,
+                message,
+                value,
+                resource,
+            });
+        }
+        match head.and_then(answer) {
+            Some(ack) => Self::Ack(ack),
+            None => Self::Unknown(Unknown::new(text, "it is neither an event nor an answer")),
+        }
+    }
+}
+
+/// Reads the `head` of an answer; `None` where it is no object.
+fn answer(head: &RawValue) -> Option<Ack> {
+    let [msg_id, ok, status, errors] =
+        members(head.get(), ["msgId", "ok", "status", "errors"]).ok()?;
+    let msg_id = msg_id.and_then(|id| match id.get().as_bytes().first()? {
+        b'"' => string(id).map(Cow::into_owned),
+        b'{' | b'[' | b'n' | b't' | b'f' => None,
+        _ => Some(id.get().to_owned()),
+    });
+    let errors = errors.and_then(words);
+    let ok = match ok.map(RawValue::get) {
+        Some("true") => true,
+        Some("false") => false,
+        _ => status.and_then(number).is_none_or(|status| status < 400),
+    };
+    let outcome = match errors {
+        Some(errors) => Err(errors),
+        None if ok => Ok(()),
+        None => Err(match status.and_then(number) {
+            Some(status) => format!("status {status}"),
+            None => "without a reason".to_owned(),
+        }),
+    };
+    Some(Ack { msg_id, outcome })
+}
+
+/// The answer to the session request: the id that was given, or the service's words of refusal.
+///
+/// # Errors
+/// What is wrong with the answer, where it is neither.
+pub(crate) fn session_answer(body: &str) -> Result<Result<String, String>, &'static str> {
+    let [head, body] = members(body.trim_start_matches('\u{feff}'), ["head", "body"])
+        .map_err(|_| "its body is not a JSON object")?;
+    if let Some(Ack {
+        outcome: Err(words),
+        ..
+    }) = head.and_then(answer)
+    {
+        return Ok(Err(words));
+    }
+    let [id] = body
+        .and_then(|body| members(body.get(), ["id"]).ok())
+        .unwrap_or_default();
+    match id.map(|id| (id, string(id))) {
+        None => Err("it has no body.id"),
+        Some((_, Some(id))) => Ok(Ok(id.into_owned())),
+        Some((_, None)) => Ok(Ok(String::new())),
+    }
+}
+
+/// A list of errors in one line, `None` where there is none.
+fn words(errors: &RawValue) -> Option<String> {
+    if let Some(one) = string(errors) {
+        return (!one.is_empty()).then(|| one.into_owned());
+    }
+    let list: Vec<&RawValue> = serde_json::from_str(errors.get()).ok()?;
+    let texts = list
+        .iter()
+        .map(|&item| string(item).unwrap_or(Cow::Borrowed(item.get())));
+    let texts: Vec<_> = texts.collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
+}
+
+fn number(json: &RawValue) -> Option<u16> {
+    serde_json::from_str(json.get()).ok()
+}
+
+fn string(json: &RawValue) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<JsonStr<'_>>(json.get())
+        .ok()
+        .map(|string| string.0)
+}
+
+fn is_json_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r')
+}
+
+/// Where `part`, which was cut out of `whole`, lies in it.
+fn range_in(part: &str, whole: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    start..start + part.len()
+}
+
+/// The members of a JSON object by the given names, unparsed; of duplicates the last.
+///
+/// The whole text is checked to be one JSON document. Depth costs no stack.
+fn members<'a, const N: usize>(
+    json: &'a str,
+    names: [&str; N],
+) -> serde_json::Result<[Option<&'a RawValue>; N]> {
+    struct Members<'n, const N: usize>([&'n str; N]);
+
+    impl<'de, const N: usize> Visitor<'de> for Members<'_, N> {
+        type Value = [Option<&'de RawValue>; N];
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = [None; N];
+            while let Some(Key(index)) = map.next_key_seed(KeyOf(&self.0))? {
+                match index {
+                    Some(index) => found[index] = Some(map.next_value()?),
+                    None => drop(map.next_value::<IgnoredAny>()?),
+                }
+            }
+            Ok(found)
+        }
+    }
+
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let found = deserializer.deserialize_map(Members(names))?;
+    deserializer.end()?;
+    Ok(found)
+}
+
+/// Which of the wanted names a key is.
+struct Key(Option<usize>);
+
+struct KeyOf<'n>(&'n [&'n str]);
+
+impl<'de> serde_core::de::DeserializeSeed<'de> for KeyOf<'_> {
+    type Value = Key;
+
+    // As bytes, since a key with a lone surrogate is well-formed JSON and no Rust string.
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+}
+
+impl Visitor<'_> for KeyOf<'_> {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_bytes<E>(self, key: &[u8]) -> Result<Key, E> {
+        Ok(Key(self.0.iter().position(|name| name.as_bytes() == key)))
+    }
+}
+
+/// A JSON string, borrowed where it holds no escape.
+struct JsonStr<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for JsonStr<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Str;
+
+        impl<'de> Visitor<'de> for Str {
+            type Value = JsonStr<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(JsonStr(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(JsonStr(Cow::Owned(text.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Str)
+    }
+}

@@ -1,0 +1,32 @@
+//! The protocol, in one page.
+//!
+//! ```text
+//!   client                                   service
+//!     | POST /session, X-Auth-* headers  -->  |
+//!     |  <-- 201 {"head":{..},"body":{"id":ID}}
+//!     | GET /session/ID/ws, Upgrade      -->  |
+//!     |  <-- 101                              |
+//!     | {"msgId":"1","object":"event","type":"subscribe","path":"/a/b"}  -->
+//!     |  <-- {"head":{"msgId":"1","ok":true,"errors":[],..},"body":{}}
+//!     |  <-- {"type":"message","resource":"s5..","value":{ the Event }}
+//! ```
+//!
+//! One request of one stream goes through these states. Events of the stream may come in each of
+//! them: before its ack, between other acks, and after an unsubscription was asked for.
+//!
+//! ```text
+//!   request sent ──ack, ok──────────────────► acknowledged
+//!        │────────ack, ok:false or errors───► refused
+//!        └────────ack deadline passed───────► the connection is not to be trusted
+//! ```
+//!
+//! Nothing in this room reads a socket or a clock: text and instants come in as arguments.
+
+mod exchange;
+mod message;
+mod stream;
+
+pub(crate) use exchange::{Due, Exchange, Liveness};
+pub use message::{Event, Unknown};
+pub(crate) use message::{HEARTBEAT, Incoming, Text, session_answer};
+pub use stream::{ParseStreamError, Stream};

@@ -1,0 +1,119 @@
+use std::error;
+use std::fmt;
+use std::str::FromStr;
+
+/// A cloud stream, named by its id or by its path.
+///
+/// An id is `s` and 24 hexadecimal digits; a path begins with `/`.
+///
+/// ```
+/// use octave_ws::Stream;
+///
+/// let by_id: Stream = "s53b1d1600cf27b75148de0ac".parse()?;
+/// let by_path: Stream = "/demo/devices/gw1/temperature".parse()?;
+/// assert_ne!(by_id, by_path);
+/// assert_eq!(by_path.as_str(), "/demo/devices/gw1/temperature");
+/// # Ok::<(), octave_ws::ParseStreamError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Stream(Name);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Name {
+    Id(String),
+    Path(String),
+}
+
+impl Stream {
+    /// The id or the path, as it was given.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Name::Id(name) | Name::Path(name) => name,
+        }
+    }
+
+    /// Whether the stream is named by its path.
+    pub fn is_path(&self) -> bool {
+        matches!(self.0, Name::Path(_))
+    }
+}
+
+/// Reads an id or a path.
+///
+/// # Errors
+/// [`ParseStreamError`] where the text is neither.
+impl FromStr for Stream {
+    type Err = ParseStreamError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.starts_with('/') {
+            return Ok(Self(Name::Path(text.to_owned())));
+        }
+        match text.strip_prefix('s') {
+            Some(digits) if digits.len() == 24 && digits.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                Ok(Self(Name::Id(text.to_owned())))
+            }
+            _ => Err(ParseStreamError(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that names no stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseStreamError(String);
+
+impl fmt::Display for ParseStreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} is not a stream: give an id (s and 24 hex digits) or a path (it begins with /)",
+            self.0
+        )
+    }
+}
+
+impl error::Error for ParseStreamError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_s_and_24_hex_digits() {
+        let stream: Stream = "s53b1d1600cf27b75148de0AC".parse().unwrap();
+        assert!(!stream.is_path());
+        assert_eq!(stream.to_string(), "s53b1d1600cf27b75148de0AC");
+        for odd in [
+            "",
+            "s",
+            "s53b1d1600cf27b75148de0a",
+            "s53b1d1600cf27b75148de0acc",
+            "e53b1d1600cf27b75148de0ac",
+            "s53b1d1600cf27b75148de0ag",
+            "demo/devices",
+        ] {
+            assert_eq!(
+                odd.parse::<Stream>().unwrap_err().to_string(),
+                format!(
+                    "{odd:?} is not a stream: give an id (s and 24 hex digits) or a path (it \
+                     begins with /)"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_path_begins_with_a_slash_and_stays_as_typed() {
+        for path in ["/", "/demo/devices/gw1/:inbox", "/a b/\u{e9}/*"] {
+            let stream: Stream = path.parse().unwrap();
+            assert!(stream.is_path());
+            assert_eq!(stream.as_str(), path);
+        }
+    }
+}

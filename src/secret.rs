@@ -1,0 +1,157 @@
+use std::fmt;
+
+/// An API token. It is shown nowhere: `Debug` is redacted and there is no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// A token; white space around it, as a file's last line break, is not part of it.
+    pub fn new(token: impl AsRef<str>) -> Self {
+        Self(token.as_ref().trim().to_owned())
+    }
+
+    /// The token itself.
+    pub(crate) fn expose_secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(redacted)")
+    }
+}
+
+/// The id of a session: whoever holds it reads the streams. `Debug` is redacted and there is no
+/// `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionId(String);
+
+impl SessionId {
+    /// An id that can stand in a URL as it is, `None` for any other: 1 to 256 of
+    /// `[A-Za-z0-9._~-]`, and neither `.` nor `..`, which a URL would swallow.
+    pub(crate) fn new(id: String) -> Option<Self> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._~-".contains(&b);
+        let usable = (1..=256).contains(&id.len()) && id.bytes().all(plain);
+        (usable && id != "." && id != "..").then_some(Self(id))
+    }
+
+    /// The id itself, to be handed to another program and shown to nobody.
+    pub fn expose_secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId(redacted)")
+    }
+}
+
+/// Makes a peer's words fit to be shown: secrets that it may have echoed are taken out, what could
+/// steer a terminal is escaped, and at most 200 bytes are left.
+#[derive(Clone)]
+pub(crate) struct Quote {
+    secrets: Vec<String>,
+}
+
+impl Quote {
+    const LIMIT: usize = 200;
+
+    pub(crate) fn new(token: &Token) -> Self {
+        let mut quote = Self {
+            secrets: Vec::new(),
+        };
+        quote.hide(token.expose_secret());
+        quote
+    }
+
+    pub(crate) fn hide(&mut self, secret: &str) {
+        if !secret.is_empty() {
+            self.secrets.push(secret.to_owned());
+        }
+    }
+
+    pub(crate) fn quote(&self, words: &str) -> String {
+        let mut words = words.trim().to_owned();
+        for secret in &self.secrets {
+            words = words.replace(secret.as_str(), "[redacted]");
+        }
+        let mut shown = String::new();
+        for c in words.chars() {
+            let start = shown.len();
+            if is_unsafe_to_show(c) {
+                shown.extend(c.escape_unicode());
+            } else {
+                shown.push(c);
+            }
+            if shown.len() > Self::LIMIT {
+                shown.truncate(start.min(Self::LIMIT));
+                shown.push_str("...");
+                break;
+            }
+        }
+        shown
+    }
+}
+
+impl fmt::Debug for Quote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Quote(redacted)")
+    }
+}
+
+/// Controls (C0, C1), line and paragraph separators, and what reorders text.
+fn is_unsafe_to_show(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_in_debug() {
+        assert_eq!(format!("{:?}", Token::new("hunter2\n")), "Token(redacted)");
+        let id = SessionId::new("n2fBC9YeE6g.qsQ".to_owned()).unwrap();
+        assert_eq!(format!("{id:?}"), "SessionId(redacted)");
+    }
+
+    #[test]
+    fn only_plain_ids_are_usable() {
+        let longest = "a".repeat(256);
+        for good in ["n2fBC9YeE6g.qsQNPOZ_9-Q~", "a", "...", &longest] {
+            assert!(SessionId::new(good.to_owned()).is_some(), "{good:?}");
+        }
+        let too_long = "a".repeat(257);
+        for bad in [
+            "", ".", "..", "a/b", "a b", "a\r\n", "%41", "\u{e9}", "a?", &too_long,
+        ] {
+            assert!(SessionId::new(bad.to_owned()).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn words_of_a_peer_are_made_fit_to_be_shown() {
+        let mut quote = Quote::new(&Token::new("tok"));
+        quote.hide("sid");
+        assert_eq!(
+            quote.quote(" bad tok for\u{1b}[2J sid\u{9b}\u{202e} "),
+            "bad [redacted] for\\u{1b}[2J [redacted]\\u{9b}\\u{202e}"
+        );
+        assert_eq!(
+            quote.quote(&"\u{e9}".repeat(300)),
+            format!("{}...", "\u{e9}".repeat(100))
+        );
+    }
+}
