@@ -8,7 +8,9 @@
 mod error;
 mod protocol;
 mod secret;
+mod stop;
 
 pub use error::{Error, ErrorKind, Phase, Result};
 pub use protocol::{Event, ParseStreamError, Stream, Unknown};
 pub use secret::{SessionId, Token};
+pub use stop::Stop;
