@@ -236,7 +236,7 @@ impl Incoming {
     }
 }
 
-/// Reads the `head` of an answer; `None` where it is no object.
+/// Reads the `head` of an answer; `None` where it neither grants nor refuses.
 fn answer(head: &RawValue) -> Option<Ack> {
     let [msg_id, ok, status, errors] =
         members(head.get(), ["msgId", "ok", "status", "errors"]).ok()?;
@@ -245,19 +245,14 @@ fn answer(head: &RawValue) -> Option<Ack> {
         b'{' | b'[' | b'n' | b't' | b'f' => None,
         _ => Some(id.get().to_owned()),
     });
-    let errors = errors.and_then(words);
-    let ok = match ok.map(RawValue::get) {
-        Some("true") => true,
-        Some("false") => false,
-        _ => status.and_then(number).is_none_or(|status| status < 400),
-    };
-    let outcome = match errors {
-        Some(errors) => Err(errors),
-        None if ok => Ok(()),
-        None => Err(match status.and_then(number) {
+    let outcome = match (errors.and_then(words), ok.map(RawValue::get)) {
+        (Some(errors), _) => Err(errors),
+        (None, Some("true")) => Ok(()),
+        (None, Some("false")) => Err(match status {
             Some(status) => format!("status {status}"),
             None => "without a reason".to_owned(),
         }),
+        (None, _) => return None,
     };
     Some(Ack { msg_id, outcome })
 }
@@ -297,10 +292,6 @@ fn words(errors: &RawValue) -> Option<String> {
         .map(|&item| string(item).unwrap_or(Cow::Borrowed(item.get())));
     let texts: Vec<_> = texts.collect();
     (!texts.is_empty()).then(|| texts.join("; "))
-}
-
-fn number(json: &RawValue) -> Option<u16> {
-    serde_json::from_str(json.get()).ok()
 }
 
 fn string(json: &RawValue) -> Option<Cow<'_, str>> {
@@ -405,3 +396,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonStr<'a> {
         deserializer.deserialize_str(Str)
     }
 }
+
+#[cfg(test)]
+mod tests;

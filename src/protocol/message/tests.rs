@@ -1,0 +1,204 @@
+use serde::Deserialize;
+
+use super::*;
+
+macro_rules! fixture {
+    ($name:literal) => {
+        include_str!(concat!("../../../fixtures/", $name, ".json"))
+    };
+}
+
+fn event(text: &str) -> Event {
+    match Incoming::parse(Text::from(text)) {
+        Incoming::Event(event) => event,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn ack(text: &str) -> Ack {
+    match Incoming::parse(Text::from(text)) {
+        Incoming::Ack(ack) => ack,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn unknown(text: &str) -> Unknown {
+    match Incoming::parse(Text::from(text)) {
+        Incoming::Unknown(unknown) => unknown,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn requests_name_a_stream_by_id_or_by_path() {
+    let id: Stream = "s53b1d1600cf27b75148de0ac".parse().unwrap();
+    let path: Stream = "/my/stream/path".parse().unwrap();
+    let by_id = request(1, Action::Subscribe, &id);
+    assert_eq!(by_id, fixture!("subscribe-by-id"));
+    let by_path = request(2, Action::Subscribe, &path);
+    assert_eq!(by_path, fixture!("subscribe-by-path"));
+    let unsubscribe = request(3, Action::Unsubscribe, &id);
+    assert_eq!(unsubscribe, fixture!("unsubscribe-by-id"));
+    let odd: Stream = "/a\"\\\n".parse().unwrap();
+    assert!(request(4, Action::Subscribe, &odd).ends_with(r#","path":"/a\"\\\n"}"#));
+}
+
+#[test]
+fn an_event_keeps_the_bytes_of_the_server() {
+    let text = fixture!("event");
+    let event = event(text);
+    assert_eq!(event.message(), text);
+    let value = text.find(r#"{"creationDate""#).unwrap();
+    assert_eq!(event.value(), &text[value..text.len() - 1]);
+    assert_eq!(event.resource(), Some("s53b1d1600cf27b75148de0ac"));
+    assert_eq!(event.id().unwrap(), "e5e9d9d1d4b5a8d2c0c3a51a8");
+    assert_eq!(event.stream_id().unwrap(), "s53b1d1600cf27b75148de0ac");
+    let path = event.path().unwrap();
+    assert_eq!(path, "/iot_solutions/devices/d_reg_test/:command");
+    assert!(matches!(path, Cow::Borrowed(_)));
+    assert_eq!(event.creation_date(), Some(1_587_387_677_625));
+    assert_eq!(event.generated_date(), None);
+}
+
+#[test]
+fn an_event_reads_as_a_type_of_the_callers() {
+    #[derive(Deserialize, PartialEq, Debug)]
+    struct Elems<'a> {
+        temperature: f64,
+        unit: &'a str,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Value {
+        last_edit_date: i64,
+    }
+
+    let event = event(fixture!("event"));
+    let elems: Elems<'_> = event.elems().unwrap();
+    let expected = Elems {
+        temperature: 21.5,
+        unit: "C",
+    };
+    assert_eq!(elems, expected);
+    let value: Value = event.deserialize().unwrap();
+    assert_eq!(value.last_edit_date, 1_587_387_677_625);
+    assert!(event.elems::<u8>().is_err());
+}
+
+#[test]
+fn every_member_of_an_event_may_be_absent() {
+    let event = event(fixture!("event-without-resource"));
+    assert_eq!(event.resource(), None);
+    assert_eq!(event.value(), r#"{"id":"e5e9d9d1d4b5a8d2c0c3a51a8"}"#);
+    assert_eq!(event.stream_id(), None);
+    assert_eq!(event.path(), None);
+    assert_eq!(event.creation_date(), None);
+    assert_eq!(event.elems::<Option<u8>>().unwrap(), None);
+}
+
+#[test]
+fn an_event_may_be_null() {
+    let event = event(fixture!("event-null"));
+    assert_eq!(event.value(), "null");
+    assert_eq!(event.id(), None);
+    assert_eq!(event.elems::<Option<u8>>().unwrap(), None);
+}
+
+#[test]
+fn a_byte_order_mark_and_line_breaks_are_no_part_of_it() {
+    let text = fixture!("event-line-breaks");
+    let event = event(text);
+    assert_eq!(event.message(), &text[3..text.len() - 1]);
+    assert_eq!(event.resource(), Some("/a/b"));
+    assert_eq!(event.generated_date(), Some(1_587_387_677_000));
+}
+
+#[test]
+fn what_no_rust_type_holds_is_kept_byte_for_byte() {
+    let text = fixture!("event-odd-numbers");
+    let event = event(text);
+    assert_eq!(event.message(), text);
+    assert_eq!(event.id().unwrap(), "e1");
+    let elems: &RawValue = event.elems().unwrap();
+    assert!(text.contains(elems.get()) && elems.get().contains(r#""lone":"\ud800""#));
+}
+
+#[test]
+fn depth_costs_no_stack() {
+    let deep = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
+    let text = format!(r#"{{"value":{deep}}}"#);
+    assert_eq!(event(&text).value(), deep);
+}
+
+#[test]
+fn an_ack_carries_the_id_of_its_request() {
+    let ok = ack(fixture!("ack"));
+    assert_eq!(ok.msg_id.as_deref(), Some("my-path-request"));
+    assert_eq!(ok.outcome, Ok(()));
+    let number = ack(fixture!("ack-number"));
+    assert_eq!(number.msg_id.as_deref(), Some("7"));
+    assert_eq!(number.outcome, Ok(()));
+    for odd in ["null", "{}", "[1]", "true", r#""\ud800""#] {
+        let text = format!(r#"{{"head":{{"ok":true,"msgId":{odd}}}}}"#);
+        assert_eq!(ack(&text).msg_id, None, "{odd}");
+    }
+}
+
+#[test]
+fn a_refusal_says_why() {
+    let refused = ack(fixture!("ack-refused"));
+    assert_eq!(refused.msg_id.as_deref(), Some("8"));
+    let words = "You may not read this stream.; Ask its owner.";
+    assert_eq!(refused.outcome, Err(words.to_owned()));
+    let silent = ack(fixture!("ack-refused-without-words"));
+    assert_eq!(silent.outcome, Err("status 404".to_owned()));
+    let ok_with_errors = ack(r#"{"head":{"msgId":"1","ok":true,"errors":["no"]}}"#);
+    assert_eq!(ok_with_errors.outcome, Err("no".to_owned()));
+    let bare = ack(r#"{"head":{"ok":false}}"#);
+    assert_eq!(bare.outcome, Err("without a reason".to_owned()));
+}
+
+#[test]
+fn whatever_else_is_unknown_and_kept() {
+    let neither = "it is neither an event nor an answer";
+    let (no_object, no_json) = ("it is not a JSON object", "it is not JSON");
+    for (text, reason) in [
+        (fixture!("heartbeat"), neither),
+        (fixture!("ack-undecided"), neither),
+        (r#"{"type":"message"}"#, neither),
+        (r#"{"type":"other","value":{}}"#, neither),
+        (r#"{"head":"odd","body":{}}"#, neither),
+        ("{}", neither),
+        ("[]", no_object),
+        ("null", no_object),
+        ("", no_json),
+        (r#"{"value":1}{"value":2}"#, no_json),
+        (r#"{"value":NaN}"#, no_json),
+        (r#"{"value":1"#, no_json),
+        ("hello", no_json),
+    ] {
+        let unknown = unknown(text);
+        assert_eq!((unknown.reason(), unknown.text()), (reason, text));
+    }
+}
+
+#[test]
+fn a_session_answer_gives_an_id_or_refuses() {
+    let id = "n2fBC9YeE6g.qsQNPOZfoSRP3brEY_9QWapawcjXl04Y";
+    let answer = session_answer(fixture!("session"));
+    assert_eq!(answer, Ok(Ok(id.to_owned())));
+    let refused = "The requested resource could not be located at this address.";
+    let answer = session_answer(fixture!("session-refused"));
+    assert_eq!(answer, Ok(Err(refused.to_owned())));
+    let without_head = session_answer(r#"{"body":{"id":"a"}}"#);
+    assert_eq!(without_head, Ok(Ok("a".to_owned())));
+    // An id that is none is for the caller to refuse.
+    let no_string = session_answer(r#"{"body":{"id":7}}"#);
+    assert_eq!(no_string, Ok(Ok(String::new())));
+    assert_eq!(session_answer("{}"), Err("it has no body.id"));
+    assert_eq!(
+        session_answer("<html>"),
+        Err("its body is not a JSON object")
+    );
+}
