@@ -9,6 +9,7 @@ mod error;
 mod protocol;
 mod secret;
 mod stop;
+mod wire;
 
 pub use error::{Error, ErrorKind, Phase, Result};
 pub use protocol::{Event, ParseStreamError, Stream, Unknown};

@@ -1,0 +1,246 @@
+use std::error;
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::Stop;
+
+/// A connected TCP socket that is read and written until a deadline or a [`Stop`].
+///
+/// It lies below TLS and is the one place that waits: a frame that trickles in, or a flood that
+/// never lets up, is cut off here, where no layer above can forget to look.
+pub(crate) struct Wire {
+    tcp: TcpStream,
+    /// `None` while closing: the close handshake follows the stop.
+    stop: Option<Stop>,
+    deadline: Option<Instant>,
+    /// The first read under a new deadline takes what has already come, even if it has passed.
+    fresh: bool,
+    /// rustls asks for 4 KiB at a time; one read(2) serves many of those.
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+    received: u64,
+}
+
+const BUFFER: usize = 64 << 10;
+
+impl Wire {
+    /// Takes a connected socket over. It waits without a deadline until it is given one.
+    pub(crate) fn new(tcp: TcpStream, stop: Stop) -> io::Result<Self> {
+        tcp.set_nonblocking(true)?;
+        tcp.set_nodelay(true)?;
+        Ok(Self {
+            tcp,
+            stop: Some(stop),
+            deadline: None,
+            fresh: true,
+            buffer: vec![0; BUFFER].into(),
+            start: 0,
+            end: 0,
+            received: 0,
+        })
+    }
+
+    /// From now on reads and writes give up at `deadline` with [`ErrorKind::WouldBlock`], after
+    /// which rustls and tungstenite can both be called again.
+    pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+        self.fresh = true;
+    }
+
+    /// From now on only the deadline ends a wait.
+    pub(crate) fn ignore_stop(&mut self) {
+        self.stop = None;
+    }
+
+    /// How many bytes have come in.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Before each read(2) and write(2), so that neither can outlive the deadline or a stop.
+    fn wait(&mut self, what: PollFlags) -> io::Result<()> {
+        let fresh = mem::take(&mut self.fresh);
+        let expired = self.deadline.is_some_and(|at| at <= Instant::now());
+        if expired && !fresh {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        wait(&self.tcp, what, self.stop.as_ref(), self.deadline)
+    }
+}
+
+/// Waits until the socket is ready for `what`.
+///
+/// # Errors
+/// [`ErrorKind::WouldBlock`] once `deadline` has passed, the error that [`is_stop`] knows once
+/// `stop` is pulled.
+pub(crate) fn wait(
+    tcp: impl AsFd,
+    what: PollFlags,
+    stop: Option<&Stop>,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    loop {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let stop_fd = stop.map_or(tcp.as_fd(), AsFd::as_fd);
+        let mut fds = [
+            PollFd::new(&tcp, what),
+            PollFd::from_borrowed_fd(stop_fd, PollFlags::IN),
+        ];
+        let watched = 1 + usize::from(stop.is_some());
+        match poll(&mut fds[..watched], left.map(timespec).as_ref()) {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) if is_ready(&fds[1]) => return Err(io::Error::other(Stopped)),
+            Ok(_) if is_ready(&fds[0]) => return Ok(()),
+            Ok(_) => return Err(ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+/// Whether an error is a [`Stop`] that was pulled.
+pub(crate) fn is_stop(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<Stopped>())
+}
+
+fn is_ready(fd: &PollFd<'_>) -> bool {
+    !fd.revents().is_empty()
+}
+
+/// What is beyond the system's range is as good as for ever.
+fn timespec(left: Duration) -> Timespec {
+    Timespec::try_from(left).unwrap_or(Timespec {
+        tv_sec: i32::MAX.into(),
+        tv_nsec: 0,
+    })
+}
+
+impl Read for Wire {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.start == self.end {
+            self.end = loop {
+                self.wait(PollFlags::IN)?;
+                match self.tcp.read(&mut self.buffer) {
+                    Err(error) if is_transient(&error) => {}
+                    done => break done?,
+                }
+            };
+            self.start = 0;
+            self.received += self.end as u64;
+        }
+        let ready = &self.buffer[self.start..self.end];
+        let n = ready.len().min(out.len());
+        out[..n].copy_from_slice(&ready[..n]);
+        self.start += n;
+        Ok(n)
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        loop {
+            self.wait(PollFlags::OUT)?;
+            match self.tcp.write(data) {
+                Err(error) if is_transient(&error) => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+impl AsFd for Wire {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tcp.as_fd()
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Wire").field(&self.tcp).finish()
+    }
+}
+
+/// What a read or write ends with that a [`Stop`] has ended.
+#[derive(Debug)]
+struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("stopped")
+    }
+}
+
+impl error::Error for Stopped {}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn pair() -> (Wire, TcpStream, Stop) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (far, _) = listener.accept().unwrap();
+        let stop = Stop::new().unwrap();
+        (Wire::new(near, stop.clone()).unwrap(), far, stop)
+    }
+
+    #[test]
+    fn a_passed_deadline_takes_once_what_has_come() {
+        let (mut wire, mut far, _stop) = pair();
+        far.write_all(b"ab").unwrap();
+        wire.set_deadline(Some(Instant::now() + Duration::from_secs(10)));
+        assert_eq!(wire.read(&mut [0; 1]).unwrap(), 1);
+        wire.set_deadline(Some(Instant::now()));
+        assert_eq!(wire.read(&mut [0; 9]).unwrap(), 1);
+        far.write_all(b"cd").unwrap();
+        wait(&wire, PollFlags::IN, None, None).unwrap();
+        assert_eq!(wire.read(&mut [0; 9]).unwrap(), 2);
+        far.write_all(b"e").unwrap();
+        wait(&wire, PollFlags::IN, None, None).unwrap();
+        let late = wire.read(&mut [0; 9]).unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::WouldBlock);
+        assert_eq!(wire.received(), 4);
+    }
+
+    #[test]
+    fn a_stop_ends_a_wait_and_a_flood() {
+        let (mut wire, mut far, stop) = pair();
+        far.write_all(b"flood").unwrap();
+        wait(&wire, PollFlags::IN, None, None).unwrap();
+        stop.stop();
+        assert!(is_stop(&wire.read(&mut [0; 9]).unwrap_err()));
+        assert!(is_stop(&wire.write(b"x").unwrap_err()));
+        wire.ignore_stop();
+        assert_eq!(wire.read(&mut [0; 9]).unwrap(), 5);
+        drop(far);
+        assert_eq!(wire.read(&mut [0; 9]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_peer_that_reads_nothing_ends_a_write_at_the_deadline() {
+        let (mut wire, _far, _stop) = pair();
+        wire.set_deadline(Some(Instant::now() + Duration::from_millis(50)));
+        let error = loop {
+            if let Err(error) = wire.write(&[0; 4096]) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    }
+}
