@@ -1,4 +1,5 @@
 //! A blocking client for the event WebSocket of Sierra Wireless Octave.
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(
     dead_code,
     unused_imports,
@@ -8,6 +9,8 @@
 mod error;
 mod protocol;
 mod secret;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod stop;
 mod wire;
 

@@ -1,0 +1,259 @@
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt::Write as _;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustls::crypto::ring;
+use serde_json::{Value, json};
+
+/// A session that nobody opened a socket for is forgotten after this.
+const SESSION_LIFE: Duration = Duration::from_secs(60);
+
+/// The company: who may come in, what streams it has, who listens to them.
+pub(super) struct Cloud {
+    pub(super) user: String,
+    pub(super) company: String,
+    /// Good together with the user.
+    pub(super) token: String,
+    /// Good without a user.
+    pub(super) restricted_token: String,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    streams: Vec<Stream>,
+    sessions: HashMap<String, Instant>,
+    subscribers: Vec<Arc<Subscriber>>,
+    events: u64,
+}
+
+/// A stream of the company.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stream {
+    pub(super) id: String,
+    pub(super) path: String,
+}
+
+/// The three headers of a session request.
+#[derive(Default)]
+pub(super) struct Credentials {
+    pub(super) user: Option<String>,
+    pub(super) company: Option<String>,
+    pub(super) token: Option<String>,
+}
+
+impl Cloud {
+    /// The company `demo`, with the device `gw1`.
+    pub(super) fn demo() -> io::Result<Self> {
+        let stream = |name: &str, id: &str| Stream {
+            id: id.to_owned(),
+            path: format!("/demo/devices/gw1/{name}"),
+        };
+        let streams = vec![
+            stream("temperature", "s65f0c1a24b5a8d2c0c3a5101"),
+            stream("humidity", "s65f0c1a24b5a8d2c0c3a5102"),
+            stream("location", "s65f0c1a24b5a8d2c0c3a5103"),
+        ];
+        Ok(Self {
+            user: "demo_user".to_owned(),
+            company: "demo".to_owned(),
+            token: random_hex(16)?,
+            restricted_token: random_hex(16)?,
+            state: Mutex::new(State {
+                streams,
+                ..State::default()
+            }),
+        })
+    }
+
+    /// A new session's id, if the credentials are good.
+    pub(super) fn open_session(&self, given: &Credentials) -> io::Result<Option<String>> {
+        let token = match given.user.as_deref() {
+            Some(user) if user != self.user => return Ok(None),
+            Some(_) => &self.token,
+            None => &self.restricted_token,
+        };
+        if given.company.as_ref() != Some(&self.company) || given.token.as_ref() != Some(token) {
+            return Ok(None);
+        }
+        let id = random_hex(22)?;
+        let mut state = self.state();
+        state
+            .sessions
+            .retain(|_, opened| opened.elapsed() < SESSION_LIFE);
+        state.sessions.insert(id.clone(), Instant::now());
+        Ok(Some(id))
+    }
+
+    /// Uses a session up: it serves one socket. False where there is no such session.
+    pub(super) fn take_session(&self, id: &str) -> bool {
+        let opened = self.state().sessions.remove(id);
+        opened.is_some_and(|opened| opened.elapsed() < SESSION_LIFE)
+    }
+
+    pub(super) fn streams(&self) -> Vec<Stream> {
+        self.state().streams.clone()
+    }
+
+    /// The stream by its id or its path.
+    pub(super) fn find(&self, name: &str) -> Option<Stream> {
+        let is_named = |stream: &&Stream| stream.id == name || stream.path == name;
+        self.state().streams.iter().find(is_named).cloned()
+    }
+
+    pub(super) fn join(&self) -> io::Result<Arc<Subscriber>> {
+        let subscriber = Arc::new(Subscriber::new()?);
+        self.state().subscribers.push(Arc::clone(&subscriber));
+        Ok(subscriber)
+    }
+
+    pub(super) fn leave(&self, subscriber: &Arc<Subscriber>) {
+        self.state()
+            .subscribers
+            .retain(|other| !Arc::ptr_eq(other, subscriber));
+    }
+
+    /// Sends an event to whoever is subscribed to the stream; to how many it went.
+    pub(super) fn publish(&self, stream: &Stream, elems: &Value) -> usize {
+        let mut state = self.state();
+        state.events += 1;
+        let message = event(stream, elems, state.events);
+        let listeners = state
+            .subscribers
+            .iter()
+            .filter(|subscriber| subscriber.hears(stream));
+        listeners.map(|listener| listener.send(&message)).count()
+    }
+
+    /// Sends a made-up event to each stream that somebody is subscribed to.
+    pub(super) fn publish_samples(&self) {
+        for stream in self.streams() {
+            let state = self.state();
+            let (wanted, n) = (
+                state.subscribers.iter().any(|s| s.hears(&stream)),
+                state.events,
+            );
+            drop(state);
+            if wanted {
+                self.publish(&stream, &sample(&stream.path, n));
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The message of an event, shaped like the documented one.
+fn event(stream: &Stream, elems: &Value, n: u64) -> String {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let at = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let editor = "i65f0c1a24b5a8d2c0c3a5001";
+    let value = json!({
+        "creationDate": at,
+        "creatorId": editor,
+        "elems": elems,
+        "generatedDate": at,
+        "hash": null,
+        "id": format!("e{:08x}{n:016x}", now.as_secs()),
+        "lastEditDate": at,
+        "lastEditorId": editor,
+        "location": null,
+        "metadata": null,
+        "path": stream.path,
+        "streamId": stream.id,
+        "tags": {},
+    });
+    let id = &stream.id;
+    format!(r#"{{"type":"message","resource":"{id}","value":{value}}}"#)
+}
+
+/// What a device might have measured.
+fn sample(path: &str, n: u64) -> Value {
+    // Up and down within a hundred steps, which every float holds.
+    let step = (n % 200).abs_diff(100);
+    let step = f64::from(u8::try_from(step).unwrap_or_default());
+    match path.rsplit('/').next() {
+        Some("temperature") => json!({ "temperature": 20.0 + step / 10.0 }),
+        Some("humidity") => json!({ "humidity": 40.0 + step / 5.0 }),
+        Some("location") => json!({ "latitude": 48.8 + step / 1000.0, "longitude": 2.3 }),
+        _ => json!({ "value": step }),
+    }
+}
+
+fn random_hex(bytes: usize) -> io::Result<String> {
+    let mut random = vec![0; bytes];
+    ring::default_provider()
+        .secure_random
+        .fill(&mut random)
+        .map_err(|_| io::Error::other("no random numbers"))?;
+    Ok(random.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    }))
+}
+
+/// One client's socket, as the company knows it: what it hears and what it has yet to be sent.
+pub(super) struct Subscriber {
+    streams: Mutex<BTreeSet<String>>,
+    queue: Mutex<VecDeque<String>>,
+    waker: UnixStream,
+    wake: UnixStream,
+}
+
+impl Subscriber {
+    fn new() -> io::Result<Self> {
+        let (waker, wake) = UnixStream::pair()?;
+        waker.set_nonblocking(true)?;
+        wake.set_nonblocking(true)?;
+        Ok(Self {
+            streams: Mutex::default(),
+            queue: Mutex::default(),
+            waker,
+            wake,
+        })
+    }
+
+    pub(super) fn subscribe(&self, stream: &Stream) {
+        lock(&self.streams).insert(stream.id.clone());
+    }
+
+    /// False where it was not subscribed.
+    pub(super) fn unsubscribe(&self, stream: &Stream) -> bool {
+        lock(&self.streams).remove(&stream.id)
+    }
+
+    fn hears(&self, stream: &Stream) -> bool {
+        lock(&self.streams).contains(&stream.id)
+    }
+
+    pub(super) fn send(&self, message: &str) {
+        lock(&self.queue).push_back(message.to_owned());
+        // The one way to fail is a pipe full of earlier wake-ups.
+        let _ = (&self.waker).write(&[1]);
+    }
+
+    /// What waits to be sent. The descriptor is readable again once there is more.
+    pub(super) fn take(&self) -> VecDeque<String> {
+        let _ = (&self.wake).read(&mut [0; 256]);
+        std::mem::take(&mut lock(&self.queue))
+    }
+}
+
+/// Readable when there is something to take.
+impl AsFd for Subscriber {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,226 @@
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use serde_json::{Value, json};
+
+use super::Fault;
+use super::cloud::{Cloud, Credentials};
+use super::http::{Kept, Request, respond};
+use super::log::{Seen, What};
+use super::socket;
+use crate::Stop;
+use crate::wire;
+
+/// A connection on which nothing is asked for so long is closed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the connections of one stand-in have in common.
+pub(super) struct Shared {
+    pub(super) tls: Arc<ServerConfig>,
+    pub(super) cloud: Cloud,
+    pub(super) faults: Vec<Fault>,
+    pub(super) observer: Option<Sender<Seen>>,
+    pub(super) stop: Stop,
+}
+
+impl Shared {
+    pub(super) fn has(&self, fault: Fault) -> bool {
+        self.faults.contains(&fault)
+    }
+}
+
+/// What is told of one client, to whoever watches.
+pub(super) struct Log<'a> {
+    pub(super) observer: Option<&'a Sender<Seen>>,
+    pub(super) peer: SocketAddr,
+}
+
+impl Log<'_> {
+    pub(super) fn saw(&self, what: What) {
+        if let Some(observer) = self.observer {
+            let peer = self.peer;
+            // Whoever has stopped watching misses nothing.
+            let _ = observer.send(Seen { peer, what });
+        }
+    }
+}
+
+/// Serves one TCP connection to its end.
+pub(super) fn serve(tcp: TcpStream, peer: SocketAddr, shared: &Shared) {
+    let observer = shared.observer.as_ref();
+    let log = Log { observer, peer };
+    log.saw(What::Connected);
+    let end = handshake(tcp, shared, &log).and_then(|mut link| requests(&mut link, shared, &log));
+    let how = match end {
+        Ok(()) => None,
+        Err(error) if wire::is_stop(&error) => Some("the stand-in stops".to_owned()),
+        Err(error) => Some(error.to_string()),
+    };
+    log.saw(What::Disconnected(how));
+}
+
+fn handshake<'a>(tcp: TcpStream, shared: &'a Shared, log: &Log<'_>) -> io::Result<Link<'a>> {
+    tcp.set_nonblocking(true)?;
+    tcp.set_nodelay(true)?;
+    let tls = ServerConnection::new(Arc::clone(&shared.tls)).map_err(io::Error::other)?;
+    let mut link = Link {
+        tls: StreamOwned::new(tls, tcp),
+        stop: &shared.stop,
+    };
+    while link.tls.conn.is_handshaking() {
+        link.patiently(|tls| tls.conn.complete_io(&mut tls.sock).map(drop))?;
+    }
+    log.saw(What::handshake(link.tls.conn.handshake_kind()));
+    Ok(link)
+}
+
+/// Answers requests until the connection ends, or becomes a WebSocket and that ends.
+fn requests(link: &mut Link<'_>, shared: &Shared, log: &Log<'_>) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    while let Some(request) = Request::read(link, &mut buffer)? {
+        let path: Vec<&str> = request.path().split('/').skip(1).collect();
+        let answer = match path[..] {
+            ["session"] if request.method() != "POST" => Err((405, "/session takes a POST")),
+            ["session"] => session(&request, shared, log)?,
+            ["session", _, "ws"] if !wants_socket(&request) => {
+                Err((426, "this address is a WebSocket's"))
+            }
+            ["session", id, "ws"] if shared.cloud.take_session(id) => {
+                if shared.has(Fault::UpgradeSilent) {
+                    return link.swallow();
+                }
+                socket::accept(link, &request)?;
+                log.saw(What::Opened(start_of(id)));
+                return socket::serve(&mut link.tls, buffer, shared, log);
+            }
+            ["session", _, "ws"] => Err((404, "no such session, or it was used")),
+            _ => Err((
+                404,
+                "The requested resource could not be located at this address.",
+            )),
+        };
+        let last = request.has("connection", "close") || shared.has(Fault::SessionClose);
+        let kept = if last { Kept::Closed } else { Kept::Open };
+        match answer {
+            Ok(_) if shared.has(Fault::SessionSilent) => return link.swallow(),
+            Ok(id) => {
+                let head = json!({ "ok": true, "status": 201, "errors": [] });
+                let answer = json!({ "head": head, "body": { "id": id } });
+                respond(link, 201, kept, &answer.to_string())?;
+            }
+            Err((status, error)) => {
+                let method = request.method();
+                let place = path.first().copied().unwrap_or_default();
+                let request = format!("{method} /{place}");
+                log.saw(What::Refused { request, status });
+                respond(link, status, kept, &refusal(&Value::Null, status, error))?;
+            }
+        }
+        if last || shared.has(Fault::SessionDrop) {
+            break;
+        }
+    }
+    link.tls.conn.send_close_notify();
+    link.flush()
+}
+
+type Answer = Result<String, (u16, &'static str)>;
+
+fn session(request: &Request, shared: &Shared, log: &Log<'_>) -> io::Result<Answer> {
+    let header = |name| request.header(name).map(str::to_owned);
+    let credentials = Credentials {
+        user: header("x-auth-user"),
+        company: header("x-auth-company"),
+        token: header("x-auth-token"),
+    };
+    Ok(match shared.cloud.open_session(&credentials)? {
+        Some(id) => {
+            log.saw(What::Session(start_of(&id)));
+            Ok(id)
+        }
+        None => Err((400, "invalid credentials")),
+    })
+}
+
+fn wants_socket(request: &Request) -> bool {
+    request.method() == "GET"
+        && request.has("connection", "upgrade")
+        && request.has("upgrade", "websocket")
+        && request.header("sec-websocket-version") == Some("13")
+        && request.header("sec-websocket-key").is_some()
+}
+
+/// The answer that says no, to an HTTP request and to a message alike.
+pub(super) fn refusal(msg_id: &Value, status: u16, error: &str) -> String {
+    let mut head = json!({
+        "ok": false,
+        "status": status,
+        "errors": [error],
+        "messages": [],
+        "references": {},
+    });
+    if !msg_id.is_null() {
+        head["msgId"] = msg_id.clone();
+    }
+    json!({ "head": head, "body": null }).to_string()
+}
+
+/// As much of a session id as may be shown.
+fn start_of(id: &str) -> String {
+    id.chars().take(6).collect()
+}
+
+/// A client's TLS over a socket that does not block. Through it reads and writes wait.
+pub(super) struct Link<'a> {
+    tls: StreamOwned<ServerConnection, TcpStream>,
+    stop: &'a Stop,
+}
+
+impl Link<'_> {
+    /// Reads on and never answers.
+    fn swallow(&mut self) -> io::Result<()> {
+        while self.read(&mut [0; 1024])? > 0 {}
+        Ok(())
+    }
+
+    fn patiently<T>(
+        &mut self,
+        mut act: impl FnMut(&mut StreamOwned<ServerConnection, TcpStream>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let deadline = Some(Instant::now() + PATIENCE);
+        loop {
+            match act(&mut self.tls) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+            let blocked = self.tls.conn.wants_write();
+            let what = if blocked {
+                PollFlags::OUT
+            } else {
+                PollFlags::IN
+            };
+            wire::wait(&self.tls.sock, what, Some(self.stop), deadline)?;
+        }
+    }
+}
+
+impl Read for Link<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.patiently(|tls| tls.read(out))
+    }
+}
+
+impl Write for Link<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.patiently(|tls| tls.write(data))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.patiently(|tls| tls.flush())
+    }
+}

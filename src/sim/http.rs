@@ -1,0 +1,147 @@
+use std::io::{self, Read, Write};
+
+const MAX_HEAD: usize = 16 << 10;
+const MAX_BODY: usize = 64 << 10;
+
+/// A request; its body has been read and left out.
+pub(super) struct Request {
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+}
+
+impl Request {
+    /// Reads the next request of a connection, `None` where the connection ends before it. What
+    /// was read beyond it stays in `buffer`.
+    ///
+    /// # Errors
+    /// Those of the connection, and `InvalidData` for what is no HTTP request.
+    pub(super) fn read(
+        connection: &mut impl Read,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<Option<Self>> {
+        let (request, used) = loop {
+            if let Some(parsed) = Self::parse(buffer)? {
+                break parsed;
+            }
+            if buffer.len() > MAX_HEAD {
+                return Err(invalid("the head of the request is too long"));
+            }
+            if fill(connection, buffer)? == 0 {
+                if buffer.is_empty() {
+                    return Ok(None);
+                }
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        };
+        let length = match request.header("content-length").map(str::parse) {
+            None if request.header("transfer-encoding").is_some() => {
+                return Err(invalid("the body of the request is chunked"));
+            }
+            None => 0,
+            Some(Ok(length)) if length <= MAX_BODY => length,
+            Some(_) => return Err(invalid("the body of the request is too long")),
+        };
+        while buffer.len() < used + length {
+            if fill(connection, buffer)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        buffer.drain(..used + length);
+        Ok(Some(request))
+    }
+
+    fn parse(buffer: &[u8]) -> io::Result<Option<(Self, usize)>> {
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut parsed = httparse::Request::new(&mut headers);
+        match parsed
+            .parse(buffer)
+            .map_err(|error| invalid(&error.to_string()))?
+        {
+            httparse::Status::Partial => Ok(None),
+            httparse::Status::Complete(used) => {
+                let header = |header: &httparse::Header<'_>| {
+                    let value = String::from_utf8_lossy(header.value).into_owned();
+                    (header.name.to_owned(), value)
+                };
+                let request = Self {
+                    method: parsed.method.unwrap_or_default().to_owned(),
+                    target: parsed.path.unwrap_or_default().to_owned(),
+                    headers: parsed.headers.iter().map(header).collect(),
+                };
+                Ok(Some((request, used)))
+            }
+        }
+    }
+
+    pub(super) fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The path that was asked for, without what follows a question mark.
+    pub(super) fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let found = headers.find(|(other, _)| other.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Whether one of the comma-separated values of a header is `token`.
+    pub(super) fn has(&self, name: &str, token: &str) -> bool {
+        let named = self
+            .headers
+            .iter()
+            .filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        let mut tokens = named.flat_map(|(_, value)| value.split(','));
+        tokens.any(|other| other.trim().eq_ignore_ascii_case(token))
+    }
+}
+
+/// What an answer says of the connection.
+#[derive(Clone, Copy)]
+pub(super) enum Kept {
+    Open,
+    Closed,
+}
+
+/// Writes an answer with a JSON body in one piece.
+pub(super) fn respond(
+    connection: &mut impl Write,
+    status: u16,
+    kept: Kept,
+    body: &str,
+) -> io::Result<()> {
+    let reason = match status {
+        201 => "Created",
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        426 => "Upgrade Required",
+        _ => "",
+    };
+    let length = body.len();
+    let connection_header = match kept {
+        Kept::Open => "",
+        Kept::Closed => "Connection: close\r\n",
+    };
+    let answer = format!(
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n{connection_header}\r\n{body}"
+    );
+    connection.write_all(answer.as_bytes())?;
+    connection.flush()
+}
+
+fn fill(connection: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    let mut chunk = [0; 4096];
+    let n = connection.read(&mut chunk)?;
+    buffer.extend_from_slice(&chunk[..n]);
+    Ok(n)
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}

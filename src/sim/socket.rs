@@ -1,0 +1,219 @@
+use std::io::{self, ErrorKind, Write};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustls::{ServerConnection, StreamOwned};
+use serde_json::{Value, json};
+use tungstenite::handshake::derive_accept_key;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role, WebSocket};
+use tungstenite::{Error, Message};
+
+use super::cloud::Subscriber;
+use super::connection::{Log, Shared, refusal};
+use super::http::Request;
+use super::log::What;
+
+type Tls = StreamOwned<ServerConnection, TcpStream>;
+
+/// Answers the upgrade.
+pub(super) fn accept(link: &mut impl Write, request: &Request) -> io::Result<()> {
+    let key = request.header("sec-websocket-key").unwrap_or_default();
+    let accept = derive_accept_key(key.as_bytes());
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
+    link.write_all(answer.as_bytes())?;
+    link.flush()
+}
+
+/// Serves an open WebSocket to its end. `early` is what the client sent with its upgrade.
+pub(super) fn serve(
+    tls: &mut Tls,
+    early: Vec<u8>,
+    shared: &Shared,
+    log: &Log<'_>,
+) -> io::Result<()> {
+    let subscriber = shared.cloud.join()?;
+    let socket = WebSocket::from_partially_read(tls, early, Role::Server, None);
+    let mut session = Session {
+        socket,
+        subscriber,
+        shared,
+        log,
+    };
+    let end = session.run();
+    shared.cloud.leave(&session.subscriber);
+    end
+}
+
+/// One client's open socket.
+struct Session<'a> {
+    socket: WebSocket<&'a mut Tls>,
+    subscriber: Arc<Subscriber>,
+    shared: &'a Shared,
+    log: &'a Log<'a>,
+}
+
+impl Session<'_> {
+    fn run(&mut self) -> io::Result<()> {
+        loop {
+            let blocked = match self.exchange() {
+                Ok(blocked) => blocked,
+                Err(Error::ConnectionClosed) => {
+                    let tls = self.socket.get_mut();
+                    tls.conn.send_close_notify();
+                    return tls.flush();
+                }
+                Err(Error::Io(error)) => return Err(error),
+                Err(error) => return Err(io::Error::other(error)),
+            };
+            if self.wait(blocked)? {
+                // Goodbyes are said once, to whoever still listens.
+                let frame = CloseFrame {
+                    code: CloseCode::Away,
+                    reason: "the stand-in stops".into(),
+                };
+                let _ = self.socket.close(Some(frame));
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads and writes as far as it goes without waiting; whether a write is held up.
+    fn exchange(&mut self) -> tungstenite::Result<bool> {
+        while let Some(message) = unless_blocked(self.socket.read())? {
+            self.take(message)?;
+        }
+        let mut blocked = unless_blocked(self.socket.flush())?.is_none();
+        while !blocked && self.socket.can_write() {
+            let queue = self.subscriber.take();
+            if queue.is_empty() {
+                break;
+            }
+            for text in queue {
+                self.send(text)?;
+            }
+            blocked = unless_blocked(self.socket.flush())?.is_none();
+        }
+        Ok(blocked)
+    }
+
+    /// Waits for something to do; whether it is to stop.
+    fn wait(&self, blocked: bool) -> io::Result<bool> {
+        let tls = self.socket.get_ref();
+        let mut io = PollFlags::IN;
+        io.set(PollFlags::OUT, blocked || tls.conn.wants_write());
+        let mut fds = [
+            PollFd::new(&tls.sock, io),
+            PollFd::new(&self.shared.stop, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.subscriber.as_fd(), PollFlags::IN),
+        ];
+        let watched = if blocked { 2 } else { 3 };
+        match poll(&mut fds[..watched], None) {
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            ready => ready
+                .map(|_| !fds[1].revents().is_empty())
+                .map_err(io::Error::from),
+        }
+    }
+
+    fn send(&mut self, text: String) -> tungstenite::Result<()> {
+        // What a write does not get rid of stays with the socket, for the next flush.
+        unless_blocked(self.socket.write(Message::text(text))).map(drop)
+    }
+
+    fn take(&mut self, message: Message) -> tungstenite::Result<()> {
+        match message {
+            Message::Text(text) => match self.answer(&text) {
+                Some(answer) => self.send(answer),
+                None => Ok(()),
+            },
+            Message::Ping(_) => {
+                self.log.saw(What::Ping);
+                Ok(())
+            }
+            Message::Pong(_) => {
+                self.log.saw(What::Pong);
+                Ok(())
+            }
+            Message::Close(frame) => {
+                let code = frame.map(|frame| frame.code.into());
+                self.log.saw(What::Closed(code));
+                Ok(())
+            }
+            Message::Binary(_) | Message::Frame(_) => {
+                self.log.saw(What::Text("a binary frame".to_owned()));
+                Ok(())
+            }
+        }
+    }
+
+    /// What there is to say to a client's text.
+    fn answer(&self, text: &str) -> Option<String> {
+        let request: Value = serde_json::from_str(text).unwrap_or_default();
+        let member = |name: &str| request.get(name).and_then(Value::as_str);
+        if member("type") == Some("heartbeat") {
+            return None;
+        }
+        let msg_id = &request["msgId"];
+        if member("object") != Some("event") {
+            self.log.saw(What::Text(text.to_owned()));
+            return Some(refusal(msg_id, 400, "this is not a request"));
+        }
+        match self.act(member("type"), member("streamId"), member("path")) {
+            Ok(()) => Some(granted(msg_id)),
+            Err((status, reason)) => {
+                self.log.saw(What::NotGranted(reason.clone()));
+                Some(refusal(msg_id, status, &reason))
+            }
+        }
+    }
+
+    fn act(
+        &self,
+        action: Option<&str>,
+        id: Option<&str>,
+        path: Option<&str>,
+    ) -> Result<(), (u16, String)> {
+        let ((Some(name), None) | (None, Some(name))) = (id, path) else {
+            return Err((400, "give a streamId or a path".to_owned()));
+        };
+        let named = self.shared.cloud.find(name);
+        let stream = named.ok_or_else(|| (404, format!("no stream {name}")))?;
+        match action {
+            Some("subscribe") => {
+                self.log.saw(What::Subscribed(name.to_owned()));
+                self.subscriber.subscribe(&stream);
+                Ok(())
+            }
+            Some("unsubscribe") if self.subscriber.unsubscribe(&stream) => {
+                self.log.saw(What::Unsubscribed(name.to_owned()));
+                Ok(())
+            }
+            Some("unsubscribe") => Err((404, format!("not subscribed to {name}"))),
+            _ => Err((400, "type is neither subscribe nor unsubscribe".to_owned())),
+        }
+    }
+}
+
+fn granted(msg_id: &Value) -> String {
+    let head = json!({
+        "msgId": msg_id,
+        "ok": true,
+        "errors": [],
+        "messages": ["Your request has been processed successfully."],
+    });
+    json!({ "head": head, "body": {} }).to_string()
+}
+
+/// `None` where the socket can do no more without waiting.
+fn unless_blocked<T>(result: tungstenite::Result<T>) -> tungstenite::Result<Option<T>> {
+    match result {
+        Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        done => done.map(Some),
+    }
+}
