@@ -6,6 +6,7 @@
     reason = "rooms are built from the bottom; the client will use them all"
 )]
 
+mod config;
 mod error;
 mod protocol;
 mod secret;
@@ -14,6 +15,7 @@ pub mod sim;
 mod stop;
 mod wire;
 
+pub use config::{Config, Credentials};
 pub use error::{Error, ErrorKind, Phase, Result};
 pub use protocol::{Event, ParseStreamError, Stream, Unknown};
 pub use secret::{SessionId, Token};

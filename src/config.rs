@@ -1,0 +1,288 @@
+use std::fmt;
+use std::time::Duration;
+
+use crate::{Error, Result, Stop, Token};
+
+/// What a client is to connect to, with what, and how patiently.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) credentials: Credentials,
+    pub(crate) endpoint: String,
+    pub(crate) allow_plaintext: bool,
+    pub(crate) ca_pem: Option<Vec<u8>>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) ack_timeout: Duration,
+    pub(crate) ping_interval: Duration,
+    pub(crate) ping_timeout: Duration,
+    pub(crate) heartbeat: Duration,
+    pub(crate) max_message: usize,
+    pub(crate) stop: Option<Stop>,
+}
+
+/// As good as for ever, and no danger to the arithmetic of instants.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+impl Config {
+    /// The service's own endpoint.
+    pub const ENDPOINT: &str = "https://octave-ws.sierrawireless.io";
+
+    /// The defaults, with these credentials.
+    pub fn new(credentials: Credentials) -> Self {
+        Self {
+            credentials,
+            endpoint: Self::ENDPOINT.to_owned(),
+            allow_plaintext: false,
+            ca_pem: None,
+            connect_timeout: Duration::from_secs(10),
+            ack_timeout: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(20),
+            heartbeat: Duration::ZERO,
+            max_message: 16 << 20,
+            stop: None,
+        }
+    }
+
+    /// Where the service is, as `https://HOST[:PORT][/PREFIX]`. By default [`Config::ENDPOINT`].
+    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
+        self.endpoint = url.into();
+        self
+    }
+
+    /// Lets an `http://` endpoint be used, to which the token travels in the clear. By default it
+    /// is refused.
+    pub fn allow_plaintext(mut self) -> Self {
+        self.allow_plaintext = true;
+        self
+    }
+
+    /// The authorities to trust instead of the bundled web roots, as one or more PEM certificates.
+    pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.ca_pem = Some(pem.into());
+        self
+    }
+
+    /// How long each part of connecting may take: the name, TCP and TLS together; the session's
+    /// answer; the upgrade. By default 10 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout.min(FOREVER);
+        self
+    }
+
+    /// How long a request may go unanswered. By default 10 s.
+    pub fn ack_timeout(mut self, timeout: Duration) -> Self {
+        self.ack_timeout = timeout.min(FOREVER);
+        self
+    }
+
+    /// After how long a silence to ask for a sign of life; zero never asks. By default 20 s.
+    pub fn ping_interval(mut self, interval: Duration) -> Self {
+        self.ping_interval = interval.min(FOREVER);
+        self
+    }
+
+    /// How long to wait for a sign of life. By default 20 s.
+    pub fn ping_timeout(mut self, timeout: Duration) -> Self {
+        self.ping_timeout = timeout.min(FOREVER);
+        self
+    }
+
+    /// How often to send the text frame `{"type":"heartbeat"}`; zero for never. By default never.
+    pub fn heartbeat(mut self, interval: Duration) -> Self {
+        self.heartbeat = interval.min(FOREVER);
+        self
+    }
+
+    /// The longest message to take, in bytes. By default 16 MiB.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// What ends a wait before its time, that for a connection included. By default nothing does.
+    pub fn stop(mut self, stop: Stop) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
+    /// Checks what can be checked before anything is sent.
+    pub(crate) fn check(&self) -> Result<Endpoint> {
+        self.credentials.check()?;
+        Endpoint::parse(&self.endpoint, self.allow_plaintext)
+    }
+}
+
+/// Who asks for a session.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    pub(crate) user: Option<String>,
+    pub(crate) company: String,
+    pub(crate) token: Token,
+}
+
+impl Credentials {
+    /// A company and its token: all that a restricted token takes.
+    pub fn new(company: impl Into<String>, token: Token) -> Self {
+        Self {
+            user: None,
+            company: company.into(),
+            token,
+        }
+    }
+
+    /// The user whose token it is. By default none, for a restricted token.
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    fn check(&self) -> Result<()> {
+        let user = self.user.as_deref().unwrap_or("none");
+        let token = self.token.expose_secret();
+        for (name, value) in [("user", user), ("company", &self.company), ("token", token)] {
+            if value.is_empty() {
+                return Err(Error::config(format!("the {name} is empty")));
+            }
+            if let Some(at) = value.chars().position(|c| c.is_control()) {
+                let place = at + 1;
+                return Err(Error::config(format!(
+                    "the {name} has a control character at place {place}: no header may hold one"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the service is, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    pub(crate) tls: bool,
+    /// A name or an address; an IPv6 address without its brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// As it goes into a URL or a Host header.
+    pub(crate) authority: String,
+    /// What comes before `/session`: nothing, or a path without its last slash.
+    pub(crate) prefix: String,
+}
+
+impl Endpoint {
+    fn parse(url: &str, allow_plaintext: bool) -> Result<Self> {
+        // First of all, since every other complaint shows the URL.
+        if url.contains('@') {
+            return Err(Error::config(
+                "endpoint: a user or password in it: give https://HOST[:PORT]",
+            ));
+        }
+        let wrong = |what: &str| {
+            let wanted = "give https://HOST[:PORT]";
+            Error::config(format!("endpoint {url:?}: {what}: {wanted}"))
+        };
+        let uri: ureq::http::Uri = url.parse().map_err(|_| wrong("not a URL"))?;
+        let tls = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") if allow_plaintext => false,
+            Some("http") => return Err(wrong("the token would travel in the clear")),
+            _ => return Err(wrong("not an https URL")),
+        };
+        let authority = uri.authority().ok_or_else(|| wrong("no host"))?.as_str();
+        if uri.query().is_some() {
+            return Err(wrong("a query in it"));
+        }
+        let host = uri.host().unwrap_or_default();
+        // Not by `Uri::port`, to which a port that is none is no port.
+        let port = match authority[host.len()..].strip_prefix(':').map(str::parse) {
+            None if tls => 443,
+            None => 80,
+            Some(Ok(0) | Err(_)) => return Err(wrong("not a port after the colon")),
+            Some(Ok(port)) => port,
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() {
+            return Err(wrong("no host"));
+        }
+        Ok(Self {
+            tls,
+            host: host.to_owned(),
+            port,
+            authority: authority.to_owned(),
+            prefix: uri.path().trim_end_matches('/').to_owned(),
+        })
+    }
+}
+
+/// The peer, as errors name it.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(url: &str) -> Result<Endpoint, String> {
+        Endpoint::parse(url, false).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_endpoint_is_taken_apart() {
+        let plain = endpoint("https://octave-ws.sierrawireless.io").unwrap();
+        assert_eq!(plain.to_string(), "octave-ws.sierrawireless.io:443");
+        assert_eq!(plain.authority, "octave-ws.sierrawireless.io");
+        assert_eq!(plain.prefix, "");
+        let v6 = endpoint("HTTPS://[::1]:8443/octave/").unwrap();
+        assert_eq!((v6.host.as_str(), v6.port), ("::1", 8443));
+        assert_eq!(v6.to_string(), "[::1]:8443");
+        assert_eq!(v6.prefix, "/octave");
+        let clear = Endpoint::parse("http://localhost", true).unwrap();
+        assert_eq!((clear.port, clear.tls), (80, false));
+    }
+
+    #[test]
+    fn an_endpoint_that_is_none_says_what_is_wrong() {
+        for (url, what) in [
+            ("http://h", "the token would travel in the clear"),
+            ("wss://h", "not an https URL"),
+            ("localhost:8443", "not an https URL"),
+            ("", "not a URL"),
+            ("https://", "not a URL"),
+            ("https://h:0", "not a port after the colon"),
+            ("https://h:", "not a port after the colon"),
+            ("https://h:99999", "not a port after the colon"),
+            ("https://h/?a", "a query in it"),
+            ("https://h h", "not a URL"),
+        ] {
+            let message = format!("config: endpoint {url:?}: {what}: give https://HOST[:PORT]");
+            assert_eq!(endpoint(url), Err(message));
+        }
+        let secret = endpoint("https://u:secret@h").unwrap_err();
+        assert!(!secret.contains("secret"), "{secret}");
+    }
+
+    #[test]
+    fn credentials_that_no_header_may_hold_are_refused_unseen() {
+        let check = |company: &str, token: &str| {
+            let credentials = Credentials::new(company, Token::new(token));
+            credentials.check().map_err(|error| error.to_string())
+        };
+        assert_eq!(check("demo", "t"), Ok(()));
+        let empty = "config: the token is empty".to_owned();
+        assert_eq!(check("demo", " \n"), Err(empty));
+        let control = "has a control character at place 2: no header may hold one";
+        let company = format!("config: the company {control}");
+        assert_eq!(check("d\r\nX: y", "t"), Err(company));
+        assert_eq!(
+            check("d", "a\nb"),
+            Err(format!("config: the token {control}"))
+        );
+        let user = Credentials::new("d", Token::new("t")).user("");
+        assert!(user.check().is_err());
+    }
+}
