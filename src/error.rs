@@ -123,6 +123,27 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
+
+    /// Whether the same again, later, may succeed.
+    pub fn is_retryable(&self) -> bool {
+        match self.0.kind {
+            ErrorKind::Disconnected
+            | ErrorKind::TimedOut
+            | ErrorKind::Malformed
+            | ErrorKind::TooLong
+            | ErrorKind::System => true,
+            ErrorKind::Status(status) => match self.0.phase {
+                // RFC 6455 gives no status of a refused upgrade a meaning: a session expires.
+                Phase::Upgrade => !(300..400).contains(&status),
+                _ => matches!(status, 408 | 425 | 429 | 500..),
+            },
+            ErrorKind::Config
+            | ErrorKind::Untrusted
+            | ErrorKind::Refused
+            | ErrorKind::UnusableId
+            | ErrorKind::Stopped => false,
+        }
+    }
 }
 
 impl fmt::Display for Error {

@@ -7,12 +7,14 @@
 )]
 
 mod config;
+mod dial;
 mod error;
 mod protocol;
 mod secret;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod stop;
+mod tls;
 mod wire;
 
 pub use config::{Config, Credentials};

@@ -1,0 +1,283 @@
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Instant;
+
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustls::ClientConfig;
+
+use crate::config::Endpoint;
+use crate::error::{ErrorKind, Phase};
+use crate::tls;
+use crate::wire::{self, Wire};
+use crate::{Error, Result, Stop};
+
+/// A connection to the service, ready for HTTP and for what comes after.
+pub(crate) enum Link {
+    Plain(Wire),
+    Tls(Box<tls::Stream>),
+}
+
+impl Link {
+    /// Connects to one of the endpoint's addresses, by the deadline. Each address has an equal
+    /// share of what time is left, so that a dead one does not use up that of the others.
+    ///
+    /// # Errors
+    /// That of the last address; one that nothing but a change of configuration mends, at once.
+    pub(crate) fn dial(
+        endpoint: &Endpoint,
+        tls: &Arc<ClientConfig>,
+        stop: &Stop,
+        deadline: Instant,
+    ) -> Result<Self> {
+        let addrs = resolve(endpoint, stop, deadline)?;
+        let mut last = None;
+        for (i, &addr) in addrs.iter().enumerate() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let others = u32::try_from(addrs.len() - i).unwrap_or(u32::MAX);
+            let share = Instant::now() + left / others;
+            match Self::connect(endpoint, addr, tls, stop, share) {
+                Err(error) if error.is_retryable() => last = Some(error),
+                done => return done,
+            }
+        }
+        Err(last.unwrap_or_else(|| no_address(endpoint)))
+    }
+
+    fn connect(
+        endpoint: &Endpoint,
+        addr: SocketAddr,
+        tls: &Arc<ClientConfig>,
+        stop: &Stop,
+        deadline: Instant,
+    ) -> Result<Self> {
+        let connected = tcp(addr, stop, deadline);
+        let mut wire = connected
+            .and_then(|tcp| Wire::new(tcp, stop.clone()))
+            .map_err(|error| unreachable(endpoint, addr, error))?;
+        wire.set_deadline(Some(deadline));
+        if endpoint.tls {
+            let stream = tls::handshake(wire, tls, endpoint)?;
+            Ok(Self::Tls(Box::new(stream)))
+        } else {
+            Ok(Self::Plain(wire))
+        }
+    }
+
+    pub(crate) fn wire(&mut self) -> &mut Wire {
+        match self {
+            Self::Plain(wire) => wire,
+            Self::Tls(stream) => &mut stream.sock,
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) fn shut(&mut self) {
+        if let Self::Tls(stream) = self {
+            stream.conn.send_close_notify();
+        }
+        // Whoever has gone already need not be told.
+        let _ = self.flush();
+    }
+}
+
+impl Read for Link {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(wire) => wire.read(out),
+            Self::Tls(stream) => stream.read(out),
+        }
+    }
+}
+
+impl Write for Link {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(wire) => wire.write(data),
+            Self::Tls(stream) => stream.write(data),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(wire) => wire.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+/// The addresses of the endpoint's host, in the system's order; at least one.
+fn resolve(endpoint: &Endpoint, stop: &Stop, deadline: Instant) -> Result<Vec<SocketAddr>> {
+    if let Ok(ip) = endpoint.host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, endpoint.port)]);
+    }
+    // getaddrinfo(3) has no deadline and cannot be interrupted: a thread waits for it, which is
+    // left behind if it takes too long. Its end of the pipe closes with it.
+    let system = |error: io::Error| {
+        let message = format!("no thread for looking up {}", endpoint.host);
+        Error::new(Phase::Resolve, ErrorKind::System, message).because(error)
+    };
+    let (done, running) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
+        .map_err(|error| system(error.into()))?;
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let (host, port) = (endpoint.host.clone(), endpoint.port);
+    let lookup = move || {
+        let addrs = (host.as_str(), port).to_socket_addrs();
+        let _ = sender.send(addrs.map(Vec::from_iter));
+        drop(running);
+    };
+    let thread = thread::Builder::new().name("resolve".to_owned());
+    thread.spawn(lookup).map_err(system)?;
+    match wire::wait(&done, PollFlags::IN, Some(stop), Some(deadline)) {
+        Err(error) if wire::is_stop(&error) => return Err(Error::stopped(Phase::Resolve)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let message = format!("{} was not looked up in time", endpoint.host);
+            return Err(Error::new(Phase::Resolve, ErrorKind::TimedOut, message));
+        }
+        _ => {}
+    }
+    match receiver.try_recv() {
+        Ok(Ok(addrs)) if !addrs.is_empty() => Ok(addrs),
+        Ok(Err(error)) => Err(no_address(endpoint).because(error)),
+        _ => Err(no_address(endpoint)),
+    }
+}
+
+fn no_address(endpoint: &Endpoint) -> Error {
+    let message = format!("no address for {}", endpoint.host);
+    Error::new(Phase::Resolve, ErrorKind::Disconnected, message)
+}
+
+fn unreachable(endpoint: &Endpoint, addr: SocketAddr, error: io::Error) -> Error {
+    if wire::is_stop(&error) {
+        return Error::stopped(Phase::Connect);
+    }
+    let peer = match endpoint.to_string() {
+        same if same == addr.to_string() => same,
+        named => format!("{named} ({addr})"),
+    };
+    if error.kind() == io::ErrorKind::WouldBlock {
+        let message = format!("no connection to {peer} in time");
+        return Error::new(Phase::Connect, ErrorKind::TimedOut, message);
+    }
+    let message = format!("no connection to {peer}");
+    Error::new(Phase::Connect, ErrorKind::Disconnected, message).because(error)
+}
+
+fn tcp(addr: SocketAddr, stop: &Stop, deadline: Instant) -> io::Result<TcpStream> {
+    let family = if addr.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    match connect(&socket, &addr) {
+        // After an interruption, too, the connection goes on being made: POSIX, connect().
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    wire::wait(&socket, PollFlags::OUT, Some(stop), Some(deadline))?;
+    let tcp = TcpStream::from(socket);
+    match tcp.take_error()? {
+        Some(error) => Err(error),
+        None => Ok(tcp),
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sim::Sim;
+    use crate::{Config, Credentials, Token};
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    fn dial(config: &Config, stop: &Stop, timeout: Duration) -> Result<Link> {
+        let tls = tls::configure(config)?;
+        Link::dial(&config.check()?, &tls, stop, Instant::now() + timeout)
+    }
+
+    fn config(endpoint: String) -> Config {
+        Config::new(Credentials::new("demo", Token::new("t"))).endpoint(endpoint)
+    }
+
+    /// The error's kind and its whole text.
+    fn failure(config: &Config, timeout: Duration) -> (ErrorKind, String) {
+        let Err(error) = dial(config, &Stop::new().unwrap(), timeout) else {
+            panic!("connected")
+        };
+        (error.kind(), error.to_string())
+    }
+
+    #[test]
+    fn a_name_is_looked_up_and_each_address_tried() {
+        let sim = Sim::start().unwrap();
+        let port = sim.addr().port();
+        let config = config(format!("https://localhost:{port}")).ca_pem(sim.ca_pem());
+        let stop = Stop::new().unwrap();
+        dial(&config, &stop, LONG).unwrap();
+        stop.stop();
+        let error = dial(&config, &stop, LONG).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Stopped);
+    }
+
+    #[test]
+    fn an_authority_that_is_not_trusted_is_final() {
+        let sim = Sim::start().unwrap();
+        let (kind, text) = failure(&config(sim.endpoint()), LONG);
+        assert_eq!(kind, ErrorKind::Untrusted);
+        let peer = sim.addr();
+        let verdict = "is from an authority that is not trusted here (see the CA certificates)";
+        assert_eq!(text, format!("tls: the certificate of {peer} {verdict}"));
+    }
+
+    #[test]
+    fn nobody_there_silence_and_an_early_end_may_pass() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let config = config(format!("https://{addr}"));
+        let silence = format!("tls: no handshake with {addr} in time");
+        assert_eq!(
+            failure(&config, Duration::from_millis(50)),
+            (ErrorKind::TimedOut, silence)
+        );
+        drop(listener);
+        let refused = format!("connect: no connection to {addr}");
+        assert_eq!(failure(&config, LONG), (ErrorKind::Disconnected, refused));
+    }
+
+    #[test]
+    fn plain_http_on_the_port_is_final() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let (mut tcp, _) = listener.accept().unwrap();
+            tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+            // To the client's end, lest a reset overtake the answer.
+            let _ = tcp.read_to_end(&mut Vec::new());
+        });
+        let text = format!("tls: {addr} does not speak TLS");
+        let got = failure(&config(format!("https://{addr}")), LONG);
+        assert_eq!(got, (ErrorKind::Untrusted, text));
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn ca_certificates_that_are_none_are_named() {
+        let config = config("https://localhost".to_owned());
+        let none = failure(&config.clone().ca_pem("nothing"), LONG).1;
+        assert_eq!(none, "config: no PEM certificate among the CA certificates");
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let broken = failure(&config.ca_pem(broken), LONG).1;
+        assert_eq!(broken, "config: CA certificate 1 cannot be used");
+    }
+}

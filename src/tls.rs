@@ -1,0 +1,135 @@
+use std::io::{self, ErrorKind::InvalidData};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::client::Resumption;
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+};
+
+use crate::config::{Config, Endpoint};
+use crate::error::{ErrorKind, Phase};
+use crate::wire::{self, Wire};
+use crate::{Error, Result};
+
+/// A TLS connection over a [`Wire`].
+pub(crate) type Stream = StreamOwned<ClientConnection, Wire>;
+
+/// Sessions remembered for resumption: those of one service.
+const SESSIONS: usize = 4;
+
+/// What TLS needs to know. One for all connections of a client, so that later ones resume the
+/// first one's session.
+pub(crate) fn configure(config: &Config) -> Result<Arc<ClientConfig>> {
+    let provider = Arc::new(ring::default_provider());
+    let mut tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::config("TLS cannot be set up").because(error))?
+        .with_root_certificates(roots(config)?)
+        .with_no_client_auth();
+    tls.resumption = Resumption::in_memory_sessions(SESSIONS);
+    Ok(Arc::new(tls))
+}
+
+fn roots(config: &Config) -> Result<RootCertStore> {
+    let Some(pem) = &config.ca_pem else {
+        return Ok(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect());
+    };
+    let mut roots = RootCertStore::empty();
+    for (i, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
+        let wrong = || Error::config(format!("CA certificate {} cannot be used", i + 1));
+        let certificate = certificate.map_err(|error| wrong().because(error))?;
+        let added = roots.add(certificate);
+        added.map_err(|error| wrong().because(error))?;
+    }
+    if roots.is_empty() {
+        return Err(Error::config(
+            "no PEM certificate among the CA certificates",
+        ));
+    }
+    Ok(roots)
+}
+
+/// Shakes hands with the service, by the deadline that `wire` has.
+///
+/// # Errors
+/// `Untrusted` for a certificate or a TLS that will not do, now or later. The others may pass.
+pub(crate) fn handshake(
+    mut wire: Wire,
+    config: &Arc<ClientConfig>,
+    endpoint: &Endpoint,
+) -> Result<Stream> {
+    let name = ServerName::try_from(endpoint.host.clone()).map_err(|error| {
+        Error::config(format!("{:?} is no host name", endpoint.host)).because(error)
+    })?;
+    let mut tls = ClientConnection::new(Arc::clone(config), name)
+        .map_err(|error| failed(endpoint, io::Error::new(InvalidData, error)))?;
+    while tls.is_handshaking() {
+        tls.complete_io(&mut wire)
+            .map_err(|error| failed(endpoint, error))?;
+    }
+    Ok(StreamOwned::new(tls, wire))
+}
+
+fn failed(endpoint: &Endpoint, error: io::Error) -> Error {
+    let new = |kind, message: String| Error::new(Phase::Tls, kind, message);
+    if wire::is_stop(&error) {
+        return Error::stopped(Phase::Tls);
+    }
+    match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            let message = format!("no handshake with {endpoint} in time");
+            return new(ErrorKind::TimedOut, message);
+        }
+        io::ErrorKind::UnexpectedEof => {
+            let message = format!("{endpoint} ended the connection");
+            return new(ErrorKind::Disconnected, message);
+        }
+        _ => {}
+    }
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(why)) => {
+            let message = format!("the certificate of {endpoint} {}", verdict(why));
+            new(ErrorKind::Untrusted, message).because(error)
+        }
+        None
+        | Some(rustls::Error::AlertReceived(
+            AlertDescription::InternalError
+            | AlertDescription::UserCanceled
+            | AlertDescription::CloseNotify,
+        )) => {
+            let message = format!("the connection to {endpoint} was lost");
+            new(ErrorKind::Disconnected, message).because(error)
+        }
+        Some(rustls::Error::InvalidMessage(_)) => {
+            let message = format!("{endpoint} does not speak TLS");
+            new(ErrorKind::Untrusted, message).because(error)
+        }
+        Some(_) => {
+            let message = format!("no TLS in common with {endpoint}");
+            new(ErrorKind::Untrusted, message).because(error)
+        }
+    }
+}
+
+fn verdict(why: &CertificateError) -> String {
+    let clock = || humantime::format_rfc3339_seconds(SystemTime::now());
+    match why {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            format!("has expired (the clock here says {})", clock())
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            format!("is not valid yet (the clock here says {})", clock())
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "is for another name".to_owned()
+        }
+        CertificateError::UnknownIssuer => {
+            "is from an authority that is not trusted here (see the CA certificates)".to_owned()
+        }
+        _ => "is not acceptable".to_owned(),
+    }
+}
