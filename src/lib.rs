@@ -11,6 +11,7 @@ mod dial;
 mod error;
 mod protocol;
 mod secret;
+mod session;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod stop;

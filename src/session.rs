@@ -1,0 +1,386 @@
+use std::error;
+use std::fmt;
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use ureq::http::HeaderValue;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+};
+
+use crate::config::{Credentials, Endpoint};
+use crate::dial::Link;
+use crate::error::{ErrorKind, Phase};
+use crate::protocol::session_answer;
+use crate::secret::Quote;
+use crate::{Error, Result, SessionId, Stop};
+
+/// The longest head, and the longest body, of an answer.
+const MAX_ANSWER: usize = 64 << 10;
+
+const USER_AGENT: &str = concat!("octave-ws/", env!("CARGO_PKG_VERSION"));
+
+/// Asks for a session over a link, by the deadline. Returns its id, and the link unless the
+/// service has ended it.
+///
+/// # Errors
+/// `Refused` for the credentials, `Status` for what else is no success, `UnusableId` and
+/// `Malformed` for a success that is none, and those of the connection.
+pub(crate) fn open(
+    mut link: Link,
+    endpoint: &Endpoint,
+    credentials: &Credentials,
+    stop: &Stop,
+    deadline: Instant,
+) -> Result<(SessionId, Option<Link>)> {
+    link.wire().set_deadline(Some(deadline));
+    let lender = Lender::new(link);
+    let (status, body) = post(&lender, endpoint, credentials).map_err(|error| {
+        if stop.is_stopped() {
+            return Error::stopped(Phase::Session);
+        }
+        if Instant::now() >= deadline {
+            let message = format!("no answer from {endpoint} in time");
+            return Error::new(Phase::Session, ErrorKind::TimedOut, message);
+        }
+        let message = format!("the answer of {endpoint} did not come whole");
+        Error::new(Phase::Session, ErrorKind::Disconnected, message).because(error)
+    })?;
+    let id = judge(status, &body, endpoint, credentials)?;
+    Ok((id, lender.take()))
+}
+
+/// Makes an id of an answer.
+fn judge(
+    status: u16,
+    body: &[u8],
+    endpoint: &Endpoint,
+    credentials: &Credentials,
+) -> Result<SessionId> {
+    let failed = |kind, words: &str| {
+        let mut message = format!("HTTP {status} from {endpoint}");
+        let words = Quote::new(&credentials.token).quote(words);
+        if !words.is_empty() {
+            message = format!("{message}: {words}");
+        }
+        Error::new(Phase::Session, kind, message)
+    };
+    let text = String::from_utf8_lossy(body);
+    let answer = session_answer(&text);
+    if !(200..300).contains(&status) {
+        let kind = match status {
+            400 | 401 | 403 => ErrorKind::Refused,
+            _ => ErrorKind::Status(status),
+        };
+        let words = match &answer {
+            Ok(Err(words)) => words,
+            _ => text.as_ref(),
+        };
+        return Err(failed(kind, words));
+    }
+    match answer {
+        Ok(Ok(id)) => SessionId::new(id)
+            .ok_or_else(|| failed(ErrorKind::UnusableId, "its session id is not a usable one")),
+        Ok(Err(words)) => Err(failed(ErrorKind::Refused, &words)),
+        Err(what) => Err(failed(ErrorKind::Malformed, what)),
+    }
+}
+
+type Answer = std::result::Result<(u16, Vec<u8>), Box<dyn error::Error + Send + Sync>>;
+
+fn post(lender: &Lender, endpoint: &Endpoint, credentials: &Credentials) -> Answer {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_response_header_size(MAX_ANSWER)
+        .proxy(None)
+        .user_agent(USER_AGENT)
+        .build();
+    let agent = ureq::Agent::with_parts(config, lender.clone(), Resolved);
+    let Endpoint {
+        authority, prefix, ..
+    } = endpoint;
+    let scheme = if endpoint.tls { "https" } else { "http" };
+    let mut request = agent.post(format!("{scheme}://{authority}{prefix}/session"));
+    if let Some(user) = &credentials.user {
+        request = request.header("X-Auth-User", HeaderValue::from_bytes(user.as_bytes())?);
+    }
+    let company = HeaderValue::from_bytes(credentials.company.as_bytes())?;
+    let mut token = HeaderValue::from_bytes(credentials.token.expose_secret().as_bytes())?;
+    token.set_sensitive(true);
+    let mut answer = request
+        .header("X-Auth-Company", company)
+        .header("X-Auth-Token", token)
+        .send_empty()?;
+    let status = answer.status().as_u16();
+    let body = answer.body_mut().with_config().limit(MAX_ANSWER as u64);
+    Ok((status, body.read_to_vec()?))
+}
+
+/// Lends a link to ureq, which then neither dials nor knows TLS, and has it back when ureq is
+/// done with it.
+#[derive(Clone)]
+struct Lender(Arc<Mutex<Option<Link>>>);
+
+impl Lender {
+    fn new(link: Link) -> Self {
+        Self(Arc::new(Mutex::new(Some(link))))
+    }
+
+    fn take(&self) -> Option<Link> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn put(&self, link: Link) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+    }
+}
+
+impl Connector for Lender {
+    type Out = Lent;
+
+    fn connect(
+        &self,
+        _: &ConnectionDetails<'_>,
+        _: Option<()>,
+    ) -> std::result::Result<Option<Lent>, ureq::Error> {
+        Ok(self.take().map(|link| Lent {
+            link: Some(link),
+            lender: self.clone(),
+            buffers: LazyBuffers::new(MAX_ANSWER, 16 << 10),
+        }))
+    }
+}
+
+impl fmt::Debug for Lender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lender")
+    }
+}
+
+/// A link while ureq has it.
+struct Lent {
+    link: Option<Link>,
+    lender: Lender,
+    buffers: LazyBuffers,
+}
+
+impl Transport for Lent {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(
+        &mut self,
+        amount: usize,
+        _: NextTimeout,
+    ) -> std::result::Result<(), ureq::Error> {
+        let link = self.link.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
+        link.write_all(&self.buffers.output()[..amount])?;
+        Ok(link.flush()?)
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> std::result::Result<bool, ureq::Error> {
+        let link = self.link.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
+        let n = link.read(self.buffers.input_append_buf())?;
+        self.buffers.input_appended(n);
+        Ok(n > 0)
+    }
+
+    /// ureq asks only when the answer was read whole and the server keeps the connection: the
+    /// moment to give the link back, unless bytes that nobody asked for came with the answer.
+    /// "No" makes ureq drop this transport instead of keeping it.
+    fn is_open(&mut self) -> bool {
+        if let Some(link) = self.link.take()
+            && self.buffers.input().is_empty()
+        {
+            self.lender.put(link);
+        }
+        false
+    }
+
+    fn is_tls(&self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lent")
+    }
+}
+
+/// ureq resolves before it connects; the link is connected already.
+#[derive(Debug)]
+struct Resolved;
+
+impl Resolver for Resolved {
+    fn resolve(
+        &self,
+        _: &ureq::http::Uri,
+        _: &ureq::config::Config,
+        _: NextTimeout,
+    ) -> std::result::Result<ResolvedSocketAddrs, ureq::Error> {
+        let mut addrs = self.empty();
+        addrs.push(([0, 0, 0, 0], 0).into());
+        Ok(addrs)
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sim::{Fault, Options, Sim};
+    use crate::{Config, Token, tls};
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    fn sim(fault: Option<Fault>) -> Sim {
+        Sim::start_with(Options {
+            faults: fault.into_iter().collect(),
+            ..Options::default()
+        })
+        .unwrap()
+    }
+
+    fn ask(
+        sim: &Sim,
+        credentials: Credentials,
+        stop: &Stop,
+        timeout: Duration,
+    ) -> Result<(SessionId, Option<Link>)> {
+        let config = Config::new(credentials)
+            .endpoint(sim.endpoint())
+            .ca_pem(sim.ca_pem());
+        let endpoint = config.check()?;
+        let tls = tls::configure(&config)?;
+        let link = Link::dial(&endpoint, &tls, stop, Instant::now() + LONG)?;
+        let deadline = Instant::now() + timeout;
+        open(link, &endpoint, &config.credentials, stop, deadline)
+    }
+
+    fn credentials(sim: &Sim) -> Credentials {
+        Credentials::new(sim.company(), Token::new(sim.token())).user(sim.user())
+    }
+
+    #[test]
+    fn the_link_comes_back_where_the_service_keeps_it() {
+        for (fault, kept) in [(None, true), (Some(Fault::SessionClose), false)] {
+            let sim = sim(fault);
+            let stop = Stop::new().unwrap();
+            let (_, link) = ask(&sim, credentials(&sim), &stop, LONG).unwrap();
+            assert_eq!(link.is_some(), kept);
+        }
+    }
+
+    #[test]
+    fn a_restricted_token_goes_without_a_user() {
+        let sim = sim(None);
+        let token = Token::new(sim.restricted_token());
+        let credentials = Credentials::new(sim.company(), token);
+        ask(&sim, credentials, &Stop::new().unwrap(), LONG).unwrap();
+    }
+
+    #[test]
+    fn a_refusal_is_in_the_words_of_the_service() {
+        let sim = sim(None);
+        let wrong = Credentials::new("demo", Token::new("secret"));
+        let error = ask(&sim, wrong, &Stop::new().unwrap(), LONG).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        let peer = sim.addr();
+        let text = format!("session: HTTP 400 from {peer}: invalid credentials");
+        assert_eq!(error.to_string(), text);
+        assert!(!format!("{error:?}").contains("secret"));
+    }
+
+    #[test]
+    fn silence_ends_at_the_deadline_or_with_a_stop() {
+        let sim = sim(Some(Fault::SessionSilent));
+        let stop = Stop::new().unwrap();
+        let short = Duration::from_millis(50);
+        let error = ask(&sim, credentials(&sim), &stop, short).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        let text = format!("session: no answer from {} in time", sim.addr());
+        assert_eq!(error.to_string(), text);
+
+        let stopper = stop.clone();
+        let thread = std::thread::spawn(move || stopper.stop());
+        let error = ask(&sim, credentials(&sim), &stop, LONG).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Stopped);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn an_answer_is_judged_by_status_and_body() {
+        let config = Config::new(Credentials::new("demo", Token::new("hunter2")));
+        let endpoint = config.check().unwrap();
+        let judge = |status, body: &str| {
+            let id = judge(status, body.as_bytes(), &endpoint, &config.credentials);
+            id.map_err(|error| (error.kind(), error.to_string()))
+        };
+        let peer = "octave-ws.sierrawireless.io:443";
+        let good = r#"{"head":{"ok":true},"body":{"id":"a.b"}}"#;
+        assert_eq!(judge(201, good).unwrap().expose_secret(), "a.b");
+        assert!(judge(200, good).is_ok());
+        for (status, body, kind, words) in [
+            (
+                201,
+                r#"{"body":{"id":"../x"}}"#,
+                ErrorKind::UnusableId,
+                ": its session id is not a usable one",
+            ),
+            (
+                201,
+                r#"{"body":{"id":7}}"#,
+                ErrorKind::UnusableId,
+                ": its session id is not a usable one",
+            ),
+            (
+                201,
+                r#"{"body":{}}"#,
+                ErrorKind::Malformed,
+                ": it has no body.id",
+            ),
+            (
+                200,
+                "<html>",
+                ErrorKind::Malformed,
+                ": its body is not a JSON object",
+            ),
+            (
+                204,
+                "",
+                ErrorKind::Malformed,
+                ": its body is not a JSON object",
+            ),
+            (
+                200,
+                r#"{"head":{"ok":false,"errors":["no hunter2"]}}"#,
+                ErrorKind::Refused,
+                ": no [redacted]",
+            ),
+            (
+                403,
+                "<b>\u{1b}[31mno</b>",
+                ErrorKind::Refused,
+                ": <b>\\u{1b}[31mno</b>",
+            ),
+            (401, "", ErrorKind::Refused, ""),
+            (302, "", ErrorKind::Status(302), ""),
+            (
+                503,
+                r#"{"head":{"ok":false,"errors":["later"]}}"#,
+                ErrorKind::Status(503),
+                ": later",
+            ),
+        ] {
+            let text = format!("session: HTTP {status} from {peer}{words}");
+            assert_eq!(judge(status, body), Err((kind, text)));
+        }
+    }
+}
