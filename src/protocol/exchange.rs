@@ -2,7 +2,20 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Stream;
-use super::message::{Ack, Action, request};
+use super::message::{Action, Answer, request};
+
+/// The service's answer to a request of one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ack {
+    /// What had been asked for.
+    pub action: Action,
+    /// The stream, named as the request named it.
+    pub stream: Stream,
+    /// Whether it was granted; if not, the service's own words, escaped where they could steer a
+    /// terminal and cut to 200 bytes.
+    pub outcome: Result<(), String>,
+}
 
 /// How a silent connection is told from a dead one.
 #[derive(Clone, Copy, Debug)]
@@ -65,8 +78,13 @@ impl Exchange {
         self.pending.len()
     }
 
-    /// The text that asks for `action`; its answer is expected from now on.
-    pub(crate) fn request(&mut self, action: Action, stream: Stream, now: Instant) -> String {
+    /// The id and the text of a request for `action`; its answer is expected from now on.
+    pub(crate) fn request(
+        &mut self,
+        action: Action,
+        stream: Stream,
+        now: Instant,
+    ) -> (u64, String) {
         self.last_id += 1;
         let text = request(self.last_id, action, &stream);
         let deadline = now + self.ack_timeout;
@@ -78,14 +96,21 @@ impl Exchange {
                 deadline,
             },
         );
-        text
+        (self.last_id, text)
     }
 
-    /// Which request the service answered, and what; `None` where it answered none of ours.
-    pub(crate) fn answered(&mut self, ack: &Ack) -> Option<(Action, Stream)> {
-        let id = ack.msg_id.as_ref()?.parse().ok()?;
-        let pending = self.pending.remove(&id)?;
-        Some((pending.action, pending.stream))
+    /// Which request the service answered, by its id, and how; `None` where it answered none that
+    /// is waiting.
+    pub(crate) fn answered(&mut self, answer: &Answer) -> Option<(u64, Ack)> {
+        let id = answer.msg_id.as_ref()?.parse().ok()?;
+        let Pending { action, stream, .. } = self.pending.remove(&id)?;
+        let outcome = answer.outcome.clone();
+        let ack = Ack {
+            action,
+            stream,
+            outcome,
+        };
+        Some((id, ack))
     }
 
     /// Bytes have come in: the peer lives.
@@ -97,11 +122,10 @@ impl Exchange {
     /// What is to be done at `now`. A ping or heartbeat that is due counts as sent by this.
     pub(crate) fn due(&mut self, now: Instant) -> Due {
         // Ids grow and the ack timeout is one: the lowest id is the first one due.
-        if let Some(entry) = self.pending.first_entry()
-            && entry.get().deadline <= now
+        if let Some(first) = self.pending.values().next()
+            && first.deadline <= now
         {
-            let late = entry.remove();
-            return Due::AckLate(late.action, late.stream);
+            return Due::AckLate(first.action, first.stream.clone());
         }
         let Liveness {
             ping_interval,
@@ -150,9 +174,17 @@ mod tests {
         Exchange::new(liveness, 10 * SECOND, now)
     }
 
-    fn ack(msg_id: &str) -> Ack {
-        Ack {
+    fn answer(msg_id: &str) -> Answer {
+        Answer {
             msg_id: Some(msg_id.to_owned()),
+            outcome: Ok(()),
+        }
+    }
+
+    fn granted(path: &str) -> Ack {
+        Ack {
+            action: Action::Subscribe,
+            stream: stream(path),
             outcome: Ok(()),
         }
     }
@@ -168,17 +200,11 @@ mod tests {
         for path in ["/a", "/b"] {
             exchange.request(Action::Subscribe, stream(path), now);
         }
-        assert_eq!(exchange.answered(&ack("7")), None);
-        assert_eq!(exchange.answered(&ack("x")), None);
-        assert_eq!(
-            exchange.answered(&ack("2")),
-            Some((Action::Subscribe, stream("/b")))
-        );
-        assert_eq!(exchange.answered(&ack("2")), None);
-        assert_eq!(
-            exchange.answered(&ack("1")),
-            Some((Action::Subscribe, stream("/a")))
-        );
+        assert_eq!(exchange.answered(&answer("7")), None);
+        assert_eq!(exchange.answered(&answer("x")), None);
+        assert_eq!(exchange.answered(&answer("2")), Some((2, granted("/b"))));
+        assert_eq!(exchange.answered(&answer("2")), None);
+        assert_eq!(exchange.answered(&answer("1")), Some((1, granted("/a"))));
         assert_eq!(exchange.pending(), 0);
     }
 
@@ -189,7 +215,7 @@ mod tests {
         exchange.request(Action::Subscribe, stream("/a"), now);
         exchange.request(Action::Unsubscribe, stream("/b"), now + SECOND);
         assert_eq!(exchange.due(now), Due::Nothing(Some(now + 10 * SECOND)));
-        exchange.answered(&ack("1"));
+        exchange.answered(&answer("1"));
         assert_eq!(exchange.due(now), Due::Nothing(Some(now + 11 * SECOND)));
         assert_eq!(
             exchange.due(now + 11 * SECOND),

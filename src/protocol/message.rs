@@ -15,12 +15,15 @@ pub(crate) use tungstenite::Utf8Bytes as Text;
 pub(crate) const HEARTBEAT: &str = r#"{"type":"heartbeat"}"#;
 
 /// What a request asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// To be sent the events of a stream.
     Subscribe,
+    /// To be sent them no longer.
     Unsubscribe,
 }
 
+/// As the protocol spells it.
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -47,7 +50,7 @@ pub(crate) fn request(msg_id: u64, action: Action, stream: &Stream) -> String {
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Event(Event),
-    Ack(Ack),
+    Answer(Answer),
     Unknown(Unknown),
 }
 
@@ -156,7 +159,7 @@ impl fmt::Debug for Event {
 
 /// The service's answer to one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ack {
+pub(crate) struct Answer {
     /// As the service spelled it, a number or a string; what has neither answers nothing.
     pub(crate) msg_id: Option<String>,
     /// The service's own words where it refused.
@@ -230,14 +233,14 @@ impl Incoming {
             });
         }
         match head.and_then(answer) {
-            Some(ack) => Self::Ack(ack),
+            Some(answer) => Self::Answer(answer),
             None => Self::Unknown(Unknown::new(text, "it is neither an event nor an answer")),
         }
     }
 }
 
 /// Reads the `head` of an answer; `None` where it neither grants nor refuses.
-fn answer(head: &RawValue) -> Option<Ack> {
+fn answer(head: &RawValue) -> Option<Answer> {
     let [msg_id, ok, status, errors] =
         members(head.get(), ["msgId", "ok", "status", "errors"]).ok()?;
     let msg_id = msg_id.and_then(|id| match id.get().as_bytes().first()? {
@@ -254,7 +257,7 @@ fn answer(head: &RawValue) -> Option<Ack> {
         }),
         (None, _) => return None,
     };
-    Some(Ack { msg_id, outcome })
+    Some(Answer { msg_id, outcome })
 }
 
 /// The answer to the session request: the id that was given, or the service's words of refusal.
@@ -264,7 +267,7 @@ fn answer(head: &RawValue) -> Option<Ack> {
 pub(crate) fn session_answer(body: &str) -> Result<Result<String, String>, &'static str> {
     let [head, body] = members(body.trim_start_matches('\u{feff}'), ["head", "body"])
         .map_err(|_| "its body is not a JSON object")?;
-    if let Some(Ack {
+    if let Some(Answer {
         outcome: Err(words),
         ..
     }) = head.and_then(answer)

@@ -26,7 +26,8 @@ mod exchange;
 mod message;
 mod stream;
 
+pub use exchange::Ack;
 pub(crate) use exchange::{Due, Exchange, Liveness};
-pub use message::{Event, Unknown};
+pub use message::{Action, Event, Unknown};
 pub(crate) use message::{HEARTBEAT, Incoming, Text, session_answer};
 pub use stream::{ParseStreamError, Stream};

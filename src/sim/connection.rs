@@ -92,7 +92,7 @@ fn requests(link: &mut Link<'_>, shared: &Shared, log: &Log<'_>) -> io::Result<(
             }
             ["session", id, "ws"] if shared.cloud.take_session(id) => {
                 if shared.has(Fault::UpgradeSilent) {
-                    return link.swallow();
+                    return link.swallow(log);
                 }
                 socket::accept(link, &request)?;
                 log.saw(What::Opened(start_of(id)));
@@ -107,7 +107,7 @@ fn requests(link: &mut Link<'_>, shared: &Shared, log: &Log<'_>) -> io::Result<(
         let last = request.has("connection", "close") || shared.has(Fault::SessionClose);
         let kept = if last { Kept::Closed } else { Kept::Open };
         match answer {
-            Ok(_) if shared.has(Fault::SessionSilent) => return link.swallow(),
+            Ok(_) if shared.has(Fault::SessionSilent) => return link.swallow(log),
             Ok(id) => {
                 let head = json!({ "ok": true, "status": 201, "errors": [] });
                 let answer = json!({ "head": head, "body": { "id": id } });
@@ -183,7 +183,8 @@ pub(super) struct Link<'a> {
 
 impl Link<'_> {
     /// Reads on and never answers.
-    fn swallow(&mut self) -> io::Result<()> {
+    fn swallow(&mut self, log: &Log<'_>) -> io::Result<()> {
+        log.saw(What::Swallowed);
         while self.read(&mut [0; 1024])? > 0 {}
         Ok(())
     }

@@ -33,6 +33,8 @@ pub enum What {
         /// The status that it got.
         status: u16,
     },
+    /// It asked for something that it will not be answered: a fault.
+    Swallowed,
     /// It opened the WebSocket of a session; these are the first characters of its id.
     Opened(String),
     /// It subscribed to a stream, named as it named it.
@@ -78,6 +80,7 @@ impl fmt::Display for What {
             Self::Refused { request, status } => {
                 write!(f, "{} refused with {status}", request.escape_debug())
             }
+            Self::Swallowed => f.write_str("left without an answer"),
             Self::Opened(start) => write!(f, "socket of session {start}... opened"),
             Self::Subscribed(stream) => write!(f, "subscribed to {}", stream.escape_debug()),
             Self::Unsubscribed(stream) => {

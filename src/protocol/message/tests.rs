@@ -15,9 +15,9 @@ fn event(text: &str) -> Event {
     }
 }
 
-fn ack(text: &str) -> Ack {
+fn ack(text: &str) -> Answer {
     match Incoming::parse(Text::from(text)) {
-        Incoming::Ack(ack) => ack,
+        Incoming::Answer(answer) => answer,
         other => panic!("{other:?}"),
     }
 }

@@ -1,0 +1,199 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
+
+use crate::config::{Config, Endpoint};
+use crate::dial::Link;
+use crate::error::{ErrorKind, Phase};
+use crate::protocol::{
+    Ack, Action, Due, Event, Exchange, HEARTBEAT, Incoming, Liveness, Stream, Text, Unknown,
+};
+use crate::secret::Quote;
+use crate::session;
+use crate::socket::{Received, Socket};
+use crate::{Error, Result, Stop};
+
+/// How long it may take to say goodbye.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// One open connection to the service, and all that dies with it.
+pub(crate) struct Connection {
+    socket: Socket,
+    exchange: Exchange,
+    quote: Quote,
+    /// How many bytes had come in when the peer was last known to live.
+    heard: u64,
+    write_timeout: Duration,
+}
+
+/// What came in.
+pub(crate) enum Arrival {
+    Event(Event),
+    /// With the id of the request that it answers.
+    Ack(u64, Ack),
+    Unknown(Unknown),
+}
+
+impl Connection {
+    /// Connects, asks for a session and opens its socket, all on one TCP connection where the
+    /// service lets it be.
+    pub(crate) fn open(
+        config: &Config,
+        endpoint: &Endpoint,
+        tls: &Arc<ClientConfig>,
+        stop: &Stop,
+    ) -> Result<Self> {
+        let deadline = || Instant::now() + config.connect_timeout;
+        let dial = || Link::dial(endpoint, tls, stop, deadline());
+        let upgrade =
+            |link, id: &_| Socket::upgrade(link, endpoint, id, config.max_message, deadline());
+        let credentials = &config.credentials;
+        let (id, link) = session::open(dial()?, endpoint, credentials, stop, deadline())?;
+        let mut socket = match link {
+            None => upgrade(dial()?, &id)?,
+            Some(link) => match upgrade(link, &id) {
+                // A connection that was kept may have ended without a word.
+                Err(error) if error.kind() == ErrorKind::Disconnected => upgrade(dial()?, &id)?,
+                done => done?,
+            },
+        };
+        let liveness = Liveness {
+            ping_interval: config.ping_interval,
+            ping_timeout: config.ping_timeout,
+            heartbeat: config.heartbeat,
+        };
+        let mut quote = Quote::new(&credentials.token);
+        quote.hide(id.expose_secret());
+        Ok(Self {
+            heard: socket.received(),
+            socket,
+            exchange: Exchange::new(liveness, config.ack_timeout, Instant::now()),
+            quote,
+            write_timeout: config.ack_timeout,
+        })
+    }
+
+    /// Sends a request; the id that its answer will carry.
+    pub(crate) fn request(&mut self, action: Action, stream: &Stream) -> Result<u64> {
+        let now = Instant::now();
+        let (id, text) = self.exchange.request(action, stream.clone(), now);
+        self.socket.send(text, now + self.write_timeout)?;
+        Ok(id)
+    }
+
+    /// The next thing to come in, `None` if that is nothing by the deadline.
+    ///
+    /// # Errors
+    /// `Stopped` leaves the connection as it was. After any other it is of no more use.
+    pub(crate) fn read(&mut self, deadline: Option<Instant>) -> Result<Option<Arrival>> {
+        loop {
+            let now = Instant::now();
+            let due = self.exchange.due(now);
+            let until = match &due {
+                Due::Nothing(next) => deadline.into_iter().chain(*next).min(),
+                Due::Ping => {
+                    self.socket.ping(now + self.write_timeout)?;
+                    continue;
+                }
+                Due::Heartbeat => {
+                    let text = HEARTBEAT.to_owned();
+                    self.socket.send(text, now + self.write_timeout)?;
+                    continue;
+                }
+                // Its sign of life may be here already, after a sleep of this machine.
+                Due::Dead => Some(now),
+                Due::AckLate(action, stream) => {
+                    let peer = self.socket.peer();
+                    let message = format!("{peer} did not answer in time to {action} {stream}");
+                    return Err(Error::new(Phase::Subscribe, ErrorKind::TimedOut, message));
+                }
+            };
+            let received = self.socket.read(until)?;
+            let now = Instant::now();
+            let bytes = self.socket.received();
+            let alive = received.is_some() || bytes != self.heard;
+            if alive {
+                self.exchange.heard(now);
+                self.heard = bytes;
+            }
+            match received {
+                Some(received) => {
+                    if let Some(arrival) = self.arrived(received)? {
+                        return Ok(Some(arrival));
+                    }
+                }
+                None if due == Due::Dead && !alive => {
+                    let message = format!("no sign of life from {}", self.socket.peer());
+                    return Err(Error::new(Phase::Socket, ErrorKind::TimedOut, message));
+                }
+                None => {}
+            }
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn arrived(&mut self, received: Received) -> Result<Option<Arrival>> {
+        let text = match received {
+            Received::Text(text) => text,
+            Received::Control => return Ok(None),
+            Received::Binary => {
+                let unknown = Unknown::new(Text::default(), "it is binary and not UTF-8");
+                return Ok(Some(Arrival::Unknown(unknown)));
+            }
+            Received::Close(words) => {
+                let (peer, words) = (self.socket.peer(), self.quote.quote(&words));
+                let message = format!("{peer} closed {words}");
+                return Err(Error::new(Phase::Socket, ErrorKind::Disconnected, message));
+            }
+        };
+        let arrival = match Incoming::parse(text.clone()) {
+            Incoming::Event(event) => Arrival::Event(event),
+            Incoming::Unknown(unknown) => Arrival::Unknown(unknown),
+            Incoming::Answer(answer) => match self.exchange.answered(&answer) {
+                Some((id, mut ack)) => {
+                    ack.outcome = ack.outcome.map_err(|words| self.quote.quote(&words));
+                    Arrival::Ack(id, ack)
+                }
+                None => Arrival::Unknown(Unknown::new(text, "it answers no request that waits")),
+            },
+        };
+        Ok(Some(arrival))
+    }
+
+    /// Unsubscribes from the streams, closes with 1000 and waits for the answers to both. It takes
+    /// no more than two seconds, and no stop cuts it short.
+    ///
+    /// # Errors
+    /// Those of the connection, `TimedOut` where an answer did not come.
+    pub(crate) fn close(mut self, subscribed: impl IntoIterator<Item = Stream>) -> Result<()> {
+        self.socket.ignore_stop();
+        let deadline = Instant::now() + CLOSE_TIMEOUT;
+        let half = Instant::now() + CLOSE_TIMEOUT / 2;
+        let unsubscribed = self.unsubscribe(subscribed, half);
+        let closed = self.socket.close(deadline);
+        unsubscribed.and(closed)
+    }
+
+    fn unsubscribe(
+        &mut self,
+        streams: impl IntoIterator<Item = Stream>,
+        deadline: Instant,
+    ) -> Result<()> {
+        let now = Instant::now();
+        for stream in streams {
+            let (_, text) = self.exchange.request(Action::Unsubscribe, stream, now);
+            self.socket.send(text, deadline)?;
+        }
+        while self.exchange.pending() > 0 {
+            // Events may come in for as long as it takes: the clock is looked at here too.
+            if self.read(Some(deadline))?.is_none() || Instant::now() >= deadline {
+                let message = format!("{} did not answer in time", self.socket.peer());
+                return Err(Error::new(Phase::Subscribe, ErrorKind::TimedOut, message));
+            }
+        }
+        Ok(())
+    }
+}

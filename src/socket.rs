@@ -1,0 +1,307 @@
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+use tungstenite::handshake::client::generate_key;
+use tungstenite::handshake::derive_accept_key;
+use tungstenite::protocol::frame::Utf8Bytes;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tungstenite::{Message, WebSocket};
+
+use crate::config::Endpoint;
+use crate::dial::Link;
+use crate::error::{ErrorKind, Phase};
+use crate::wire;
+use crate::{Error, Result, SessionId};
+
+/// An open WebSocket.
+pub(crate) struct Socket {
+    socket: WebSocket<Link>,
+    peer: String,
+}
+
+/// What came in, short of what the WebSocket protocol settles by itself.
+pub(crate) enum Received {
+    Text(Utf8Bytes),
+    /// A binary frame that is not text either.
+    Binary,
+    /// A ping or a pong: a sign of life.
+    Control,
+    /// The service closes, with what it says of it. It has been answered; only the end follows.
+    Close(String),
+}
+
+/// Longer heads of an answer are no answer.
+const MAX_HEAD: usize = 16 << 10;
+
+/// tungstenite fills as much with zeros before each read.
+const READ_BUFFER: usize = 16 << 10;
+
+/// How long a peer that is left may take to read the last words.
+const LEAVE: Duration = Duration::from_millis(500);
+
+impl Socket {
+    /// Makes a WebSocket of a link, by the deadline.
+    ///
+    /// # Errors
+    /// `Status` for an answer that refuses, `Malformed` for one that is none of an RFC 6455
+    /// server, and those of the connection.
+    pub(crate) fn upgrade(
+        mut link: Link,
+        endpoint: &Endpoint,
+        id: &SessionId,
+        max_message: usize,
+        deadline: Instant,
+    ) -> Result<Self> {
+        link.wire().set_deadline(Some(deadline));
+        let rest = shake(&mut link, endpoint, id)?;
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .max_message_size(Some(max_message))
+            .max_frame_size(Some(max_message));
+        Ok(Self {
+            socket: WebSocket::from_partially_read(link, rest, Role::Client, Some(config)),
+            peer: endpoint.to_string(),
+        })
+    }
+
+    /// The next thing to come in, `None` if that is nothing by the deadline.
+    pub(crate) fn read(&mut self, deadline: Option<Instant>) -> Result<Option<Received>> {
+        self.socket.get_mut().wire().set_deadline(deadline);
+        let received = match self.socket.read() {
+            Ok(Message::Text(text)) => Received::Text(text),
+            Ok(Message::Binary(bytes)) => {
+                Utf8Bytes::try_from(bytes).map_or(Received::Binary, Received::Text)
+            }
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Received::Control,
+            Ok(Message::Close(frame)) => {
+                self.leave();
+                Received::Close(words(frame.as_ref()))
+            }
+            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok(None);
+            }
+            Err(error) => return Err(self.failed(error)),
+        };
+        Ok(Some(received))
+    }
+
+    /// Sends a text, by the deadline.
+    pub(crate) fn send(&mut self, text: String, deadline: Instant) -> Result<()> {
+        self.write(Message::text(text), deadline)
+    }
+
+    /// Asks for a sign of life, by the deadline.
+    pub(crate) fn ping(&mut self, deadline: Instant) -> Result<()> {
+        self.write(Message::Ping(Vec::new().into()), deadline)
+    }
+
+    fn write(&mut self, message: Message, deadline: Instant) -> Result<()> {
+        self.socket.get_mut().wire().set_deadline(Some(deadline));
+        self.socket.send(message).map_err(|error| match error {
+            tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let message = format!("{} takes nothing more", self.peer);
+                Error::new(Phase::Socket, ErrorKind::TimedOut, message)
+            }
+            error => self.failed(error),
+        })
+    }
+
+    /// How many bytes have come in over the connection, that before the upgrade included.
+    pub(crate) fn received(&mut self) -> u64 {
+        self.socket.get_mut().wire().received()
+    }
+
+    /// From now on a stop no longer ends a wait: what is left is to take leave.
+    pub(crate) fn ignore_stop(&mut self) {
+        self.socket.get_mut().wire().ignore_stop();
+    }
+
+    /// The peer, as errors name it.
+    pub(crate) fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// Closes with 1000 and waits for the answer and the end, until the deadline. What else comes
+    /// in meanwhile is dropped.
+    ///
+    /// # Errors
+    /// Those of the connection; `TimedOut` where there was no answer.
+    pub(crate) fn close(mut self, deadline: Instant) -> Result<()> {
+        self.ignore_stop();
+        self.socket.get_mut().wire().set_deadline(Some(deadline));
+        let mut step = self.say_close(CloseCode::Normal);
+        let mut answered = false;
+        loop {
+            match step {
+                Ok(()) | Err(tungstenite::Error::Utf8(_)) => {}
+                // RFC 6455 §7.1.1: the server ends the TCP connection first. Whoever has
+                // answered need not wait for that.
+                Err(_) if answered => break,
+                Err(tungstenite::Error::ConnectionClosed) => break,
+                Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let message = format!("{} did not answer the close in time", self.peer);
+                    return Err(Error::new(Phase::Socket, ErrorKind::TimedOut, message));
+                }
+                Err(error) => return Err(self.failed(error)),
+            }
+            step = self.socket.read().map(|message| {
+                answered |= matches!(message, Message::Close(_));
+            });
+        }
+        self.socket.get_mut().shut();
+        Ok(())
+    }
+
+    fn say_close(&mut self, code: CloseCode) -> tungstenite::Result<()> {
+        let reason = Utf8Bytes::default();
+        self.socket.close(Some(CloseFrame { code, reason }))
+    }
+
+    /// Sends what is left to send, an answered close above all, and ends the connection.
+    fn leave(&mut self) {
+        let deadline = Instant::now() + LEAVE;
+        self.socket.get_mut().wire().set_deadline(Some(deadline));
+        let _ = self.socket.flush();
+        self.socket.get_mut().shut();
+    }
+
+    /// Names an error, and tells the service of it where that is the culprit.
+    fn failed(&mut self, error: tungstenite::Error) -> Error {
+        use tungstenite::Error as E;
+        use tungstenite::error::ProtocolError;
+        let peer = &self.peer;
+        let (kind, message, code) = match &error {
+            E::Io(error) if wire::is_stop(error) => return Error::stopped(Phase::Socket),
+            E::Io(_) | E::Tls(_) => {
+                let message = format!("the connection to {peer} was lost");
+                (ErrorKind::Disconnected, message, None)
+            }
+            E::ConnectionClosed
+            | E::AlreadyClosed
+            | E::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+                let message = format!("{peer} ended the connection");
+                return Error::new(Phase::Socket, ErrorKind::Disconnected, message);
+            }
+            E::Capacity(_) => {
+                let message = format!("{peer} sent a message over the limit");
+                (ErrorKind::TooLong, message, Some(CloseCode::Size))
+            }
+            E::Utf8(_) => {
+                let message = format!("{peer} sent a text that is not UTF-8");
+                (ErrorKind::Malformed, message, Some(CloseCode::Invalid))
+            }
+            _ => {
+                let message = format!("{peer} broke the WebSocket protocol");
+                (ErrorKind::Malformed, message, Some(CloseCode::Protocol))
+            }
+        };
+        if let Some(code) = code {
+            // RFC 6455 §7.1.7: _Fail the WebSocket Connection_.
+            let _ = self.say_close(code);
+            self.leave();
+        }
+        Error::new(Phase::Socket, kind, message).because(error)
+    }
+}
+
+fn words(frame: Option<&CloseFrame>) -> String {
+    match frame {
+        None => "without a code".to_owned(),
+        Some(frame) if frame.reason.is_empty() => format!("with {}", u16::from(frame.code)),
+        Some(frame) => format!("with {} {}", u16::from(frame.code), frame.reason),
+    }
+}
+
+/// The client's handshake, RFC 6455 §4.1. Not tungstenite's, which refuses a legal
+/// `Connection: keep-alive, Upgrade` and takes extensions that nobody asked for. Returns what came
+/// behind the answer: frames.
+fn shake(link: &mut Link, endpoint: &Endpoint, id: &SessionId) -> Result<Vec<u8>> {
+    let key = generate_key();
+    let Endpoint {
+        authority, prefix, ..
+    } = endpoint;
+    let id = id.expose_secret();
+    // One write: each becomes a TLS record.
+    let request = format!(
+        "GET {prefix}/session/{id}/ws HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+    );
+    let sent = link.write_all(request.as_bytes());
+    sent.and_then(|()| link.flush())
+        .map_err(|error| broken(endpoint, error))?;
+    let mut head = Vec::new();
+    let mut chunk = [0; 2048];
+    loop {
+        let n = link
+            .read(&mut chunk)
+            .map_err(|error| broken(endpoint, error))?;
+        if n == 0 {
+            return Err(broken(endpoint, io::ErrorKind::UnexpectedEof.into()));
+        }
+        head.extend_from_slice(&chunk[..n]);
+        if let Some(used) = judge(&head, &key, endpoint)? {
+            return Ok(head.split_off(used));
+        }
+        if head.len() > MAX_HEAD {
+            return Err(malformed(endpoint, "its head has no end"));
+        }
+    }
+}
+
+/// The length of an answer that makes a WebSocket, `None` while it is not whole.
+fn judge(head: &[u8], key: &str, endpoint: &Endpoint) -> Result<Option<usize>> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut answer = httparse::Response::new(&mut headers);
+    let parsed = answer.parse(head);
+    let parsed = parsed.map_err(|error| malformed(endpoint, "it is not HTTP").because(error))?;
+    let httparse::Status::Complete(used) = parsed else {
+        return Ok(None);
+    };
+    let status = answer.code.unwrap_or_default();
+    if status != 101 {
+        let message = format!("HTTP {status} from {endpoint}");
+        let kind = ErrorKind::Status(status);
+        return Err(Error::new(Phase::Upgrade, kind, message));
+    }
+    let values = |name: &'static str| {
+        let named = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case(name);
+        let found = answer.headers.iter().filter(named);
+        found.flat_map(|header| header.value.split(|&b| b == b','))
+    };
+    let has = |name, token: &str| {
+        values(name).any(|value| value.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    };
+    if !has("upgrade", "websocket") || !has("connection", "upgrade") {
+        return Err(malformed(endpoint, "it does not say that it upgrades"));
+    }
+    // Base64: its case counts.
+    let accept = derive_accept_key(key.as_bytes());
+    if !values("sec-websocket-accept").any(|value| value.trim_ascii() == accept.as_bytes()) {
+        return Err(malformed(endpoint, "its Sec-WebSocket-Accept is not ours"));
+    }
+    for name in ["sec-websocket-extensions", "sec-websocket-protocol"] {
+        if values(name).next().is_some() {
+            let what = "it has an extension or a subprotocol that nobody asked for";
+            return Err(malformed(endpoint, what));
+        }
+    }
+    Ok(Some(used))
+}
+
+fn malformed(endpoint: &Endpoint, what: &str) -> Error {
+    let message = format!("the answer of {endpoint} will not do: {what}");
+    Error::new(Phase::Upgrade, ErrorKind::Malformed, message)
+}
+
+fn broken(endpoint: &Endpoint, error: io::Error) -> Error {
+    if wire::is_stop(&error) {
+        return Error::stopped(Phase::Upgrade);
+    }
+    if error.kind() == io::ErrorKind::WouldBlock {
+        let message = format!("no answer from {endpoint} in time");
+        return Error::new(Phase::Upgrade, ErrorKind::TimedOut, message);
+    }
+    let message = format!("{endpoint} ended the connection");
+    Error::new(Phase::Upgrade, ErrorKind::Disconnected, message).because(error)
+}
