@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use crate::{Error, Result, Stop, Token};
 
-/// What a client is to connect to, with what, and how patiently.
+/// What a [`Client`](crate::Client) is to connect to, with what, and how patiently.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) credentials: Credentials,

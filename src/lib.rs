@@ -1,4 +1,35 @@
-//! A blocking client for the event WebSocket of Sierra Wireless Octave.
+//! A blocking client for the event WebSocket of Sierra Wireless' IoT cloud Octave.
+//!
+//! An authenticated POST gives a session id; the id goes into the address of a WebSocket; on that
+//! the client subscribes to streams, by id or by path, and is sent their events. All of it blocks,
+//! on the caller's thread and on one TCP connection.
+//!
+//! ```
+//! # #[cfg(feature = "sim")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//!
+//! use octave_ws::sim::Sim;
+//! use octave_ws::{Client, Config, Credentials, Next, Token};
+//!
+//! // The cloud's stand-in, of the feature `sim`.
+//! let sim = Sim::start()?;
+//! let credentials = Credentials::new(sim.company(), Token::new(sim.token())).user(sim.user());
+//! let config = Config::new(credentials).endpoint(sim.endpoint()).ca_pem(sim.ca_pem());
+//!
+//! let mut client = Client::connect(&config)?;
+//! client.subscribe(&"/demo/devices/gw1/temperature".parse()?)?;
+//! sim.publish("/demo/devices/gw1/temperature", &serde_json::json!({ "temperature": 21.5 }));
+//! let Next::Event(event) = client.next(Duration::from_secs(10))? else {
+//!     return Err("no event".into());
+//! };
+//! println!("{}", event.value());
+//! client.close()?;
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "sim"))]
+//! # fn main() {}
+//! ```
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod client;
@@ -22,3 +53,8 @@ pub use error::{Error, ErrorKind, Phase, Result};
 pub use protocol::{Ack, Action, Event, ParseStreamError, Stream, Unknown};
 pub use secret::{SessionId, Token};
 pub use stop::Stop;
+
+/// The README's example is compiled, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,7 +8,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 /// Ends whatever a client is waiting for: from another thread, or from a signal handler.
 ///
-/// It is made beforehand and given to the `Config`, so that connecting can be
+/// It is made beforehand and given to the [`Config`](crate::Config), so that connecting can be
 /// stopped too. Its clones are one and the same; once stopped it stays stopped.
 #[derive(Clone)]
 pub struct Stop(Arc<Pipe>);

@@ -1,0 +1,42 @@
+//! The whole way, against a stand-in that this program starts itself.
+
+use std::error::Error;
+use std::time::Duration;
+
+use octave_ws::sim::{Options, Sim};
+use octave_ws::{Action, Client, Config, Credentials, Next, Stream, Token};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let sim = Sim::start_with(Options {
+        rate: 5.0,
+        ..Options::default()
+    })?;
+    let credentials = Credentials::new(sim.company(), Token::new(sim.token())).user(sim.user());
+    let config = Config::new(credentials)
+        .endpoint(sim.endpoint())
+        .ca_pem(sim.ca_pem());
+
+    let mut client = Client::connect(&config)?;
+    println!("connected to {}", sim.endpoint());
+    let stream: Stream = "/demo/devices/gw1/temperature".parse()?;
+    client.request(Action::Subscribe, &stream)?;
+    let mut events = 0;
+    while events < 5 {
+        match client.next(Duration::from_secs(10))? {
+            Next::Ack(ack) => {
+                let outcome = ack
+                    .outcome
+                    .map_or_else(|words| words, |()| "granted".to_owned());
+                println!("ack: {} {}: {outcome}", ack.action, ack.stream);
+            }
+            Next::Event(event) => {
+                println!("event: {}", event.value());
+                events += 1;
+            }
+            other => return Err(format!("not what was expected: {other:?}").into()),
+        }
+    }
+    client.close()?;
+    println!("closed cleanly");
+    Ok(())
+}
