@@ -18,6 +18,7 @@ use crate::{Error, Result, Stop};
 /// them should, most of the time, so that pings are answered. Dropped, it just ends the connection;
 /// [`close`](Client::close) takes leave.
 pub struct Client {
+    peer: String,
     connection: Option<Connection>,
     subscribed: BTreeSet<Stream>,
     /// What came in while something else was waited for.
@@ -59,6 +60,7 @@ impl Client {
         };
         let connection = Connection::open(config, &endpoint, &tls, &stop)?;
         Ok(Self {
+            peer: endpoint.to_string(),
             connection: Some(connection),
             subscribed: BTreeSet::new(),
             queue: VecDeque::new(),
@@ -158,6 +160,11 @@ impl Client {
             Some(connection) => connection.close(self.subscribed),
             None => Ok(()),
         }
+    }
+
+    /// Whom it is connected to, as `HOST:PORT`.
+    pub fn peer(&self) -> &str {
+        &self.peer
     }
 
     /// The streams that are subscribed: acknowledged, and not since unsubscribed.

@@ -186,8 +186,9 @@ impl Session<'_> {
         let stream = named.ok_or_else(|| (404, format!("no stream {name}")))?;
         match action {
             Some("subscribe") => {
-                self.log.saw(What::Subscribed(name.to_owned()));
                 self.subscriber.subscribe(&stream);
+                // Told once it is so: whoever watches may publish now.
+                self.log.saw(What::Subscribed(name.to_owned()));
                 Ok(())
             }
             Some("unsubscribe") if self.subscriber.unsubscribe(&stream) => {

@@ -1,0 +1,91 @@
+//! The stand-in as a program: alone, or around a command that is to talk to it.
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::env;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+
+use octave_ws::sim::{Options, Seen, Sim};
+
+use crate::args::Args;
+use crate::command::Command;
+use crate::surroundings::Surroundings;
+
+mod args;
+mod command;
+mod surroundings;
+
+const USAGE: u8 = 64;
+const UNAVAILABLE: u8 = 69;
+
+fn main() -> ExitCode {
+    let typed: Result<Vec<String>, _> = env::args_os()
+        .skip(1)
+        .map(|arg| arg.into_string())
+        .collect();
+    let (args, command) = match typed {
+        Err(arg) => return failure(USAGE, &format!("usage: {arg:?} is not UTF-8")),
+        Ok(typed) => match Args::parse(&typed) {
+            Ok(parsed) => parsed,
+            Err(early) if early.status.is_ok() => {
+                // Whoever asks for help and does not read it gets none.
+                let _ = writeln!(io::stdout(), "{}", early.output.trim_end());
+                return ExitCode::SUCCESS;
+            }
+            Err(early) => {
+                let message = early.output.trim().replace('\n', "; ");
+                return failure(USAGE, &format!("usage: {message} (see --help)"));
+            }
+        },
+    };
+    match run(&args, command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => failure(UNAVAILABLE, &error.to_string()),
+    }
+}
+
+fn failure(code: u8, message: &str) -> ExitCode {
+    say(&format!("error: {message}\n"));
+    ExitCode::from(code)
+}
+
+/// In one write(2), so that the lines of the command and of this do not mix.
+fn say(line: &str) {
+    // Where standard error is gone there is nobody to tell.
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+fn run(args: &Args, command: Option<Command>) -> io::Result<u8> {
+    // Before there is anything to interrupt.
+    let mut signals = command::signals()?;
+    let (observer, seen) = mpsc::channel();
+    let sim = Sim::start_with(Options {
+        listen: args.listen,
+        rate: args.rate,
+        observer: args.verbose.then_some(observer),
+        ..Options::default()
+    })?;
+    let teller = thread::Builder::new()
+        .name("octave-sim tells".to_owned())
+        .spawn(move || tell(&seen))?;
+    let surroundings = Surroundings::of(&sim)?;
+    let code = if let Some(command) = command {
+        command.run(&surroundings, &mut signals)?
+    } else {
+        surroundings.print()?;
+        command::wait_for_end(&mut signals);
+        0
+    };
+    drop(sim);
+    // What clients did last is told, too.
+    let _ = teller.join();
+    Ok(code)
+}
+
+fn tell(seen: &mpsc::Receiver<Seen>) {
+    for seen in seen {
+        say(&format!("octave-sim: {seen}\n"));
+    }
+}

@@ -1,0 +1,78 @@
+//! How the program ends.
+
+use std::error::Error as _;
+use std::io;
+
+use octave_ws::{Error, ErrorKind, Phase};
+
+/// Exit codes: those of `sysexits.h`, as the README lists them.
+pub(crate) const USAGE: u8 = 64;
+pub(crate) const UNAVAILABLE: u8 = 69;
+pub(crate) const OUTPUT: u8 = 74;
+pub(crate) const PROTOCOL: u8 = 76;
+pub(crate) const REFUSED: u8 = 77;
+pub(crate) const CONFIG: u8 = 78;
+
+/// An end that is no success.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: u8,
+    /// What stands behind `error: `: one line.
+    pub(crate) message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(code: u8, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { code, message }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(USAGE, message)
+    }
+
+    pub(crate) fn config(message: impl Into<String>) -> Self {
+        Self::new(CONFIG, message)
+    }
+
+    pub(crate) fn output(error: &io::Error) -> Self {
+        Self::new(OUTPUT, format!("output: standard output: {error}"))
+    }
+}
+
+/// The library's error with its causes, and what to do about it.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            message = format!("{message}: {error}");
+            cause = error.source();
+        }
+        if let Some(hint) = hint(&error) {
+            message = format!("{message} ({hint})");
+        }
+        Self::new(code(&error), message)
+    }
+}
+
+fn code(error: &Error) -> u8 {
+    match (error.kind(), error.phase()) {
+        (ErrorKind::Config, _) => CONFIG,
+        (ErrorKind::Refused, _) => REFUSED,
+        (ErrorKind::UnusableId | ErrorKind::Malformed | ErrorKind::TooLong, _)
+        | (ErrorKind::TimedOut, Phase::Subscribe) => PROTOCOL,
+        _ => UNAVAILABLE,
+    }
+}
+
+fn hint(error: &Error) -> Option<&'static str> {
+    match (error.kind(), error.phase()) {
+        (ErrorKind::Refused, Phase::Session) => {
+            Some("check OCTAVE_USER, OCTAVE_COMPANY and the token")
+        }
+        (_, Phase::Resolve | Phase::Connect) => Some("check the endpoint and the network"),
+        (ErrorKind::Status(404), Phase::Session) => Some("check the endpoint"),
+        _ => None,
+    }
+}

@@ -1,0 +1,133 @@
+//! `octave-sim`, the built program.
+#![cfg(all(feature = "cli", feature = "sim"))]
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
+
+fn octave_sim(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_octave-sim"));
+    command
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn code(args: &[&str]) -> (i32, String) {
+    let Output { status, stderr, .. } = octave_sim(args).output().unwrap();
+    (status.code().unwrap(), text(&stderr).to_owned())
+}
+
+#[test]
+fn a_command_runs_against_it() {
+    let octave_ws = env!("CARGO_BIN_EXE_octave-ws");
+    let args = [
+        "-v",
+        "--rate",
+        "50",
+        "--",
+        octave_ws,
+        "listen",
+        TEMPERATURE,
+        "-C",
+        "5",
+    ];
+    // Whatever leads elsewhere is taken out.
+    let output = octave_sim(&args)
+        .env("OCTAVE_CLOUD_TOKEN", "x")
+        .env("OCTAVE_CONFIG", "/none")
+        .env("HTTPS_PROXY", "http://127.0.0.1:1")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stdout).lines().count(), 5);
+    let told = text(&output.stderr);
+    for what in [
+        "full TLS handshake",
+        &format!("subscribed to {TEMPERATURE}"),
+        &format!("unsubscribed from {TEMPERATURE}"),
+        "closed with 1000",
+        "disconnected",
+    ] {
+        let tells = |line: &str| line.starts_with("octave-sim: ") && line.ends_with(what);
+        assert!(told.lines().any(tells), "{what}: {told}");
+    }
+}
+
+#[test]
+fn the_environment_of_the_command_leads_to_it() {
+    let output = octave_sim(&["--", "env"])
+        .env("OCTAVE_CLOUD_USER", "x")
+        .env("ALL_PROXY", "http://127.0.0.1:1")
+        .output()
+        .unwrap();
+    let env = text(&output.stdout);
+    let value = |name: &str| {
+        let mut lines = env.lines().filter_map(|line| line.split_once('='));
+        lines
+            .find(|(other, _)| *other == name)
+            .map(|(_, value)| value)
+    };
+    assert!(
+        value("OCTAVE_ENDPOINT")
+            .unwrap()
+            .starts_with("https://127.0.0.1:")
+    );
+    assert_eq!(value("OCTAVE_COMPANY"), Some("demo"));
+    assert!(value("OCTAVE_USER").is_some() && value("OCTAVE_TOKEN").is_some());
+    assert_eq!(value("OCTAVE_CLOUD_USER"), None);
+    assert_eq!(value("ALL_PROXY"), None);
+    // The file goes with the stand-in.
+    assert!(!Path::new(value("OCTAVE_CA_FILE").unwrap()).exists());
+}
+
+#[test]
+fn it_ends_with_the_status_of_the_command() {
+    assert_eq!(code(&["--", "sh", "-c", "exit 7"]), (7, String::new()));
+    assert_eq!(code(&["--", "sh", "-c", "kill -KILL $$"]).0, 137);
+    assert_eq!(code(&["--", "/none/such"]).0, 127);
+    assert_eq!(code(&["--", "/"]).0, 126);
+    let wrong = "error: usage: Unrecognized argument: --nonsense (see --help)\n";
+    assert_eq!(code(&["--nonsense"]), (64, wrong.to_owned()));
+    assert_eq!(code(&["--"]).0, 64);
+    assert_eq!(code(&["--rate", "-1"]).0, 64);
+    assert_eq!(code(&["--listen", "0.0.0.0:0"]).0, 64);
+}
+
+#[test]
+fn sigterm_is_passed_on() {
+    let script = "trap 'exit 9' TERM; echo ready; while :; do sleep 0.01; done";
+    let mut child = octave_sim(&["--", "sh", "-c", script]).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut String::new()).unwrap();
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+}
+
+#[test]
+fn alone_it_prints_the_environment_and_serves_until_stopped() {
+    let mut child = octave_sim(&["--rate", "50"]).spawn().unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let lines: Vec<String> = out.lines().take(5).map(Result::unwrap).collect();
+    let variables = lines.iter().map(|line| line.split_once('=').unwrap());
+    let output = Command::new(env!("CARGO_BIN_EXE_octave-ws"))
+        .args(["listen", TEMPERATURE, "-C", "1"])
+        .env_clear()
+        .envs(variables)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
