@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""curl and Python's websockets against the stand-in, as the vendor's page does it with curl and wscat.
+
+    octave-sim --rate 20 -- python3 tests/foreign_clients.py
+"""
+
+import json
+import os
+import ssl
+import subprocess
+
+from websockets.sync.client import connect
+
+ENDPOINT = os.environ["OCTAVE_ENDPOINT"]
+CA_FILE = os.environ["OCTAVE_CA_FILE"]
+TEMPERATURE = "/demo/devices/gw1/temperature"
+
+
+def post(token):
+    """The session request, made by curl: its status and the answer."""
+    command = ["curl", "--silent", "--show-error", "--noproxy", "*", "--cacert", CA_FILE]
+    command += ["-X", "POST", "-w", "\n%{http_code}", ENDPOINT + "/session"]
+    for name, value in [
+        ("User", os.environ["OCTAVE_USER"]),
+        ("Company", os.environ["OCTAVE_COMPANY"]),
+        ("Token", token),
+    ]:
+        command += ["-H", f"X-Auth-{name}: {value}"]
+    body, status = subprocess.check_output(command, text=True).rsplit("\n", 1)
+    return int(status), json.loads(body)
+
+
+def ask(socket, **request):
+    """A request, and its answer, whatever events come in before it."""
+    socket.send(json.dumps({"msgId": "m", "object": "event", **request}))
+    while True:
+        answer = json.loads(socket.recv(timeout=10))
+        if "head" in answer:
+            return answer
+
+
+def main():
+    status, answer = post("wrong")
+    assert status == 400 and not answer["head"]["ok"], answer
+    status, answer = post(os.environ["OCTAVE_TOKEN"])
+    assert status == 201 and answer["head"]["ok"], answer
+
+    url = ENDPOINT.replace("https", "wss") + f"/session/{answer['body']['id']}/ws"
+    tls = ssl.create_default_context(cafile=CA_FILE)
+    with connect(url, ssl=tls, proxy=None) as socket:
+        answer = ask(socket, type="subscribe", path="/demo/none")
+        assert not answer["head"]["ok"] and answer["head"]["errors"], answer
+        answer = ask(socket, type="subscribe", path=TEMPERATURE)
+        assert answer["head"]["ok"] and answer["head"]["msgId"] == "m", answer
+        event = json.loads(socket.recv(timeout=10))
+        assert event["type"] == "message", event
+        assert event["value"]["path"] == TEMPERATURE, event
+        answer = ask(socket, type="unsubscribe", streamId=event["resource"])
+        assert answer["head"]["ok"], answer
+        assert socket.ping().wait(10)
+    assert socket.close_code == 1000, socket.close_code
+    print("curl and websockets: as documented")
+
+
+main()
