@@ -1,5 +1,5 @@
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{Error, Result, Stop, Token};
 
@@ -11,6 +11,7 @@ pub struct Config {
     pub(crate) allow_plaintext: bool,
     pub(crate) ca_pem: Option<Vec<u8>>,
     pub(crate) connect_timeout: Duration,
+    pub(crate) connect_deadline: Option<Instant>,
     pub(crate) ack_timeout: Duration,
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
@@ -34,6 +35,7 @@ impl Config {
             allow_plaintext: false,
             ca_pem: None,
             connect_timeout: Duration::from_secs(10),
+            connect_deadline: None,
             ack_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(20),
@@ -66,6 +68,12 @@ impl Config {
     /// answer; the upgrade. By default 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout.min(FOREVER);
+        self
+    }
+
+    /// When to give up connecting, however far that has come. By default never.
+    pub fn connect_deadline(mut self, deadline: Instant) -> Self {
+        self.connect_deadline = Some(deadline);
         self
     }
 

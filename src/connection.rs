@@ -44,7 +44,12 @@ impl Connection {
         tls: &Arc<ClientConfig>,
         stop: &Stop,
     ) -> Result<Self> {
-        let deadline = || Instant::now() + config.connect_timeout;
+        let deadline = || {
+            let of_phase = Instant::now() + config.connect_timeout;
+            config
+                .connect_deadline
+                .map_or(of_phase, |at| at.min(of_phase))
+        };
         let dial = || Link::dial(endpoint, tls, stop, deadline());
         let upgrade =
             |link, id: &_| Socket::upgrade(link, endpoint, id, config.max_message, deadline());

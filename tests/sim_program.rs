@@ -96,7 +96,7 @@ fn it_ends_with_the_status_of_the_command() {
     assert_eq!(code(&["--", "sh", "-c", "kill -KILL $$"]).0, 137);
     assert_eq!(code(&["--", "/none/such"]).0, 127);
     assert_eq!(code(&["--", "/"]).0, 126);
-    let wrong = "error: usage: Unrecognized argument: --nonsense (see --help)\n";
+    let wrong = "error: usage: no option --nonsense (see --help)\n";
     assert_eq!(code(&["--nonsense"]), (64, wrong.to_owned()));
     assert_eq!(code(&["--"]).0, 64);
     assert_eq!(code(&["--rate", "-1"]).0, 64);

@@ -3,11 +3,13 @@
 
 use std::net::SocketAddr;
 
-use argh::{EarlyExit, FromArgs};
+use argh::{ArgsInfo, EarlyExit, FromArgs};
+
+use crate::arrange::{Arranged, arrange};
 
 use crate::command::Command;
 
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(
     description = "Stands in for the Octave cloud on this machine: sessions, subscriptions and
 events over TLS, with certificates made at each start.
@@ -19,6 +21,7 @@ It is the company demo, whose device gw1 has the streams
 With -- COMMAND ARGS... at the end it runs COMMAND, with OCTAVE_ENDPOINT,
 OCTAVE_CA_FILE, OCTAVE_USER, OCTAVE_COMPANY and OCTAVE_TOKEN pointing at itself,
 and ends with its status. Without, it prints those and serves until stopped.",
+    usage = "[OPTIONS] [-- COMMAND ARGS...]",
     help_triggers("-h", "--help"),
     example = "{command_name} -v -- octave-ws listen /demo/devices/gw1/temperature",
     error_code(0, "Stopped by SIGINT or SIGTERM."),
@@ -41,31 +44,44 @@ pub(crate) struct Args {
     pub(crate) rate: f64,
 }
 
+/// What the command line asks for.
+pub(crate) enum Asked {
+    Run(Args, Option<Command>),
+    /// To be printed on standard output.
+    Text(String),
+}
+
 impl Args {
     /// Reads the arguments, that of the program's own name excepted.
-    pub(crate) fn parse(typed: &[String]) -> Result<(Self, Option<Command>), EarlyExit> {
+    ///
+    /// # Errors
+    /// In one line, what is wrong with them.
+    pub(crate) fn parse(typed: &[String]) -> Result<Asked, String> {
         let mut halves = typed.splitn(2, |arg| arg == "--");
-        let own: Vec<&str> = halves
-            .next()
-            .unwrap_or_default()
-            .iter()
-            .map(String::as_str)
-            .collect();
-        let args = Self::from_args(&["octave-sim"], &own)?;
-        let command = match halves.next() {
-            None => None,
-            Some(command) => Some(
-                Command::new(command)
-                    .ok_or_else(|| EarlyExit::from("no COMMAND behind --".to_owned()))?,
-            ),
+        let own = halves.next().unwrap_or_default();
+        let words = match arrange(&Self::get_args_info(), own.iter().cloned())? {
+            Arranged::Run(words) | Arranged::Help(words) => words,
+            Arranged::Version => {
+                let version = concat!("octave-sim ", env!("CARGO_PKG_VERSION"));
+                return Ok(Asked::Text(version.to_owned()));
+            }
+        };
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let args = match Self::from_args(&["octave-sim"], &words) {
+            Ok(args) => args,
+            Err(EarlyExit { output, status }) if status.is_ok() => {
+                return Ok(Asked::Text(output));
+            }
+            Err(EarlyExit { output, .. }) => return Err(output.trim().replace('\n', "; ")),
         };
         if !args.listen.ip().is_loopback() {
-            let listen = args.listen;
-            return Err(EarlyExit::from(format!(
-                "--listen {listen}: not a loopback address"
-            )));
+            return Err(format!("--listen {}: not a loopback address", args.listen));
         }
-        Ok((args, command))
+        let command = match halves.next().map(Command::new) {
+            Some(None) => return Err("no COMMAND behind --".to_owned()),
+            command => command.flatten(),
+        };
+        Ok(Asked::Run(args, command))
     }
 }
 

@@ -9,11 +9,13 @@ use std::thread;
 
 use octave_ws::sim::{Options, Seen, Sim};
 
-use crate::args::Args;
+use crate::args::{Args, Asked};
 use crate::command::Command;
 use crate::surroundings::Surroundings;
 
 mod args;
+#[path = "../octave-ws/arrange.rs"]
+mod arrange;
 mod command;
 mod surroundings;
 
@@ -25,24 +27,21 @@ fn main() -> ExitCode {
         .skip(1)
         .map(|arg| arg.into_string())
         .collect();
-    let (args, command) = match typed {
-        Err(arg) => return failure(USAGE, &format!("usage: {arg:?} is not UTF-8")),
-        Ok(typed) => match Args::parse(&typed) {
-            Ok(parsed) => parsed,
-            Err(early) if early.status.is_ok() => {
-                // Whoever asks for help and does not read it gets none.
-                let _ = writeln!(io::stdout(), "{}", early.output.trim_end());
-                return ExitCode::SUCCESS;
-            }
-            Err(early) => {
-                let message = early.output.trim().replace('\n', "; ");
-                return failure(USAGE, &format!("usage: {message} (see --help)"));
-            }
-        },
+    let asked = match typed {
+        Ok(typed) => Args::parse(&typed),
+        Err(arg) => Err(format!("{arg:?} is not UTF-8")),
     };
-    match run(&args, command) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => failure(UNAVAILABLE, &error.to_string()),
+    match asked {
+        Ok(Asked::Run(args, command)) => match run(&args, command) {
+            Ok(code) => ExitCode::from(code),
+            Err(error) => failure(UNAVAILABLE, &error.to_string()),
+        },
+        Ok(Asked::Text(text)) => {
+            // Whoever asks for help and does not read it gets none.
+            let _ = writeln!(io::stdout(), "{}", text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(what) => failure(USAGE, &format!("usage: {what} (see --help)")),
     }
 }
 

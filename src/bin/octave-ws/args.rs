@@ -1,22 +1,28 @@
 //! The arguments, as they were typed.
-
 #![allow(clippy::doc_markdown, reason = "the texts are those of --help")]
 
 use std::time::Duration;
 
-use argh::{EarlyExit, FromArgs};
+use argh::{ArgsInfo, EarlyExit, FromArgValue, FromArgs};
 use octave_ws::Stream;
 
+use crate::arrange::{Arranged, arrange};
+
 /// Receives the events of Sierra Wireless Octave.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(
+    usage = "[OPTIONS] COMMAND [OPTIONS] [STREAM...]",
     help_triggers("-h", "--help"),
-    note = "The credentials come from the environment: OCTAVE_COMPANY, OCTAVE_TOKEN
-and, unless the token is a restricted one, OCTAVE_USER.",
+    note = "Options may stand on either side of the command. A variable named with one
+is looked at where the option is not given, then the config file.
+OCTAVE_TOKEN holds the token itself: there is no option for it, since arguments
+are public on a machine. Durations are written 250ms, 10s or 1h30m, sizes 4096,
+64KiB or 16MiB. -V, --version prints the version.",
     error_code(0, "Done, or ended by SIGINT or SIGTERM."),
     error_code(64, "Wrong usage."),
     error_code(69, "The service could not be reached, or was lost."),
     error_code(74, "The output could not be written."),
+    error_code(75, "The time was up before the run was done."),
     error_code(76, "The other side broke the protocol."),
     error_code(77, "The credentials or a subscription were refused."),
     error_code(78, "The configuration is invalid or incomplete.")
@@ -26,57 +32,169 @@ pub(crate) struct Args {
     #[argh(option, arg_name = "URL")]
     pub(crate) endpoint: Option<String>,
 
-    /// trust the authorities in this file instead of the bundled web roots
+    /// whose token it is; none for a restricted token (OCTAVE_USER)
+    #[argh(option, arg_name = "NAME")]
+    pub(crate) user: Option<String>,
+
+    /// the company (OCTAVE_COMPANY)
+    #[argh(option, arg_name = "NAME")]
+    pub(crate) company: Option<String>,
+
+    /// where the token is; - for standard input (OCTAVE_TOKEN_FILE)
+    #[argh(option, arg_name = "PATH")]
+    pub(crate) token_file: Option<String>,
+
+    /// a config file (OCTAVE_CONFIG)
+    #[argh(option, arg_name = "PATH")]
+    pub(crate) config: Option<String>,
+
+    /// authorities to trust instead of the bundled web roots
     /// (OCTAVE_CA_FILE)
     #[argh(option, arg_name = "PEM")]
     pub(crate) ca_file: Option<String>,
+
+    /// how long each part of connecting may take: 10s
+    #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
+    pub(crate) connect_timeout: Option<Duration>,
+
+    /// how long a request may go unanswered: 10s
+    #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
+    pub(crate) ack_timeout: Option<Duration>,
+
+    /// after how long a silence to ask for a sign of life: 20s; 0s never asks
+    #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
+    pub(crate) ping_interval: Option<Duration>,
+
+    /// how long to wait for a sign of life: 20s
+    #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
+    pub(crate) ping_timeout: Option<Duration>,
+
+    /// how often to send {"type":"heartbeat"}; not given for never
+    #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
+    pub(crate) heartbeat: Option<Duration>,
+
+    /// the longest message to take: 16MiB
+    #[argh(option, arg_name = "SIZE", from_str_fn(parse_size))]
+    pub(crate) max_message: Option<usize>,
+
+    /// let the token travel in the clear to an http:// endpoint
+    #[argh(switch)]
+    pub(crate) allow_plaintext: bool,
+
+    /// say nothing but errors
+    #[argh(switch, short = 'q')]
+    pub(crate) quiet: bool,
+
+    /// tell the connection's life with times; twice for more
+    #[argh(switch, short = 'v')]
+    pub(crate) verbose: u8,
 
     #[argh(subcommand)]
     pub(crate) command: Command,
 }
 
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand)]
 pub(crate) enum Command {
     Listen(Listen),
 }
 
 /// Prints the events of streams, one JSON object a line.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "listen",
+    usage = "[OPTIONS] STREAM...",
     help_triggers("-h", "--help"),
     example = "{command_name} /my_company/devices/gw1/temperature --count 5"
 )]
 pub(crate) struct Listen {
     /// stop after this many events
-    #[argh(option, short = 'C', arg_name = "N", from_str_fn(count))]
+    #[argh(option, short = 'C', arg_name = "N", from_str_fn(parse_count))]
     pub(crate) count: Option<u64>,
 
-    /// stop this long after every stream is subscribed: 250ms, 10s, 1h30m
-    #[argh(option, arg_name = "D", from_str_fn(duration))]
+    /// stop this long after every stream is subscribed
+    #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
     pub(crate) duration: Option<Duration>,
+
+    /// stop once no event has come for so long
+    #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
+    pub(crate) idle: Option<Duration>,
+
+    /// give up, with 75, where it has not stopped so long after its start
+    #[argh(option, short = 'W', arg_name = "D", from_str_fn(parse_duration))]
+    pub(crate) timeout: Option<Duration>,
+
+    /// what to print: event (the Event object, the default) or message (the
+    /// server's whole message)
+    #[argh(option, short = 'F', arg_name = "F", default = "Format::Event")]
+    pub(crate) format: Format,
 
     /// a stream's id (s and 24 hex digits) or its path (it begins with /)
     #[argh(positional, arg_name = "STREAM")]
     pub(crate) streams: Vec<Stream>,
 }
 
+/// What a line of output holds.
+#[derive(Clone, Copy, FromArgValue)]
+pub(crate) enum Format {
+    Event,
+    Message,
+}
+
+/// What the command line asks for.
+pub(crate) enum Asked {
+    Run(Box<Args>),
+    /// To be printed on standard output.
+    Text(String),
+}
+
 impl Args {
     /// Reads the arguments, that of the program's own name excepted.
-    pub(crate) fn parse(args: &[&str]) -> Result<Self, EarlyExit> {
-        Self::from_args(&["octave-ws"], args)
+    ///
+    /// # Errors
+    /// In one line, what is wrong with them.
+    pub(crate) fn parse(typed: impl IntoIterator<Item = String>) -> Result<Asked, String> {
+        let words = match arrange(&Self::get_args_info(), typed)? {
+            Arranged::Run(words) | Arranged::Help(words) => words,
+            Arranged::Version => {
+                let version = concat!("octave-ws ", env!("CARGO_PKG_VERSION"));
+                return Ok(Asked::Text(version.to_owned()));
+            }
+        };
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        match Self::from_args(&["octave-ws"], &words) {
+            Ok(args) => Ok(Asked::Run(Box::new(args))),
+            Err(EarlyExit { output, status }) if status.is_ok() => Ok(Asked::Text(output)),
+            Err(EarlyExit { output, .. }) => Err(output.trim().replace('\n', "; ")),
+        }
     }
 }
 
-fn count(text: &str) -> Result<u64, String> {
+fn parse_count(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("give a whole number from 1 up".to_owned()),
         Ok(count) => Ok(count),
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A duration as `250ms`, `10s` or `1h30m`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "give a duration as 250ms, 10s or 1h30m".to_owned())
+}
+
+/// A size in bytes as `4096`, `64KiB` or `16MiB`; at least 1.
+pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1),
+        "k" | "kib" => Some(1 << 10),
+        "m" | "mib" => Some(1 << 20),
+        "g" | "gib" => Some(1 << 30),
+        _ => None,
+    };
+    let number: Option<usize> = digits.parse().ok().filter(|&number| number > 0);
+    let size = number.zip(unit);
+    size.and_then(|(number, unit)| number.checked_mul(unit))
+        .ok_or_else(|| "give a size as 4096, 64KiB or 16MiB".to_owned())
 }

@@ -9,6 +9,7 @@ use octave_ws::{Error, ErrorKind, Phase};
 pub(crate) const USAGE: u8 = 64;
 pub(crate) const UNAVAILABLE: u8 = 69;
 pub(crate) const OUTPUT: u8 = 74;
+pub(crate) const INCOMPLETE: u8 = 75;
 pub(crate) const PROTOCOL: u8 = 76;
 pub(crate) const REFUSED: u8 = 77;
 pub(crate) const CONFIG: u8 = 78;
@@ -28,7 +29,7 @@ impl Failure {
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self::new(USAGE, message)
+        Self::new(USAGE, format!("usage: {} (see --help)", message.into()))
     }
 
     pub(crate) fn config(message: impl Into<String>) -> Self {

@@ -4,30 +4,36 @@ use std::collections::BTreeSet;
 use std::io::{self, ErrorKind::BrokenPipe};
 use std::time::{Duration, Instant};
 
-use octave_ws::{Ack, Action, Client, ErrorKind, Next, Stop};
+use octave_ws::{Ack, Action, Client, Config, ErrorKind, Event, Next};
 
-use crate::exit::{Failure, REFUSED, UNAVAILABLE};
+use crate::args::Format;
+use crate::exit::{Failure, INCOMPLETE, REFUSED, UNAVAILABLE};
 use crate::output::Output;
-use crate::report;
-use crate::setup::Setup;
+use crate::setup::Listening;
 
 /// As good as for ever: with no deadline of its own, a wait is as long as the connection's.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Prints events until there were enough of them, time is up, or it is stopped.
-pub(crate) fn listen(setup: &Setup, stop: &Stop) -> Result<(), Failure> {
+pub(crate) fn listen(config: &Config, listening: &Listening) -> Result<(), Failure> {
     let mut output = Output::stdout().map_err(|error| Failure::output(&error))?;
-    let mut client = match Client::connect(&setup.config.clone().stop(stop.clone())) {
+    let mut client = match Client::connect(config) {
+        Ok(client) => client,
         Err(error) if error.kind() == ErrorKind::Stopped => return Ok(()),
-        done => done?,
+        Err(error) if error.kind() == ErrorKind::TimedOut && listening.is_overdue() => {
+            let message = format!("timeout: {}", Failure::from(error).message);
+            return Err(Failure::new(INCOMPLETE, message));
+        }
+        Err(error) => return Err(error.into()),
     };
-    report::note(&format!("connected to {}", client.peer()));
+    log::info!("connected to {}", client.peer());
     let mut run = Run {
         client: &mut client,
         output: &mut output,
-        setup,
+        listening,
         events: 0,
-        until: None,
+        subscribed_at: None,
+        heard_at: None,
         skipped: BTreeSet::new(),
     };
     let end = run.run();
@@ -47,19 +53,28 @@ pub(crate) fn listen(setup: &Setup, stop: &Stop) -> Result<(), Failure> {
         return Err(failure);
     }
     if let Err(error) = closed {
-        report::warning(&Failure::from(error).message);
+        log::warn!("{}", Failure::from(error).message);
     }
-    report::note(&format!("closed, events: {events}"));
+    log::info!("closed, events: {events}");
     Ok(())
+}
+
+impl Listening {
+    fn is_overdue(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| deadline <= Instant::now())
+    }
 }
 
 struct Run<'a> {
     client: &'a mut Client,
     output: &'a mut Output,
-    setup: &'a Setup,
+    listening: &'a Listening,
     events: u64,
-    /// When time is up, once every stream is subscribed.
-    until: Option<Instant>,
+    /// When the last stream was.
+    subscribed_at: Option<Instant>,
+    /// When the last event came, or the last stream was subscribed.
+    heard_at: Option<Instant>,
     /// What kinds of messages have been warned of.
     skipped: BTreeSet<String>,
 }
@@ -87,31 +102,29 @@ impl From<io::Error> for End {
 
 impl Run<'_> {
     fn run(&mut self) -> Result<(), End> {
-        for stream in &self.setup.streams {
+        for stream in &self.listening.streams {
             let asked = self.client.request(Action::Subscribe, stream);
             match asked {
                 Err(error) if error.kind() == ErrorKind::Stopped => return Ok(()),
                 done => done.map_err(Failure::from)?,
             }
         }
-        let mut waiting = self.setup.streams.len();
+        let mut waiting = self.listening.streams.len();
         loop {
-            let left = self.until.map_or(FOREVER, |until| {
-                until.saturating_duration_since(Instant::now())
-            });
             // First what has come in already, so that lines go out together while there are more.
             let next = match self.client.next(Duration::ZERO) {
                 Ok(Next::TimedOut) => {
                     self.output.flush()?;
-                    self.client.next(left)
+                    let now = Instant::now();
+                    let left = self.end().map(|end| end.saturating_duration_since(now));
+                    self.client.next(left.unwrap_or(FOREVER))
                 }
                 found => found,
             };
             match next {
                 Ok(Next::Event(event)) => {
-                    self.output.write(event.value())?;
-                    self.events += 1;
-                    if self.setup.count == Some(self.events) {
+                    self.print(&event)?;
+                    if self.listening.count == Some(self.events) {
                         return Ok(());
                     }
                 }
@@ -119,14 +132,13 @@ impl Run<'_> {
                     self.subscribed(ack)?;
                     waiting -= 1;
                     if waiting == 0 {
-                        let duration = self.setup.duration;
-                        self.until = duration.and_then(|d| Instant::now().checked_add(d));
+                        self.subscribed_at = Some(Instant::now());
+                        self.heard_at = self.subscribed_at;
                     }
                 }
                 Ok(Next::Unknown(unknown)) => {
                     if self.skipped.insert(unknown.reason().to_owned()) {
-                        let reason = unknown.reason();
-                        report::warning(&format!("a message was skipped: {reason}"));
+                        log::warn!("a message was skipped: {}", unknown.reason());
                     }
                 }
                 Ok(Next::TimedOut) => {}
@@ -137,17 +149,46 @@ impl Run<'_> {
                 Err(error) if error.kind() == ErrorKind::Stopped => return Ok(()),
                 Err(error) => return Err(Failure::from(error).into()),
             }
-            if self.until.is_some_and(|until| until <= Instant::now()) {
+            if self.listening.is_overdue() {
+                let events = self.events;
+                let message = format!("timeout: not done in time, events: {events}");
+                return Err(Failure::new(INCOMPLETE, message).into());
+            }
+            if self.end().is_some_and(|end| end <= Instant::now()) {
                 return Ok(());
             }
         }
+    }
+
+    /// When there is nothing more to wait for.
+    fn end(&self) -> Option<Instant> {
+        let after = |at: Option<Instant>, time: Option<Duration>| at?.checked_add(time?);
+        let listening = self.listening;
+        let duration = after(self.subscribed_at, listening.duration);
+        let idle = after(self.heard_at, listening.idle);
+        [duration, idle, listening.deadline]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn print(&mut self, event: &Event) -> io::Result<()> {
+        self.output.write(match self.listening.format {
+            Format::Event => event.value(),
+            Format::Message => event.message(),
+        })?;
+        self.events += 1;
+        if self.listening.idle.is_some() && self.subscribed_at.is_some() {
+            self.heard_at = Some(Instant::now());
+        }
+        Ok(())
     }
 
     fn subscribed(&self, ack: Ack) -> Result<(), Failure> {
         let stream = ack.stream;
         match ack.outcome {
             Ok(()) => {
-                report::note(&format!("subscribed to {stream}"));
+                log::info!("subscribed to {stream}");
                 Ok(())
             }
             Err(words) => {

@@ -4,14 +4,19 @@
 use std::env;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use octave_ws::Stop;
 
-use crate::args::Args;
+use crate::args::{Args, Asked};
 use crate::exit::Failure;
 use crate::setup::Setup;
 
 mod args;
+mod arrange;
+mod config_file;
+mod credentials;
+mod environment;
 mod exit;
 mod listen;
 mod output;
@@ -20,7 +25,7 @@ mod setup;
 mod signals;
 
 fn main() -> ExitCode {
-    match run() {
+    match run(Instant::now()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             report::failure(&failure);
@@ -29,28 +34,31 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), Failure> {
+fn run(start: Instant) -> Result<(), Failure> {
     let typed: Result<Vec<String>, _> = env::args_os()
         .skip(1)
         .map(|arg| arg.into_string())
         .collect();
-    let typed = typed.map_err(|arg| Failure::usage(format!("usage: {arg:?} is not UTF-8")))?;
-    let typed: Vec<&str> = typed.iter().map(String::as_str).collect();
-    let args = match Args::parse(&typed) {
-        Ok(args) => args,
-        Err(early) if early.status.is_ok() => {
-            // Whoever asks for help and does not read it gets none.
-            let _ = writeln!(io::stdout(), "{}", early.output.trim_end());
-            return Ok(());
-        }
-        Err(early) => {
-            let message = early.output.trim().replace('\n', "; ");
-            return Err(Failure::usage(format!("usage: {message} (see --help)")));
+    let typed = typed.map_err(|arg| Failure::usage(format!("{arg:?} is not UTF-8")))?;
+    let args = match Args::parse(typed).map_err(Failure::usage)? {
+        Asked::Run(args) => *args,
+        Asked::Text(text) => {
+            let written = writeln!(io::stdout(), "{}", text.trim_end());
+            return written.or_else(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe => Ok(()),
+                _ => Err(Failure::output(&error)),
+            });
         }
     };
-    let setup = Setup::resolve(args)?;
+    if args.quiet && args.verbose > 0 {
+        return Err(Failure::usage("--quiet and --verbose exclude each other"));
+    }
+    report::start(args.quiet, args.verbose);
+    let setup = Setup::resolve(args, start)?;
     let no_signals = |error| Failure::new(exit::UNAVAILABLE, format!("signals: {error}"));
     let stop = Stop::new().map_err(no_signals)?;
     signals::catch(&stop).map_err(no_signals)?;
-    listen::listen(&setup, &stop)
+    match setup {
+        Setup::Listen(config, listening) => listen::listen(&config.stop(stop), &listening),
+    }
 }

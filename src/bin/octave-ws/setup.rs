@@ -1,83 +1,142 @@
-//! The settings, resolved from arguments, environment and defaults.
+//! The settings, resolved: an option before the environment, that before the config file, that
+//! before the default.
 
 use std::collections::HashSet;
-use std::env;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use octave_ws::{Config, Credentials, Stream, Token};
+use octave_ws::{Config, Credentials, Stream};
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, Format, Listen, parse_duration, parse_size};
+use crate::config_file::ConfigFile;
+use crate::credentials;
+use crate::environment;
 use crate::exit::Failure;
 
-/// What a run is to do.
-pub(crate) struct Setup {
-    pub(crate) config: Config,
+/// What to do, and with what.
+pub(crate) enum Setup {
+    Listen(Config, Listening),
+}
+
+/// What `listen` is to do.
+pub(crate) struct Listening {
     /// Each once.
     pub(crate) streams: Vec<Stream>,
+    pub(crate) format: Format,
     pub(crate) count: Option<u64>,
     pub(crate) duration: Option<Duration>,
+    pub(crate) idle: Option<Duration>,
+    /// When the whole run is to be over.
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl Setup {
-    pub(crate) fn resolve(args: Args) -> Result<Self, Failure> {
-        let Command::Listen(listen) = args.command;
-        if listen.streams.is_empty() {
+    /// `start` is when the process started.
+    pub(crate) fn resolve(mut args: Args, start: Instant) -> Result<Self, Failure> {
+        let Command::Listen(listen) = &mut args.command;
+        let listening = Listening::resolve(listen, start)?;
+        let mut config = connection(args)?;
+        if let Some(deadline) = listening.deadline {
+            config = config.connect_deadline(deadline);
+        }
+        Ok(Self::Listen(config, listening))
+    }
+}
+
+impl Listening {
+    fn resolve(listen: &mut Listen, start: Instant) -> Result<Self, Failure> {
+        let mut streams = std::mem::take(&mut listen.streams);
+        if streams.is_empty() {
             return Err(Failure::usage(
-                "usage: no stream: give an id (s and 24 hex digits) or a path (it begins with /)",
+                "no stream: give an id (s and 24 hex digits) or a path (it begins with /)",
             ));
         }
-        let mut streams = listen.streams;
         let mut seen = HashSet::new();
         streams.retain(|stream| seen.insert(stream.clone()));
-        let mut config = Config::new(credentials()?);
-        if let Some(endpoint) = first(args.endpoint, &["OCTAVE_ENDPOINT"])? {
-            config = config.endpoint(endpoint);
-        }
-        if let Some(path) = first(args.ca_file, &["OCTAVE_CA_FILE", "SSL_CERT_FILE"])? {
-            let pem = fs::read(&path);
-            let pem = pem.map_err(|error| {
-                Failure::config(format!("config: CA file {path:?} cannot be read: {error}"))
-            })?;
-            config = config.ca_pem(pem);
-        }
         Ok(Self {
-            config,
             streams,
+            format: listen.format,
             count: listen.count,
             duration: listen.duration,
+            idle: listen.idle,
+            deadline: listen
+                .timeout
+                .and_then(|timeout| start.checked_add(timeout)),
         })
     }
 }
 
-fn credentials() -> Result<Credentials, Failure> {
-    let company = first(None, &["OCTAVE_COMPANY", "OCTAVE_CLOUD_COMPANY"])?;
-    let company =
-        company.ok_or_else(|| Failure::config("config: no company: set OCTAVE_COMPANY"))?;
-    let token = first(None, &["OCTAVE_TOKEN", "OCTAVE_CLOUD_TOKEN"])?;
-    let token = token.ok_or_else(|| {
-        Failure::config("config: no token: set OCTAVE_TOKEN or OCTAVE_CLOUD_TOKEN")
-    })?;
-    let credentials = Credentials::new(company, Token::new(token));
-    Ok(match first(None, &["OCTAVE_USER", "OCTAVE_CLOUD_USER"])? {
-        Some(user) => credentials.user(user),
-        None => credentials,
-    })
-}
+type DurationSetter = fn(Config, Duration) -> Config;
 
-/// The option, or else the first of the variables that is set and not empty.
-fn first(option: Option<String>, variables: &[&str]) -> Result<Option<String>, Failure> {
-    if option.is_some() {
-        return Ok(option);
+/// What all commands connect with.
+fn connection(args: Args) -> Result<Config, Failure> {
+    let named = match args.config {
+        None => environment::first(&["OCTAVE_CONFIG"])?,
+        named => named,
+    };
+    let file = ConfigFile::read(named)?;
+    let text = |option: Option<String>, variables: &[&str], key: &str| -> Result<_, Failure> {
+        let given = match option {
+            None => environment::first(variables)?,
+            given => given,
+        };
+        Ok(given.or_else(|| file.get(key).map(str::to_owned)))
+    };
+
+    let company = text(
+        args.company,
+        &["OCTAVE_COMPANY", "OCTAVE_CLOUD_COMPANY"],
+        "company",
+    )?;
+    let company = company.ok_or_else(|| {
+        Failure::config(
+            "config: no company: give --company, set OCTAVE_COMPANY, or set company in the \
+             config file",
+        )
+    })?;
+    let user = text(args.user, &["OCTAVE_USER", "OCTAVE_CLOUD_USER"], "user")?;
+    let token = credentials::token(args.token_file, &file)?;
+    let mut credentials = Credentials::new(company, token);
+    if let Some(user) = user {
+        credentials = credentials.user(user);
     }
-    for name in variables {
-        match env::var(name) {
-            Ok(value) if !value.is_empty() => return Ok(Some(value)),
-            Err(env::VarError::NotUnicode(_)) => {
-                return Err(Failure::config(format!("config: {name} is not UTF-8")));
-            }
-            _ => {}
+
+    let mut config = Config::new(credentials);
+    if let Some(endpoint) = text(args.endpoint, &["OCTAVE_ENDPOINT"], "endpoint")? {
+        config = config.endpoint(endpoint);
+    }
+    if args.allow_plaintext {
+        config = config.allow_plaintext();
+    }
+    let ca_file = text(
+        args.ca_file,
+        &["OCTAVE_CA_FILE", "SSL_CERT_FILE"],
+        "ca_file",
+    )?;
+    if let Some(path) = ca_file {
+        let pem = fs::read(&path).map_err(|error| {
+            Failure::config(format!("config: CA file {path:?} cannot be read: {error}"))
+        })?;
+        config = config.ca_pem(pem);
+    }
+    let durations: [(_, _, DurationSetter); 5] = [
+        (
+            "connect_timeout",
+            args.connect_timeout,
+            Config::connect_timeout,
+        ),
+        ("ack_timeout", args.ack_timeout, Config::ack_timeout),
+        ("ping_interval", args.ping_interval, Config::ping_interval),
+        ("ping_timeout", args.ping_timeout, Config::ping_timeout),
+        ("heartbeat", args.heartbeat, Config::heartbeat),
+    ];
+    for (key, option, set) in durations {
+        if let Some(value) = option.or(file.parsed(key, parse_duration)?) {
+            config = set(config, value);
         }
     }
-    Ok(None)
+    if let Some(bytes) = args.max_message.or(file.parsed("max_message", parse_size)?) {
+        config = config.max_message(bytes);
+    }
+    Ok(config)
 }

@@ -1,0 +1,158 @@
+//! What people type, put the way argh takes it.
+
+use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind};
+
+/// The arguments, or what they ask for instead of a run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Arranged {
+    /// For argh: one value or switch a word, the program's own options before the command.
+    Run(Vec<String>),
+    /// For argh, which then has the help text.
+    Help(Vec<String>),
+    Version,
+}
+
+/// argh knows neither `--option=value` nor `-C5` nor `-vv`, and wants the program's own options
+/// before the command and the command's after it. Here they may stand anywhere before a `--`.
+///
+/// # Errors
+/// In one line, what cannot be understood.
+pub(crate) fn arrange(
+    info: &CommandInfoWithArgs,
+    typed: impl IntoIterator<Item = String>,
+) -> Result<Arranged, String> {
+    let mut words = typed.into_iter();
+    let mut arranged = Arrangement::default();
+    let mut help = false;
+    while let Some(word) = words.next() {
+        if word == "--" {
+            arranged.positional.extend(words.by_ref());
+        } else if let Some(long) = word.strip_prefix("--") {
+            let (name, value) = match long.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (long, None),
+            };
+            match name {
+                "help" => help = true,
+                "version" => return Ok(Arranged::Version),
+                _ => {
+                    let flag = Flag::find(info, |flag| flag.long.trim_start_matches('-') == name)
+                        .ok_or_else(|| format!("no option --{name}"))?;
+                    arranged.push(&flag, value, &mut words)?;
+                }
+            }
+        } else if word.len() > 1 && word.starts_with('-') {
+            let mut letters = word[1..].chars();
+            while let Some(letter) = letters.next() {
+                match letter {
+                    'h' => help = true,
+                    'V' => return Ok(Arranged::Version),
+                    _ => {
+                        let flag = Flag::find(info, |flag| flag.short == Some(letter))
+                            .ok_or_else(|| format!("no option -{letter}"))?;
+                        let rest = letters.as_str();
+                        let attached = flag.takes_value && !rest.is_empty();
+                        let value = attached.then(|| rest.to_owned());
+                        arranged.push(&flag, value, &mut words)?;
+                        if attached {
+                            break;
+                        }
+                    }
+                }
+            }
+        } else if arranged.command.is_none() && !info.commands.is_empty() {
+            if !info.commands.iter().any(|command| command.name == word) {
+                let names = commands(info);
+                return Err(format!("no command {word:?}: the commands are {names}"));
+            }
+            arranged.command = Some(word);
+        } else {
+            arranged.positional.push(word);
+        }
+    }
+    if help {
+        let command = arranged.command.into_iter();
+        return Ok(Arranged::Help(
+            command.chain(["--help".to_owned()]).collect(),
+        ));
+    }
+    if arranged.command.is_none() && !info.commands.is_empty() {
+        return Err(format!("no command: the commands are {}", commands(info)));
+    }
+    Ok(Arranged::Run(arranged.into_words()))
+}
+
+fn commands(info: &CommandInfoWithArgs) -> String {
+    let names: Vec<&str> = info.commands.iter().map(|command| command.name).collect();
+    names.join(", ")
+}
+
+#[derive(Default)]
+struct Arrangement {
+    own: Vec<String>,
+    command: Option<String>,
+    options: Vec<String>,
+    positional: Vec<String>,
+}
+
+impl Arrangement {
+    fn push(
+        &mut self,
+        flag: &Flag,
+        value: Option<String>,
+        words: &mut impl Iterator<Item = String>,
+    ) -> Result<(), String> {
+        let place = if flag.is_own {
+            &mut self.own
+        } else {
+            &mut self.options
+        };
+        let name = &flag.name;
+        place.push(name.clone());
+        match value {
+            Some(_) if !flag.takes_value => return Err(format!("{name} takes no value")),
+            Some(value) => place.push(value),
+            None if flag.takes_value => {
+                let value = words.next();
+                place.push(value.ok_or_else(|| format!("{name} takes a value"))?);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn into_words(self) -> Vec<String> {
+        let mut words = self.own;
+        words.extend(self.command);
+        words.extend(self.options);
+        if !self.positional.is_empty() {
+            words.push("--".to_owned());
+            words.extend(self.positional);
+        }
+        words
+    }
+}
+
+/// An option, of the program itself or of one of its commands.
+struct Flag {
+    name: String,
+    takes_value: bool,
+    is_own: bool,
+}
+
+impl Flag {
+    fn find(info: &CommandInfoWithArgs, is_it: impl Fn(&FlagInfo<'_>) -> bool) -> Option<Self> {
+        let own = info.flags.iter().map(|flag| (flag, true));
+        let of_commands = info
+            .commands
+            .iter()
+            .flat_map(|command| command.command.flags);
+        let mut all = own.chain(of_commands.map(|flag| (flag, false)));
+        let (flag, is_own) = all.find(|(flag, _)| is_it(flag))?;
+        Some(Self {
+            name: format!("--{}", flag.long.trim_start_matches('-')),
+            takes_value: matches!(flag.kind, FlagInfoKind::Option { .. }),
+            is_own,
+        })
+    }
+}

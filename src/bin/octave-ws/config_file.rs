@@ -1,0 +1,103 @@
+//! The config file, as it was written.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::exit::Failure;
+
+/// A JSON object of strings and numbers, whose keys are those of [`KEYS`].
+#[derive(Default)]
+pub(crate) struct ConfigFile {
+    path: PathBuf,
+    members: BTreeMap<String, String>,
+}
+
+const KEYS: [&str; 11] = [
+    "ack_timeout",
+    "ca_file",
+    "company",
+    "connect_timeout",
+    "endpoint",
+    "heartbeat",
+    "max_message",
+    "ping_interval",
+    "ping_timeout",
+    "token_file",
+    "user",
+];
+
+impl ConfigFile {
+    /// Reads the file that is named, or else the first that exists where config files are kept.
+    /// None is as good as an empty one, unless it is named.
+    pub(crate) fn read(named: Option<String>) -> Result<Self, Failure> {
+        if let Some(path) = named {
+            let path = PathBuf::from(path);
+            let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
+            return Self::parse(path, &text);
+        }
+        for path in places() {
+            match fs::read_to_string(&path) {
+                Ok(text) => return Self::parse(path, &text),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
+                Err(error) => return Err(unreadable(&path, &error)),
+            }
+        }
+        Ok(Self::default())
+    }
+
+    fn parse(path: PathBuf, text: &str) -> Result<Self, Failure> {
+        let members: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
+            Failure::config(format!("config: {path:?} is not a JSON object: {error}"))
+        })?;
+        if let Some(key) = members.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            let keys = KEYS.join(", ");
+            let message = format!("config: {path:?}: no key {key:?}: the keys are {keys}");
+            return Err(Failure::config(message));
+        }
+        let text = |(key, value)| match value {
+            Value::String(text) => Ok((key, text)),
+            Value::Number(number) => Ok((key, number.to_string())),
+            _ => {
+                let message = format!("config: {path:?}: {key:?} is not a string");
+                Err(Failure::config(message))
+            }
+        };
+        let members = members.into_iter().map(text).collect::<Result<_, _>>()?;
+        Ok(Self { path, members })
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        self.members.get(key).map(String::as_str)
+    }
+
+    /// The value of a key, as `parse` reads it.
+    pub(crate) fn parsed<T>(
+        &self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Failure> {
+        let value = self.get(key).map(parse).transpose();
+        value.map_err(|what| Failure::config(format!("config: {:?}: {key:?}: {what}", self.path)))
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::config(format!("config: {path:?} cannot be read: {error}"))
+}
+
+fn places() -> impl Iterator<Item = PathBuf> {
+    let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    let of_user = variable("XDG_CONFIG_HOME").map(PathBuf::from);
+    let at_home = variable("HOME").map(|home| Path::new(&home).join(".config"));
+    let folders = [of_user, at_home, Some(PathBuf::from("/etc"))];
+    folders
+        .into_iter()
+        .flatten()
+        .map(|folder| folder.join("octave-ws/config.json"))
+}

@@ -1,0 +1,76 @@
+//! Where the token is.
+
+use std::env;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use octave_ws::Token;
+
+use crate::config_file::ConfigFile;
+use crate::environment;
+use crate::exit::Failure;
+
+/// Nothing longer is a token.
+const MAX_TOKEN: u64 = 64 << 10;
+
+/// The token: from the file that is named, the environment, systemd's credentials or the file that
+/// the config names, whichever is there first.
+pub(crate) fn token(option: Option<String>, file: &ConfigFile) -> Result<Token, Failure> {
+    if let Some(path) = option {
+        return from_option(&path);
+    }
+    if let Some(path) = environment::first(&["OCTAVE_TOKEN_FILE"])? {
+        return from_option(&path);
+    }
+    if let Some(token) = environment::first(&["OCTAVE_TOKEN", "OCTAVE_CLOUD_TOKEN"])? {
+        return Ok(Token::new(token));
+    }
+    if let Some(folder) = env::var_os("CREDENTIALS_DIRECTORY").filter(|value| !value.is_empty()) {
+        let path = PathBuf::from(folder).join("octave-token");
+        if path.exists() {
+            return from_file(&path);
+        }
+    }
+    if let Some(path) = file.get("token_file") {
+        return from_option(path);
+    }
+    Err(Failure::config(
+        "config: no token: give --token-file, set OCTAVE_TOKEN_FILE or OCTAVE_TOKEN, put it into \
+         $CREDENTIALS_DIRECTORY/octave-token, or set token_file in the config file",
+    ))
+}
+
+fn from_option(path: &str) -> Result<Token, Failure> {
+    if path == "-" {
+        return read(io::stdin(), "token on standard input");
+    }
+    from_file(Path::new(path))
+}
+
+fn from_file(path: &Path) -> Result<Token, Failure> {
+    let what = format!("token file {path:?}");
+    let file = File::open(path)
+        .map_err(|error| Failure::config(format!("config: {what} cannot be read: {error}")))?;
+    let mode = file.metadata().map_or(0, |data| data.permissions().mode());
+    if mode & 0o004 != 0 {
+        log::warn!("{what} can be read by everybody on this machine: chmod o-r");
+    }
+    read(file, &what)
+}
+
+fn read(source: impl Read, what: &str) -> Result<Token, Failure> {
+    let mut text = String::new();
+    let read = source.take(MAX_TOKEN + 1).read_to_string(&mut text);
+    read.map_err(|error| Failure::config(format!("config: {what} cannot be read: {error}")))?;
+    if text.len() as u64 > MAX_TOKEN {
+        return Err(Failure::config(format!(
+            "config: {what} is too long for a token"
+        )));
+    }
+    if text.trim().is_empty() {
+        return Err(Failure::config(format!("config: {what} is empty")));
+    }
+    Ok(Token::new(text))
+}
