@@ -13,11 +13,11 @@ use crate::arrange::{Arranged, arrange};
 #[argh(
     usage = "[OPTIONS] COMMAND [OPTIONS] [STREAM...]",
     help_triggers("-h", "--help"),
-    note = "Options may stand on either side of the command. A variable named with one
-is looked at where the option is not given, then the config file.
-OCTAVE_TOKEN holds the token itself: there is no option for it, since arguments
-are public on a machine. Durations are written 250ms, 10s or 1h30m, sizes 4096,
-64KiB or 16MiB. -V, --version prints the version.",
+    note = "Options may stand on either side of the command. A variable named with
+one is looked at where the option is not given, then the config file.
+OCTAVE_TOKEN holds the token itself: there is no option for it, since
+arguments are public on a machine. Durations are written 250ms, 10s or
+1h30m, sizes 4096, 64KiB or 16MiB. -V, --version prints the version.",
     error_code(0, "Done, or ended by SIGINT or SIGTERM."),
     error_code(64, "Wrong usage."),
     error_code(69, "The service could not be reached, or was lost."),

@@ -1,62 +1,12 @@
-//! `octave-ws listen`, the built program, against the stand-in.
-#![cfg(all(feature = "cli", feature = "sim"))]
+//! What `listen` prints, and how it ends.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
 
-use octave_ws::sim::{Options, Seen, Sim, What};
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
+use octave_ws::sim::{Seen, What};
+use rustix::process::Signal;
+use serde_json::json;
 
-const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
-const HUMIDITY: &str = "/demo/devices/gw1/humidity";
-
-fn start(rate: f64) -> (Sim, Receiver<Seen>) {
-    let (observer, seen) = mpsc::channel();
-    let options = Options {
-        rate,
-        observer: Some(observer),
-        ..Options::default()
-    };
-    (Sim::start_with(options).unwrap(), seen)
-}
-
-/// The program, led to the stand-in by its environment and nothing else.
-fn octave_ws(sim: &Sim, args: &[&str]) -> Command {
-    let ca_file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.pem", sim.addr().port()));
-    std::fs::write(&ca_file, sim.ca_pem()).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_octave-ws"));
-    command
-        .args(args)
-        .env_clear()
-        .env("OCTAVE_ENDPOINT", sim.endpoint())
-        .env("OCTAVE_CA_FILE", ca_file)
-        .env("OCTAVE_USER", sim.user())
-        .env("OCTAVE_COMPANY", sim.company())
-        .env("OCTAVE_TOKEN", sim.token())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
-fn lines(output: &Output) -> Vec<Value> {
-    let text = String::from_utf8(output.stdout.clone()).unwrap();
-    assert!(text.is_empty() || text.ends_with('\n'));
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
-fn stderr(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).unwrap()
-}
-
-fn kill(child: &Child, signal: Signal) {
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    kill_process(pid, signal).unwrap();
-}
+use super::{HUMIDITY, TEMPERATURE, kill, lines, octave_ws, start, stderr};
 
 #[test]
 fn count_prints_so_many_event_objects_by_path_or_id() {

@@ -1,13 +1,12 @@
-//! `octave-sim`, the built program.
-#![cfg(all(feature = "cli", feature = "sim"))]
+//! `octave-sim`, alone and around a command.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
+use super::{TEMPERATURE, kill, text};
 
 fn octave_sim(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_octave-sim"));
@@ -16,10 +15,6 @@ fn octave_sim(args: &[&str]) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
 }
 
 fn code(args: &[&str]) -> (i32, String) {
@@ -109,8 +104,7 @@ fn sigterm_is_passed_on() {
     let mut child = octave_sim(&["--", "sh", "-c", script]).spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     out.read_line(&mut String::new()).unwrap();
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
+    kill(&child, Signal::TERM);
     assert_eq!(child.wait().unwrap().code(), Some(9));
 }
 
@@ -127,7 +121,6 @@ fn alone_it_prints_the_environment_and_serves_until_stopped() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
+    kill(&child, Signal::TERM);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

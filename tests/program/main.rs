@@ -1,0 +1,75 @@
+//! The built programs, against the stand-in.
+#![cfg(all(feature = "cli", feature = "sim"))]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+
+use octave_ws::sim::{Options, Seen, Sim};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+mod listen;
+mod octave_sim;
+mod options;
+
+const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
+const HUMIDITY: &str = "/demo/devices/gw1/humidity";
+
+/// A stand-in with so many events a second of its own, and what it sees.
+fn start(rate: f64) -> (Sim, Receiver<Seen>) {
+    let (observer, seen) = mpsc::channel();
+    let options = Options {
+        rate,
+        observer: Some(observer),
+        ..Options::default()
+    };
+    (Sim::start_with(options).unwrap(), seen)
+}
+
+/// The program, led to the stand-in by its environment and nothing else.
+fn octave_ws(sim: &Sim, args: &[&str]) -> Command {
+    let ca_file = file(sim, "ca.pem", sim.ca_pem());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_octave-ws"));
+    command
+        .args(args)
+        .env_clear()
+        .env("OCTAVE_ENDPOINT", sim.endpoint())
+        .env("OCTAVE_CA_FILE", ca_file)
+        .env("OCTAVE_USER", sim.user())
+        .env("OCTAVE_COMPANY", sim.company())
+        .env("OCTAVE_TOKEN", sim.token())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// A file in a folder that is this stand-in's own.
+fn file(sim: &Sim, name: &str, text: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(sim.addr().port().to_string());
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    let text = text(&output.stdout);
+    assert!(text.is_empty() || text.ends_with('\n'));
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    text(&output.stderr)
+}
+
+fn kill(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}

@@ -1,0 +1,342 @@
+//! Options, and where settings come from.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use octave_ws::sim::Sim;
+
+use super::{TEMPERATURE, file, lines, octave_ws, start, stderr, text};
+
+/// The exit code and the last line on standard error.
+fn end(command: &mut Command) -> (i32, String) {
+    let output = command.output().unwrap();
+    let last = stderr(&output).lines().last().unwrap_or_default();
+    (output.status.code().unwrap(), last.to_owned())
+}
+
+fn usage(args: &[&str]) -> String {
+    let program = env!("CARGO_BIN_EXE_octave-ws");
+    let output = Command::new(program).args(args).output().unwrap();
+    assert_eq!(output.status.code(), Some(64), "{args:?}");
+    assert!(output.stdout.is_empty());
+    let line = stderr(&output).strip_suffix(" (see --help)\n").unwrap();
+    line.strip_prefix("error: usage: ").unwrap().to_owned()
+}
+
+#[test]
+fn options_stand_on_either_side_of_the_command_and_in_any_spelling() {
+    let (sim, _seen) = start(100.0);
+    let token_file = file(&sim, "token", sim.token());
+    let token_file = token_file.to_str().unwrap();
+    let glued = format!("--token-file={token_file}");
+    for args in [
+        vec![
+            "--token-file",
+            token_file,
+            "listen",
+            TEMPERATURE,
+            "--count",
+            "3",
+        ],
+        vec![&glued, "-C3", "listen", TEMPERATURE],
+        vec!["listen", "--count=3", TEMPERATURE, &glued],
+        vec!["listen", TEMPERATURE, "-qC3", &glued],
+        vec!["-vv", "listen", "-C", "3", &glued, "--", TEMPERATURE],
+    ] {
+        let output = octave_ws(&sim, &args)
+            .env_remove("OCTAVE_TOKEN")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(lines(&output).len(), 3, "{args:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_told_in_one_line() {
+    let stream = "give an id (s and 24 hex digits) or a path (it begins with /)";
+    for (args, what) in [
+        (vec![], "no command: the commands are listen".to_owned()),
+        (vec!["-v"], "no command: the commands are listen".to_owned()),
+        (
+            vec!["lisn"],
+            "no command \"lisn\": the commands are listen".to_owned(),
+        ),
+        (vec!["listen", "--nope=1"], "no option --nope".to_owned()),
+        (vec!["listen", "-x"], "no option -x".to_owned()),
+        (
+            vec!["listen", "--quiet=1"],
+            "--quiet takes no value".to_owned(),
+        ),
+        (
+            vec!["listen", "/a", "-C"],
+            "--count takes a value".to_owned(),
+        ),
+        (vec!["listen"], format!("no stream: {stream}")),
+        (
+            vec!["-qv", "listen", "/a"],
+            "--quiet and --verbose exclude each other".to_owned(),
+        ),
+        (
+            vec!["listen", "s123"],
+            format!(
+                "Error parsing positional argument 'streams' with value 's123': \"s123\" is not \
+                 a stream: {stream}"
+            ),
+        ),
+        (
+            vec!["listen", "/a", "-C0"],
+            "Error parsing option '--count' with value '0': give a whole number from 1 up"
+                .to_owned(),
+        ),
+        (
+            vec!["listen", "/a", "--idle=1x"],
+            "Error parsing option '--idle' with value '1x': give a duration as 250ms, 10s or \
+             1h30m"
+                .to_owned(),
+        ),
+        (
+            vec!["--max-message=0", "listen", "/a"],
+            "Error parsing option '--max-message' with value '0': give a size as 4096, 64KiB or \
+             16MiB"
+                .to_owned(),
+        ),
+    ] {
+        assert_eq!(usage(&args), what, "{args:?}");
+    }
+}
+
+#[test]
+fn help_and_version_are_on_standard_output_and_fit_a_terminal() {
+    for (args, start) in [
+        (vec!["--help"], "Usage: octave-ws [OPTIONS] COMMAND"),
+        (
+            vec!["listen", "/a", "-h"],
+            "Usage: octave-ws listen [OPTIONS] STREAM...",
+        ),
+        (
+            vec!["-h", "listen"],
+            "Usage: octave-ws listen [OPTIONS] STREAM...",
+        ),
+        (
+            vec!["--version"],
+            concat!("octave-ws ", env!("CARGO_PKG_VERSION"), "\n"),
+        ),
+        (
+            vec!["listen", "-V"],
+            concat!("octave-ws ", env!("CARGO_PKG_VERSION"), "\n"),
+        ),
+    ] {
+        let program = env!("CARGO_BIN_EXE_octave-ws");
+        let output = Command::new(program).args(&args).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert!(output.stderr.is_empty());
+        let text = text(&output.stdout);
+        assert!(text.starts_with(start), "{args:?}: {text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn an_option_comes_before_the_environment_and_that_before_the_config_file() {
+    let (sim, _seen) = start(0.0);
+    let nobody = "error: connect: no connection to 127.0.0.1:1: Connection refused (os error 111) \
+                  (check the endpoint and the network)";
+    let good = format!(r#"{{"endpoint": {:?}}}"#, sim.endpoint());
+    let good = file(&sim, "good.json", &good);
+    let wrong = file(&sim, "wrong.json", r#"{"endpoint": "https://127.0.0.1:1"}"#);
+    let run = |config, variable: Option<String>, option: Option<String>| {
+        let mut command = octave_ws(&sim, &["listen", "/demo/none"]);
+        command.env("OCTAVE_CONFIG", config);
+        match variable {
+            Some(endpoint) => command.env("OCTAVE_ENDPOINT", endpoint),
+            None => command.env_remove("OCTAVE_ENDPOINT"),
+        };
+        command.args(option.map(|endpoint| format!("--endpoint={endpoint}")));
+        end(&mut command)
+    };
+    let there = |end: (i32, String)| assert_eq!(end.0, 77, "{}", end.1);
+    let elsewhere = || Some("https://127.0.0.1:1".to_owned());
+    there(run(&good, None, None));
+    assert_eq!(run(&wrong, None, None), (69, nobody.to_owned()));
+    there(run(&wrong, Some(sim.endpoint()), None));
+    there(run(&wrong, elsewhere(), Some(sim.endpoint())));
+    // Empty is not set.
+    there(run(&good, Some(String::new()), None));
+}
+
+#[test]
+fn every_setting_can_stand_in_the_config_file() {
+    let (sim, _seen) = start(100.0);
+    let token_file = file(&sim, "token", sim.token());
+    let ca_file = file(&sim, "ca.pem", sim.ca_pem());
+    let config = serde_json::json!({
+        "endpoint": sim.endpoint(),
+        "user": sim.user(),
+        "company": sim.company(),
+        "token_file": token_file,
+        "ca_file": ca_file,
+        "connect_timeout": "5s",
+        "ack_timeout": "5s",
+        "ping_interval": "10s",
+        "ping_timeout": "1m",
+        "heartbeat": "0s",
+        "max_message": 65536,
+    });
+    let path = file(&sim, "octave-ws/config.json", &config.to_string());
+    let folder = path.parent().unwrap().parent().unwrap();
+    let home = folder.join("home");
+    std::fs::create_dir_all(home.join(".config")).unwrap();
+    let _ = std::os::unix::fs::symlink(path.parent().unwrap(), home.join(".config/octave-ws"));
+    for (name, value) in [("XDG_CONFIG_HOME", folder), ("HOME", &home)] {
+        let output = octave_ws(&sim, &["listen", TEMPERATURE, "-C1"])
+            .env_clear()
+            .env(name, value)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(lines(&output).len(), 1);
+    }
+}
+
+#[test]
+fn a_config_file_that_is_wrong_says_where() {
+    let (sim, _seen) = start(0.0);
+    let keys = "ack_timeout, ca_file, company, connect_timeout, endpoint, heartbeat, max_message, \
+                ping_interval, ping_timeout, token_file, user";
+    for (text, what) in [
+        (
+            "{",
+            " is not a JSON object: EOF while parsing an object at line 1 column 1".to_owned(),
+        ),
+        (
+            r#"{"tokn": "x"}"#,
+            format!(": no key \"tokn\": the keys are {keys}"),
+        ),
+        (
+            r#"{"token": "x"}"#,
+            format!(": no key \"token\": the keys are {keys}"),
+        ),
+        (r#"{"user": null}"#, ": \"user\" is not a string".to_owned()),
+        (
+            r#"{"ack_timeout": "soon"}"#,
+            ": \"ack_timeout\": give a duration as 250ms, 10s or 1h30m".to_owned(),
+        ),
+    ] {
+        let path = file(&sim, "config.json", text);
+        let mut command = octave_ws(&sim, &["listen", "/a", "--config"]);
+        let message = format!("error: config: {path:?}{what}");
+        assert_eq!(end(command.arg(&path)), (78, message));
+    }
+    let mut command = octave_ws(&sim, &["listen", "/a", "--config=/none"]);
+    let message = "error: config: \"/none\" cannot be read: No such file or directory (os error 2)";
+    assert_eq!(end(&mut command), (78, message.to_owned()));
+}
+
+/// A run without a token in the environment, which takes one for good if it comes to the stream.
+fn tokenless(sim: &Sim) -> Command {
+    let mut command = octave_ws(sim, &["listen", "/demo/none"]);
+    command.env_remove("OCTAVE_TOKEN");
+    command
+}
+
+#[test]
+fn the_token_comes_from_a_file_standard_input_the_environment_or_systemd() {
+    let (sim, _seen) = start(0.0);
+    let good = file(&sim, "good", &format!("{}\n", sim.token()));
+    let credential = file(&sim, "octave-token", sim.token());
+    let folder = credential.parent().unwrap();
+    let wrong = file(&sim, "wrong", "wrong");
+    let taken = |command: &mut Command| {
+        let (_, line) = end(command);
+        assert!(line.contains("refused /demo/none"), "{command:?}: {line}");
+    };
+    taken(tokenless(&sim).arg("--token-file").arg(&good));
+    taken(tokenless(&sim).env("OCTAVE_TOKEN_FILE", &good));
+    taken(tokenless(&sim).env("OCTAVE_TOKEN", sim.token()));
+    taken(tokenless(&sim).env("OCTAVE_CLOUD_TOKEN", sim.token()));
+    taken(tokenless(&sim).env("CREDENTIALS_DIRECTORY", folder));
+    // In that order.
+    let command = &mut tokenless(&sim);
+    taken(
+        command
+            .arg("--token-file")
+            .arg(&good)
+            .env("OCTAVE_TOKEN_FILE", &wrong),
+    );
+    taken(
+        tokenless(&sim)
+            .env("OCTAVE_TOKEN_FILE", &good)
+            .env("OCTAVE_TOKEN", "wrong"),
+    );
+    let command = &mut tokenless(&sim);
+    taken(
+        command
+            .env("OCTAVE_TOKEN", sim.token())
+            .env("OCTAVE_CLOUD_TOKEN", "wrong"),
+    );
+
+    let mut child = tokenless(&sim)
+        .args(["--token-file", "-"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.take().unwrap(), "{}", sim.token()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(stderr(&output).contains("refused /demo/none"));
+}
+
+#[test]
+fn a_token_that_is_none_says_where() {
+    let (sim, _seen) = start(0.0);
+    let empty = file(&sim, "empty", " \n");
+    let mut command = tokenless(&sim);
+    let message = format!("error: config: token file {empty:?} is empty");
+    assert_eq!(end(command.arg("--token-file").arg(&empty)), (78, message));
+    let mut command = tokenless(&sim);
+    let message = "error: config: token file \"/none\" cannot be read: No such file or directory \
+                   (os error 2)";
+    assert_eq!(
+        end(command.arg("--token-file=/none")),
+        (78, message.to_owned())
+    );
+    let mut command = tokenless(&sim);
+    let (code, line) = end(command.env("OCTAVE_TOKEN", "a\nX-Evil: b"));
+    let message = "error: config: the token has a control character at place 2: no header may hold \
+                   one";
+    assert_eq!((code, line.as_str()), (78, message));
+    let huge = file(&sim, "huge", &"a".repeat(70_000));
+    let mut command = tokenless(&sim);
+    let message = format!("error: config: token file {huge:?} is too long for a token");
+    assert_eq!(end(command.arg("--token-file").arg(&huge)), (78, message));
+}
+
+#[test]
+fn a_token_file_that_others_can_read_is_warned_of() {
+    let (sim, _seen) = start(0.0);
+    let path = file(&sim, "token", sim.token());
+    for (mode, warned) in [(0o644, true), (0o600, false), (0o640, false)] {
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        let mut command = tokenless(&sim);
+        let output = command.arg("--token-file").arg(&path).output().unwrap();
+        let warning = format!(
+            "warning: token file {path:?} can be read by everybody on this machine: chmod o-r\n"
+        );
+        assert_eq!(stderr(&output).starts_with(&warning), warned, "{mode:o}");
+    }
+}
+
+#[test]
+fn an_endpoint_in_the_clear_is_refused() {
+    let (sim, _seen) = start(0.0);
+    let mut command = octave_ws(&sim, &["listen", "/a", "--endpoint=http://127.0.0.1:1"]);
+    let message = "error: config: endpoint \"http://127.0.0.1:1\": the token would travel in the \
+                   clear: give https://HOST[:PORT]";
+    assert_eq!(end(&mut command), (78, message.to_owned()));
+    // Allowed, it is dialled.
+    assert_eq!(end(command.arg("--allow-plaintext")).0, 69);
+}
