@@ -63,6 +63,7 @@ impl Connection {
                 done => done?,
             },
         };
+        log::debug!("upgrade: the WebSocket of {endpoint} is open");
         let liveness = Liveness {
             ping_interval: config.ping_interval,
             ping_timeout: config.ping_timeout,
@@ -82,6 +83,7 @@ impl Connection {
     /// Sends a request; the id that its answer will carry.
     pub(crate) fn request(&mut self, action: Action, stream: &Stream) -> Result<u64> {
         let now = Instant::now();
+        log::debug!("{action}: asked for {stream}");
         let (id, text) = self.exchange.request(action, stream.clone(), now);
         self.socket.send(text, now + self.write_timeout)?;
         Ok(id)
@@ -98,10 +100,12 @@ impl Connection {
             let until = match &due {
                 Due::Nothing(next) => deadline.into_iter().chain(*next).min(),
                 Due::Ping => {
+                    log::trace!("socket: ping");
                     self.socket.ping(now + self.write_timeout)?;
                     continue;
                 }
                 Due::Heartbeat => {
+                    log::trace!("socket: heartbeat");
                     let text = HEARTBEAT.to_owned();
                     self.socket.send(text, now + self.write_timeout)?;
                     continue;
@@ -174,6 +178,7 @@ impl Connection {
     /// # Errors
     /// Those of the connection, `TimedOut` where an answer did not come.
     pub(crate) fn close(mut self, subscribed: impl IntoIterator<Item = Stream>) -> Result<()> {
+        log::debug!("socket: taking leave of {}", self.socket.peer());
         self.socket.ignore_stop();
         let deadline = Instant::now() + CLOSE_TIMEOUT;
         let half = Instant::now() + CLOSE_TIMEOUT / 2;

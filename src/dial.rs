@@ -41,7 +41,10 @@ impl Link {
             let others = u32::try_from(addrs.len() - i).unwrap_or(u32::MAX);
             let share = Instant::now() + left / others;
             match Self::connect(endpoint, addr, tls, stop, share) {
-                Err(error) if error.is_retryable() => last = Some(error),
+                Err(error) if error.is_retryable() => {
+                    log::debug!("{error}");
+                    last = Some(error);
+                }
                 done => return done,
             }
         }
@@ -59,6 +62,7 @@ impl Link {
         let mut wire = connected
             .and_then(|tcp| Wire::new(tcp, stop.clone()))
             .map_err(|error| unreachable(endpoint, addr, error))?;
+        log::debug!("connect: connected to {addr}");
         wire.set_deadline(Some(deadline));
         if endpoint.tls {
             let stream = tls::handshake(wire, tls, endpoint)?;
@@ -141,7 +145,10 @@ fn resolve(endpoint: &Endpoint, stop: &Stop, deadline: Instant) -> Result<Vec<So
         _ => {}
     }
     match receiver.try_recv() {
-        Ok(Ok(addrs)) if !addrs.is_empty() => Ok(addrs),
+        Ok(Ok(addrs)) if !addrs.is_empty() => {
+            log::debug!("resolve: {} has {} addresses", endpoint.host, addrs.len());
+            Ok(addrs)
+        }
         Ok(Err(error)) => Err(no_address(endpoint).because(error)),
         _ => Err(no_address(endpoint)),
     }

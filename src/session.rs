@@ -49,7 +49,10 @@ pub(crate) fn open(
         Error::new(Phase::Session, ErrorKind::Disconnected, message).because(error)
     })?;
     let id = judge(status, &body, endpoint, credentials)?;
-    Ok((id, lender.take()))
+    let link = lender.take();
+    let kept = if link.is_some() { "kept" } else { "ended" };
+    log::debug!("session: opened by {endpoint}, which has {kept} the connection");
+    Ok((id, link))
 }
 
 /// Makes an id of an answer.

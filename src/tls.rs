@@ -6,7 +6,8 @@ use rustls::client::Resumption;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, HandshakeKind,
+    ProtocolVersion, RootCertStore, StreamOwned,
 };
 
 use crate::config::{Config, Endpoint};
@@ -70,6 +71,15 @@ pub(crate) fn handshake(
         tls.complete_io(&mut wire)
             .map_err(|error| failed(endpoint, error))?;
     }
+    let version = match tls.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "1.3",
+        _ => "1.2",
+    };
+    let kind = match tls.handshake_kind() {
+        Some(HandshakeKind::Resumed) => "resumed",
+        _ => "full",
+    };
+    log::debug!("tls: {kind} handshake of TLS {version} with {endpoint}");
     Ok(StreamOwned::new(tls, wire))
 }
 

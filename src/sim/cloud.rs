@@ -129,6 +129,13 @@ impl Cloud {
         listeners.map(|listener| listener.send(&message)).count()
     }
 
+    /// Sends a text to everybody; to how many that was.
+    pub(super) fn send(&self, text: &str) -> usize {
+        let state = self.state();
+        let everybody = state.subscribers.iter();
+        everybody.map(|subscriber| subscriber.send(text)).count()
+    }
+
     /// Sends a made-up event to each stream that somebody is subscribed to.
     pub(super) fn publish_samples(&self) {
         for stream in self.streams() {

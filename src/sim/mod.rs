@@ -180,6 +180,12 @@ impl Sim {
             .find(stream)
             .map_or(0, |stream| cloud.publish(&stream, elems))
     }
+
+    /// Sends a text as it stands, whatever it is, to every client with an open socket. Returns how
+    /// many those were.
+    pub fn send(&self, text: &str) -> usize {
+        self.shared.cloud.send(text)
+    }
 }
 
 impl Drop for Sim {

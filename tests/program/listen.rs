@@ -2,11 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use octave_ws::sim::{Seen, What};
+use octave_ws::sim::{Fault, Options, Seen, What};
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::{HUMIDITY, TEMPERATURE, kill, lines, octave_ws, start, stderr};
+use super::{
+    HUMIDITY, TEMPERATURE, await_subscription, kill, lines, octave_ws, start, start_with, stderr,
+    text,
+};
 
 #[test]
 fn count_prints_so_many_event_objects_by_path_or_id() {
@@ -63,9 +66,7 @@ fn a_signal_ends_it_well_after_leave_was_taken() {
     for signal in [Signal::INT, Signal::TERM] {
         let (sim, seen) = start(0.0);
         let mut child = octave_ws(&sim, &["listen", TEMPERATURE]).spawn().unwrap();
-        seen.iter()
-            .find(|seen| matches!(seen.what, What::Subscribed(_)))
-            .unwrap();
+        await_subscription(&seen);
         assert_eq!(sim.publish(TEMPERATURE, &json!({ "n": 1 })), 1);
         // An event goes out as soon as no further one is waiting.
         let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -157,4 +158,142 @@ fn an_output_that_cannot_be_written_is_74() {
     let last = stderr(&output).lines().last().unwrap();
     let text = "error: output: standard output: No space left on device (os error 28)";
     assert_eq!(last, text);
+}
+
+#[test]
+fn idle_ends_it_well_once_no_event_has_come_for_so_long() {
+    let (sim, seen) = start(0.0);
+    let args = ["listen", TEMPERATURE, "--idle", "300ms"];
+    let child = octave_ws(&sim, &args).spawn().unwrap();
+    await_subscription(&seen);
+    sim.publish(TEMPERATURE, &json!(1));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(lines(&output).len(), 1);
+}
+
+#[test]
+fn a_run_that_is_not_done_in_time_ends_with_75() {
+    let run = |faults: &[Fault], args: &[&str]| {
+        let (sim, _seen) = start_with(Options {
+            rate: 50.0,
+            faults: faults.to_vec(),
+            ..Options::default()
+        });
+        let output = octave_ws(&sim, args).output().unwrap();
+        let last = stderr(&output).lines().last().unwrap().to_owned();
+        (output.status.code().unwrap(), last, lines(&output).len())
+    };
+    let args = ["listen", TEMPERATURE, "-W", "500ms", "--count=1000000"];
+    let (code, last, events) = run(&[], &args);
+    let message = format!("error: timeout: not done in time, events: {events}");
+    assert_eq!((code, last), (75, message));
+    assert!(events > 0);
+    let (code, last, _) = run(&[Fault::SessionSilent], &args);
+    assert_eq!(code, 75);
+    assert!(
+        last.starts_with("error: timeout: session: no answer from 127.0.0.1:"),
+        "{last}"
+    );
+}
+
+#[test]
+fn output_is_the_servers_own_bytes_less_raw_line_breaks() {
+    let value =
+        "{\r\n  \"id\": \"e1\",\"n\":12345678901234567890.50,\"k\":1,\"k\":\"\\n\\ud800\u{9b}\"\n}";
+    let message = format!("\n{{\"type\": \"message\",\n \"value\":{value}, \"x\": [ ]}}\r\n");
+    let one_line = |text: &str| text.replace(['\r', '\n'], "");
+    for (format, line) in [("event", one_line(value)), ("message", one_line(&message))] {
+        let (sim, seen) = start(0.0);
+        let args = ["listen", TEMPERATURE, "-C1", "-F", format];
+        let child = octave_ws(&sim, &args).spawn().unwrap();
+        await_subscription(&seen);
+        sim.send(&message);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(text(&output.stdout), line + "\n");
+    }
+}
+
+#[test]
+fn what_is_no_event_is_warned_of_once_a_kind_and_its_neighbours_are_printed() {
+    let (sim, seen) = start(0.0);
+    let child = octave_ws(&sim, &["listen", TEMPERATURE, "-C2"])
+        .spawn()
+        .unwrap();
+    await_subscription(&seen);
+    sim.publish(TEMPERATURE, &json!(1));
+    for odd in [
+        "junk",
+        "{}",
+        "junk",
+        "[]",
+        r#"{"head":{"ok":true,"msgId":"99"}}"#,
+    ] {
+        sim.send(odd);
+    }
+    sim.publish(TEMPERATURE, &json!(2));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(lines(&output).len(), 2);
+    let warnings = stderr(&output)
+        .lines()
+        .filter(|line| line.starts_with("warning: "));
+    let kinds = [
+        "it is not JSON",
+        "it is neither an event nor an answer",
+        "it is not a JSON object",
+        "it answers no request that waits",
+    ];
+    let expected = kinds.map(|kind| format!("warning: a message was skipped: {kind}"));
+    assert_eq!(warnings.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn quiet_says_nothing_but_errors_and_verbose_says_when() {
+    let (sim, _seen) = start(50.0);
+    let run = |args: &[&str]| {
+        let output = octave_ws(&sim, args).output().unwrap();
+        stderr(&output).to_owned()
+    };
+    assert_eq!(run(&["listen", TEMPERATURE, "-C1", "-q"]), "");
+    assert_eq!(run(&["listen", "/demo/none", "-q"]).lines().count(), 1);
+    let told = run(&["listen", TEMPERATURE, "-C1", "-v"]);
+    for line in told.lines() {
+        let (at, _) = line.split_once(' ').unwrap();
+        assert_eq!(at.len(), "2024-02-14T00:28:07.000Z".len(), "{line}");
+        assert!(at.ends_with('Z'), "{line}");
+    }
+}
+
+#[test]
+fn verbose_tells_the_life_of_the_connection() {
+    let (sim, seen) = start(50.0);
+    let output = octave_ws(&sim, &["listen", TEMPERATURE, "-C1", "-vv"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let told: Vec<&str> = stderr(&output)
+        .lines()
+        .map(|line| line.split_once(' ').unwrap().1)
+        .collect();
+    let peer = sim.addr();
+    let life = [
+        format!("connect: connected to {peer}"),
+        format!("tls: full handshake of TLS 1.3 with {peer}"),
+        format!("session: opened by {peer}, which has kept the connection"),
+        format!("upgrade: the WebSocket of {peer} is open"),
+        format!("connected to {peer}"),
+        format!("subscribe: asked for {TEMPERATURE}"),
+        format!("subscribed to {TEMPERATURE}"),
+        format!("socket: taking leave of {peer}"),
+        "closed, events: 1".to_owned(),
+    ];
+    assert_eq!(told, life);
+    // Of secrets it tells nothing, not even a session id's beginning.
+    drop(sim);
+    let started = |what| match what {
+        What::Session(start) => Some(start),
+        _ => None,
+    };
+    let session = seen.iter().find_map(|seen| started(seen.what)).unwrap();
+    assert!(!stderr(&output).contains(&session));
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 
-use octave_ws::sim::{Options, Seen, Sim};
+use octave_ws::sim::{Options, Seen, Sim, What};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -18,13 +18,22 @@ const HUMIDITY: &str = "/demo/devices/gw1/humidity";
 
 /// A stand-in with so many events a second of its own, and what it sees.
 fn start(rate: f64) -> (Sim, Receiver<Seen>) {
-    let (observer, seen) = mpsc::channel();
-    let options = Options {
+    start_with(Options {
         rate,
-        observer: Some(observer),
         ..Options::default()
-    };
+    })
+}
+
+fn start_with(mut options: Options) -> (Sim, Receiver<Seen>) {
+    let (observer, seen) = mpsc::channel();
+    options.observer = Some(observer);
     (Sim::start_with(options).unwrap(), seen)
+}
+
+/// Waits until a client has subscribed.
+fn await_subscription(seen: &Receiver<Seen>) {
+    let subscribed = |seen: &Seen| matches!(seen.what, What::Subscribed(_));
+    seen.iter().find(subscribed).unwrap();
 }
 
 /// The program, led to the stand-in by its environment and nothing else.
