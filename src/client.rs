@@ -1,16 +1,13 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::ClientConfig;
-
-use crate::config::{Config, Endpoint};
+use crate::config::Config;
 use crate::connection::{Arrival, Connection};
+use crate::dial::Route;
 use crate::error::{ErrorKind, Phase};
 use crate::protocol::{Ack, Action, Event, Stream, Unknown};
-use crate::tls;
-use crate::{Error, Result, Stop};
+use crate::{Error, Result};
 
 /// A client of the service, with one open connection.
 ///
@@ -49,18 +46,10 @@ impl Client {
     /// told by [`Error::phase`] and [`Error::kind`], and whether it may pass by
     /// [`Error::is_retryable`].
     pub fn connect(config: &Config) -> Result<Self> {
-        let endpoint: Endpoint = config.check()?;
-        let tls: Arc<ClientConfig> = tls::configure(config)?;
-        let stop = match &config.stop {
-            Some(stop) => stop.clone(),
-            None => Stop::new().map_err(|error| {
-                let message = "no file descriptors left";
-                Error::new(Phase::Config, ErrorKind::System, message).because(error)
-            })?,
-        };
-        let connection = Connection::open(config, &endpoint, &tls, &stop)?;
+        let route = Route::new(config)?;
+        let connection = Connection::open(config, &route)?;
         Ok(Self {
-            peer: endpoint.to_string(),
+            peer: route.endpoint.to_string(),
             connection: Some(connection),
             subscribed: BTreeSet::new(),
             queue: VecDeque::new(),

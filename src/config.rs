@@ -113,6 +113,13 @@ impl Config {
         self
     }
 
+    /// When a part of connecting that begins now has to be done.
+    pub(crate) fn phase_deadline(&self) -> Instant {
+        let deadline = Instant::now() + self.connect_timeout;
+        self.connect_deadline
+            .map_or(deadline, |at| at.min(deadline))
+    }
+
     /// Checks what can be checked before anything is sent.
     pub(crate) fn check(&self) -> Result<Endpoint> {
         self.credentials.check()?;

@@ -1,10 +1,7 @@
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::ClientConfig;
-
-use crate::config::{Config, Endpoint};
-use crate::dial::Link;
+use crate::config::Config;
+use crate::dial::Route;
 use crate::error::{ErrorKind, Phase};
 use crate::protocol::{
     Ack, Action, Due, Event, Exchange, HEARTBEAT, Incoming, Liveness, Stream, Text, Unknown,
@@ -12,7 +9,7 @@ use crate::protocol::{
 use crate::secret::Quote;
 use crate::session;
 use crate::socket::{Received, Socket};
-use crate::{Error, Result, Stop};
+use crate::{Error, Result};
 
 /// How long it may take to say goodbye.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -38,23 +35,15 @@ pub(crate) enum Arrival {
 impl Connection {
     /// Connects, asks for a session and opens its socket, all on one TCP connection where the
     /// service lets it be.
-    pub(crate) fn open(
-        config: &Config,
-        endpoint: &Endpoint,
-        tls: &Arc<ClientConfig>,
-        stop: &Stop,
-    ) -> Result<Self> {
-        let deadline = || {
-            let of_phase = Instant::now() + config.connect_timeout;
-            config
-                .connect_deadline
-                .map_or(of_phase, |at| at.min(of_phase))
-        };
-        let dial = || Link::dial(endpoint, tls, stop, deadline());
-        let upgrade =
-            |link, id: &_| Socket::upgrade(link, endpoint, id, config.max_message, deadline());
+    pub(crate) fn open(config: &Config, route: &Route) -> Result<Self> {
+        let endpoint = &route.endpoint;
         let credentials = &config.credentials;
-        let (id, link) = session::open(dial()?, endpoint, credentials, stop, deadline())?;
+        let dial = || route.dial(config.phase_deadline());
+        let upgrade = |link, id: &_| {
+            let deadline = config.phase_deadline();
+            Socket::upgrade(link, endpoint, id, config.max_message, deadline)
+        };
+        let (id, link) = session::open(dial()?, route, credentials, config.phase_deadline())?;
         let mut socket = match link {
             None => upgrade(dial()?, &id)?,
             Some(link) => match upgrade(link, &id) {

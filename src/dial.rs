@@ -10,11 +10,80 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, sock
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustls::ClientConfig;
 
-use crate::config::Endpoint;
+use crate::config::{Config, Endpoint};
 use crate::error::{ErrorKind, Phase};
 use crate::tls;
 use crate::wire::{self, Wire};
 use crate::{Error, Result, Stop};
+
+/// The way to the service, the same for the session's POST and the WebSocket.
+pub(crate) struct Route {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) stop: Stop,
+    tls: Arc<ClientConfig>,
+}
+
+impl Route {
+    /// Checks all that can be checked before anything is sent.
+    ///
+    /// # Errors
+    /// `Config`, and `System` where there are no file descriptors left.
+    pub(crate) fn new(config: &Config) -> Result<Self> {
+        let endpoint = config.check()?;
+        let tls = tls::configure(config)?;
+        let stop = match &config.stop {
+            Some(stop) => stop.clone(),
+            None => Stop::new().map_err(|error| {
+                let message = "no pipe for stopping";
+                Error::new(Phase::Config, ErrorKind::System, message).because(error)
+            })?,
+        };
+        Ok(Self {
+            endpoint,
+            stop,
+            tls,
+        })
+    }
+
+    /// Connects to one of the endpoint's addresses, by the deadline. Each address has an equal
+    /// share of what time is left, so that a dead one does not use up that of the others.
+    ///
+    /// # Errors
+    /// That of the last address; one that nothing but a change of configuration mends, at once.
+    pub(crate) fn dial(&self, deadline: Instant) -> Result<Link> {
+        let addrs = resolve(&self.endpoint, &self.stop, deadline)?;
+        let mut last = None;
+        for (i, &addr) in addrs.iter().enumerate() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let others = u32::try_from(addrs.len() - i).unwrap_or(u32::MAX);
+            let share = Instant::now() + left / others;
+            match self.connect(addr, share) {
+                Err(error) if error.is_retryable() => {
+                    log::debug!("{error}");
+                    last = Some(error);
+                }
+                done => return done,
+            }
+        }
+        Err(last.unwrap_or_else(|| no_address(&self.endpoint)))
+    }
+
+    fn connect(&self, addr: SocketAddr, deadline: Instant) -> Result<Link> {
+        let endpoint = &self.endpoint;
+        let connected = tcp(addr, &self.stop, deadline);
+        let mut wire = connected
+            .and_then(|tcp| Wire::new(tcp, self.stop.clone()))
+            .map_err(|error| unreachable(endpoint, addr, error))?;
+        log::debug!("connect: connected to {addr}");
+        wire.set_deadline(Some(deadline));
+        if endpoint.tls {
+            let stream = tls::handshake(wire, &self.tls, endpoint)?;
+            Ok(Link::Tls(Box::new(stream)))
+        } else {
+            Ok(Link::Plain(wire))
+        }
+    }
+}
 
 /// A connection to the service, ready for HTTP and for what comes after.
 pub(crate) enum Link {
@@ -23,55 +92,6 @@ pub(crate) enum Link {
 }
 
 impl Link {
-    /// Connects to one of the endpoint's addresses, by the deadline. Each address has an equal
-    /// share of what time is left, so that a dead one does not use up that of the others.
-    ///
-    /// # Errors
-    /// That of the last address; one that nothing but a change of configuration mends, at once.
-    pub(crate) fn dial(
-        endpoint: &Endpoint,
-        tls: &Arc<ClientConfig>,
-        stop: &Stop,
-        deadline: Instant,
-    ) -> Result<Self> {
-        let addrs = resolve(endpoint, stop, deadline)?;
-        let mut last = None;
-        for (i, &addr) in addrs.iter().enumerate() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let others = u32::try_from(addrs.len() - i).unwrap_or(u32::MAX);
-            let share = Instant::now() + left / others;
-            match Self::connect(endpoint, addr, tls, stop, share) {
-                Err(error) if error.is_retryable() => {
-                    log::debug!("{error}");
-                    last = Some(error);
-                }
-                done => return done,
-            }
-        }
-        Err(last.unwrap_or_else(|| no_address(endpoint)))
-    }
-
-    fn connect(
-        endpoint: &Endpoint,
-        addr: SocketAddr,
-        tls: &Arc<ClientConfig>,
-        stop: &Stop,
-        deadline: Instant,
-    ) -> Result<Self> {
-        let connected = tcp(addr, stop, deadline);
-        let mut wire = connected
-            .and_then(|tcp| Wire::new(tcp, stop.clone()))
-            .map_err(|error| unreachable(endpoint, addr, error))?;
-        log::debug!("connect: connected to {addr}");
-        wire.set_deadline(Some(deadline));
-        if endpoint.tls {
-            let stream = tls::handshake(wire, tls, endpoint)?;
-            Ok(Self::Tls(Box::new(stream)))
-        } else {
-            Ok(Self::Plain(wire))
-        }
-    }
-
     pub(crate) fn wire(&mut self) -> &mut Wire {
         match self {
             Self::Plain(wire) => wire,
@@ -204,13 +224,13 @@ mod tests {
 
     use super::*;
     use crate::sim::Sim;
-    use crate::{Config, Credentials, Token};
+    use crate::{Credentials, Token};
 
     const LONG: Duration = Duration::from_secs(10);
 
     fn dial(config: &Config, stop: &Stop, timeout: Duration) -> Result<Link> {
-        let tls = tls::configure(config)?;
-        Link::dial(&config.check()?, &tls, stop, Instant::now() + timeout)
+        let route = Route::new(&config.clone().stop(stop.clone()))?;
+        route.dial(Instant::now() + timeout)
     }
 
     fn config(endpoint: String) -> Config {

@@ -10,17 +10,52 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 
-use crate::config::{Credentials, Endpoint};
-use crate::dial::Link;
+use crate::config::{Config, Credentials, Endpoint};
+use crate::dial::{Link, Route};
 use crate::error::{ErrorKind, Phase};
 use crate::protocol::session_answer;
 use crate::secret::Quote;
-use crate::{Error, Result, SessionId, Stop};
+use crate::{Error, Result, SessionId};
 
 /// The longest head, and the longest body, of an answer.
 const MAX_ANSWER: usize = 64 << 10;
 
 const USER_AGENT: &str = concat!("octave-ws/", env!("CARGO_PKG_VERSION"));
+
+impl SessionId {
+    /// Asks the service for a session, to be used with another WebSocket client. It expires if
+    /// none connects before long.
+    ///
+    /// # Errors
+    /// Those of [`Client::connect`](crate::Client::connect).
+    pub fn request(config: &Config) -> Result<Self> {
+        let route = Route::new(config)?;
+        let link = route.dial(config.phase_deadline())?;
+        let (id, link) = open(link, &route, &config.credentials, config.phase_deadline())?;
+        if let Some(mut link) = link {
+            link.shut();
+        }
+        Ok(id)
+    }
+
+    /// The address of the session's WebSocket, the id in it: a secret as much as that.
+    ///
+    /// # Errors
+    /// `Config`.
+    pub fn url(&self, config: &Config) -> Result<String> {
+        let Endpoint {
+            tls,
+            authority,
+            prefix,
+            ..
+        } = config.check()?;
+        let scheme = if tls { "wss" } else { "ws" };
+        Ok(format!(
+            "{scheme}://{authority}{prefix}/session/{}/ws",
+            self.expose_secret()
+        ))
+    }
+}
 
 /// Asks for a session over a link, by the deadline. Returns its id, and the link unless the
 /// service has ended it.
@@ -30,11 +65,11 @@ const USER_AGENT: &str = concat!("octave-ws/", env!("CARGO_PKG_VERSION"));
 /// `Malformed` for a success that is none, and those of the connection.
 pub(crate) fn open(
     mut link: Link,
-    endpoint: &Endpoint,
+    route: &Route,
     credentials: &Credentials,
-    stop: &Stop,
     deadline: Instant,
 ) -> Result<(SessionId, Option<Link>)> {
+    let Route { endpoint, stop, .. } = route;
     link.wire().set_deadline(Some(deadline));
     let lender = Lender::new(link);
     let (status, body) = post(&lender, endpoint, credentials).map_err(|error| {
@@ -239,7 +274,7 @@ mod tests {
 
     use super::*;
     use crate::sim::{Fault, Options, Sim};
-    use crate::{Config, Token, tls};
+    use crate::{Stop, Token};
 
     const LONG: Duration = Duration::from_secs(10);
 
@@ -253,18 +288,16 @@ mod tests {
 
     fn ask(
         sim: &Sim,
-        credentials: Credentials,
+        credentials: &Credentials,
         stop: &Stop,
         timeout: Duration,
     ) -> Result<(SessionId, Option<Link>)> {
-        let config = Config::new(credentials)
+        let config = Config::new(credentials.clone())
             .endpoint(sim.endpoint())
             .ca_pem(sim.ca_pem());
-        let endpoint = config.check()?;
-        let tls = tls::configure(&config)?;
-        let link = Link::dial(&endpoint, &tls, stop, Instant::now() + LONG)?;
-        let deadline = Instant::now() + timeout;
-        open(link, &endpoint, &config.credentials, stop, deadline)
+        let route = Route::new(&config.stop(stop.clone()))?;
+        let link = route.dial(Instant::now() + LONG)?;
+        open(link, &route, credentials, Instant::now() + timeout)
     }
 
     fn credentials(sim: &Sim) -> Credentials {
@@ -276,7 +309,7 @@ mod tests {
         for (fault, kept) in [(None, true), (Some(Fault::SessionClose), false)] {
             let sim = sim(fault);
             let stop = Stop::new().unwrap();
-            let (_, link) = ask(&sim, credentials(&sim), &stop, LONG).unwrap();
+            let (_, link) = ask(&sim, &credentials(&sim), &stop, LONG).unwrap();
             assert_eq!(link.is_some(), kept);
         }
     }
@@ -286,14 +319,16 @@ mod tests {
         let sim = sim(None);
         let token = Token::new(sim.restricted_token());
         let credentials = Credentials::new(sim.company(), token);
-        ask(&sim, credentials, &Stop::new().unwrap(), LONG).unwrap();
+        ask(&sim, &credentials, &Stop::new().unwrap(), LONG).unwrap();
     }
 
     #[test]
     fn a_refusal_is_in_the_words_of_the_service() {
         let sim = sim(None);
         let wrong = Credentials::new("demo", Token::new("secret"));
-        let error = ask(&sim, wrong, &Stop::new().unwrap(), LONG).err().unwrap();
+        let error = ask(&sim, &wrong, &Stop::new().unwrap(), LONG)
+            .err()
+            .unwrap();
         assert_eq!(error.kind(), ErrorKind::Refused);
         let peer = sim.addr();
         let text = format!("session: HTTP 400 from {peer}: invalid credentials");
@@ -306,14 +341,14 @@ mod tests {
         let sim = sim(Some(Fault::SessionSilent));
         let stop = Stop::new().unwrap();
         let short = Duration::from_millis(50);
-        let error = ask(&sim, credentials(&sim), &stop, short).err().unwrap();
+        let error = ask(&sim, &credentials(&sim), &stop, short).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         let text = format!("session: no answer from {} in time", sim.addr());
         assert_eq!(error.to_string(), text);
 
         let stopper = stop.clone();
         let thread = std::thread::spawn(move || stopper.stop());
-        let error = ask(&sim, credentials(&sim), &stop, LONG).err().unwrap();
+        let error = ask(&sim, &credentials(&sim), &stop, LONG).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Stopped);
         thread.join().unwrap();
     }

@@ -13,6 +13,7 @@ from websockets.sync.client import connect
 
 ENDPOINT = os.environ["OCTAVE_ENDPOINT"]
 CA_FILE = os.environ["OCTAVE_CA_FILE"]
+OCTAVE_WS = os.environ.get("OCTAVE_WS", "octave-ws")
 TEMPERATURE = "/demo/devices/gw1/temperature"
 
 
@@ -45,7 +46,16 @@ def main():
     status, answer = post(os.environ["OCTAVE_TOKEN"])
     assert status == 201 and answer["head"]["ok"], answer
 
-    url = ENDPOINT.replace("https", "wss") + f"/session/{answer['body']['id']}/ws"
+    exchange(ENDPOINT.replace("https", "wss") + f"/session/{answer['body']['id']}/ws")
+    # The same with our session, and with our URL.
+    session = subprocess.check_output([OCTAVE_WS, "session"], text=True).strip()
+    exchange(ENDPOINT.replace("https", "wss") + f"/session/{session}/ws")
+    exchange(subprocess.check_output([OCTAVE_WS, "session", "--url"], text=True).strip())
+    print("curl and websockets: as documented")
+
+
+def exchange(url):
+    """Everything that is done on a socket."""
     tls = ssl.create_default_context(cafile=CA_FILE)
     with connect(url, ssl=tls, proxy=None) as socket:
         answer = ask(socket, type="subscribe", path="/demo/none")
@@ -59,7 +69,6 @@ def main():
         assert answer["head"]["ok"], answer
         assert socket.ping().wait(10)
     assert socket.close_code == 1000, socket.close_code
-    print("curl and websockets: as documented")
 
 
 main()

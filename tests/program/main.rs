@@ -12,6 +12,7 @@ use serde_json::Value;
 mod listen;
 mod octave_sim;
 mod options;
+mod session;
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 const HUMIDITY: &str = "/demo/devices/gw1/humidity";

@@ -57,11 +57,17 @@ fn options_stand_on_either_side_of_the_command_and_in_any_spelling() {
 fn wrong_usage_is_told_in_one_line() {
     let stream = "give an id (s and 24 hex digits) or a path (it begins with /)";
     for (args, what) in [
-        (vec![], "no command: the commands are listen".to_owned()),
-        (vec!["-v"], "no command: the commands are listen".to_owned()),
+        (
+            vec![],
+            "no command: the commands are listen, session".to_owned(),
+        ),
+        (
+            vec!["-v"],
+            "no command: the commands are listen, session".to_owned(),
+        ),
         (
             vec!["lisn"],
-            "no command \"lisn\": the commands are listen".to_owned(),
+            "no command \"lisn\": the commands are listen, session".to_owned(),
         ),
         (vec!["listen", "--nope=1"], "no option --nope".to_owned()),
         (vec!["listen", "-x"], "no option -x".to_owned()),

@@ -97,6 +97,7 @@ pub(crate) struct Args {
 #[argh(subcommand)]
 pub(crate) enum Command {
     Listen(Listen),
+    Session(Session),
 }
 
 /// Prints the events of streams, one JSON object a line.
@@ -133,6 +134,23 @@ pub(crate) struct Listen {
     /// a stream's id (s and 24 hex digits) or its path (it begins with /)
     #[argh(positional, arg_name = "STREAM")]
     pub(crate) streams: Vec<Stream>,
+}
+
+/// Asks for a session and prints its id, for another WebSocket client.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(
+    subcommand,
+    name = "session",
+    usage = "[OPTIONS]",
+    help_triggers("-h", "--help"),
+    note = "Whoever has the id, or the URL with it, reads the company's streams. It expires
+if no client connects before long, and serves one connection.",
+    example = "wscat -c \"$({command_name} --url)\""
+)]
+pub(crate) struct Session {
+    /// print the URL of its WebSocket instead
+    #[argh(switch)]
+    pub(crate) url: bool,
 }
 
 /// What a line of output holds.

@@ -2,7 +2,6 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::env;
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -21,6 +20,7 @@ mod exit;
 mod listen;
 mod output;
 mod report;
+mod session;
 mod setup;
 mod signals;
 
@@ -42,13 +42,7 @@ fn run(start: Instant) -> Result<(), Failure> {
     let typed = typed.map_err(|arg| Failure::usage(format!("{arg:?} is not UTF-8")))?;
     let args = match Args::parse(typed).map_err(Failure::usage)? {
         Asked::Run(args) => *args,
-        Asked::Text(text) => {
-            let written = writeln!(io::stdout(), "{}", text.trim_end());
-            return written.or_else(|error| match error.kind() {
-                io::ErrorKind::BrokenPipe => Ok(()),
-                _ => Err(Failure::output(&error)),
-            });
-        }
+        Asked::Text(text) => return output::print(&text),
     };
     if args.quiet && args.verbose > 0 {
         return Err(Failure::usage("--quiet and --verbose exclude each other"));
@@ -60,5 +54,6 @@ fn run(start: Instant) -> Result<(), Failure> {
     signals::catch(&stop).map_err(no_signals)?;
     match setup {
         Setup::Listen(config, listening) => listen::listen(&config.stop(stop), &listening),
+        Setup::Session(config, shown) => session::session(&config.stop(stop), shown),
     }
 }

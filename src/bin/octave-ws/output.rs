@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
 
+use crate::exit::Failure;
+
 /// Writes whole lines, together while there are more to come.
 pub(crate) struct Output(BufWriter<File>);
 
@@ -24,6 +26,20 @@ impl Output {
     /// Writes what has been held back.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
+    }
+}
+
+/// Prints a text that is all there is to print.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let written = Output::stdout().and_then(|mut output| {
+        output.0.write_all(text.trim_end().as_bytes())?;
+        output.0.write_all(b"\n")?;
+        output.flush()
+    });
+    match written {
+        // Whoever does not read it misses nothing.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.map_err(|error| Failure::output(&error)),
     }
 }
 

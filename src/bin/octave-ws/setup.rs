@@ -16,6 +16,14 @@ use crate::exit::Failure;
 /// What to do, and with what.
 pub(crate) enum Setup {
     Listen(Config, Listening),
+    Session(Config, Shown),
+}
+
+/// What `session` prints.
+#[derive(Clone, Copy)]
+pub(crate) enum Shown {
+    Id,
+    Url,
 }
 
 /// What `listen` is to do.
@@ -33,13 +41,20 @@ pub(crate) struct Listening {
 impl Setup {
     /// `start` is when the process started.
     pub(crate) fn resolve(mut args: Args, start: Instant) -> Result<Self, Failure> {
-        let Command::Listen(listen) = &mut args.command;
-        let listening = Listening::resolve(listen, start)?;
-        let mut config = connection(args)?;
-        if let Some(deadline) = listening.deadline {
-            config = config.connect_deadline(deadline);
+        match &mut args.command {
+            Command::Listen(listen) => {
+                let listening = Listening::resolve(listen, start)?;
+                let mut config = connection(args)?;
+                if let Some(deadline) = listening.deadline {
+                    config = config.connect_deadline(deadline);
+                }
+                Ok(Self::Listen(config, listening))
+            }
+            Command::Session(session) => {
+                let shown = if session.url { Shown::Url } else { Shown::Id };
+                Ok(Self::Session(connection(args)?, shown))
+            }
         }
-        Ok(Self::Listen(config, listening))
     }
 }
 
