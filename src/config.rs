@@ -1,6 +1,8 @@
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
+use crate::secret::Hidden;
 use crate::{Error, Result, Stop, Token};
 
 /// What a [`Client`](crate::Client) is to connect to, with what, and how patiently.
@@ -10,6 +12,8 @@ pub struct Config {
     pub(crate) endpoint: String,
     pub(crate) allow_plaintext: bool,
     pub(crate) ca_pem: Option<Vec<u8>>,
+    pub(crate) proxy: Option<Hidden>,
+    pub(crate) no_proxy: String,
     pub(crate) connect_timeout: Duration,
     pub(crate) connect_deadline: Option<Instant>,
     pub(crate) ack_timeout: Duration,
@@ -34,6 +38,8 @@ impl Config {
             endpoint: Self::ENDPOINT.to_owned(),
             allow_plaintext: false,
             ca_pem: None,
+            proxy: None,
+            no_proxy: String::new(),
             connect_timeout: Duration::from_secs(10),
             connect_deadline: None,
             ack_timeout: Duration::from_secs(10),
@@ -61,6 +67,21 @@ impl Config {
     /// The authorities to trust instead of the bundled web roots, as one or more PEM certificates.
     pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca_pem = Some(pem.into());
+        self
+    }
+
+    /// The HTTP proxy to connect through, as `[http://][USER:PASSWORD@]HOST[:PORT]`, by CONNECT.
+    /// By default none, whatever the environment says.
+    pub fn proxy(mut self, url: impl Into<String>) -> Self {
+        self.proxy = Some(Hidden::new(url.into()));
+        self
+    }
+
+    /// The hosts that are not connected to through the proxy, as the variable `NO_PROXY` lists
+    /// them: names with all that end in them, addresses, networks as `10.0.0.0/8`, or `*` for all,
+    /// separated by commas. By default none.
+    pub fn no_proxy(mut self, hosts: impl Into<String>) -> Self {
+        self.no_proxy = hosts.into();
         self
     }
 
@@ -173,9 +194,7 @@ impl Credentials {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     pub(crate) tls: bool,
-    /// A name or an address; an IPv6 address without its brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub(crate) at: HostPort,
     /// As it goes into a URL or a Host header.
     pub(crate) authority: String,
     /// What comes before `/session`: nothing, or a path without its last slash.
@@ -205,22 +224,9 @@ impl Endpoint {
         if uri.query().is_some() {
             return Err(wrong("a query in it"));
         }
-        let host = uri.host().unwrap_or_default();
-        // Not by `Uri::port`, to which a port that is none is no port.
-        let port = match authority[host.len()..].strip_prefix(':').map(str::parse) {
-            None if tls => 443,
-            None => 80,
-            Some(Ok(0) | Err(_)) => return Err(wrong("not a port after the colon")),
-            Some(Ok(port)) => port,
-        };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() {
-            return Err(wrong("no host"));
-        }
         Ok(Self {
             tls,
-            host: host.to_owned(),
-            port,
+            at: HostPort::parse(authority, if tls { 443 } else { 80 }).map_err(wrong)?,
             authority: authority.to_owned(),
             prefix: uri.path().trim_end_matches('/').to_owned(),
         })
@@ -229,6 +235,54 @@ impl Endpoint {
 
 /// The peer, as errors name it.
 impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.at.fmt(f)
+    }
+}
+
+/// A host and a port of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostPort {
+    /// A name or an address; an IPv6 address without its brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl HostPort {
+    /// Reads `HOST[:PORT]`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn parse(text: &str, default_port: u16) -> Result<Self, &'static str> {
+        let (host, rest) = match text.strip_prefix('[') {
+            Some(text) => text.split_once(']').ok_or("no end of the brackets")?,
+            None => text.split_at(text.find(':').unwrap_or(text.len())),
+        };
+        // Not by http's `Uri::port`, to which a port that is none is no port.
+        let port = match rest.strip_prefix(':').map(str::parse) {
+            None if rest.is_empty() => default_port,
+            Some(Ok(port)) if port != 0 => port,
+            _ => return Err("not a port after the colon"),
+        };
+        if host.is_empty() {
+            return Err("no host");
+        }
+        let in_brackets = text.starts_with('[');
+        let is_host = if in_brackets {
+            host.parse::<Ipv6Addr>().is_ok()
+        } else {
+            let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+            host.bytes().all(is_plain)
+        };
+        if !is_host {
+            return Err("not a host");
+        }
+        let host = host.to_owned();
+        Ok(Self { host, port })
+    }
+}
+
+impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {
             write!(f, "[{}]:{}", self.host, self.port)
@@ -253,11 +307,11 @@ mod tests {
         assert_eq!(plain.authority, "octave-ws.sierrawireless.io");
         assert_eq!(plain.prefix, "");
         let v6 = endpoint("HTTPS://[::1]:8443/octave/").unwrap();
-        assert_eq!((v6.host.as_str(), v6.port), ("::1", 8443));
+        assert_eq!((v6.at.host.as_str(), v6.at.port), ("::1", 8443));
         assert_eq!(v6.to_string(), "[::1]:8443");
         assert_eq!(v6.prefix, "/octave");
         let clear = Endpoint::parse("http://localhost", true).unwrap();
-        assert_eq!((clear.port, clear.tls), (80, false));
+        assert_eq!((clear.at.port, clear.tls), (80, false));
     }
 
     #[test]

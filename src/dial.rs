@@ -10,8 +10,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, sock
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustls::ClientConfig;
 
-use crate::config::{Config, Endpoint};
+use crate::config::{Config, Endpoint, HostPort};
 use crate::error::{ErrorKind, Phase};
+use crate::proxy::{self, Proxy};
 use crate::tls;
 use crate::wire::{self, Wire};
 use crate::{Error, Result, Stop};
@@ -20,6 +21,7 @@ use crate::{Error, Result, Stop};
 pub(crate) struct Route {
     pub(crate) endpoint: Endpoint,
     pub(crate) stop: Stop,
+    proxy: Option<Proxy>,
     tls: Arc<ClientConfig>,
 }
 
@@ -30,6 +32,11 @@ impl Route {
     /// `Config`, and `System` where there are no file descriptors left.
     pub(crate) fn new(config: &Config) -> Result<Self> {
         let endpoint = config.check()?;
+        let proxy = match &config.proxy {
+            Some(_) if proxy::is_exempt(&endpoint.at, &config.no_proxy) => None,
+            Some(url) => Some(Proxy::parse(url.expose_secret())?),
+            None => None,
+        };
         let tls = tls::configure(config)?;
         let stop = match &config.stop {
             Some(stop) => stop.clone(),
@@ -41,17 +48,19 @@ impl Route {
         Ok(Self {
             endpoint,
             stop,
+            proxy,
             tls,
         })
     }
 
-    /// Connects to one of the endpoint's addresses, by the deadline. Each address has an equal
-    /// share of what time is left, so that a dead one does not use up that of the others.
+    /// Connects to one of the addresses of the endpoint, or of the proxy, by the deadline. Each has
+    /// an equal share of what time is left, so that a dead one does not use up that of the others.
     ///
     /// # Errors
     /// That of the last address; one that nothing but a change of configuration mends, at once.
     pub(crate) fn dial(&self, deadline: Instant) -> Result<Link> {
-        let addrs = resolve(&self.endpoint, &self.stop, deadline)?;
+        let at = self.first();
+        let addrs = resolve(at, &self.stop, deadline)?;
         let mut last = None;
         for (i, &addr) in addrs.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -65,19 +74,28 @@ impl Route {
                 done => return done,
             }
         }
-        Err(last.unwrap_or_else(|| no_address(&self.endpoint)))
+        Err(last.unwrap_or_else(|| no_address(at)))
+    }
+
+    /// The first stop on the way.
+    fn first(&self) -> &HostPort {
+        self.proxy
+            .as_ref()
+            .map_or(&self.endpoint.at, |proxy| &proxy.at)
     }
 
     fn connect(&self, addr: SocketAddr, deadline: Instant) -> Result<Link> {
-        let endpoint = &self.endpoint;
         let connected = tcp(addr, &self.stop, deadline);
         let mut wire = connected
             .and_then(|tcp| Wire::new(tcp, self.stop.clone()))
-            .map_err(|error| unreachable(endpoint, addr, error))?;
+            .map_err(|error| unreachable(self.first(), addr, error))?;
         log::debug!("connect: connected to {addr}");
         wire.set_deadline(Some(deadline));
-        if endpoint.tls {
-            let stream = tls::handshake(wire, &self.tls, endpoint)?;
+        if let Some(proxy) = &self.proxy {
+            proxy.connect(&mut wire, &self.endpoint)?;
+        }
+        if self.endpoint.tls {
+            let stream = tls::handshake(wire, &self.tls, &self.endpoint)?;
             Ok(Link::Tls(Box::new(stream)))
         } else {
             Ok(Link::Plain(wire))
@@ -134,21 +152,21 @@ impl Write for Link {
     }
 }
 
-/// The addresses of the endpoint's host, in the system's order; at least one.
-fn resolve(endpoint: &Endpoint, stop: &Stop, deadline: Instant) -> Result<Vec<SocketAddr>> {
-    if let Ok(ip) = endpoint.host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, endpoint.port)]);
+/// The addresses of a host, in the system's order; at least one.
+fn resolve(at: &HostPort, stop: &Stop, deadline: Instant) -> Result<Vec<SocketAddr>> {
+    if let Ok(ip) = at.host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, at.port)]);
     }
     // getaddrinfo(3) has no deadline and cannot be interrupted: a thread waits for it, which is
     // left behind if it takes too long. Its end of the pipe closes with it.
     let system = |error: io::Error| {
-        let message = format!("no thread for looking up {}", endpoint.host);
+        let message = format!("no thread for looking up {}", at.host);
         Error::new(Phase::Resolve, ErrorKind::System, message).because(error)
     };
     let (done, running) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
         .map_err(|error| system(error.into()))?;
     let (sender, receiver) = mpsc::sync_channel(1);
-    let (host, port) = (endpoint.host.clone(), endpoint.port);
+    let (host, port) = (at.host.clone(), at.port);
     let lookup = move || {
         let addrs = (host.as_str(), port).to_socket_addrs();
         let _ = sender.send(addrs.map(Vec::from_iter));
@@ -159,31 +177,31 @@ fn resolve(endpoint: &Endpoint, stop: &Stop, deadline: Instant) -> Result<Vec<So
     match wire::wait(&done, PollFlags::IN, Some(stop), Some(deadline)) {
         Err(error) if wire::is_stop(&error) => return Err(Error::stopped(Phase::Resolve)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            let message = format!("{} was not looked up in time", endpoint.host);
+            let message = format!("{} was not looked up in time", at.host);
             return Err(Error::new(Phase::Resolve, ErrorKind::TimedOut, message));
         }
         _ => {}
     }
     match receiver.try_recv() {
         Ok(Ok(addrs)) if !addrs.is_empty() => {
-            log::debug!("resolve: {} has {} addresses", endpoint.host, addrs.len());
+            log::debug!("resolve: {} has {} addresses", at.host, addrs.len());
             Ok(addrs)
         }
-        Ok(Err(error)) => Err(no_address(endpoint).because(error)),
-        _ => Err(no_address(endpoint)),
+        Ok(Err(error)) => Err(no_address(at).because(error)),
+        _ => Err(no_address(at)),
     }
 }
 
-fn no_address(endpoint: &Endpoint) -> Error {
-    let message = format!("no address for {}", endpoint.host);
+fn no_address(at: &HostPort) -> Error {
+    let message = format!("no address for {}", at.host);
     Error::new(Phase::Resolve, ErrorKind::Disconnected, message)
 }
 
-fn unreachable(endpoint: &Endpoint, addr: SocketAddr, error: io::Error) -> Error {
+fn unreachable(at: &HostPort, addr: SocketAddr, error: io::Error) -> Error {
     if wire::is_stop(&error) {
         return Error::stopped(Phase::Connect);
     }
-    let peer = match endpoint.to_string() {
+    let peer = match at.to_string() {
         same if same == addr.to_string() => same,
         named => format!("{named} ({addr})"),
     };

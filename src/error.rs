@@ -135,6 +135,7 @@ impl Error {
             ErrorKind::Status(status) => match self.0.phase {
                 // RFC 6455 gives no status of a refused upgrade a meaning: a session expires.
                 Phase::Upgrade => !(300..400).contains(&status),
+                Phase::Proxy => status != 407,
                 _ => matches!(status, 408 | 425 | 429 | 500..),
             },
             ErrorKind::Config

@@ -37,7 +37,9 @@ mod config;
 mod connection;
 mod dial;
 mod error;
+mod head;
 mod protocol;
+mod proxy;
 mod secret;
 mod session;
 #[cfg(feature = "sim")]

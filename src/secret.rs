@@ -22,6 +22,26 @@ impl fmt::Debug for Token {
     }
 }
 
+/// A setting with a secret in it.
+#[derive(Clone)]
+pub(crate) struct Hidden(String);
+
+impl Hidden {
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    pub(crate) fn expose_secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(redacted)")
+    }
+}
+
 /// The id of a session: whoever holds it reads the streams. `Debug` is redacted and there is no
 /// `Display`.
 #[derive(Clone, PartialEq, Eq)]

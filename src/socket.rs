@@ -1,4 +1,4 @@
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use tungstenite::handshake::client::generate_key;
@@ -11,6 +11,7 @@ use tungstenite::{Message, WebSocket};
 use crate::config::Endpoint;
 use crate::dial::Link;
 use crate::error::{ErrorKind, Phase};
+use crate::head::Head;
 use crate::wire;
 use crate::{Error, Result, SessionId};
 
@@ -30,9 +31,6 @@ pub(crate) enum Received {
     /// The service closes, with what it says of it. It has been answered; only the end follows.
     Close(String),
 }
-
-/// Longer heads of an answer are no answer.
-const MAX_HEAD: usize = 16 << 10;
 
 /// tungstenite fills as much with zeros before each read.
 const READ_BUFFER: usize = 16 << 10;
@@ -228,65 +226,39 @@ fn shake(link: &mut Link, endpoint: &Endpoint, id: &SessionId) -> Result<Vec<u8>
          Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
     );
     let sent = link.write_all(request.as_bytes());
-    sent.and_then(|()| link.flush())
+    let head = sent
+        .and_then(|()| link.flush())
+        .and_then(|()| Head::read(link))
         .map_err(|error| broken(endpoint, error))?;
-    let mut head = Vec::new();
-    let mut chunk = [0; 2048];
-    loop {
-        let n = link
-            .read(&mut chunk)
-            .map_err(|error| broken(endpoint, error))?;
-        if n == 0 {
-            return Err(broken(endpoint, io::ErrorKind::UnexpectedEof.into()));
-        }
-        head.extend_from_slice(&chunk[..n]);
-        if let Some(used) = judge(&head, &key, endpoint)? {
-            return Ok(head.split_off(used));
-        }
-        if head.len() > MAX_HEAD {
-            return Err(malformed(endpoint, "its head has no end"));
-        }
-    }
+    judge(&head, &key, endpoint)?;
+    Ok(head.rest)
 }
 
-/// The length of an answer that makes a WebSocket, `None` while it is not whole.
-fn judge(head: &[u8], key: &str, endpoint: &Endpoint) -> Result<Option<usize>> {
-    let mut headers = [httparse::EMPTY_HEADER; 64];
-    let mut answer = httparse::Response::new(&mut headers);
-    let parsed = answer.parse(head);
-    let parsed = parsed.map_err(|error| malformed(endpoint, "it is not HTTP").because(error))?;
-    let httparse::Status::Complete(used) = parsed else {
-        return Ok(None);
-    };
-    let status = answer.code.unwrap_or_default();
-    if status != 101 {
+fn judge(head: &Head, key: &str, endpoint: &Endpoint) -> Result<()> {
+    if head.status != 101 {
+        let status = head.status;
         let message = format!("HTTP {status} from {endpoint}");
         let kind = ErrorKind::Status(status);
         return Err(Error::new(Phase::Upgrade, kind, message));
     }
-    let values = |name: &'static str| {
-        let named = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case(name);
-        let found = answer.headers.iter().filter(named);
-        found.flat_map(|header| header.value.split(|&b| b == b','))
-    };
-    let has = |name, token: &str| {
-        values(name).any(|value| value.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
-    };
-    if !has("upgrade", "websocket") || !has("connection", "upgrade") {
+    if !head.has("upgrade", "websocket") || !head.has("connection", "upgrade") {
         return Err(malformed(endpoint, "it does not say that it upgrades"));
     }
     // Base64: its case counts.
     let accept = derive_accept_key(key.as_bytes());
-    if !values("sec-websocket-accept").any(|value| value.trim_ascii() == accept.as_bytes()) {
+    if !head
+        .values("sec-websocket-accept")
+        .any(|value| value == accept.as_bytes())
+    {
         return Err(malformed(endpoint, "its Sec-WebSocket-Accept is not ours"));
     }
     for name in ["sec-websocket-extensions", "sec-websocket-protocol"] {
-        if values(name).next().is_some() {
+        if head.values(name).next().is_some() {
             let what = "it has an extension or a subprotocol that nobody asked for";
             return Err(malformed(endpoint, what));
         }
     }
-    Ok(Some(used))
+    Ok(())
 }
 
 fn malformed(endpoint: &Endpoint, what: &str) -> Error {
@@ -301,6 +273,9 @@ fn broken(endpoint: &Endpoint, error: io::Error) -> Error {
     if error.kind() == io::ErrorKind::WouldBlock {
         let message = format!("no answer from {endpoint} in time");
         return Error::new(Phase::Upgrade, ErrorKind::TimedOut, message);
+    }
+    if error.kind() == io::ErrorKind::InvalidData {
+        return malformed(endpoint, "it is not HTTP").because(error);
     }
     let message = format!("{endpoint} ended the connection");
     Error::new(Phase::Upgrade, ErrorKind::Disconnected, message).because(error)

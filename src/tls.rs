@@ -62,8 +62,8 @@ pub(crate) fn handshake(
     config: &Arc<ClientConfig>,
     endpoint: &Endpoint,
 ) -> Result<Stream> {
-    let name = ServerName::try_from(endpoint.host.clone()).map_err(|error| {
-        Error::config(format!("{:?} is no host name", endpoint.host)).because(error)
+    let name = ServerName::try_from(endpoint.at.host.clone()).map_err(|error| {
+        Error::config(format!("{:?} is no host name", endpoint.at.host)).because(error)
     })?;
     let mut tls = ClientConnection::new(Arc::clone(config), name)
         .map_err(|error| failed(endpoint, io::Error::new(InvalidData, error)))?;

@@ -213,7 +213,7 @@ fn every_setting_can_stand_in_the_config_file() {
 fn a_config_file_that_is_wrong_says_where() {
     let (sim, _seen) = start(0.0);
     let keys = "ack_timeout, ca_file, company, connect_timeout, endpoint, heartbeat, max_message, \
-                ping_interval, ping_timeout, token_file, user";
+                ping_interval, ping_timeout, proxy, token_file, user";
     for (text, what) in [
         (
             "{",

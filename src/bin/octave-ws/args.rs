@@ -53,6 +53,10 @@ pub(crate) struct Args {
     #[argh(option, arg_name = "PEM")]
     pub(crate) ca_file: Option<String>,
 
+    /// connect through this HTTP proxy (OCTAVE_PROXY)
+    #[argh(option, arg_name = "URL")]
+    pub(crate) proxy: Option<String>,
+
     /// how long each part of connecting may take: 10s
     #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
     pub(crate) connect_timeout: Option<Duration>,

@@ -17,7 +17,7 @@ pub(crate) struct ConfigFile {
     members: BTreeMap<String, String>,
 }
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "ack_timeout",
     "ca_file",
     "company",
@@ -27,6 +27,7 @@ const KEYS: [&str; 11] = [
     "max_message",
     "ping_interval",
     "ping_timeout",
+    "proxy",
     "token_file",
     "user",
 ];

@@ -81,6 +81,9 @@ impl Listening {
     }
 }
 
+/// The variables of other programs that name a proxy.
+const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+
 type DurationSetter = fn(Config, Duration) -> Config;
 
 /// What all commands connect with.
@@ -133,6 +136,21 @@ fn connection(args: Args) -> Result<Config, Failure> {
             Failure::config(format!("config: CA file {path:?} cannot be read: {error}"))
         })?;
         config = config.ca_pem(pem);
+    }
+    let own = match args.proxy {
+        None => environment::first(&["OCTAVE_PROXY"])?,
+        given => given,
+    };
+    if let Some(url) = own {
+        // An empty option is how not to use that of the environment.
+        if !url.is_empty() {
+            config = config.proxy(url);
+        }
+    } else if let Some(url) = environment::first(&PROXIES)? {
+        let exempt = environment::first(&["NO_PROXY", "no_proxy"])?;
+        config = config.proxy(url).no_proxy(exempt.unwrap_or_default());
+    } else if let Some(url) = file.get("proxy") {
+        config = config.proxy(url);
     }
     let durations: [(_, _, DurationSetter); 5] = [
         (

@@ -1,0 +1,72 @@
+use std::io::{self, ErrorKind, Read};
+
+/// The head of an HTTP answer.
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    headers: Vec<(String, Vec<u8>)>,
+    /// What came behind it.
+    pub(crate) rest: Vec<u8>,
+}
+
+/// Longer heads are none.
+const MAX_LENGTH: usize = 16 << 10;
+const MAX_HEADERS: usize = 64;
+
+impl Head {
+    /// Reads a head to its end.
+    ///
+    /// # Errors
+    /// Those of the connection, `UnexpectedEof` for its end and `InvalidData` for what is no head.
+    pub(crate) fn read(connection: &mut impl Read) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        let mut chunk = [0; 2048];
+        loop {
+            let n = connection.read(&mut chunk)?;
+            if n == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            bytes.extend_from_slice(&chunk[..n]);
+            if let Some(head) = Self::parse(&bytes)? {
+                return Ok(head);
+            }
+            if bytes.len() > MAX_LENGTH {
+                return Err(io::Error::new(
+                    ErrorKind::InvalidData,
+                    "its head has no end",
+                ));
+            }
+        }
+    }
+
+    /// `None` while it is not whole.
+    fn parse(bytes: &[u8]) -> io::Result<Option<Self>> {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut answer = httparse::Response::new(&mut headers);
+        let parsed = answer
+            .parse(bytes)
+            .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+        let httparse::Status::Complete(used) = parsed else {
+            return Ok(None);
+        };
+        let header =
+            |header: &httparse::Header<'_>| (header.name.to_owned(), header.value.to_vec());
+        Ok(Some(Self {
+            status: answer.code.unwrap_or_default(),
+            headers: answer.headers.iter().map(header).collect(),
+            rest: bytes[used..].to_vec(),
+        }))
+    }
+
+    /// The comma-separated values of a header, wherever it stands.
+    pub(crate) fn values(&self, name: &'static str) -> impl Iterator<Item = &[u8]> {
+        let is_named = move |header: &&(String, Vec<u8>)| header.0.eq_ignore_ascii_case(name);
+        let named = self.headers.iter().filter(is_named);
+        named.flat_map(|(_, value)| value.split(|&b| b == b',').map(<[u8]>::trim_ascii))
+    }
+
+    /// Whether one of the values of a header is `token`, in whatever case.
+    pub(crate) fn has(&self, name: &'static str, token: &str) -> bool {
+        self.values(name)
+            .any(|value| value.eq_ignore_ascii_case(token.as_bytes()))
+    }
+}
