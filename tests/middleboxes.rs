@@ -1,0 +1,244 @@
+//! Through real proxies: nginx and HAProxy, which end TLS in front of the service, and tinyproxy,
+//! through which the client makes its way out.
+//!
+//! Run with `cargo test --all-features --test middleboxes -- --ignored`.
+#![cfg(feature = "sim")]
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use octave_ws::sim::{Options, Sim, What};
+use octave_ws::{Client, Config, Credentials, ErrorKind, Next, Phase, Token};
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::json;
+
+const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
+const LONG: Duration = Duration::from_secs(10);
+
+/// A program that runs as long as this.
+struct Running {
+    child: Child,
+    port: u16,
+}
+
+impl Running {
+    /// Starts it, once it has been told a port in its configuration, and waits until it listens.
+    fn start(folder: &Path, configure: impl Fn(u16) -> (String, Vec<String>)) -> Self {
+        let probe = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = probe.local_addr().unwrap().port();
+        drop(probe);
+        let (program, args) = configure(port);
+        let output = fs::File::create(folder.join("output")).unwrap();
+        let child = Command::new(program)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + LONG;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let output = fs::read_to_string(folder.join("output")).unwrap();
+            assert!(Instant::now() < deadline, "it does not listen: {output}");
+            std::thread::yield_now();
+        }
+        Self { child, port }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A certificate for loopback that signs itself, and its key, in one file.
+fn certificate(folder: &Path) -> String {
+    let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    fs::write(
+        folder.join("both.pem"),
+        certificate.clone() + &key.serialize_pem(),
+    )
+    .unwrap();
+    certificate
+}
+
+fn config(sim: &Sim) -> Config {
+    let credentials = Credentials::new(sim.company(), Token::new(sim.token()));
+    Config::new(credentials.user(sim.user()))
+        .endpoint(sim.endpoint())
+        .ca_pem(sim.ca_pem())
+        .connect_timeout(LONG)
+}
+
+/// Subscribes, receives an event and takes leave.
+fn exchange(sim: &Sim, config: &Config) {
+    let mut client = Client::connect(config).unwrap();
+    client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();
+    sim.publish(TEMPERATURE, &json!(1));
+    let Next::Event(event) = client.next(LONG).unwrap() else {
+        panic!("no event")
+    };
+    assert_eq!(event.elems::<i32>().unwrap(), 1);
+    client.close().unwrap();
+}
+
+/// Asserts that the log, of lines as `CONNECTION METHOD STATUS`, tells of one connection for both
+/// legs. The second leg is logged once it is over.
+fn assert_one_connection(log: &Path) {
+    let deadline = Instant::now() + LONG;
+    loop {
+        let text = fs::read_to_string(log).unwrap_or_default();
+        let requests: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split(' ').collect())
+            .filter(|words: &Vec<&str>| words.len() == 3 && words[1] != "<BADREQ>")
+            .collect();
+        if let [post, get] = &requests[..] {
+            assert_eq!((post[1], post[2]), ("POST", "201"));
+            assert_eq!((get[1], get[2]), ("GET", "101"));
+            assert_eq!(post[0], get[0], "two connections");
+            return;
+        }
+        assert!(Instant::now() < deadline, "{text}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn nginx_in_front_of_the_service() {
+    let sim = Sim::start().unwrap();
+    let folder = folder("nginx");
+    let ca = certificate(&folder);
+    let nginx = Running::start(&folder, |port| {
+        let at = folder.display();
+        let service = sim.addr();
+        let config = format!(
+            "daemon off; master_process off; pid {at}/pid; error_log {at}/errors;
+             events {{}}
+             http {{
+                 log_format one '$connection $request_method $status';
+                 access_log {at}/requests one;
+                 client_body_temp_path {at}/1; proxy_temp_path {at}/2; fastcgi_temp_path {at}/3;
+                 uwsgi_temp_path {at}/4; scgi_temp_path {at}/5;
+                 map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
+                 server {{
+                     listen 127.0.0.1:{port} ssl;
+                     ssl_certificate {at}/both.pem; ssl_certificate_key {at}/both.pem;
+                     location / {{
+                         proxy_pass https://{service};
+                         proxy_http_version 1.1;
+                         proxy_set_header Upgrade $http_upgrade;
+                         proxy_set_header Connection $connection_upgrade;
+                     }}
+                 }}
+             }}"
+        );
+        fs::write(folder.join("config"), config).unwrap();
+        let args = [
+            "-p",
+            &format!("{at}"),
+            "-e",
+            &format!("{at}/errors"),
+            "-c",
+            &format!("{at}/config"),
+        ];
+        ("nginx".to_owned(), args.map(str::to_owned).to_vec())
+    });
+    let endpoint = format!("https://127.0.0.1:{}", nginx.port);
+    exchange(&sim, &config(&sim).endpoint(endpoint).ca_pem(ca));
+    assert_one_connection(&folder.join("requests"));
+}
+
+#[test]
+#[ignore = "needs haproxy"]
+fn haproxy_in_front_of_the_service() {
+    let sim = Sim::start().unwrap();
+    let folder = folder("haproxy");
+    let ca = certificate(&folder);
+    let haproxy = Running::start(&folder, |port| {
+        let at = folder.display();
+        let service = sim.addr();
+        let config = format!(
+            "global
+               log stdout format raw local0
+             defaults
+               mode http
+               timeout connect 10s
+               timeout client 10s
+               timeout server 10s
+               timeout tunnel 1m
+               option dontlognull
+             frontend front
+               bind 127.0.0.1:{port} ssl crt {at}/both.pem
+               log global
+               log-format \"%cp %HM %ST\"
+               default_backend back
+             backend back
+               server service {service} ssl verify none\n"
+        );
+        fs::write(folder.join("config"), config).unwrap();
+        let args = ["-db", "-f", &format!("{at}/config")];
+        ("haproxy".to_owned(), args.map(str::to_owned).to_vec())
+    });
+    let endpoint = format!("https://127.0.0.1:{}", haproxy.port);
+    exchange(&sim, &config(&sim).endpoint(endpoint).ca_pem(ca));
+    assert_one_connection(&folder.join("output"));
+}
+
+#[test]
+#[ignore = "needs tinyproxy"]
+fn tinyproxy_on_the_way_out() {
+    let (observer, seen) = mpsc::channel();
+    let sim = Sim::start_with(Options {
+        observer: Some(observer),
+        ..Options::default()
+    })
+    .unwrap();
+    let folder = folder("tinyproxy");
+    let proxy = Running::start(&folder, |port| {
+        let config = format!(
+            "Port {port}\nListen 127.0.0.1\nTimeout 60\nAllow 127.0.0.1\n\
+             BasicAuth someone pass.word\n"
+        );
+        fs::write(folder.join("config"), config).unwrap();
+        let path = folder.join("config").display().to_string();
+        let args = vec!["-d".to_owned(), "-c".to_owned(), path];
+        ("tinyproxy".to_owned(), args)
+    });
+    let port = proxy.port;
+    let url = format!("http://someone:pass%2Eword@127.0.0.1:{port}");
+    exchange(&sim, &config(&sim).proxy(url));
+
+    let config = config(&sim).proxy(format!("127.0.0.1:{port}"));
+    let error = Client::connect(&config).err().unwrap();
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (ErrorKind::Status(407), Phase::Proxy)
+    );
+    assert!(!error.is_retryable());
+    let message = format!(
+        "proxy: HTTP 407 from 127.0.0.1:{port} for a way to {}",
+        sim.addr()
+    );
+    assert_eq!(error.to_string(), message);
+
+    drop(sim);
+    let connections = seen.iter().filter(|seen| seen.what == What::Connected);
+    assert_eq!(connections.count(), 1);
+}
