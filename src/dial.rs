@@ -301,6 +301,31 @@ mod tests {
     }
 
     #[test]
+    fn a_connect_that_hangs_ends_at_the_deadline_or_with_a_stop() {
+        // Nobody accepts, and one connection fills the queue: what comes then is left hanging.
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        rustix::net::listen(&socket, 0).unwrap();
+        let addr = TcpListener::from(socket.try_clone().unwrap())
+            .local_addr()
+            .unwrap();
+        let _queued = TcpStream::connect(addr).unwrap();
+        let config = config(format!("https://{addr}"));
+        let late = format!("connect: no connection to {addr} in time");
+        let got = failure(&config, Duration::from_millis(50));
+        assert_eq!(got, (ErrorKind::TimedOut, late));
+        let stop = Stop::new().unwrap();
+        let stopper = stop.clone();
+        let thread = thread::spawn(move || stopper.stop());
+        let error = dial(&config, &stop, LONG).err().unwrap();
+        assert_eq!(
+            (error.kind(), error.phase()),
+            (ErrorKind::Stopped, Phase::Connect)
+        );
+        thread.join().unwrap();
+    }
+
+    #[test]
     fn plain_http_on_the_port_is_final() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();

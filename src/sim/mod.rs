@@ -60,6 +60,8 @@ pub enum Fault {
     SessionDrop,
     /// It never answers an upgrade.
     UpgradeSilent,
+    /// Once it has granted a subscription it neither reads nor writes any more.
+    Stall,
 }
 
 impl Default for Options {

@@ -11,10 +11,12 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocket};
 use tungstenite::{Error, Message};
 
+use super::Fault;
 use super::cloud::Subscriber;
 use super::connection::{Log, Shared, refusal};
 use super::http::Request;
 use super::log::What;
+use crate::wire;
 
 type Tls = StreamOwned<ServerConnection, TcpStream>;
 
@@ -44,6 +46,7 @@ pub(super) fn serve(
         subscriber,
         shared,
         log,
+        has_granted: false,
     };
     let end = session.run();
     shared.cloud.leave(&session.subscriber);
@@ -56,6 +59,7 @@ struct Session<'a> {
     subscriber: Arc<Subscriber>,
     shared: &'a Shared,
     log: &'a Log<'a>,
+    has_granted: bool,
 }
 
 impl Session<'_> {
@@ -71,6 +75,10 @@ impl Session<'_> {
                 Err(Error::Io(error)) => return Err(error),
                 Err(error) => return Err(io::Error::other(error)),
             };
+            if self.has_granted && self.shared.has(Fault::Stall) {
+                self.log.saw(What::Swallowed);
+                return wire::wait(&self.shared.stop, PollFlags::IN, None, None);
+            }
             if self.wait(blocked)? {
                 // Goodbyes are said once, to whoever still listens.
                 let frame = CloseFrame {
@@ -153,7 +161,7 @@ impl Session<'_> {
     }
 
     /// What there is to say to a client's text.
-    fn answer(&self, text: &str) -> Option<String> {
+    fn answer(&mut self, text: &str) -> Option<String> {
         let request: Value = serde_json::from_str(text).unwrap_or_default();
         let member = |name: &str| request.get(name).and_then(Value::as_str);
         if member("type") == Some("heartbeat") {
@@ -174,7 +182,7 @@ impl Session<'_> {
     }
 
     fn act(
-        &self,
+        &mut self,
         action: Option<&str>,
         id: Option<&str>,
         path: Option<&str>,
@@ -187,6 +195,7 @@ impl Session<'_> {
         match action {
             Some("subscribe") => {
                 self.subscriber.subscribe(&stream);
+                self.has_granted = true;
                 // Told once it is so: whoever watches may publish now.
                 self.log.saw(What::Subscribed(name.to_owned()));
                 Ok(())

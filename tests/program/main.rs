@@ -13,6 +13,7 @@ mod listen;
 mod octave_sim;
 mod options;
 mod session;
+mod signals;
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 const HUMIDITY: &str = "/demo/devices/gw1/humidity";

@@ -346,3 +346,49 @@ fn an_endpoint_in_the_clear_is_refused() {
     // Allowed, it is dialled.
     assert_eq!(end(command.arg("--allow-plaintext")).0, 69);
 }
+
+#[test]
+fn the_proxy_comes_from_the_option_the_environment_or_the_config_file() {
+    let (sim, _seen) = start(0.0);
+    let url = "http://user:secret@127.0.0.1:1";
+    let by_proxy = |command: &mut Command| {
+        let output = command.output().unwrap();
+        let line = "error: connect: no connection to 127.0.0.1:1: Connection refused (os error \
+                    111) (check the endpoint and the network)\n";
+        assert_eq!(stderr(&output), line);
+        assert_eq!(output.status.code(), Some(69));
+    };
+    let directly = |command: &mut Command| assert_eq!(end(command).0, 77, "{command:?}");
+    let listen = || octave_ws(&sim, &["listen", "/demo/none"]);
+    directly(&mut listen());
+    by_proxy(listen().args(["--proxy", url]));
+    for name in [
+        "OCTAVE_PROXY",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
+        by_proxy(listen().env(name, url));
+        directly(listen().env(name, url).arg("--proxy="));
+    }
+    for name in ["NO_PROXY", "no_proxy"] {
+        directly(
+            listen()
+                .env("HTTPS_PROXY", url)
+                .env(name, "localhost, 127.0.0.0/8"),
+        );
+        by_proxy(listen().env("HTTPS_PROXY", url).env(name, "localhost"));
+        // What names this program is meant for it.
+        by_proxy(listen().env("OCTAVE_PROXY", url).env(name, "*"));
+    }
+    let config = file(&sim, "proxy.json", &format!(r#"{{"proxy": "{url}"}}"#));
+    by_proxy(listen().env("OCTAVE_CONFIG", config));
+    let mut command = listen();
+    let message = "error: config: proxy: not an http:// URL: give \
+                   http://[USER:PASSWORD@]HOST[:PORT]";
+    assert_eq!(
+        end(command.arg("--proxy=socks5://x")),
+        (78, message.to_owned())
+    );
+}
