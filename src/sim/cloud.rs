@@ -117,23 +117,29 @@ impl Cloud {
             .retain(|other| !Arc::ptr_eq(other, subscriber));
     }
 
-    /// Sends an event to whoever is subscribed to the stream; to how many it went.
-    pub(super) fn publish(&self, stream: &Stream, elems: &Value) -> usize {
+    /// Sends events to whoever is subscribed to the stream; to how many they went.
+    pub(super) fn publish(&self, stream: &Stream, elems: &[Value]) -> usize {
         let mut state = self.state();
-        state.events += 1;
-        let message = event(stream, elems, state.events);
+        let mut number = || {
+            state.events += 1;
+            state.events
+        };
+        let messages: Vec<String> = elems
+            .iter()
+            .map(|elems| event(stream, elems, number()))
+            .collect();
         let listeners = state
             .subscribers
             .iter()
             .filter(|subscriber| subscriber.hears(stream));
-        listeners.map(|listener| listener.send(&message)).count()
+        listeners.map(|listener| listener.send(&messages)).count()
     }
 
     /// Sends a text to everybody; to how many that was.
     pub(super) fn send(&self, text: &str) -> usize {
         let state = self.state();
         let everybody = state.subscribers.iter();
-        everybody.map(|subscriber| subscriber.send(text)).count()
+        everybody.map(|subscriber| subscriber.send(&[text])).count()
     }
 
     /// Sends a made-up event to each stream that somebody is subscribed to.
@@ -146,7 +152,7 @@ impl Cloud {
             );
             drop(state);
             if wanted {
-                self.publish(&stream, &sample(&stream.path, n));
+                self.publish(&stream, &[sample(&stream.path, n)]);
             }
         }
     }
@@ -241,8 +247,8 @@ impl Subscriber {
         lock(&self.streams).contains(&stream.id)
     }
 
-    pub(super) fn send(&self, message: &str) {
-        lock(&self.queue).push_back(message.to_owned());
+    fn send(&self, messages: &[impl ToString]) {
+        lock(&self.queue).extend(messages.iter().map(ToString::to_string));
         // The one way to fail is a pipe full of earlier wake-ups.
         let _ = (&self.waker).write(&[1]);
     }

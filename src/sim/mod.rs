@@ -7,6 +7,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::slice;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
@@ -177,6 +178,11 @@ impl Sim {
     /// Sends an event with these `elems` to whoever is subscribed to the stream, given by its path
     /// or its id. Returns how many clients that were: none where there is no such stream.
     pub fn publish(&self, stream: &str, elems: &Value) -> usize {
+        self.publish_burst(stream, slice::from_ref(elems))
+    }
+
+    /// The same with several events, which leave together.
+    pub fn publish_burst(&self, stream: &str, elems: &[Value]) -> usize {
         let cloud = &self.shared.cloud;
         cloud
             .find(stream)

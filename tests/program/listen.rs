@@ -1,6 +1,9 @@
 //! What `listen` prints, and how it ends.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
 
 use octave_ws::sim::{Fault, Options, Seen, What};
 use rustix::process::Signal;
@@ -158,6 +161,51 @@ fn an_output_that_cannot_be_written_is_74() {
     let last = stderr(&output).lines().last().unwrap();
     let text = "error: output: standard output: No space left on device (os error 28)";
     assert_eq!(last, text);
+}
+
+#[test]
+fn a_standard_output_that_is_closed_is_74() {
+    let (sim, _seen) = start(0.0);
+    for args in [vec!["listen", TEMPERATURE], vec!["session"], vec!["--help"]] {
+        let program = octave_ws(&sim, &args);
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "exec \"$@\" >&-", "sh"])
+            .arg(program.get_program());
+        shell.args(program.get_args()).env_clear();
+        for (name, value) in program.get_envs() {
+            shell.env(name, value.unwrap());
+        }
+        let output = shell.output().unwrap();
+        assert_eq!(output.status.code(), Some(74), "{args:?}");
+        let last = stderr(&output).lines().last().unwrap();
+        let text = "error: output: standard output: Bad file descriptor (os error 9)";
+        assert_eq!(last, text);
+    }
+}
+
+#[test]
+fn lines_go_out_together_while_there_are_more_and_at_once_when_there_are_none() {
+    let (sim, seen) = start(0.0);
+    // Each write(2) comes out of it as one datagram.
+    let (near, far) = UnixDatagram::pair().unwrap();
+    let mut child = octave_ws(&sim, &["listen", TEMPERATURE, "-C21"])
+        .stdout(OwnedFd::from(far))
+        .spawn()
+        .unwrap();
+    await_subscription(&seen);
+    let mut write = vec![0; 64 << 10];
+    let mut lines_of_a_write = || {
+        let n = near.recv(&mut write).unwrap();
+        assert_eq!(write[n - 1], b'\n');
+        text(&write[..n]).lines().count()
+    };
+    sim.publish(TEMPERATURE, &json!(0));
+    assert_eq!(lines_of_a_write(), 1);
+    let burst: Vec<_> = (1..=20).map(|n| json!(n)).collect();
+    sim.publish_burst(TEMPERATURE, &burst);
+    assert_eq!(lines_of_a_write(), 20);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
