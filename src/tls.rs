@@ -138,7 +138,7 @@ fn verdict(why: &CertificateError) -> String {
             "is for another name".to_owned()
         }
         CertificateError::UnknownIssuer => {
-            "is from an authority that is not trusted here (see the CA certificates)".to_owned()
+            "is from an authority that is not trusted here".to_owned()
         }
         _ => "is not acceptable".to_owned(),
     }

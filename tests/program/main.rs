@@ -14,6 +14,7 @@ mod octave_sim;
 mod options;
 mod session;
 mod signals;
+mod silence;
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 const HUMIDITY: &str = "/demo/devices/gw1/humidity";

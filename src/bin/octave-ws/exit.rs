@@ -72,8 +72,18 @@ fn hint(error: &Error) -> Option<&'static str> {
         (ErrorKind::Refused, Phase::Session) => {
             Some("check OCTAVE_USER, OCTAVE_COMPANY and the token")
         }
-        (_, Phase::Resolve | Phase::Connect) => Some("check the endpoint and the network"),
-        (ErrorKind::Status(404), Phase::Session) => Some("check the endpoint"),
+        (ErrorKind::Disconnected | ErrorKind::TimedOut, Phase::Resolve | Phase::Connect) => {
+            Some("check the endpoint and the network")
+        }
+        (ErrorKind::Status(407), Phase::Proxy) => Some("check the proxy's user and password"),
+        (ErrorKind::Disconnected | ErrorKind::Malformed | ErrorKind::Status(_), Phase::Proxy) => {
+            Some("check the proxy")
+        }
+        (ErrorKind::Untrusted, _) => Some("check the endpoint and --ca-file"),
+        (ErrorKind::Malformed | ErrorKind::Status(300..500), Phase::Session | Phase::Upgrade) => {
+            Some("check the endpoint")
+        }
+        (ErrorKind::TooLong, _) => Some("see --max-message"),
         _ => None,
     }
 }
