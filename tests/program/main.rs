@@ -12,6 +12,7 @@ use serde_json::Value;
 mod listen;
 mod octave_sim;
 mod options;
+mod readme;
 mod session;
 mod signals;
 mod silence;

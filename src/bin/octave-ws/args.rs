@@ -147,8 +147,8 @@ pub(crate) struct Listen {
     name = "session",
     usage = "[OPTIONS]",
     help_triggers("-h", "--help"),
-    note = "Whoever has the id, or the URL with it, reads the company's streams. It expires
-if no client connects before long, and serves one connection.",
+    note = "Whoever has the id, or the URL with it, reads the company's streams. It
+expires if no client connects before long, and serves one connection.",
     example = "wscat -c \"$({command_name} --url)\""
 )]
 pub(crate) struct Session {
