@@ -249,3 +249,20 @@ fn nothing_is_dialled_with_credentials_that_no_header_may_hold() {
     assert_eq!(error.kind(), ErrorKind::Config);
     assert_eq!(told(sim, &seen), []);
 }
+
+#[test]
+fn no_secret_is_in_what_debug_prints() {
+    let (sim, _seen) = start(&[]);
+    let config = config(&sim).proxy("http://user:hunter2@127.0.0.1:1");
+    let error = Client::connect(&config).err().unwrap();
+    for text in [
+        format!("{config:?}"),
+        format!("{error:?}"),
+        error.to_string(),
+    ] {
+        assert!(
+            !text.contains("hunter2") && !text.contains(sim.token()),
+            "{text}"
+        );
+    }
+}

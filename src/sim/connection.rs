@@ -106,12 +106,17 @@ fn requests(link: &mut Link<'_>, shared: &Shared, log: &Log<'_>) -> io::Result<(
         };
         let last = request.has("connection", "close") || shared.has(Fault::SessionClose);
         let kept = if last { Kept::Closed } else { Kept::Open };
+        let made_up = shared.faults.iter().find_map(|fault| match fault {
+            Fault::SessionAnswer(status, body) => Some((*status, *body)),
+            _ => None,
+        });
         match answer {
             Ok(_) if shared.has(Fault::SessionSilent) => return link.swallow(log),
             Ok(id) => {
                 let head = json!({ "ok": true, "status": 201, "errors": [] });
-                let answer = json!({ "head": head, "body": { "id": id } });
-                respond(link, 201, kept, &answer.to_string())?;
+                let good = json!({ "head": head, "body": { "id": id } }).to_string();
+                let (status, body) = made_up.unwrap_or((201, &good));
+                respond(link, status, kept, body)?;
             }
             Err((status, error)) => {
                 let method = request.method();

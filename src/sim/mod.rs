@@ -55,12 +55,16 @@ pub struct Options {
 pub enum Fault {
     /// It never answers a session request.
     SessionSilent,
+    /// It answers a session request with this status and this body.
+    SessionAnswer(u16, &'static str),
     /// It ends the connection with its answer to a session request, and says so.
     SessionClose,
     /// It ends the connection with its answer to a session request, and does not say so.
     SessionDrop,
     /// It never answers an upgrade.
     UpgradeSilent,
+    /// It never answers a request on the socket.
+    AckSilent,
     /// Once it has granted a subscription it neither reads nor writes any more.
     Stall,
 }

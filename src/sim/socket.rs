@@ -172,6 +172,10 @@ impl Session<'_> {
             self.log.saw(What::Text(text.to_owned()));
             return Some(refusal(msg_id, 400, "this is not a request"));
         }
+        if self.shared.has(Fault::AckSilent) {
+            self.log.saw(What::Swallowed);
+            return None;
+        }
         match self.act(member("type"), member("streamId"), member("path")) {
             Ok(()) => Some(granted(msg_id)),
             Err((status, reason)) => {

@@ -140,6 +140,89 @@ fn a_failure_is_one_line_and_an_exit_code() {
 }
 
 #[test]
+fn the_exit_code_tells_whose_fault_it_was() {
+    for (fault, code, what) in [
+        (
+            Fault::SessionAnswer(401, "no"),
+            77,
+            "HTTP 401 from {peer}: no",
+        ),
+        (Fault::SessionAnswer(403, ""), 77, "HTTP 403 from {peer}"),
+        (
+            Fault::SessionAnswer(200, r#"{"head":{"ok":false,"errors":["not you"]}}"#),
+            77,
+            "HTTP 200 from {peer}: not you",
+        ),
+        (
+            Fault::SessionAnswer(404, "\u{1b}[2J"),
+            69,
+            "HTTP 404 from {peer}: \\u{1b}[2J",
+        ),
+        (
+            Fault::SessionAnswer(503, "later"),
+            69,
+            "HTTP 503 from {peer}: later",
+        ),
+        (
+            Fault::SessionAnswer(201, "<html>"),
+            76,
+            "HTTP 201 from {peer}: its body is not a JSON object",
+        ),
+        (
+            Fault::SessionAnswer(201, "{}"),
+            76,
+            "HTTP 201 from {peer}: it has no body.id",
+        ),
+        (
+            Fault::SessionAnswer(201, r#"{"body":{"id":"../x"}}"#),
+            76,
+            "HTTP 201 from {peer}: its session id is not a usable one",
+        ),
+    ] {
+        let (sim, _seen) = start_with(Options {
+            faults: vec![fault],
+            ..Options::default()
+        });
+        let output = octave_ws(&sim, &["listen", TEMPERATURE]).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{fault:?}");
+        let what = what.replace("{peer}", &sim.addr().to_string());
+        let line = stderr(&output);
+        assert!(
+            line.starts_with(&format!("error: session: {what}")),
+            "{line}"
+        );
+        assert_eq!(line.lines().count(), 1, "{line}");
+    }
+}
+
+#[test]
+fn a_request_that_is_not_answered_in_time_is_76() {
+    let (sim, _seen) = start_with(Options {
+        faults: vec![Fault::AckSilent],
+        ..Options::default()
+    });
+    let args = ["listen", TEMPERATURE, "--ack-timeout=50ms"];
+    let output = octave_ws(&sim, &args).output().unwrap();
+    assert_eq!(output.status.code(), Some(76));
+    let last = stderr(&output).lines().last().unwrap();
+    let peer = sim.addr();
+    let line =
+        format!("error: subscribe: {peer} did not answer in time to subscribe {TEMPERATURE}");
+    assert_eq!(last, line);
+}
+
+#[test]
+fn a_restricted_token_goes_without_a_user() {
+    let (sim, _seen) = start(50.0);
+    let output = octave_ws(&sim, &["listen", TEMPERATURE, "-C1"])
+        .env_remove("OCTAVE_USER")
+        .env("OCTAVE_TOKEN", sim.restricted_token())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_it_well() {
     let (sim, _seen) = start(50.0);
     let mut child = octave_ws(&sim, &["listen", TEMPERATURE]).spawn().unwrap();
