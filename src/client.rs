@@ -1,25 +1,55 @@
 use std::collections::{BTreeSet, VecDeque};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::mem;
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::event::PollFlags;
 
 use crate::config::Config;
 use crate::connection::{Arrival, Connection};
 use crate::dial::Route;
 use crate::error::{ErrorKind, Phase};
-use crate::protocol::{Ack, Action, Event, Stream, Unknown};
+use crate::protocol::{Ack, Action, Backoff, Event, Stream, Unknown};
+use crate::wire;
 use crate::{Error, Result};
 
-/// A client of the service, with one open connection.
+/// A client of the service, with one connection at a time.
 ///
 /// It blocks, has no thread of its own, and does nothing but while one of its methods runs: one of
 /// them should, most of the time, so that pings are answered. Dropped, it just ends the connection;
 /// [`close`](Client::close) takes leave.
+///
+/// A connection that is lost is made again for as long as [`Config::retry_for`] says: with growing
+/// delays, a new session, and every stream subscribed once more. What the streams had meanwhile is
+/// lost, and [`Next::Gap`] says so.
 pub struct Client {
-    peer: String,
-    connection: Option<Connection>,
+    config: Config,
+    route: Route,
+    backoff: Backoff,
+    state: State,
+    /// Requests that have not been sent yet.
+    requests: VecDeque<(Action, Stream)>,
+    /// Streams whose first ack is awaited.
+    asked: BTreeSet<Stream>,
+    /// Streams that have been acknowledged, on whatever connection.
     subscribed: BTreeSet<Stream>,
-    /// What came in while something else was waited for.
+    /// Those of them whose ack on this connection is awaited.
+    again: BTreeSet<Stream>,
+    /// Streams of which the unsubscription is awaited.
+    leaving: BTreeSet<Stream>,
+    /// Since when, and why, events may be missing.
+    loss: Option<(SystemTime, String)>,
+    /// What came in and was not asked for yet.
     queue: VecDeque<Next>,
+}
+
+#[allow(clippy::large_enum_variant, reason = "there is one of them")]
+enum State {
+    Open(Connection),
+    /// For the time of the next attempt.
+    Waiting(Instant),
+    Closed,
 }
 
 /// What [`Client::next`] found.
@@ -28,14 +58,28 @@ pub struct Client {
 pub enum Next {
     /// An event of a stream.
     Event(Event),
-    /// The answer to a [`Client::request`].
+    /// The answer to a [`Client::request`], or a refusal of what had been granted before.
     Ack(Ack),
-    /// A message that is neither.
+    /// There is a connection again, and all is subscribed as before.
+    Gap(Gap),
+    /// A message that is none of the protocol.
     Unknown(Unknown),
     /// Nothing came in by the deadline. The next call may find something.
     TimedOut,
     /// The connection is closed, and stays so. Why was the error of an earlier call.
     Closed,
+}
+
+/// A time of which events may be missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gap {
+    /// When the service was last heard of.
+    pub from: SystemTime,
+    /// When the last of the streams was subscribed again.
+    pub to: SystemTime,
+    /// How the connection was lost, in one line.
+    pub reason: String,
 }
 
 impl Client {
@@ -46,22 +90,35 @@ impl Client {
     /// told by [`Error::phase`] and [`Error::kind`], and whether it may pass by
     /// [`Error::is_retryable`].
     pub fn connect(config: &Config) -> Result<Self> {
-        let route = Route::new(config)?;
-        let connection = Connection::open(config, &route)?;
-        Ok(Self {
-            peer: route.endpoint.to_string(),
-            connection: Some(connection),
+        let now = Instant::now();
+        let mut client = Self {
+            config: config.clone(),
+            route: Route::new(config)?,
+            backoff: Backoff::new(config.retry_for, now),
+            state: State::Waiting(now),
+            requests: VecDeque::new(),
+            asked: BTreeSet::new(),
             subscribed: BTreeSet::new(),
+            again: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            loss: None,
             queue: VecDeque::new(),
-        })
+        };
+        while let State::Waiting(at) = client.state {
+            if !client.attempt_by(at, config.connect_deadline)? {
+                let message = format!("no connection to {} in time", client.peer());
+                return Err(Error::new(Phase::Connect, ErrorKind::TimedOut, message));
+            }
+        }
+        Ok(client)
     }
 
     /// Subscribes to a stream and waits until that is acknowledged. What else comes in meanwhile
     /// is kept for [`Client::next`].
     ///
     /// # Errors
-    /// `Refused` with the service's words, after which the client can go on; `TimedOut` without an
-    /// answer in time, and those of [`Client::next`], after which it is closed.
+    /// `Refused` with the service's words, after which the client can go on, and those of
+    /// [`Client::next`], `TimedOut` without an answer in time among them.
     pub fn subscribe(&mut self, stream: &Stream) -> Result<()> {
         self.ask(Action::Subscribe, stream)
     }
@@ -80,12 +137,27 @@ impl Client {
     /// # Errors
     /// Those of [`Client::next`].
     pub fn request(&mut self, action: Action, stream: &Stream) -> Result<()> {
-        self.attempt(|connection| connection.request(action, stream))
-            .map(drop)
+        match (&self.state, action) {
+            (State::Closed, _) => return Err(closed()),
+            (_, Action::Subscribe) => {
+                self.asked.insert(stream.clone());
+            }
+            (_, Action::Unsubscribe) => {
+                self.leaving.insert(stream.clone());
+            }
+        }
+        self.requests.push_back((action, stream.clone()));
+        if let State::Open(_) = self.state {
+            self.send_requests()
+        } else {
+            self.forget_leaving();
+            Ok(())
+        }
     }
 
     /// The next thing to come in, waiting for it for `timeout` at most. Zero takes what has come
-    /// in already.
+    /// in already. An attempt to connect again, once begun, is not cut short by the timeout, but by
+    /// [`Client::set_connect_deadline`].
     ///
     /// # Errors
     /// `Stopped`, after which the client can be asked again and closed. After any other, which says
@@ -95,45 +167,37 @@ impl Client {
         self.next_by(deadline)
     }
 
-    /// Hands what comes in to the callbacks, until one of them breaks.
+    /// Hands what comes in to the callback, until it breaks.
     ///
     /// ```no_run
     /// # fn run(client: &mut octave_ws::Client) -> octave_ws::Result<()> {
     /// use std::ops::ControlFlow;
     ///
-    /// client.run(
-    ///     |ack| {
-    ///         println!("{} {}: {:?}", ack.action, ack.stream, ack.outcome);
-    ///         ControlFlow::Continue(())
-    ///     },
-    ///     |event| {
-    ///         println!("{}", event.value());
-    ///         ControlFlow::Continue(())
-    ///     },
-    /// )
+    /// use octave_ws::Next;
+    ///
+    /// client.run(|next| {
+    ///     match next {
+    ///         Next::Event(event) => println!("{}", event.value()),
+    ///         Next::Ack(ack) => eprintln!("{} {}: {:?}", ack.action, ack.stream, ack.outcome),
+    ///         Next::Gap(gap) => eprintln!("events may be missing: {}", gap.reason),
+    ///         _ => {}
+    ///     }
+    ///     ControlFlow::Continue(())
+    /// })
     /// # }
     /// ```
     ///
     /// # Errors
     /// Those of [`Client::next`], `Stopped` among them.
-    pub fn run(
-        &mut self,
-        mut on_ack: impl FnMut(Ack) -> ControlFlow<()>,
-        mut on_event: impl FnMut(Event) -> ControlFlow<()>,
-    ) -> Result<()> {
+    pub fn run(&mut self, mut callback: impl FnMut(Next) -> ControlFlow<()>) -> Result<()> {
         loop {
-            let flow = match self.next_by(None)? {
-                Next::Event(event) => on_event(event),
-                Next::Ack(ack) => on_ack(ack),
-                Next::Unknown(unknown) => {
-                    log::warn!("a message was skipped: {}", unknown.reason());
-                    ControlFlow::Continue(())
-                }
-                Next::TimedOut => ControlFlow::Continue(()),
+            match self.next_by(None)? {
                 Next::Closed => return Err(closed()),
-            };
-            if flow.is_break() {
-                return Ok(());
+                next => {
+                    if callback(next).is_break() {
+                        return Ok(());
+                    }
+                }
             }
         }
     }
@@ -145,93 +209,230 @@ impl Client {
     /// # Errors
     /// What went wrong with that. The connection is ended all the same.
     pub fn close(self) -> Result<()> {
-        match self.connection {
-            Some(connection) => connection.close(self.subscribed),
-            None => Ok(()),
+        match self.state {
+            State::Open(connection) => connection.close(self.subscribed),
+            State::Waiting(_) | State::Closed => Ok(()),
         }
     }
 
-    /// Whom it is connected to, as `HOST:PORT`.
-    pub fn peer(&self) -> &str {
-        &self.peer
+    /// Whom it connects to, as `HOST:PORT`.
+    pub fn peer(&self) -> String {
+        self.route.endpoint.to_string()
     }
 
-    /// The streams that are subscribed: acknowledged, and not since unsubscribed.
+    /// The streams that have been acknowledged, and not since unsubscribed.
     pub fn subscribed(&self) -> impl Iterator<Item = &Stream> {
         self.subscribed.iter()
     }
 
+    /// From now on no attempt to connect goes beyond this, instead of
+    /// [`Config::connect_deadline`].
+    pub fn set_connect_deadline(&mut self, deadline: Option<Instant>) {
+        self.config.connect_deadline = deadline;
+    }
+
     fn ask(&mut self, action: Action, stream: &Stream) -> Result<()> {
-        let asked = self.attempt(|connection| connection.request(action, stream))?;
+        let mut looked_at = self.queue.len();
+        self.request(action, stream)?;
         loop {
-            match self.arrival(None)? {
-                Some(Arrival::Ack(id, ack)) if id == asked => {
-                    self.note(&ack);
-                    return ack.outcome.map_err(|words| {
-                        let message = format!("{action} {stream} was refused: {words}");
-                        Error::new(Phase::Subscribe, ErrorKind::Refused, message)
-                    });
-                }
-                Some(arrival) => {
-                    let next = self.arrived(arrival);
-                    self.queue.push_back(next);
-                }
-                None => {}
+            let new = self.queue.iter().skip(looked_at);
+            let mut kinds = new.map(|next| match next {
+                Next::Ack(ack) => ack.action == action && ack.stream == *stream,
+                _ => false,
+            });
+            if let Some(at) = kinds.position(|is_it| is_it)
+                && let Some(Next::Ack(ack)) = self.queue.remove(looked_at + at)
+            {
+                return ack.outcome.map_err(|words| {
+                    let message = format!("{action} {stream} was refused: {words}");
+                    Error::new(Phase::Subscribe, ErrorKind::Refused, message)
+                });
             }
+            looked_at = self.queue.len();
+            self.advance(None)?;
         }
     }
 
     fn next_by(&mut self, deadline: Option<Instant>) -> Result<Next> {
-        if let Some(next) = self.queue.pop_front() {
-            return Ok(next);
-        }
-        if self.connection.is_none() {
-            return Ok(Next::Closed);
-        }
-        match self.arrival(deadline)? {
-            Some(arrival) => Ok(self.arrived(arrival)),
-            None => Ok(Next::TimedOut),
-        }
-    }
-
-    fn arrival(&mut self, deadline: Option<Instant>) -> Result<Option<Arrival>> {
-        self.attempt(|connection| connection.read(deadline))
-    }
-
-    fn arrived(&mut self, arrival: Arrival) -> Next {
-        match arrival {
-            Arrival::Event(event) => Next::Event(event),
-            Arrival::Unknown(unknown) => Next::Unknown(unknown),
-            Arrival::Ack(_, ack) => {
-                self.note(&ack);
-                Next::Ack(ack)
+        loop {
+            if let Some(next) = self.queue.pop_front() {
+                return Ok(next);
+            }
+            if let State::Closed = self.state {
+                return Ok(Next::Closed);
+            }
+            if !self.advance(deadline)? {
+                return Ok(Next::TimedOut);
             }
         }
     }
 
-    /// Keeps the list of what is subscribed.
-    fn note(&mut self, ack: &Ack) {
-        if ack.outcome.is_err() {
-            return;
+    /// Goes a step further: reads something into the queue, or tries to connect. False where the
+    /// deadline came first.
+    fn advance(&mut self, deadline: Option<Instant>) -> Result<bool> {
+        match &mut self.state {
+            State::Closed => Err(closed()),
+            State::Waiting(at) => {
+                let at = *at;
+                self.attempt_by(at, deadline)
+            }
+            State::Open(connection) => {
+                match connection.read(deadline) {
+                    Ok(None) => return Ok(false),
+                    Ok(Some(Arrival::Event(event))) => self.queue.push_back(Next::Event(event)),
+                    Ok(Some(Arrival::Unknown(unknown))) => {
+                        self.queue.push_back(Next::Unknown(unknown));
+                    }
+                    Ok(Some(Arrival::Ack(ack))) => {
+                        self.acknowledged(ack);
+                        self.send_requests()?;
+                    }
+                    Err(error) => self.failed(error)?,
+                }
+                Ok(true)
+            }
         }
-        match ack.action {
-            Action::Subscribe => self.subscribed.insert(ack.stream.clone()),
-            Action::Unsubscribe => self.subscribed.remove(&ack.stream),
-        };
     }
 
-    /// Does something with the connection, which does not outlive an error but for a stop.
-    fn attempt<T>(&mut self, act: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
-        let connection = self.connection.as_mut().ok_or_else(closed)?;
-        let done = act(connection);
-        if let Err(error) = &done
-            && error.kind() != ErrorKind::Stopped
-        {
-            self.connection = None;
-            self.subscribed.clear();
+    /// Waits until it is time and tries to connect. False where the deadline comes first.
+    fn attempt_by(&mut self, at: Instant, deadline: Option<Instant>) -> Result<bool> {
+        let now = Instant::now();
+        let until = deadline.map_or(at, |deadline| deadline.min(at));
+        if until > now {
+            match wire::wait(&self.route.stop, PollFlags::IN, None, Some(until)) {
+                Ok(()) => return Err(Error::stopped(Phase::Connect)),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    let message = "no way to wait";
+                    let error =
+                        Error::new(Phase::Connect, ErrorKind::System, message).because(error);
+                    return Err(error);
+                }
+            }
         }
-        done
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Ok(false);
+        }
+        match Connection::open(&self.config, &self.route) {
+            Ok(connection) => self.opened(connection)?,
+            Err(error) => self.failed(error)?,
+        }
+        Ok(true)
     }
+
+    /// Takes a new connection, and subscribes on it to whatever is wanted.
+    fn opened(&mut self, connection: Connection) -> Result<()> {
+        self.state = State::Open(connection);
+        self.backoff.connected();
+        self.again = self.subscribed.clone();
+        let wanted = self.again.union(&self.asked);
+        let requests = wanted.map(|stream| (Action::Subscribe, stream.clone()));
+        self.requests = requests.collect();
+        self.settle();
+        self.send_requests()
+    }
+
+    /// Decides what becomes of a failure: waits for another attempt, or passes it on.
+    fn failed(&mut self, error: Error) -> Result<()> {
+        if error.kind() == ErrorKind::Stopped {
+            return Err(error);
+        }
+        let now = Instant::now();
+        let retry_at = self
+            .backoff
+            .failed(error.retry(), error.retry_after(), random(), now);
+        let open = mem::replace(&mut self.state, State::Closed);
+        let Some(at) = retry_at else {
+            self.subscribed.clear();
+            return Err(error);
+        };
+        self.state = State::Waiting(at);
+        if let State::Open(connection) = open
+            && !self.subscribed.is_empty()
+        {
+            let silence = now.saturating_duration_since(connection.heard_at());
+            let from = SystemTime::now() - silence;
+            self.loss.get_or_insert_with(|| (from, error.to_string()));
+        }
+        self.forget_leaving();
+        let over = self.config.connect_deadline;
+        if over.is_some_and(|deadline| deadline <= now) {
+            return Err(error);
+        }
+        let delay = (at - now).as_secs_f64();
+        log::warn!("{}; trying again in {delay:.1} s", error.in_full());
+        Ok(())
+    }
+
+    /// What is not connected is not subscribed either.
+    fn forget_leaving(&mut self) {
+        for stream in mem::take(&mut self.leaving) {
+            self.acknowledged(Ack {
+                action: Action::Unsubscribe,
+                stream,
+                outcome: Ok(()),
+            });
+        }
+    }
+
+    fn send_requests(&mut self) -> Result<()> {
+        while let State::Open(connection) = &mut self.state
+            && connection.may_request()
+            && let Some((action, stream)) = self.requests.pop_front()
+        {
+            if let Err(error) = connection.request(action, &stream) {
+                self.failed(error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the account of what is subscribed, and passes on what the caller waits for.
+    fn acknowledged(&mut self, ack: Ack) {
+        let stream = &ack.stream;
+        let is_news = match ack.action {
+            Action::Subscribe => {
+                let was_asked = self.asked.remove(stream);
+                self.again.remove(stream);
+                match ack.outcome {
+                    Ok(()) => self.subscribed.insert(stream.clone()) || was_asked,
+                    Err(_) => self.subscribed.remove(stream) || was_asked,
+                }
+            }
+            Action::Unsubscribe => {
+                self.leaving.remove(stream);
+                if ack.outcome.is_ok() {
+                    self.subscribed.remove(stream);
+                    self.again.remove(stream);
+                    self.asked.remove(stream);
+                }
+                true
+            }
+        };
+        if is_news {
+            self.queue.push_back(Next::Ack(ack));
+        }
+        self.settle();
+    }
+
+    /// Once everything is subscribed, the connection counts, and a gap has its end.
+    fn settle(&mut self) {
+        let State::Open(_) = self.state else { return };
+        if !self.asked.is_empty() || !self.again.is_empty() {
+            return;
+        }
+        self.backoff.subscribed(Instant::now());
+        if let Some((from, reason)) = self.loss.take() {
+            let to = SystemTime::now();
+            self.queue.push_back(Next::Gap(Gap { from, to, reason }));
+        }
+    }
+}
+
+/// Good enough to keep clients from coming back at the same time.
+fn random() -> u32 {
+    let [a, b, c, d, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
+    u32::from_ne_bytes([a, b, c, d])
 }
 
 fn closed() -> Error {

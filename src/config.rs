@@ -16,6 +16,7 @@ pub struct Config {
     pub(crate) no_proxy: String,
     pub(crate) connect_timeout: Duration,
     pub(crate) connect_deadline: Option<Instant>,
+    pub(crate) retry_for: Duration,
     pub(crate) ack_timeout: Duration,
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
@@ -42,6 +43,7 @@ impl Config {
             no_proxy: String::new(),
             connect_timeout: Duration::from_secs(10),
             connect_deadline: None,
+            retry_for: Duration::ZERO,
             ack_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(20),
@@ -95,6 +97,13 @@ impl Config {
     /// When to give up connecting, however far that has come. By default never.
     pub fn connect_deadline(mut self, deadline: Instant) -> Self {
         self.connect_deadline = Some(deadline);
+        self
+    }
+
+    /// How long to go on trying while there is no connection, at first and after a loss; zero does
+    /// not try again, [`Duration::MAX`] never gives up. By default zero.
+    pub fn retry_for(mut self, time: Duration) -> Self {
+        self.retry_for = time.min(FOREVER);
         self
     }
 

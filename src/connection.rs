@@ -14,6 +14,9 @@ use crate::{Error, Result};
 /// How long it may take to say goodbye.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(1500);
 
+/// How many requests wait for their answers at most.
+const WINDOW: usize = 64;
+
 /// One open connection to the service, and all that dies with it.
 pub(crate) struct Connection {
     socket: Socket,
@@ -27,8 +30,7 @@ pub(crate) struct Connection {
 /// What came in.
 pub(crate) enum Arrival {
     Event(Event),
-    /// With the id of the request that it answers.
-    Ack(u64, Ack),
+    Ack(Ack),
     Unknown(Unknown),
 }
 
@@ -69,13 +71,23 @@ impl Connection {
         })
     }
 
-    /// Sends a request; the id that its answer will carry.
-    pub(crate) fn request(&mut self, action: Action, stream: &Stream) -> Result<u64> {
-        let now = Instant::now();
+    /// Sends a request.
+    pub(crate) fn request(&mut self, action: Action, stream: &Stream) -> Result<()> {
         log::debug!("{action}: asked for {stream}");
-        let (id, text) = self.exchange.request(action, stream.clone(), now);
-        self.socket.send(text, now + self.write_timeout)?;
-        Ok(id)
+        let now = Instant::now();
+        let text = self.exchange.request(action, stream.clone(), now);
+        self.socket.send(text, now + self.write_timeout)
+    }
+
+    /// Whether another request may be sent. A service that is busy with answers need not read, and
+    /// this must not wait for it with a write.
+    pub(crate) fn may_request(&self) -> bool {
+        self.exchange.pending() < WINDOW
+    }
+
+    /// When the peer was last heard of.
+    pub(crate) fn heard_at(&self) -> Instant {
+        self.exchange.heard_at()
     }
 
     /// The next thing to come in, `None` if that is nothing by the deadline.
@@ -151,9 +163,9 @@ impl Connection {
             Incoming::Event(event) => Arrival::Event(event),
             Incoming::Unknown(unknown) => Arrival::Unknown(unknown),
             Incoming::Answer(answer) => match self.exchange.answered(&answer) {
-                Some((id, mut ack)) => {
+                Some(mut ack) => {
                     ack.outcome = ack.outcome.map_err(|words| self.quote.quote(&words));
-                    Arrival::Ack(id, ack)
+                    Arrival::Ack(ack)
                 }
                 None => Arrival::Unknown(Unknown::new(text, "it answers no request that waits")),
             },
@@ -181,18 +193,23 @@ impl Connection {
         streams: impl IntoIterator<Item = Stream>,
         deadline: Instant,
     ) -> Result<()> {
-        let now = Instant::now();
-        for stream in streams {
-            let (_, text) = self.exchange.request(Action::Unsubscribe, stream, now);
-            self.socket.send(text, deadline)?;
-        }
-        while self.exchange.pending() > 0 {
+        let mut streams = streams.into_iter();
+        loop {
+            while self.may_request()
+                && let Some(stream) = streams.next()
+            {
+                let action = Action::Unsubscribe;
+                let text = self.exchange.request(action, stream, Instant::now());
+                self.socket.send(text, deadline)?;
+            }
+            if self.exchange.pending() == 0 {
+                return Ok(());
+            }
             // Events may come in for as long as it takes: the clock is looked at here too.
             if self.read(Some(deadline))?.is_none() || Instant::now() >= deadline {
                 let message = format!("{} did not answer in time", self.socket.peer());
                 return Err(Error::new(Phase::Subscribe, ErrorKind::TimedOut, message));
             }
         }
-        Ok(())
     }
 }

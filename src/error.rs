@@ -1,5 +1,8 @@
 use std::error;
 use std::fmt;
+use std::time::Duration;
+
+use crate::protocol::Retry;
 
 /// What went wrong, in which phase, and with whom.
 ///
@@ -15,6 +18,7 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     source: Option<Box<dyn error::Error + Send + Sync>>,
+    retry_after: Option<Duration>,
 }
 
 /// A `Result` with this crate's [`Error`].
@@ -95,6 +99,7 @@ impl Error {
             kind,
             message: message.into(),
             source: None,
+            retry_after: None,
         }))
     }
 
@@ -124,26 +129,62 @@ impl Error {
         self.0.kind
     }
 
+    /// The error and what caused it, in one line.
+    pub fn in_full(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+
     /// Whether the same again, later, may succeed.
     pub fn is_retryable(&self) -> bool {
-        match self.0.kind {
-            ErrorKind::Disconnected
-            | ErrorKind::TimedOut
-            | ErrorKind::Malformed
-            | ErrorKind::TooLong
-            | ErrorKind::System => true,
-            ErrorKind::Status(status) => match self.0.phase {
-                // RFC 6455 gives no status of a refused upgrade a meaning: a session expires.
-                Phase::Upgrade => !(300..400).contains(&status),
-                Phase::Proxy => status != 407,
-                _ => matches!(status, 408 | 425 | 429 | 500..),
-            },
-            ErrorKind::Config
-            | ErrorKind::Untrusted
-            | ErrorKind::Refused
-            | ErrorKind::UnusableId
-            | ErrorKind::Stopped => false,
+        self.retry() != Retry::Never
+    }
+
+    /// How often the same again may help.
+    pub(crate) fn retry(&self) -> Retry {
+        match (self.0.kind, self.0.phase) {
+            (ErrorKind::Status(300..=399), _) | (ErrorKind::Status(407), Phase::Proxy) => {
+                Retry::Never
+            }
+            // A page of somebody else's, perhaps, as a login to a network shows.
+            (ErrorKind::Malformed, Phase::Session) => Retry::AtMost(2),
+            // The session has expired, and each attempt is a new one.
+            (ErrorKind::Status(401 | 403 | 404 | 410), Phase::Upgrade) => Retry::AtMost(4),
+            (
+                ErrorKind::Disconnected
+                | ErrorKind::TimedOut
+                | ErrorKind::Malformed
+                | ErrorKind::TooLong
+                | ErrorKind::System
+                | ErrorKind::Status(408 | 425 | 429 | 500..),
+                _,
+            )
+            | (ErrorKind::Status(_), Phase::Upgrade | Phase::Proxy) => Retry::Always,
+            (
+                ErrorKind::Config
+                | ErrorKind::Untrusted
+                | ErrorKind::Refused
+                | ErrorKind::UnusableId
+                | ErrorKind::Status(_)
+                | ErrorKind::Stopped,
+                _,
+            ) => Retry::Never,
         }
+    }
+
+    /// How long the service asked to wait before that, if it did.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    pub(crate) fn not_before(mut self, retry_after: Option<Duration>) -> Self {
+        self.0.retry_after = retry_after;
+        self
     }
 }
 
@@ -156,5 +197,67 @@ impl fmt::Display for Error {
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_is_final_or_retried() {
+        use ErrorKind::{
+            Config, Disconnected, Malformed, Refused, Status, Stopped, System, TimedOut, TooLong,
+            Untrusted, UnusableId,
+        };
+        use Retry::{Always, AtMost, Never};
+        for (phase, kind, retry) in [
+            (Phase::Config, Config, Never),
+            (Phase::Resolve, Disconnected, Always),
+            (Phase::Resolve, TimedOut, Always),
+            (Phase::Resolve, System, Always),
+            (Phase::Connect, Disconnected, Always),
+            (Phase::Connect, TimedOut, Always),
+            (Phase::Connect, Stopped, Never),
+            (Phase::Proxy, Status(407), Never),
+            (Phase::Proxy, Status(302), Never),
+            (Phase::Proxy, Status(502), Always),
+            (Phase::Proxy, Malformed, Always),
+            (Phase::Proxy, TimedOut, Always),
+            (Phase::Tls, Untrusted, Never),
+            (Phase::Tls, TimedOut, Always),
+            (Phase::Tls, Disconnected, Always),
+            (Phase::Session, Refused, Never),
+            (Phase::Session, Status(302), Never),
+            (Phase::Session, Status(404), Never),
+            (Phase::Session, Status(409), Never),
+            (Phase::Session, Status(408), Always),
+            (Phase::Session, Status(425), Always),
+            (Phase::Session, Status(429), Always),
+            (Phase::Session, Status(500), Always),
+            (Phase::Session, Status(503), Always),
+            (Phase::Session, Malformed, AtMost(2)),
+            (Phase::Session, UnusableId, Never),
+            (Phase::Session, Disconnected, Always),
+            (Phase::Session, TimedOut, Always),
+            (Phase::Upgrade, Status(401), AtMost(4)),
+            (Phase::Upgrade, Status(404), AtMost(4)),
+            (Phase::Upgrade, Status(410), AtMost(4)),
+            (Phase::Upgrade, Status(200), Always),
+            (Phase::Upgrade, Status(400), Always),
+            (Phase::Upgrade, Status(429), Always),
+            (Phase::Upgrade, Status(503), Always),
+            (Phase::Upgrade, Status(307), Never),
+            (Phase::Upgrade, Malformed, Always),
+            (Phase::Subscribe, Refused, Never),
+            (Phase::Subscribe, TimedOut, Always),
+            (Phase::Socket, Disconnected, Always),
+            (Phase::Socket, TimedOut, Always),
+            (Phase::Socket, Malformed, Always),
+            (Phase::Socket, TooLong, Always),
+        ] {
+            let error = Error::new(phase, kind, "");
+            assert_eq!(error.retry(), retry, "{phase} {kind:?}");
+        }
     }
 }

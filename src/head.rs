@@ -1,4 +1,5 @@
 use std::io::{self, ErrorKind, Read};
+use std::time::{Duration, SystemTime};
 
 /// The head of an HTTP answer.
 pub(crate) struct Head {
@@ -64,9 +65,44 @@ impl Head {
         named.flat_map(|(_, value)| value.split(|&b| b == b',').map(<[u8]>::trim_ascii))
     }
 
+    /// How long the server asks to wait, if it does.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let is_named = |header: &&(String, Vec<u8>)| header.0.eq_ignore_ascii_case("retry-after");
+        let header = self.headers.iter().find(is_named);
+        header.and_then(|(_, value)| retry_after(value))
+    }
+
     /// Whether one of the values of a header is `token`, in whatever case.
     pub(crate) fn has(&self, name: &'static str, token: &str) -> bool {
         self.values(name)
             .any(|value| value.eq_ignore_ascii_case(token.as_bytes()))
+    }
+}
+
+/// The time that a Retry-After asks to wait: seconds, or until a date (RFC 9110 §10.2.3).
+pub(crate) fn retry_after(value: &[u8]) -> Option<Duration> {
+    let text = str::from_utf8(value).ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        assert_eq!(retry_after(b" 120 "), Some(Duration::from_secs(120)));
+        let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
+        let left = retry_after(soon.as_bytes()).unwrap().as_secs();
+        assert!((90..=100).contains(&left), "{left}");
+        let past = b"Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!(retry_after(past), Some(Duration::ZERO));
+        for none in [&b"soon"[..], b"", b"-1", b"\xff"] {
+            assert_eq!(retry_after(none), None);
+        }
     }
 }

@@ -49,7 +49,7 @@ mod stop;
 mod tls;
 mod wire;
 
-pub use client::{Client, Next};
+pub use client::{Client, Gap, Next};
 pub use config::{Config, Credentials};
 pub use error::{Error, ErrorKind, Phase, Result};
 pub use protocol::{Ack, Action, Event, ParseStreamError, Stream, Unknown};

@@ -2,7 +2,7 @@ use std::error;
 use std::fmt;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ureq::http::HeaderValue;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -13,6 +13,7 @@ use ureq::unversioned::transport::{
 use crate::config::{Config, Credentials, Endpoint};
 use crate::dial::{Link, Route};
 use crate::error::{ErrorKind, Phase};
+use crate::head;
 use crate::protocol::session_answer;
 use crate::secret::Quote;
 use crate::{Error, Result, SessionId};
@@ -72,7 +73,7 @@ pub(crate) fn open(
     let Route { endpoint, stop, .. } = route;
     link.wire().set_deadline(Some(deadline));
     let lender = Lender::new(link);
-    let (status, body) = post(&lender, endpoint, credentials).map_err(|error| {
+    let answer = post(&lender, endpoint, credentials).map_err(|error| {
         if stop.is_stopped() {
             return Error::stopped(Phase::Session);
         }
@@ -83,7 +84,8 @@ pub(crate) fn open(
         let message = format!("the answer of {endpoint} did not come whole");
         Error::new(Phase::Session, ErrorKind::Disconnected, message).because(error)
     })?;
-    let id = judge(status, &body, endpoint, credentials)?;
+    let id = judge(answer.status, &answer.body, endpoint, credentials)
+        .map_err(|error| error.not_before(answer.retry_after))?;
     let link = lender.take();
     let kept = if link.is_some() { "kept" } else { "ended" };
     log::debug!("session: opened by {endpoint}, which has {kept} the connection");
@@ -126,9 +128,19 @@ fn judge(
     }
 }
 
-type Answer = std::result::Result<(u16, Vec<u8>), Box<dyn error::Error + Send + Sync>>;
+struct Answer {
+    status: u16,
+    retry_after: Option<Duration>,
+    body: Vec<u8>,
+}
 
-fn post(lender: &Lender, endpoint: &Endpoint, credentials: &Credentials) -> Answer {
+type AnyError = Box<dyn error::Error + Send + Sync>;
+
+fn post(
+    lender: &Lender,
+    endpoint: &Endpoint,
+    credentials: &Credentials,
+) -> Result<Answer, AnyError> {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -153,8 +165,14 @@ fn post(lender: &Lender, endpoint: &Endpoint, credentials: &Credentials) -> Answ
         .header("X-Auth-Token", token)
         .send_empty()?;
     let status = answer.status().as_u16();
+    let retry_after = answer.headers().get("retry-after");
+    let retry_after = retry_after.and_then(|value| head::retry_after(value.as_bytes()));
     let body = answer.body_mut().with_config().limit(MAX_ANSWER as u64);
-    Ok((status, body.read_to_vec()?))
+    Ok(Answer {
+        status,
+        retry_after,
+        body: body.read_to_vec()?,
+    })
 }
 
 /// Lends a link to ureq, which then neither dials nor knows TLS, and has it back when ureq is
@@ -270,8 +288,6 @@ impl Resolver for Resolved {
 #[cfg(test)]
 #[cfg(feature = "sim")]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::sim::{Fault, Options, Sim};
     use crate::{Stop, Token};

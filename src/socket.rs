@@ -171,11 +171,12 @@ impl Socket {
         let peer = &self.peer;
         let (kind, message, code) = match &error {
             E::Io(error) if wire::is_stop(error) => return Error::stopped(Phase::Socket),
-            E::Io(_) | E::Tls(_) => {
+            E::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
                 let message = format!("the connection to {peer} was lost");
                 (ErrorKind::Disconnected, message, None)
             }
-            E::ConnectionClosed
+            E::Io(_)
+            | E::ConnectionClosed
             | E::AlreadyClosed
             | E::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
                 let message = format!("{peer} ended the connection");
@@ -239,7 +240,8 @@ fn judge(head: &Head, key: &str, endpoint: &Endpoint) -> Result<()> {
         let status = head.status;
         let message = format!("HTTP {status} from {endpoint}");
         let kind = ErrorKind::Status(status);
-        return Err(Error::new(Phase::Upgrade, kind, message));
+        let error = Error::new(Phase::Upgrade, kind, message);
+        return Err(error.not_before(head.retry_after()));
     }
     if !head.has("upgrade", "websocket") || !head.has("connection", "upgrade") {
         return Err(malformed(endpoint, "it does not say that it upgrades"));

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use octave_ws::sim::{Fault, Options, Seen, Sim, What};
 use octave_ws::{Action, Client, Config, Credentials, ErrorKind, Next, Phase, Stop, Stream, Token};
@@ -141,27 +141,28 @@ fn a_refused_subscription_leaves_the_client_as_it_was() {
 }
 
 #[test]
-fn callbacks_are_called_until_one_breaks() {
+fn the_callback_is_called_until_it_breaks() {
     let (sim, _seen) = start(&[]);
     let mut client = Client::connect(&config(&sim)).unwrap();
     let temperature = stream(TEMPERATURE);
     client.request(Action::Subscribe, &temperature).unwrap();
     let (mut acks, mut events) = (Vec::new(), Vec::new());
-    let on_ack = |ack: octave_ws::Ack| {
-        acks.push(ack.stream);
-        for n in 1..=3 {
-            sim.publish(TEMPERATURE, &json!(n));
+    let callback = |next| {
+        match next {
+            Next::Ack(ack) => {
+                acks.push(ack.stream);
+                for n in 1..=3 {
+                    sim.publish(TEMPERATURE, &json!(n));
+                }
+            }
+            next => events.push(event(next).elems::<i32>().unwrap()),
         }
-        ControlFlow::Continue(())
-    };
-    let on_event = |event: octave_ws::Event| {
-        events.push(event.elems::<i32>().unwrap());
         match events.len() {
             3 => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         }
     };
-    client.run(on_ack, on_event).unwrap();
+    client.run(callback).unwrap();
     assert_eq!((acks, events), (vec![temperature], vec![1, 2, 3]));
 }
 
@@ -229,9 +230,7 @@ fn a_stop_ends_a_wait_and_leave_can_still_be_taken() {
     let mut client = Client::connect(&config(&sim).stop(stop.clone())).unwrap();
     client.subscribe(&stream(TEMPERATURE)).unwrap();
     let stopper = thread::spawn(move || stop.stop());
-    let error = client
-        .run(|_| ControlFlow::Continue(()), |_| ControlFlow::Continue(()))
-        .unwrap_err();
+    let error = client.run(|_| ControlFlow::Continue(())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Stopped);
     stopper.join().unwrap();
     client.close().unwrap();
@@ -264,5 +263,163 @@ fn no_secret_is_in_what_debug_prints() {
             !text.contains("hunter2") && !text.contains(sim.token()),
             "{text}"
         );
+    }
+}
+
+/// What comes next that is not an event.
+fn no_event(client: &mut Client) -> Next {
+    loop {
+        match client.next(LONG).unwrap() {
+            Next::Event(_) => {}
+            next => return next,
+        }
+    }
+}
+
+#[test]
+fn a_lost_connection_is_made_again_with_every_stream_and_the_gap_is_told() {
+    let (sim, seen) = start(&[]);
+    let mut client = Client::connect(&config(&sim).retry_for(LONG)).unwrap();
+    let streams = [stream(TEMPERATURE), stream(HUMIDITY)];
+    for stream in &streams {
+        client.subscribe(stream).unwrap();
+    }
+    client.subscribe(&stream(&sim.streams()[2].1)).unwrap();
+    client.unsubscribe(&stream(&sim.streams()[2].1)).unwrap();
+    let peer = sim.addr();
+    for (round, reason) in [
+        (0, format!("socket: {peer} closed with 1012")),
+        (1, format!("socket: {peer} ended the connection")),
+    ] {
+        let before = SystemTime::now();
+        match round {
+            0 => assert_eq!(sim.close_all(1012), 1),
+            _ => assert_eq!(sim.drop_all(), 1),
+        }
+        let Next::Gap(gap) = no_event(&mut client) else {
+            panic!("no gap")
+        };
+        assert_eq!(gap.reason, reason);
+        assert!(gap.from <= gap.to && before <= gap.to);
+        for (n, stream) in streams.iter().enumerate() {
+            assert_eq!(sim.publish(stream.as_str(), &json!(n)), 1);
+            let event = event(client.next(LONG).unwrap());
+            assert_eq!(event.elems::<usize>().unwrap(), n);
+        }
+    }
+    client.close().unwrap();
+    let told = told(sim, &seen);
+    let count = |is_it: fn(&What) -> bool| told.iter().filter(|what| is_it(what)).count();
+    assert_eq!(count(|what| matches!(what, What::Session(_))), 3);
+    assert_eq!(count(|what| matches!(what, What::Subscribed(_))), 3 + 2 + 2);
+    assert_eq!(count(|what| *what == What::Handshake { resumed: false }), 1);
+    assert_eq!(count(|what| *what == What::Handshake { resumed: true }), 2);
+}
+
+#[test]
+fn a_stream_that_is_refused_the_second_time_is_told() {
+    let (sim, _seen) = start(&[]);
+    let mut client = Client::connect(&config(&sim).retry_for(LONG)).unwrap();
+    client.subscribe(&stream(TEMPERATURE)).unwrap();
+    client.subscribe(&stream(HUMIDITY)).unwrap();
+    sim.set_faults(&[Fault::Refuse(HUMIDITY)]);
+    sim.drop_all();
+    let Next::Ack(ack) = no_event(&mut client) else {
+        panic!("no ack")
+    };
+    assert_eq!(ack.stream, stream(HUMIDITY));
+    assert!(ack.outcome.is_err());
+    assert!(matches!(no_event(&mut client), Next::Gap(_)));
+    let left: Vec<&Stream> = client.subscribed().collect();
+    assert_eq!(left, [&stream(TEMPERATURE)]);
+}
+
+#[test]
+fn it_gives_up_after_so_long_without_a_connection() {
+    let (sim, _seen) = start(&[]);
+    let config = config(&sim).retry_for(Duration::from_millis(300));
+    let mut client = Client::connect(&config).unwrap();
+    let peer = sim.addr();
+    drop(sim);
+    let start = Instant::now();
+    let error = client.next(LONG).unwrap_err();
+    assert!(start.elapsed() >= Duration::from_millis(300));
+    assert_eq!(error.kind(), ErrorKind::Disconnected);
+    assert_eq!(
+        error.to_string(),
+        format!("connect: no connection to {peer}")
+    );
+    assert!(matches!(client.next(LONG).unwrap(), Next::Closed));
+    // It is the same where there never was one.
+    let error = Client::connect(&config).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        format!("connect: no connection to {peer}")
+    );
+}
+
+#[test]
+fn a_stop_ends_a_wait_for_the_next_attempt() {
+    let (sim, _seen) = start(&[Fault::SessionAnswer(503, "")]);
+    let stop = Stop::new().unwrap();
+    let config = config(&sim).retry_for(Duration::MAX).stop(stop.clone());
+    let stopper = thread::spawn(move || stop.stop());
+    let error = Client::connect(&config).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Stopped);
+    stopper.join().unwrap();
+}
+
+#[test]
+fn a_final_failure_is_not_retried() {
+    for (fault, sessions) in [
+        (Fault::SessionAnswer(403, ""), 1),
+        (Fault::SessionAnswer(404, ""), 1),
+        (Fault::SessionAnswer(201, r#"{"body":{"id":".."}}"#), 1),
+        (Fault::SessionAnswer(302, ""), 1),
+        // Somebody else's page, perhaps: twice more.
+        (Fault::SessionAnswer(200, "<html>"), 3),
+    ] {
+        let (sim, seen) = start(&[fault]);
+        let config = config(&sim).retry_for(Duration::MAX);
+        Client::connect(&config).err().unwrap();
+        let told = told(sim, &seen);
+        let asked = told.iter().filter(|what| matches!(what, What::Session(_)));
+        assert_eq!(asked.count(), sessions, "{fault:?}");
+    }
+}
+
+#[test]
+fn what_was_asked_for_while_there_was_no_connection_is_not_forgotten() {
+    let (sim, _seen) = start(&[]);
+    let mut client = Client::connect(&config(&sim).retry_for(LONG)).unwrap();
+    client.subscribe(&stream(TEMPERATURE)).unwrap();
+    sim.drop_all();
+    // Notices the loss, at the latest.
+    while !matches!(client.next(Duration::ZERO).unwrap(), Next::TimedOut) {}
+    client
+        .request(Action::Subscribe, &stream(HUMIDITY))
+        .unwrap();
+    client.unsubscribe(&stream(TEMPERATURE)).unwrap();
+    let Next::Ack(ack) = no_event(&mut client) else {
+        panic!("no ack")
+    };
+    assert_eq!((ack.stream, ack.outcome), (stream(HUMIDITY), Ok(())));
+    let left: Vec<&Stream> = client.subscribed().collect();
+    assert_eq!(left, [&stream(HUMIDITY)]);
+}
+
+#[test]
+fn more_streams_than_fit_a_window_are_subscribed() {
+    let (sim, _seen) = start(&[]);
+    let mut client = Client::connect(&config(&sim)).unwrap();
+    for n in 0..1000 {
+        let stream = stream(&format!("/demo/none/{n}"));
+        client.request(Action::Subscribe, &stream).unwrap();
+    }
+    for _ in 0..1000 {
+        let Next::Ack(ack) = client.next(LONG).unwrap() else {
+            panic!("no ack")
+        };
+        assert!(ack.outcome.is_err());
     }
 }

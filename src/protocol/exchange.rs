@@ -78,13 +78,8 @@ impl Exchange {
         self.pending.len()
     }
 
-    /// The id and the text of a request for `action`; its answer is expected from now on.
-    pub(crate) fn request(
-        &mut self,
-        action: Action,
-        stream: Stream,
-        now: Instant,
-    ) -> (u64, String) {
+    /// The text of a request for `action`; its answer is expected from now on.
+    pub(crate) fn request(&mut self, action: Action, stream: Stream, now: Instant) -> String {
         self.last_id += 1;
         let text = request(self.last_id, action, &stream);
         let deadline = now + self.ack_timeout;
@@ -96,21 +91,24 @@ impl Exchange {
                 deadline,
             },
         );
-        (self.last_id, text)
+        text
     }
 
-    /// Which request the service answered, by its id, and how; `None` where it answered none that
-    /// is waiting.
-    pub(crate) fn answered(&mut self, answer: &Answer) -> Option<(u64, Ack)> {
+    /// Which request the service answered, and how; `None` where it answered none that waits.
+    pub(crate) fn answered(&mut self, answer: &Answer) -> Option<Ack> {
         let id = answer.msg_id.as_ref()?.parse().ok()?;
         let Pending { action, stream, .. } = self.pending.remove(&id)?;
         let outcome = answer.outcome.clone();
-        let ack = Ack {
+        Some(Ack {
             action,
             stream,
             outcome,
-        };
-        Some((id, ack))
+        })
+    }
+
+    /// When the peer was last heard of.
+    pub(crate) fn heard_at(&self) -> Instant {
+        self.heard_at
     }
 
     /// Bytes have come in: the peer lives.
@@ -202,9 +200,9 @@ mod tests {
         }
         assert_eq!(exchange.answered(&answer("7")), None);
         assert_eq!(exchange.answered(&answer("x")), None);
-        assert_eq!(exchange.answered(&answer("2")), Some((2, granted("/b"))));
+        assert_eq!(exchange.answered(&answer("2")), Some(granted("/b")));
         assert_eq!(exchange.answered(&answer("2")), None);
-        assert_eq!(exchange.answered(&answer("1")), Some((1, granted("/a"))));
+        assert_eq!(exchange.answered(&answer("1")), Some(granted("/a")));
         assert_eq!(exchange.pending(), 0);
     }
 

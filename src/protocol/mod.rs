@@ -22,10 +22,12 @@
 //!
 //! Nothing in this room reads a socket or a clock: text and instants come in as arguments.
 
+mod backoff;
 mod exchange;
 mod message;
 mod stream;
 
+pub(crate) use backoff::{Backoff, Retry};
 pub use exchange::Ack;
 pub(crate) use exchange::{Due, Exchange, Liveness};
 pub use message::{Action, Event, Unknown};

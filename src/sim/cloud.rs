@@ -142,6 +142,16 @@ impl Cloud {
         everybody.map(|subscriber| subscriber.send(&[text])).count()
     }
 
+    /// Ends everybody's socket, by a close with this code or without a word.
+    pub(super) fn hang_up(&self, code: Option<u16>) -> usize {
+        let state = self.state();
+        let end = || code.map_or(Order::Drop, Order::Close);
+        let everybody = state.subscribers.iter();
+        everybody
+            .map(|subscriber| subscriber.order([end()]))
+            .count()
+    }
+
     /// Sends a made-up event to each stream that somebody is subscribed to.
     pub(super) fn publish_samples(&self) {
         for stream in self.streams() {
@@ -213,10 +223,17 @@ fn random_hex(bytes: usize) -> io::Result<String> {
     }))
 }
 
+/// What is to become of a client's socket.
+pub(super) enum Order {
+    Send(String),
+    Close(u16),
+    Drop,
+}
+
 /// One client's socket, as the company knows it: what it hears and what it has yet to be sent.
 pub(super) struct Subscriber {
     streams: Mutex<BTreeSet<String>>,
-    queue: Mutex<VecDeque<String>>,
+    queue: Mutex<VecDeque<Order>>,
     waker: UnixStream,
     wake: UnixStream,
 }
@@ -248,13 +265,21 @@ impl Subscriber {
     }
 
     fn send(&self, messages: &[impl ToString]) {
-        lock(&self.queue).extend(messages.iter().map(ToString::to_string));
+        self.order(
+            messages
+                .iter()
+                .map(|message| Order::Send(message.to_string())),
+        );
+    }
+
+    fn order(&self, orders: impl IntoIterator<Item = Order>) {
+        lock(&self.queue).extend(orders);
         // The one way to fail is a pipe full of earlier wake-ups.
         let _ = (&self.waker).write(&[1]);
     }
 
-    /// What waits to be sent. The descriptor is readable again once there is more.
-    pub(super) fn take(&self) -> VecDeque<String> {
+    /// What waits to be done. The descriptor is readable again once there is more.
+    pub(super) fn take(&self) -> VecDeque<Order> {
         let _ = (&self.wake).read(&mut [0; 256]);
         std::mem::take(&mut lock(&self.queue))
     }

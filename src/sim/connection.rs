@@ -1,7 +1,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
@@ -23,14 +23,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Shared {
     pub(super) tls: Arc<ServerConfig>,
     pub(super) cloud: Cloud,
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Mutex<Vec<Fault>>,
     pub(super) observer: Option<Sender<Seen>>,
     pub(super) stop: Stop,
 }
 
 impl Shared {
     pub(super) fn has(&self, fault: Fault) -> bool {
-        self.faults.contains(&fault)
+        self.faults().contains(&fault)
+    }
+
+    pub(super) fn faults(&self) -> MutexGuard<'_, Vec<Fault>> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -106,7 +110,7 @@ fn requests(link: &mut Link<'_>, shared: &Shared, log: &Log<'_>) -> io::Result<(
         };
         let last = request.has("connection", "close") || shared.has(Fault::SessionClose);
         let kept = if last { Kept::Closed } else { Kept::Open };
-        let made_up = shared.faults.iter().find_map(|fault| match fault {
+        let made_up = shared.faults().iter().find_map(|fault| match fault {
             Fault::SessionAnswer(status, body) => Some((*status, *body)),
             _ => None,
         });

@@ -63,6 +63,8 @@ pub enum Fault {
     SessionDrop,
     /// It never answers an upgrade.
     UpgradeSilent,
+    /// It refuses every subscription to this stream, by the name that it is asked for by.
+    Refuse(&'static str),
     /// It never answers a request on the socket.
     AckSilent,
     /// Once it has granted a subscription it neither reads nor writes any more.
@@ -110,7 +112,7 @@ impl Sim {
         let shared = Arc::new(connection::Shared {
             tls,
             cloud: cloud::Cloud::demo()?,
-            faults: options.faults,
+            faults: options.faults.into(),
             observer: options.observer,
             stop: Stop::new()?,
         });
@@ -191,6 +193,21 @@ impl Sim {
         cloud
             .find(stream)
             .map_or(0, |stream| cloud.publish(&stream, elems))
+    }
+
+    /// From now on gets this wrong, instead of what it got wrong before.
+    pub fn set_faults(&self, faults: &[Fault]) {
+        *self.shared.faults() = faults.to_vec();
+    }
+
+    /// Closes every open socket with this code. Returns how many those were.
+    pub fn close_all(&self, code: u16) -> usize {
+        self.shared.cloud.hang_up(Some(code))
+    }
+
+    /// Ends every open socket's connection without a word. Returns how many those were.
+    pub fn drop_all(&self) -> usize {
+        self.shared.cloud.hang_up(None)
     }
 
     /// Sends a text as it stands, whatever it is, to every client with an open socket. Returns how

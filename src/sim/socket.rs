@@ -7,12 +7,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustls::{ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use tungstenite::handshake::derive_accept_key;
+use tungstenite::protocol::frame::Utf8Bytes;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocket};
 use tungstenite::{Error, Message};
 
 use super::Fault;
-use super::cloud::Subscriber;
+use super::cloud::{Order, Subscriber};
 use super::connection::{Log, Shared, refusal};
 use super::http::Request;
 use super::log::What;
@@ -102,8 +103,20 @@ impl Session<'_> {
             if queue.is_empty() {
                 break;
             }
-            for text in queue {
-                self.send(text)?;
+            for order in queue {
+                match order {
+                    Order::Send(text) => self.send(text)?,
+                    Order::Close(code) => {
+                        let code = CloseCode::from(code);
+                        let reason = Utf8Bytes::default();
+                        let frame = CloseFrame { code, reason };
+                        unless_blocked(self.socket.close(Some(frame)))?;
+                    }
+                    Order::Drop => {
+                        let dropped = io::Error::other("the stand-in drops it");
+                        return Err(Error::Io(dropped));
+                    }
+                }
             }
             blocked = unless_blocked(self.socket.flush())?.is_none();
         }
@@ -194,6 +207,10 @@ impl Session<'_> {
         let ((Some(name), None) | (None, Some(name))) = (id, path) else {
             return Err((400, "give a streamId or a path".to_owned()));
         };
+        let refuses = |fault: &Fault| matches!(fault, Fault::Refuse(other) if *other == name);
+        if self.shared.faults().iter().any(refuses) {
+            return Err((403, format!("no right to {name}")));
+        }
         let named = self.shared.cloud.find(name);
         let stream = named.ok_or_else(|| (404, format!("no stream {name}")))?;
         match action {

@@ -1,6 +1,5 @@
 //! How the program ends.
 
-use std::error::Error as _;
 use std::io;
 
 use octave_ws::{Error, ErrorKind, Phase};
@@ -44,12 +43,7 @@ impl Failure {
 /// The library's error with its causes, and what to do about it.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            message = format!("{message}: {error}");
-            cause = error.source();
-        }
+        let mut message = error.in_full();
         if let Some(hint) = hint(&error) {
             message = format!("{message} ({hint})");
         }

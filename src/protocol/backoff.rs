@@ -1,0 +1,201 @@
+use std::time::{Duration, Instant};
+
+/// The delay before the first retry is at most this; each further one doubles it.
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
+/// The longest that a service's Retry-After is obeyed.
+const LONGEST_ASKED: Duration = Duration::from_secs(5 * 60);
+/// A connection that was subscribed for so long starts the delays over.
+const STABLE: Duration = Duration::from_secs(60);
+
+/// How often the same again may help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retry {
+    Never,
+    /// So often, without a good connection in between.
+    AtMost(u32),
+    Always,
+}
+
+/// When to try again, and when to give up.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    retry_for: Duration,
+    /// Since when there has been no connection, if there is none.
+    since: Option<Instant>,
+    /// When all streams were subscribed, if they are.
+    subscribed_at: Option<Instant>,
+    attempts: u32,
+    /// How many of them failed in a way that may be retried a few times only.
+    limited: u32,
+}
+
+impl Backoff {
+    /// Gives up where there was no connection for `retry_for`; zero never tries again.
+    pub(crate) fn new(retry_for: Duration, now: Instant) -> Self {
+        Self {
+            retry_for,
+            since: Some(now),
+            subscribed_at: None,
+            attempts: 0,
+            limited: 0,
+        }
+    }
+
+    /// There is a connection, to which nothing is subscribed yet.
+    pub(crate) fn connected(&mut self) {
+        self.limited = 0;
+    }
+
+    /// All streams are subscribed.
+    pub(crate) fn subscribed(&mut self, now: Instant) {
+        self.since = None;
+        self.subscribed_at.get_or_insert(now);
+    }
+
+    /// A connection was lost, or did not come about: when to try the next one, `None` for never.
+    ///
+    /// The delay is `random` of the longest one, all of whose bits are taken to be equally likely
+    /// (full jitter), and at least what the service asked for.
+    pub(crate) fn failed(
+        &mut self,
+        retry: Retry,
+        asked: Option<Duration>,
+        random: u32,
+        now: Instant,
+    ) -> Option<Instant> {
+        if let Some(at) = self.subscribed_at.take()
+            && at + STABLE <= now
+        {
+            self.attempts = 0;
+        }
+        let since = *self.since.get_or_insert(now);
+        match retry {
+            Retry::Never => return None,
+            Retry::AtMost(limit) => {
+                self.limited += 1;
+                if self.limited > limit {
+                    return None;
+                }
+            }
+            Retry::Always => {}
+        }
+        let left = self.retry_for.saturating_sub(now - since);
+        if left.is_zero() {
+            return None;
+        }
+        let longest = FIRST
+            .saturating_mul(1 << self.attempts.min(16))
+            .min(LONGEST);
+        self.attempts = self.attempts.saturating_add(1);
+        // As a fraction of 2^32.
+        let delay = longest.mul_f64(f64::from(random) / 4_294_967_296.0);
+        let asked = asked.unwrap_or_default().min(LONGEST_ASKED);
+        // A last attempt when time is up, so that it is not given up early.
+        Some(now + delay.max(asked).min(left))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const FOREVER: Duration = Duration::from_secs(1 << 30);
+
+    fn longest(backoff: &mut Backoff, now: Instant) -> Duration {
+        let at = backoff.failed(Retry::Always, None, u32::MAX, now).unwrap();
+        (at - now).saturating_add(Duration::from_millis(1))
+    }
+
+    #[test]
+    fn delays_double_from_a_second_to_a_minute_and_are_jittered_in_full() {
+        let now = Instant::now();
+        let mut backoff = Backoff::new(FOREVER, now);
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
+            assert_eq!(longest(&mut backoff, now).as_secs(), seconds);
+        }
+        for _ in 0..100 {
+            assert_eq!(longest(&mut backoff, now).as_secs(), 60);
+        }
+        let soonest = backoff.failed(Retry::Always, None, 0, now);
+        assert_eq!(soonest, Some(now));
+        let half = backoff.failed(Retry::Always, None, 1 << 31, now);
+        assert_eq!(half, Some(now + 30 * SECOND));
+    }
+
+    #[test]
+    fn they_start_over_after_a_stable_minute_only() {
+        let mut now = Instant::now();
+        let mut backoff = Backoff::new(FOREVER, now);
+        for _ in 0..5 {
+            longest(&mut backoff, now);
+        }
+        backoff.connected();
+        backoff.subscribed(now);
+        now += 59 * SECOND;
+        assert_eq!(longest(&mut backoff, now).as_secs(), 32);
+        backoff.connected();
+        now += 3600 * SECOND;
+        assert_eq!(
+            longest(&mut backoff, now).as_secs(),
+            60,
+            "it was never subscribed"
+        );
+        backoff.subscribed(now);
+        // Subscribing to more does not make it younger.
+        backoff.subscribed(now + 59 * SECOND);
+        now += 60 * SECOND;
+        assert_eq!(longest(&mut backoff, now).as_secs(), 1);
+    }
+
+    #[test]
+    fn what_the_service_asks_for_is_a_lower_bound_of_five_minutes_at_most() {
+        let now = Instant::now();
+        let mut backoff = Backoff::new(FOREVER, now);
+        let mut after = |asked: u64| {
+            let asked = Some(Duration::from_secs(asked));
+            let at = backoff.failed(Retry::Always, asked, 0, now).unwrap();
+            (at - now).as_secs()
+        };
+        assert_eq!(after(7), 7);
+        assert_eq!(after(1_000_000), 300);
+    }
+
+    #[test]
+    fn it_gives_up_once_there_was_no_connection_for_long_enough() {
+        let start = Instant::now();
+        let mut now = start;
+        let mut backoff = Backoff::new(10 * SECOND, start);
+        while let Some(at) = backoff.failed(Retry::Always, None, u32::MAX, now) {
+            assert!(at > now && at <= start + 10 * SECOND);
+            now = at;
+        }
+        assert_eq!(now, start + 10 * SECOND);
+        // The time counts from the loss of a connection that was subscribed.
+        backoff.subscribed(now);
+        now += 3600 * SECOND;
+        assert!(backoff.failed(Retry::Always, None, 0, now).is_some());
+        assert!(
+            backoff
+                .failed(Retry::Always, None, 0, now + 10 * SECOND)
+                .is_none()
+        );
+        let mut never = Backoff::new(Duration::ZERO, now);
+        assert_eq!(never.failed(Retry::Always, None, 0, now), None);
+    }
+
+    #[test]
+    fn some_failures_are_final_at_once_or_after_a_few() {
+        let now = Instant::now();
+        let mut backoff = Backoff::new(FOREVER, now);
+        let mut failed = |retry| backoff.failed(retry, None, 0, now).is_some();
+        assert!(!failed(Retry::Never));
+        assert!(failed(Retry::AtMost(2)));
+        assert!(failed(Retry::Always));
+        assert!(failed(Retry::AtMost(2)));
+        assert!(!failed(Retry::AtMost(2)));
+        backoff.connected();
+        assert!(backoff.failed(Retry::AtMost(2), None, 0, now).is_some());
+    }
+}
