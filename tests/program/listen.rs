@@ -104,7 +104,7 @@ fn a_failure_is_one_line_and_an_exit_code() {
         assert!(output.stdout.is_empty());
         (output.status.code().unwrap(), stderr(&output).to_owned())
     };
-    let good = ["listen", TEMPERATURE];
+    let good = ["listen", TEMPERATURE, "--no-reconnect"];
     let refused = format!(
         "error: session: HTTP 400 from {peer}: invalid credentials (check OCTAVE_USER, \
          OCTAVE_COMPANY and the token)\n"
@@ -183,7 +183,8 @@ fn the_exit_code_tells_whose_fault_it_was() {
             faults: vec![fault],
             ..Options::default()
         });
-        let output = octave_ws(&sim, &["listen", TEMPERATURE]).output().unwrap();
+        let args = ["listen", TEMPERATURE, "--no-reconnect"];
+        let output = octave_ws(&sim, &args).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{fault:?}");
         let what = what.replace("{peer}", &sim.addr().to_string());
         let line = stderr(&output);
@@ -201,7 +202,12 @@ fn a_request_that_is_not_answered_in_time_is_76() {
         faults: vec![Fault::AckSilent],
         ..Options::default()
     });
-    let args = ["listen", TEMPERATURE, "--ack-timeout=50ms"];
+    let args = [
+        "listen",
+        TEMPERATURE,
+        "--ack-timeout=50ms",
+        "--no-reconnect",
+    ];
     let output = octave_ws(&sim, &args).output().unwrap();
     assert_eq!(output.status.code(), Some(76));
     let last = stderr(&output).lines().last().unwrap();

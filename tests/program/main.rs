@@ -13,6 +13,7 @@ mod listen;
 mod octave_sim;
 mod options;
 mod readme;
+mod reconnect;
 mod session;
 mod signals;
 mod silence;

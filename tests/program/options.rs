@@ -156,7 +156,7 @@ fn an_option_comes_before_the_environment_and_that_before_the_config_file() {
     let good = file(&sim, "good.json", &good);
     let wrong = file(&sim, "wrong.json", r#"{"endpoint": "https://127.0.0.1:1"}"#);
     let run = |config, variable: Option<String>, option: Option<String>| {
-        let mut command = octave_ws(&sim, &["listen", "/demo/none"]);
+        let mut command = octave_ws(&sim, &["listen", "/demo/none", "--no-reconnect"]);
         command.env("OCTAVE_CONFIG", config);
         match variable {
             Some(endpoint) => command.env("OCTAVE_ENDPOINT", endpoint),
@@ -339,7 +339,15 @@ fn a_token_file_that_others_can_read_is_warned_of() {
 #[test]
 fn an_endpoint_in_the_clear_is_refused() {
     let (sim, _seen) = start(0.0);
-    let mut command = octave_ws(&sim, &["listen", "/a", "--endpoint=http://127.0.0.1:1"]);
+    let mut command = octave_ws(
+        &sim,
+        &[
+            "listen",
+            "/a",
+            "--no-reconnect",
+            "--endpoint=http://127.0.0.1:1",
+        ],
+    );
     let message = "error: config: endpoint \"http://127.0.0.1:1\": the token would travel in the \
                    clear: give https://HOST[:PORT]";
     assert_eq!(end(&mut command), (78, message.to_owned()));
@@ -359,7 +367,7 @@ fn the_proxy_comes_from_the_option_the_environment_or_the_config_file() {
         assert_eq!(output.status.code(), Some(69));
     };
     let directly = |command: &mut Command| assert_eq!(end(command).0, 77, "{command:?}");
-    let listen = || octave_ws(&sim, &["listen", "/demo/none"]);
+    let listen = || octave_ws(&sim, &["listen", "/demo/none", "--no-reconnect"]);
     directly(&mut listen());
     by_proxy(listen().args(["--proxy", url]));
     for name in [

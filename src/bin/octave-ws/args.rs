@@ -135,6 +135,20 @@ pub(crate) struct Listen {
     #[argh(option, short = 'F', arg_name = "F", default = "Format::Event")]
     pub(crate) format: Format,
 
+    /// end with 69 at the first loss of the connection
+    #[argh(switch)]
+    pub(crate) no_reconnect: bool,
+
+    /// give up, with 69, where no connection came about for so long; not given
+    /// for never
+    #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
+    pub(crate) retry_for: Option<Duration>,
+
+    /// end with 77 where all streams are refused (any), or one of them is (all, the
+    /// default)
+    #[argh(option, arg_name = "all|any", default = "Require::All")]
+    pub(crate) require: Require,
+
     /// a stream's id (s and 24 hex digits) or its path (it begins with /)
     #[argh(positional, arg_name = "STREAM")]
     pub(crate) streams: Vec<Stream>,
@@ -162,6 +176,13 @@ pub(crate) struct Session {
 pub(crate) enum Format {
     Event,
     Message,
+}
+
+/// How many of the streams a run can do without.
+#[derive(Clone, Copy, PartialEq, Eq, FromArgValue)]
+pub(crate) enum Require {
+    All,
+    Any,
 }
 
 /// What the command line asks for.

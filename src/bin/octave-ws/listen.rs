@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::io::{self, ErrorKind::BrokenPipe};
 use std::time::{Duration, Instant};
 
-use octave_ws::{Ack, Action, Client, Config, ErrorKind, Event, Next};
+use octave_ws::{Ack, Action, Client, Config, ErrorKind, Event, Next, Stream};
 
-use crate::args::Format;
+use crate::args::{Format, Require};
 use crate::exit::{Failure, INCOMPLETE, REFUSED, UNAVAILABLE};
 use crate::output::Output;
 use crate::setup::Listening;
@@ -20,7 +20,7 @@ pub(crate) fn listen(config: &Config, listening: &Listening) -> Result<(), Failu
     let mut client = match Client::connect(config) {
         Ok(client) => client,
         Err(error) if error.kind() == ErrorKind::Stopped => return Ok(()),
-        Err(error) if error.kind() == ErrorKind::TimedOut && listening.is_overdue() => {
+        Err(error) if error.is_retryable() && listening.is_overdue() => {
             let message = format!("timeout: {}", Failure::from(error).message);
             return Err(Failure::new(INCOMPLETE, message));
         }
@@ -32,6 +32,8 @@ pub(crate) fn listen(config: &Config, listening: &Listening) -> Result<(), Failu
         output: &mut output,
         listening,
         events: 0,
+        unanswered: listening.streams.iter().collect(),
+        refused: BTreeSet::new(),
         subscribed_at: None,
         heard_at: None,
         skipped: BTreeSet::new(),
@@ -71,6 +73,9 @@ struct Run<'a> {
     output: &'a mut Output,
     listening: &'a Listening,
     events: u64,
+    /// The streams that wait for their first answer.
+    unanswered: BTreeSet<&'a Stream>,
+    refused: BTreeSet<Stream>,
     /// When the last stream was.
     subscribed_at: Option<Instant>,
     /// When the last event came, or the last stream was subscribed.
@@ -109,14 +114,15 @@ impl Run<'_> {
                 done => done.map_err(Failure::from)?,
             }
         }
-        let mut waiting = self.listening.streams.len();
         loop {
             // First what has come in already, so that lines go out together while there are more.
             let next = match self.client.next(Duration::ZERO) {
                 Ok(Next::TimedOut) => {
                     self.output.flush()?;
+                    let end = self.end();
+                    self.client.set_connect_deadline(end);
                     let now = Instant::now();
-                    let left = self.end().map(|end| end.saturating_duration_since(now));
+                    let left = end.map(|end| end.saturating_duration_since(now));
                     self.client.next(left.unwrap_or(FOREVER))
                 }
                 found => found,
@@ -128,13 +134,10 @@ impl Run<'_> {
                         return Ok(());
                     }
                 }
-                Ok(Next::Ack(ack)) => {
-                    self.subscribed(ack)?;
-                    waiting -= 1;
-                    if waiting == 0 {
-                        self.subscribed_at = Some(Instant::now());
-                        self.heard_at = self.subscribed_at;
-                    }
+                Ok(Next::Ack(ack)) => self.answered(ack)?,
+                Ok(Next::Gap(gap)) => {
+                    let [from, to] = [gap.from, gap.to].map(humantime::format_rfc3339_millis);
+                    log::warn!("connected again, events may be missing from {from} to {to}");
                 }
                 Ok(Next::Unknown(unknown)) => {
                     if self.skipped.insert(unknown.reason().to_owned()) {
@@ -147,6 +150,8 @@ impl Run<'_> {
                     return Err(Failure::new(UNAVAILABLE, closed).into());
                 }
                 Err(error) if error.kind() == ErrorKind::Stopped => return Ok(()),
+                // An attempt to connect that was cut short by the end of the run.
+                Err(error) if error.is_retryable() && self.is_at_end() => {}
                 Err(error) => return Err(Failure::from(error).into()),
             }
             if self.listening.is_overdue() {
@@ -154,10 +159,14 @@ impl Run<'_> {
                 let message = format!("timeout: not done in time, events: {events}");
                 return Err(Failure::new(INCOMPLETE, message).into());
             }
-            if self.end().is_some_and(|end| end <= Instant::now()) {
+            if self.is_at_end() {
                 return Ok(());
             }
         }
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.end().is_some_and(|end| end <= Instant::now())
     }
 
     /// When there is nothing more to wait for.
@@ -184,18 +193,26 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn subscribed(&self, ack: Ack) -> Result<(), Failure> {
+    fn answered(&mut self, ack: Ack) -> Result<(), Failure> {
         let stream = ack.stream;
+        self.unanswered.remove(&stream);
         match ack.outcome {
-            Ok(()) => {
-                log::info!("subscribed to {stream}");
-                Ok(())
-            }
+            Ok(()) => log::info!("subscribed to {stream}"),
             Err(words) => {
                 let peer = self.client.peer();
                 let message = format!("subscribe: {peer} refused {stream}: {words}");
-                Err(Failure::new(REFUSED, message))
+                self.refused.insert(stream);
+                let all = self.refused.len() == self.listening.streams.len();
+                if all || self.listening.require == Require::All {
+                    return Err(Failure::new(REFUSED, message));
+                }
+                log::warn!("{message}");
             }
         }
+        if self.unanswered.is_empty() && self.subscribed_at.is_none() {
+            self.subscribed_at = Some(Instant::now());
+            self.heard_at = self.subscribed_at;
+        }
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use octave_ws::{Config, Credentials, Stream};
 
-use crate::args::{Args, Command, Format, Listen, parse_duration, parse_size};
+use crate::args::{Args, Command, Format, Listen, Require, parse_duration, parse_size};
 use crate::config_file::ConfigFile;
 use crate::credentials;
 use crate::environment;
@@ -31,6 +31,7 @@ pub(crate) struct Listening {
     /// Each once.
     pub(crate) streams: Vec<Stream>,
     pub(crate) format: Format,
+    pub(crate) require: Require,
     pub(crate) count: Option<u64>,
     pub(crate) duration: Option<Duration>,
     pub(crate) idle: Option<Duration>,
@@ -44,7 +45,15 @@ impl Setup {
         match &mut args.command {
             Command::Listen(listen) => {
                 let listening = Listening::resolve(listen, start)?;
-                let mut config = connection(args)?;
+                let retry_for = match (listen.no_reconnect, listen.retry_for) {
+                    (true, Some(_)) => {
+                        let message = "--no-reconnect and --retry-for exclude each other";
+                        return Err(Failure::usage(message));
+                    }
+                    (true, None) => Duration::ZERO,
+                    (false, time) => time.unwrap_or(Duration::MAX),
+                };
+                let mut config = connection(args)?.retry_for(retry_for);
                 if let Some(deadline) = listening.deadline {
                     config = config.connect_deadline(deadline);
                 }
@@ -71,6 +80,7 @@ impl Listening {
         Ok(Self {
             streams,
             format: listen.format,
+            require: listen.require,
             count: listen.count,
             duration: listen.duration,
             idle: listen.idle,
