@@ -423,3 +423,50 @@ fn more_streams_than_fit_a_window_are_subscribed() {
         assert!(ack.outcome.is_err());
     }
 }
+
+#[test]
+fn silence_is_pinged_and_a_peer_that_does_not_answer_is_given_up() {
+    let (sim, seen) = start(&[Fault::Stall]);
+    let config = config(&sim)
+        .ping_interval(Duration::from_millis(200))
+        .ping_timeout(Duration::from_millis(300));
+    let mut client = Client::connect(&config).unwrap();
+    client.subscribe(&stream(TEMPERATURE)).unwrap();
+    let start = Instant::now();
+    let error = client.next(LONG).unwrap_err();
+    assert!(start.elapsed() >= Duration::from_millis(450));
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (ErrorKind::TimedOut, Phase::Socket)
+    );
+    let text = format!("socket: no sign of life from {}", sim.addr());
+    assert_eq!(error.to_string(), text);
+    assert!(told(sim, &seen).contains(&What::Swallowed));
+}
+
+#[test]
+fn an_answered_ping_keeps_a_silent_connection() {
+    let (sim, seen) = start(&[]);
+    let config = config(&sim).ping_interval(SHORT).ping_timeout(LONG);
+    let mut client = Client::connect(&config).unwrap();
+    let timeout = Duration::from_millis(500);
+    assert!(matches!(client.next(timeout).unwrap(), Next::TimedOut));
+    client.close().unwrap();
+    let told = told(sim, &seen);
+    let pings = told.iter().filter(|what| **what == What::Ping).count();
+    assert!((2..=10).contains(&pings), "{pings}");
+}
+
+#[test]
+fn a_heartbeat_is_sent_if_it_is_asked_for() {
+    let (sim, seen) = start(&[]);
+    let config = config(&sim).heartbeat(SHORT).ping_interval(Duration::ZERO);
+    let mut client = Client::connect(&config).unwrap();
+    let timeout = Duration::from_millis(300);
+    assert!(matches!(client.next(timeout).unwrap(), Next::TimedOut));
+    client.close().unwrap();
+    let told = told(sim, &seen);
+    assert!(told.contains(&What::Heartbeat));
+    assert!(!told.contains(&What::Ping));
+}

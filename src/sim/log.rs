@@ -45,6 +45,8 @@ pub enum What {
     NotGranted(String),
     /// It sent a text that is no request.
     Text(String),
+    /// It sent a heartbeat, as a text.
+    Heartbeat,
     /// It sent a ping.
     Ping,
     /// It sent a pong.
@@ -88,6 +90,7 @@ impl fmt::Display for What {
             }
             Self::NotGranted(reason) => write!(f, "not granted: {}", reason.escape_debug()),
             Self::Text(text) => write!(f, "no request: {}", text.escape_debug()),
+            Self::Heartbeat => f.write_str("heartbeat"),
             Self::Ping => f.write_str("ping"),
             Self::Pong => f.write_str("pong"),
             Self::Closed(None) => f.write_str("closed without a code"),

@@ -178,6 +178,7 @@ impl Session<'_> {
         let request: Value = serde_json::from_str(text).unwrap_or_default();
         let member = |name: &str| request.get(name).and_then(Value::as_str);
         if member("type") == Some("heartbeat") {
+            self.log.saw(What::Heartbeat);
             return None;
         }
         let msg_id = &request["msgId"];
