@@ -70,6 +70,20 @@ pub enum Next {
     Closed,
 }
 
+impl Next {
+    /// How much of the service's own it holds.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Event(event) => event.message().len(),
+            Self::Unknown(unknown) => unknown.text().len(),
+            _ => 0,
+        }
+    }
+}
+
+/// As many messages of the greatest length are kept while an answer is waited for.
+const KEPT_MESSAGES: usize = 2;
+
 /// A time of which events may be missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -114,11 +128,12 @@ impl Client {
     }
 
     /// Subscribes to a stream and waits until that is acknowledged. What else comes in meanwhile
-    /// is kept for [`Client::next`].
+    /// is kept for [`Client::next`], up to twice [`Config::max_message`].
     ///
     /// # Errors
-    /// `Refused` with the service's words, after which the client can go on, and those of
-    /// [`Client::next`], `TimedOut` without an answer in time among them.
+    /// `Refused` with the service's words and `TooLong` where more came in than is kept, after
+    /// which the client can go on, and those of [`Client::next`], `TimedOut` without an answer in
+    /// time among them.
     pub fn subscribe(&mut self, stream: &Stream) -> Result<()> {
         self.ask(Action::Subscribe, stream)
     }
@@ -233,20 +248,27 @@ impl Client {
 
     fn ask(&mut self, action: Action, stream: &Stream) -> Result<()> {
         let mut looked_at = self.queue.len();
+        let mut kept = 0;
         self.request(action, stream)?;
         loop {
-            let new = self.queue.iter().skip(looked_at);
-            let mut kinds = new.map(|next| match next {
+            let is_answer = |next: &Next| match next {
                 Next::Ack(ack) => ack.action == action && ack.stream == *stream,
                 _ => false,
-            });
-            if let Some(at) = kinds.position(|is_it| is_it)
+            };
+            let new = self.queue.iter().skip(looked_at);
+            kept += new.clone().map(Next::bytes).sum::<usize>();
+            if let Some(at) = new.clone().position(is_answer)
                 && let Some(Next::Ack(ack)) = self.queue.remove(looked_at + at)
             {
                 return ack.outcome.map_err(|words| {
                     let message = format!("{action} {stream} was refused: {words}");
                     Error::new(Phase::Subscribe, ErrorKind::Refused, message)
                 });
+            }
+            if kept > self.config.max_message.saturating_mul(KEPT_MESSAGES) {
+                let peer = self.peer();
+                let message = format!("more came from {peer} before its answer than can be kept");
+                return Err(Error::new(Phase::Subscribe, ErrorKind::TooLong, message));
             }
             looked_at = self.queue.len();
             self.advance(None)?;

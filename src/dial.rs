@@ -96,30 +96,45 @@ impl Route {
         }
         if self.endpoint.tls {
             let stream = tls::handshake(wire, &self.tls, &self.endpoint)?;
-            Ok(Link::Tls(Box::new(stream)))
+            Ok(Link::new(Layer::Tls(Box::new(stream))))
         } else {
-            Ok(Link::Plain(wire))
+            Ok(Link::new(Layer::Plain(wire)))
         }
     }
 }
 
 /// A connection to the service, ready for HTTP and for what comes after.
-pub(crate) enum Link {
+pub(crate) struct Link {
+    layer: Layer,
+    /// How many bytes have come out of it.
+    received: u64,
+}
+
+enum Layer {
     Plain(Wire),
     Tls(Box<tls::Stream>),
 }
 
 impl Link {
+    fn new(layer: Layer) -> Self {
+        Self { layer, received: 0 }
+    }
+
     pub(crate) fn wire(&mut self) -> &mut Wire {
-        match self {
-            Self::Plain(wire) => wire,
-            Self::Tls(stream) => &mut stream.sock,
+        match &mut self.layer {
+            Layer::Plain(wire) => wire,
+            Layer::Tls(stream) => &mut stream.sock,
         }
+    }
+
+    /// How many bytes have come in, less what TLS took for itself.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
     }
 
     /// Says that nothing more will be sent.
     pub(crate) fn shut(&mut self) {
-        if let Self::Tls(stream) = self {
+        if let Layer::Tls(stream) = &mut self.layer {
             stream.conn.send_close_notify();
         }
         // Whoever has gone already need not be told.
@@ -129,25 +144,27 @@ impl Link {
 
 impl Read for Link {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(wire) => wire.read(out),
-            Self::Tls(stream) => stream.read(out),
-        }
+        let n = match &mut self.layer {
+            Layer::Plain(wire) => wire.read(out),
+            Layer::Tls(stream) => stream.read(out),
+        }?;
+        self.received += n as u64;
+        Ok(n)
     }
 }
 
 impl Write for Link {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(wire) => wire.write(data),
-            Self::Tls(stream) => stream.write(data),
+        match &mut self.layer {
+            Layer::Plain(wire) => wire.write(data),
+            Layer::Tls(stream) => stream.write(data),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(wire) => wire.flush(),
-            Self::Tls(stream) => stream.flush(),
+        match &mut self.layer {
+            Layer::Plain(wire) => wire.flush(),
+            Layer::Tls(stream) => stream.flush(),
         }
     }
 }

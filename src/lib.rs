@@ -38,6 +38,7 @@ mod connection;
 mod dial;
 mod error;
 mod head;
+mod meter;
 mod protocol;
 mod proxy;
 mod secret;

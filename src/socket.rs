@@ -1,4 +1,4 @@
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use tungstenite::handshake::client::generate_key;
@@ -12,12 +12,13 @@ use crate::config::Endpoint;
 use crate::dial::Link;
 use crate::error::{ErrorKind, Phase};
 use crate::head::Head;
+use crate::meter::{Meter, NoEnd};
 use crate::wire;
 use crate::{Error, Result, SessionId};
 
 /// An open WebSocket.
 pub(crate) struct Socket {
-    socket: WebSocket<Link>,
+    socket: WebSocket<Meter>,
     peer: String,
 }
 
@@ -35,7 +36,7 @@ pub(crate) enum Received {
 /// tungstenite fills as much with zeros before each read.
 const READ_BUFFER: usize = 16 << 10;
 
-/// How long a peer that is left may take to read the last words.
+/// How long a peer that is left may take to end the connection.
 const LEAVE: Duration = Duration::from_millis(500);
 
 impl Socket {
@@ -58,30 +59,42 @@ impl Socket {
             .max_message_size(Some(max_message))
             .max_frame_size(Some(max_message));
         Ok(Self {
-            socket: WebSocket::from_partially_read(link, rest, Role::Client, Some(config)),
+            socket: WebSocket::from_partially_read(
+                Meter::new(link, max_message),
+                rest,
+                Role::Client,
+                Some(config),
+            ),
             peer: endpoint.to_string(),
         })
     }
 
     /// The next thing to come in, `None` if that is nothing by the deadline.
     pub(crate) fn read(&mut self, deadline: Option<Instant>) -> Result<Option<Received>> {
-        self.socket.get_mut().wire().set_deadline(deadline);
-        let received = match self.socket.read() {
-            Ok(Message::Text(text)) => Received::Text(text),
-            Ok(Message::Binary(bytes)) => {
-                Utf8Bytes::try_from(bytes).map_or(Received::Binary, Received::Text)
-            }
-            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Received::Control,
-            Ok(Message::Close(frame)) => {
-                self.leave();
-                Received::Close(words(frame.as_ref()))
-            }
+        self.socket.get_mut().link().wire().set_deadline(deadline);
+        let message = match self.socket.read() {
             Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Ok(None);
             }
-            Err(error) => return Err(self.failed(error)),
+            done => done.map_err(|error| self.failed(error))?,
         };
-        Ok(Some(received))
+        match &message {
+            Message::Ping(payload) | Message::Pong(payload) => {
+                self.socket.get_mut().control(payload.len());
+            }
+            _ => self.socket.get_mut().whole(),
+        }
+        Ok(Some(match message {
+            Message::Text(text) => Received::Text(text),
+            Message::Binary(bytes) => {
+                Utf8Bytes::try_from(bytes).map_or(Received::Binary, Received::Text)
+            }
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Received::Control,
+            Message::Close(frame) => {
+                self.leave();
+                Received::Close(words(frame.as_ref()))
+            }
+        }))
     }
 
     /// Sends a text, by the deadline.
@@ -95,7 +108,11 @@ impl Socket {
     }
 
     fn write(&mut self, message: Message, deadline: Instant) -> Result<()> {
-        self.socket.get_mut().wire().set_deadline(Some(deadline));
+        self.socket
+            .get_mut()
+            .link()
+            .wire()
+            .set_deadline(Some(deadline));
         self.socket.send(message).map_err(|error| match error {
             tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let message = format!("{} takes nothing more", self.peer);
@@ -105,14 +122,14 @@ impl Socket {
         })
     }
 
-    /// How many bytes have come in over the connection, that before the upgrade included.
+    /// How many bytes have come in over the connection, those before the upgrade included.
     pub(crate) fn received(&mut self) -> u64 {
-        self.socket.get_mut().wire().received()
+        self.socket.get_mut().link().received()
     }
 
     /// From now on a stop no longer ends a wait: what is left is to take leave.
     pub(crate) fn ignore_stop(&mut self) {
-        self.socket.get_mut().wire().ignore_stop();
+        self.socket.get_mut().link().wire().ignore_stop();
     }
 
     /// The peer, as errors name it.
@@ -127,7 +144,11 @@ impl Socket {
     /// Those of the connection; `TimedOut` where there was no answer.
     pub(crate) fn close(mut self, deadline: Instant) -> Result<()> {
         self.ignore_stop();
-        self.socket.get_mut().wire().set_deadline(Some(deadline));
+        self.socket
+            .get_mut()
+            .link()
+            .wire()
+            .set_deadline(Some(deadline));
         let mut step = self.say_close(CloseCode::Normal);
         let mut answered = false;
         loop {
@@ -147,7 +168,7 @@ impl Socket {
                 answered |= matches!(message, Message::Close(_));
             });
         }
-        self.socket.get_mut().shut();
+        self.socket.get_mut().link().shut();
         Ok(())
     }
 
@@ -156,12 +177,20 @@ impl Socket {
         self.socket.close(Some(CloseFrame { code, reason }))
     }
 
-    /// Sends what is left to send, an answered close above all, and ends the connection.
+    /// Sends what is left to send, a close above all, and reads on to the end: a connection that
+    /// is closed with bytes unread is reset, and the last words with it.
     fn leave(&mut self) {
         let deadline = Instant::now() + LEAVE;
-        self.socket.get_mut().wire().set_deadline(Some(deadline));
+        self.socket
+            .get_mut()
+            .link()
+            .wire()
+            .set_deadline(Some(deadline));
         let _ = self.socket.flush();
-        self.socket.get_mut().shut();
+        let link = self.socket.get_mut().link();
+        link.shut();
+        let mut dropped = [0; 4096];
+        while link.read(&mut dropped).is_ok_and(|n| n > 0) {}
     }
 
     /// Names an error, and tells the service of it where that is the culprit.
@@ -171,6 +200,14 @@ impl Socket {
         let peer = &self.peer;
         let (kind, message, code) = match &error {
             E::Io(error) if wire::is_stop(error) => return Error::stopped(Phase::Socket),
+            E::Io(error) if NoEnd::of(error) == Some(NoEnd::TooLong) => {
+                let message = format!("{peer} sent a message over the limit");
+                (ErrorKind::TooLong, message, Some(CloseCode::Size))
+            }
+            E::Io(error) if NoEnd::of(error) == Some(NoEnd::TooSlow) => {
+                let message = format!("{peer} sent a message that did not end in time");
+                (ErrorKind::TimedOut, message, Some(CloseCode::Policy))
+            }
             E::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
                 let message = format!("the connection to {peer} was lost");
                 (ErrorKind::Disconnected, message, None)

@@ -25,7 +25,6 @@ pub(crate) struct Wire {
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
-    received: u64,
 }
 
 const BUFFER: usize = 64 << 10;
@@ -43,7 +42,6 @@ impl Wire {
             buffer: vec![0; BUFFER].into(),
             start: 0,
             end: 0,
-            received: 0,
         })
     }
 
@@ -57,11 +55,6 @@ impl Wire {
     /// From now on only the deadline ends a wait.
     pub(crate) fn ignore_stop(&mut self) {
         self.stop = None;
-    }
-
-    /// How many bytes have come in.
-    pub(crate) fn received(&self) -> u64 {
-        self.received
     }
 
     /// Before each read(2) and write(2), so that neither can outlive the deadline or a stop.
@@ -132,7 +125,6 @@ impl Read for Wire {
                 }
             };
             self.start = 0;
-            self.received += self.end as u64;
         }
         let ready = &self.buffer[self.start..self.end];
         let n = ready.len().min(out.len());
@@ -215,7 +207,6 @@ mod tests {
         wait(&wire, PollFlags::IN, None, None).unwrap();
         let late = wire.read(&mut [0; 9]).unwrap_err();
         assert_eq!(late.kind(), ErrorKind::WouldBlock);
-        assert_eq!(wire.received(), 4);
     }
 
     #[test]

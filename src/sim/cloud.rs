@@ -142,6 +142,15 @@ impl Cloud {
         everybody.map(|subscriber| subscriber.send(&[text])).count()
     }
 
+    /// Sends bytes to everybody, below the WebSocket; to how many that was.
+    pub(super) fn send_raw(&self, bytes: &[u8]) -> usize {
+        let state = self.state();
+        let everybody = state.subscribers.iter();
+        everybody
+            .map(|subscriber| subscriber.order([Order::SendRaw(bytes.to_vec())]))
+            .count()
+    }
+
     /// Ends everybody's socket, by a close with this code or without a word.
     pub(super) fn hang_up(&self, code: Option<u16>) -> usize {
         let state = self.state();
@@ -226,6 +235,8 @@ fn random_hex(bytes: usize) -> io::Result<String> {
 /// What is to become of a client's socket.
 pub(super) enum Order {
     Send(String),
+    /// Below the WebSocket.
+    SendRaw(Vec<u8>),
     Close(u16),
     Drop,
 }

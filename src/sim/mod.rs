@@ -195,6 +195,12 @@ impl Sim {
             .map_or(0, |stream| cloud.publish(&stream, elems))
     }
 
+    /// Sends bytes as they stand, below the WebSocket, to every client with an open socket:
+    /// whatever a broken server might send. Returns how many those were.
+    pub fn send_raw(&self, bytes: &[u8]) -> usize {
+        self.shared.cloud.send_raw(bytes)
+    }
+
     /// From now on gets this wrong, instead of what it got wrong before.
     pub fn set_faults(&self, faults: &[Fault]) {
         *self.shared.faults() = faults.to_vec();

@@ -106,6 +106,7 @@ impl Session<'_> {
             for order in queue {
                 match order {
                     Order::Send(text) => self.send(text)?,
+                    Order::SendRaw(bytes) => self.send_raw(&bytes)?,
                     Order::Close(code) => {
                         let code = CloseCode::from(code);
                         let reason = Utf8Bytes::default();
@@ -145,6 +146,29 @@ impl Session<'_> {
     fn send(&mut self, text: String) -> tungstenite::Result<()> {
         // What a write does not get rid of stays with the socket, for the next flush.
         unless_blocked(self.socket.write(Message::text(text))).map(drop)
+    }
+
+    /// Past the socket, and patiently: there is nobody else to be served here.
+    fn send_raw(&mut self, mut bytes: &[u8]) -> tungstenite::Result<()> {
+        while unless_blocked(self.socket.flush())?.is_none() {
+            self.wait_to_write()?;
+        }
+        while !bytes.is_empty() {
+            match self.socket.get_mut().write(bytes) {
+                Ok(n) => bytes = &bytes[n..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+            if self.socket.get_ref().conn.wants_write() {
+                self.wait_to_write()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_to_write(&self) -> io::Result<()> {
+        let tls = self.socket.get_ref();
+        wire::wait(&tls.sock, PollFlags::OUT, Some(&self.shared.stop), None)
     }
 
     fn take(&mut self, message: Message) -> tungstenite::Result<()> {

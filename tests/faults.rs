@@ -1,0 +1,254 @@
+//! What goes wrong on a socket, and what becomes of it: a failure is told to the service by a close
+//! and to the caller by an error, or nothing is lost.
+#![cfg(feature = "sim")]
+
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use octave_ws::sim::{Fault, Options, Seen, Sim, What};
+use octave_ws::{Client, Config, Credentials, ErrorKind, Next, Phase, Token};
+use serde_json::json;
+
+const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
+const HUMIDITY: &str = "/demo/devices/gw1/humidity";
+const LONG: Duration = Duration::from_secs(10);
+const MAX_MESSAGE: usize = 4096;
+
+fn connected() -> (Sim, Receiver<Seen>, Client) {
+    let (observer, seen) = mpsc::channel();
+    let sim = Sim::start_with(Options {
+        observer: Some(observer),
+        ..Options::default()
+    })
+    .unwrap();
+    let credentials = Credentials::new(sim.company(), Token::new(sim.token()));
+    let config = Config::new(credentials.user(sim.user()))
+        .endpoint(sim.endpoint())
+        .ca_pem(sim.ca_pem())
+        .connect_timeout(LONG)
+        .max_message(MAX_MESSAGE);
+    let mut client = Client::connect(&config).unwrap();
+    client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();
+    (sim, seen, client)
+}
+
+/// A frame, by its first byte and its payload.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..126 => frame.push(u8::try_from(length).unwrap()),
+        length => {
+            frame.push(126);
+            frame.extend(u16::try_from(length).unwrap().to_be_bytes());
+        }
+    }
+    frame.extend(payload);
+    frame
+}
+
+const FIN: u8 = 0x80;
+const CONTINUATION: u8 = 0;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+fn message(n: usize) -> Vec<u8> {
+    json!({"type": "message", "value": {"elems": n}})
+        .to_string()
+        .into_bytes()
+}
+
+/// What the client makes of the bytes, and the code of its close.
+fn failure(bytes: &[u8]) -> (ErrorKind, String, Option<u16>) {
+    let (sim, seen, mut client) = connected();
+    sim.send_raw(bytes);
+    let error = client.next(LONG).unwrap_err();
+    assert!(matches!(client.next(LONG).unwrap(), Next::Closed));
+    let peer = sim.addr().to_string();
+    drop(sim);
+    let closed = |what| match what {
+        What::Closed(code) => Some(code),
+        _ => None,
+    };
+    let code = seen.iter().find_map(|seen| closed(seen.what)).flatten();
+    (error.kind(), error.to_string().replace(&peer, "PEER"), code)
+}
+
+#[test]
+fn what_breaks_the_websocket_protocol_is_answered_with_its_code() {
+    let broke = "socket: PEER broke the WebSocket protocol";
+    let not_utf8 = "socket: PEER sent a text that is not UTF-8";
+    let over = "socket: PEER sent a message over the limit";
+    let twice = [frame(TEXT, b"a"), frame(FIN | TEXT, b"b")].concat();
+    let fragmented_ping = [frame(PING, b""), frame(FIN | CONTINUATION, b"")].concat();
+    let mut masked = frame(FIN | TEXT, b"\0\0\0\0a");
+    masked[1] = 0x80 | 1;
+    let endless = frame(TEXT, b"")
+        .into_iter()
+        .chain(vec![0; 80_000])
+        .collect();
+    let mut tebibyte = vec![FIN | TEXT, 127];
+    tebibyte.extend((1_u64 << 40).to_be_bytes());
+    let mut long = frame(TEXT, b"");
+    for _ in 0..10 {
+        long.extend(frame(CONTINUATION, &[b'a'; 1000]));
+    }
+    for (name, bytes, kind, text, code) in [
+        ("masked", masked, ErrorKind::Malformed, broke, 1002),
+        (
+            "reserved bit",
+            frame(FIN | 0x40 | TEXT, b"a"),
+            ErrorKind::Malformed,
+            broke,
+            1002,
+        ),
+        (
+            "reserved opcode",
+            frame(FIN | 0x3, b"a"),
+            ErrorKind::Malformed,
+            broke,
+            1002,
+        ),
+        (
+            "reserved control",
+            frame(FIN | 0xb, b"a"),
+            ErrorKind::Malformed,
+            broke,
+            1002,
+        ),
+        (
+            "no first fragment",
+            frame(FIN, b"a"),
+            ErrorKind::Malformed,
+            broke,
+            1002,
+        ),
+        (
+            "two first fragments",
+            twice,
+            ErrorKind::Malformed,
+            broke,
+            1002,
+        ),
+        (
+            "long ping",
+            frame(FIN | PING, &[0; 126]),
+            ErrorKind::Malformed,
+            broke,
+            1002,
+        ),
+        (
+            "fragmented ping",
+            fragmented_ping,
+            ErrorKind::Malformed,
+            broke,
+            1002,
+        ),
+        (
+            "bad UTF-8",
+            frame(FIN | TEXT, b"\xff"),
+            ErrorKind::Malformed,
+            not_utf8,
+            1007,
+        ),
+        (
+            "long frame",
+            frame(FIN | TEXT, &[b'a'; 5000]),
+            ErrorKind::TooLong,
+            over,
+            1009,
+        ),
+        ("long message", long, ErrorKind::TooLong, over, 1009),
+        ("a tebibyte", tebibyte, ErrorKind::TooLong, over, 1009),
+        (
+            "endless empty fragments",
+            endless,
+            ErrorKind::TooLong,
+            over,
+            1009,
+        ),
+    ] {
+        let (got_kind, got_text, got_code) = failure(&bytes);
+        assert_eq!((got_kind, got_text.as_str()), (kind, text), "{name}");
+        assert_eq!(got_code, Some(code), "{name}");
+    }
+}
+
+#[test]
+fn a_close_is_answered_and_shown() {
+    for (payload, text, code) in [
+        (&b"\x03\xe8"[..], "with 1000", Some(1000)),
+        (b"\x03\xf3why", "with 1011 why", Some(1011)),
+        (b"\x0f\xa0\x1b[2J", "with 4000 \\u{1b}[2J", Some(4000)),
+        (b"", "without a code", None),
+    ] {
+        let (kind, got, got_code) = failure(&frame(FIN | CLOSE, payload));
+        assert_eq!(kind, ErrorKind::Disconnected);
+        assert_eq!(got, format!("socket: PEER closed {text}"));
+        assert_eq!(got_code, code);
+    }
+}
+
+#[test]
+fn what_is_odd_but_allowed_loses_nothing() {
+    let whole = |n| frame(FIN | TEXT, &message(n));
+    let mut bytes = frame(TEXT, b"");
+    for byte in message(0) {
+        bytes.extend(frame(CONTINUATION, &[byte]));
+        bytes.extend(frame(FIN | PING, b"amid"));
+    }
+    bytes.extend(frame(FIN | CONTINUATION, b""));
+    bytes.extend(frame(FIN | BINARY, &message(1)));
+    for _ in 0..1000 {
+        bytes.extend(frame(FIN | PING, b"flood"));
+        bytes.extend(frame(FIN | PONG, b"unasked"));
+    }
+    bytes.extend((2..200).flat_map(whole));
+    let (sim, _seen, mut client) = connected();
+    sim.send_raw(&bytes);
+    for n in 0..200 {
+        let Next::Event(event) = client.next(LONG).unwrap() else {
+            panic!("no event")
+        };
+        assert_eq!(event.elems::<usize>().unwrap(), n);
+    }
+    client.close().unwrap();
+}
+
+#[test]
+fn a_message_in_single_bytes_arrives() {
+    let (sim, _seen, mut client) = connected();
+    for byte in frame(FIN | TEXT, &message(7)) {
+        sim.send_raw(&[byte]);
+    }
+    let Next::Event(event) = client.next(LONG).unwrap() else {
+        panic!("no event")
+    };
+    assert_eq!(event.elems::<usize>().unwrap(), 7);
+}
+
+#[test]
+fn what_comes_in_while_an_answer_is_awaited_has_a_limit() {
+    let (sim, _seen, mut client) = connected();
+    sim.set_faults(&[Fault::AckSilent]);
+    let event = String::from_utf8(message(1)).unwrap();
+    let publisher = thread::spawn(move || {
+        while sim.send(&event) > 0 {
+            thread::yield_now();
+        }
+    });
+    let error = client.subscribe(&HUMIDITY.parse().unwrap()).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (ErrorKind::TooLong, Phase::Subscribe)
+    );
+    // What was kept is there, and the client goes on.
+    for _ in 0..MAX_MESSAGE {
+        assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+    }
+    drop(client);
+    publisher.join().unwrap();
+}
