@@ -1,12 +1,14 @@
 //! SIGINT and SIGTERM, in whatever phase they come.
 
+use std::io::Read;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, Options, What};
 use rustix::process::Signal;
+use serde_json::json;
 
-use super::{TEMPERATURE, kill, octave_ws, start_with};
+use super::{TEMPERATURE, await_subscription, kill, octave_ws, start, start_with, stderr};
 
 /// A client that a stand-in with this fault has left hanging.
 fn hanging(fault: Fault, then: impl FnOnce(Child)) {
@@ -43,4 +45,28 @@ fn a_second_one_ends_it_at_once() {
         }
         assert_eq!(child.wait().unwrap().code(), Some(128 + 15));
     });
+}
+
+#[test]
+fn nor_does_a_reader_that_reads_nothing_hold_it_up() {
+    let (sim, seen) = start(0.0);
+    let mut child = octave_ws(&sim, &["listen", TEMPERATURE]).spawn().unwrap();
+    await_subscription(&seen);
+    sim.publish_burst(TEMPERATURE, &vec![json!(1); 1000]);
+    let mut out = child.stdout.take().unwrap();
+    // Until a pipe is full.
+    while rustix::io::ioctl_fionread(&out).unwrap() < 60_000 {
+        std::thread::yield_now();
+    }
+    let start = Instant::now();
+    kill(&child, Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(2));
+    assert_eq!(output.status.code(), Some(0));
+    let warning = "warning: stopped with lines that nobody has read\n";
+    assert!(stderr(&output).contains(warning), "{}", stderr(&output));
+    // What is there are whole lines.
+    let mut text = String::new();
+    out.read_to_string(&mut text).unwrap();
+    assert!(text.ends_with("}\n"));
 }

@@ -1,10 +1,13 @@
 //! `listen`: from the settings to printed events.
 
 use std::collections::BTreeSet;
-use std::io::{self, ErrorKind::BrokenPipe};
+use std::io::{
+    self,
+    ErrorKind::{BrokenPipe, TimedOut},
+};
 use std::time::{Duration, Instant};
 
-use octave_ws::{Ack, Action, Client, Config, ErrorKind, Event, Next, Stream};
+use octave_ws::{Ack, Action, Client, Config, ErrorKind, Event, Next, Stop, Stream};
 
 use crate::args::{Format, Require};
 use crate::exit::{Failure, INCOMPLETE, REFUSED, UNAVAILABLE};
@@ -15,9 +18,9 @@ use crate::setup::Listening;
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Prints events until there were enough of them, time is up, or it is stopped.
-pub(crate) fn listen(config: &Config, listening: &Listening) -> Result<(), Failure> {
-    let mut output = Output::stdout().map_err(|error| Failure::output(&error))?;
-    let mut client = match Client::connect(config) {
+pub(crate) fn listen(config: Config, listening: &Listening, stop: &Stop) -> Result<(), Failure> {
+    let mut output = Output::stdout(stop).map_err(|error| Failure::output(&error))?;
+    let mut client = match Client::connect(&config.stop(stop.clone())) {
         Ok(client) => client,
         Err(error) if error.kind() == ErrorKind::Stopped => return Ok(()),
         Err(error) if error.is_retryable() && listening.is_overdue() => {
@@ -41,18 +44,13 @@ pub(crate) fn listen(config: &Config, listening: &Listening) -> Result<(), Failu
     let end = run.run();
     let events = run.events;
     // Whatever the end was: what has come in is not lost.
-    let flushed = output.flush();
+    let end = end.and(output.flush().map_err(End::from));
     let closed = client.close();
-    if let Err(End::ReaderGone) = end {
-        return Ok(());
-    }
-    match flushed {
-        Err(error) if error.kind() == BrokenPipe => return Ok(()),
-        Err(error) => return Err(Failure::output(&error)),
+    match end {
         Ok(()) => {}
-    }
-    if let Err(End::Failed(failure)) = end {
-        return Err(failure);
+        Err(End::ReaderGone) => return Ok(()),
+        Err(End::ReaderAsleep) => log::warn!("stopped with lines that nobody has read"),
+        Err(End::Failed(failure)) => return Err(failure),
     }
     if let Err(error) = closed {
         log::warn!("{}", Failure::from(error).message);
@@ -87,6 +85,8 @@ struct Run<'a> {
 /// An end that was not asked for.
 enum End {
     ReaderGone,
+    /// It reads nothing, and the run was stopped.
+    ReaderAsleep,
     Failed(Failure),
 }
 
@@ -100,6 +100,7 @@ impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             BrokenPipe => Self::ReaderGone,
+            TimedOut => Self::ReaderAsleep,
             _ => Self::Failed(Failure::output(&error)),
         }
     }

@@ -53,7 +53,7 @@ fn run(start: Instant) -> Result<(), Failure> {
     let stop = Stop::new().map_err(no_signals)?;
     signals::catch(&stop).map_err(no_signals)?;
     match setup {
-        Setup::Listen(config, listening) => listen::listen(&config.stop(stop), &listening),
+        Setup::Listen(config, listening) => listen::listen(config, &listening, &stop),
         Setup::Session(config, shown) => session::session(&config.stop(stop), shown),
     }
 }
