@@ -9,6 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustls::crypto::ring;
 use serde_json::{Value, json};
 
+use super::Sim;
+
 /// A session that nobody opened a socket for is forgotten after this.
 const SESSION_LIFE: Duration = Duration::from_secs(60);
 
@@ -20,6 +22,7 @@ pub(super) struct Cloud {
     pub(super) token: String,
     /// Good without a user.
     pub(super) restricted_token: String,
+    any_stream: bool,
     state: Mutex<State>,
 }
 
@@ -29,6 +32,8 @@ struct State {
     sessions: HashMap<String, Instant>,
     subscribers: Vec<Arc<Subscriber>>,
     events: u64,
+    /// How many made-up events each stream has had, by its id.
+    samples: HashMap<String, u64>,
 }
 
 /// A stream of the company.
@@ -48,23 +53,19 @@ pub(super) struct Credentials {
 
 impl Cloud {
     /// The company `demo`, with the device `gw1`.
-    pub(super) fn demo() -> io::Result<Self> {
-        let stream = |name: &str, id: &str| Stream {
+    pub(super) fn demo(any_stream: bool) -> io::Result<Self> {
+        let streams = Sim::DEMO_STREAMS.map(|(path, id)| Stream {
             id: id.to_owned(),
-            path: format!("/demo/devices/gw1/{name}"),
-        };
-        let streams = vec![
-            stream("temperature", "s65f0c1a24b5a8d2c0c3a5101"),
-            stream("humidity", "s65f0c1a24b5a8d2c0c3a5102"),
-            stream("location", "s65f0c1a24b5a8d2c0c3a5103"),
-        ];
+            path: path.to_owned(),
+        });
         Ok(Self {
             user: "demo_user".to_owned(),
             company: "demo".to_owned(),
             token: random_hex(16)?,
             restricted_token: random_hex(16)?,
+            any_stream,
             state: Mutex::new(State {
-                streams,
+                streams: streams.into(),
                 ..State::default()
             }),
         })
@@ -102,7 +103,17 @@ impl Cloud {
     /// The stream by its id or its path.
     pub(super) fn find(&self, name: &str) -> Option<Stream> {
         let is_named = |stream: &&Stream| stream.id == name || stream.path == name;
-        self.state().streams.iter().find(is_named).cloned()
+        let mut state = self.state();
+        let found = state.streams.iter().find(is_named).cloned();
+        if found.is_some() || !self.any_stream || !name.starts_with('/') {
+            return found;
+        }
+        let stream = Stream {
+            id: format!("s65f0c1a24b5a8d2c{:08x}", state.streams.len()),
+            path: name.to_owned(),
+        };
+        state.streams.push(stream.clone());
+        Some(stream)
     }
 
     pub(super) fn join(&self) -> io::Result<Arc<Subscriber>> {
@@ -161,18 +172,20 @@ impl Cloud {
             .count()
     }
 
-    /// Sends a made-up event to each stream that somebody is subscribed to.
-    pub(super) fn publish_samples(&self) {
+    /// Sends a made-up event to each stream that somebody is subscribed to, `count` of them to each
+    /// at most.
+    pub(super) fn publish_samples(&self, count: Option<u64>) {
         for stream in self.streams() {
-            let state = self.state();
-            let (wanted, n) = (
-                state.subscribers.iter().any(|s| s.hears(&stream)),
-                state.events,
-            );
-            drop(state);
-            if wanted {
-                self.publish(&stream, &[sample(&stream.path, n)]);
+            let mut state = self.state();
+            let is_heard = state.subscribers.iter().any(|s| s.hears(&stream));
+            let samples = state.samples.entry(stream.id.clone()).or_default();
+            let n = *samples;
+            if !is_heard || count.is_some_and(|count| n >= count) {
+                continue;
             }
+            *samples += 1;
+            drop(state);
+            self.publish(&stream, &[sample(&stream.path, n)]);
         }
     }
 
@@ -281,6 +294,10 @@ impl Subscriber {
                 .iter()
                 .map(|message| Order::Send(message.to_string())),
         );
+    }
+
+    pub(super) fn hang_up(&self, code: Option<u16>) {
+        self.order([code.map_or(Order::Drop, Order::Close)]);
     }
 
     fn order(&self, orders: impl IntoIterator<Item = Order>) {

@@ -74,7 +74,7 @@ fn handshake<'a>(tcp: TcpStream, shared: &'a Shared, log: &Log<'_>) -> io::Resul
     let tls = ServerConnection::new(Arc::clone(&shared.tls)).map_err(io::Error::other)?;
     let mut link = Link {
         tls: StreamOwned::new(tls, tcp),
-        stop: &shared.stop,
+        shared,
     };
     while link.tls.conn.is_handshaking() {
         link.patiently(|tls| tls.conn.complete_io(&mut tls.sock).map(drop))?;
@@ -94,7 +94,9 @@ fn requests(link: &mut Link<'_>, shared: &Shared, log: &Log<'_>) -> io::Result<(
             ["session", _, "ws"] if !wants_socket(&request) => {
                 Err((426, "this address is a WebSocket's"))
             }
-            ["session", id, "ws"] if shared.cloud.take_session(id) => {
+            ["session", id, "ws"]
+                if !shared.has(Fault::Expire) && shared.cloud.take_session(id) =>
+            {
                 if shared.has(Fault::UpgradeSilent) {
                     return link.swallow(log);
                 }
@@ -187,7 +189,7 @@ fn start_of(id: &str) -> String {
 /// A client's TLS over a socket that does not block. Through it reads and writes wait.
 pub(super) struct Link<'a> {
     tls: StreamOwned<ServerConnection, TcpStream>,
-    stop: &'a Stop,
+    shared: &'a Shared,
 }
 
 impl Link<'_> {
@@ -214,7 +216,7 @@ impl Link<'_> {
             } else {
                 PollFlags::IN
             };
-            wire::wait(&self.tls.sock, what, Some(self.stop), deadline)?;
+            wire::wait(&self.tls.sock, what, Some(&self.shared.stop), deadline)?;
         }
     }
 }
@@ -227,6 +229,19 @@ impl Read for Link<'_> {
 
 impl Write for Link<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if self.shared.has(Fault::Slow) {
+            let stop = Some(&self.shared.stop);
+            let pause = Some(Instant::now() + Duration::from_millis(5));
+            // The stop alone is waited for: nothing is ever readable of what this polls.
+            match wire::wait(&self.tls.sock, PollFlags::empty(), stop, pause) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                done => done?,
+            }
+            let byte = &data[..data.len().min(1)];
+            let n = self.patiently(|tls| tls.write(byte))?;
+            self.flush()?;
+            return Ok(n);
+        }
         self.patiently(|tls| tls.write(data))
     }
 

@@ -22,10 +22,12 @@ use crate::wire;
 mod certificate;
 mod cloud;
 mod connection;
+mod fault;
 mod http;
 mod log;
 mod socket;
 
+pub use fault::Fault;
 pub use log::{Seen, What};
 
 /// A running stand-in. It stops when it is dropped.
@@ -43,32 +45,14 @@ pub struct Options {
     pub listen: SocketAddr,
     /// How many events a second each subscribed stream has of its own. By default none.
     pub rate: f64,
+    /// How many of those each stream has in all. By default there is no end.
+    pub count: Option<u64>,
+    /// Whether every path is a stream. By default only those of the company are.
+    pub any_stream: bool,
     /// Told of everything that clients do.
     pub observer: Option<Sender<Seen>>,
     /// What it gets wrong.
     pub faults: Vec<Fault>,
-}
-
-/// Something that a stand-in can get wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fault {
-    /// It never answers a session request.
-    SessionSilent,
-    /// It answers a session request with this status and this body.
-    SessionAnswer(u16, &'static str),
-    /// It ends the connection with its answer to a session request, and says so.
-    SessionClose,
-    /// It ends the connection with its answer to a session request, and does not say so.
-    SessionDrop,
-    /// It never answers an upgrade.
-    UpgradeSilent,
-    /// It refuses every subscription to this stream, by the name that it is asked for by.
-    Refuse(&'static str),
-    /// It never answers a request on the socket.
-    AckSilent,
-    /// Once it has granted a subscription it neither reads nor writes any more.
-    Stall,
 }
 
 impl Default for Options {
@@ -76,6 +60,8 @@ impl Default for Options {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             rate: 0.0,
+            count: None,
+            any_stream: false,
             observer: None,
             faults: Vec::new(),
         }
@@ -83,6 +69,13 @@ impl Default for Options {
 }
 
 impl Sim {
+    /// The streams that every stand-in has, each by its path and its id.
+    pub const DEMO_STREAMS: [(&str, &str); 3] = [
+        ("/demo/devices/gw1/temperature", "s65f0c1a24b5a8d2c0c3a5101"),
+        ("/demo/devices/gw1/humidity", "s65f0c1a24b5a8d2c0c3a5102"),
+        ("/demo/devices/gw1/location", "s65f0c1a24b5a8d2c0c3a5103"),
+    ];
+
     /// Starts a stand-in on a free port of loopback, without events of its own.
     ///
     /// # Errors
@@ -111,7 +104,7 @@ impl Sim {
         let (tls, ca_pem) = certificate::make()?;
         let shared = Arc::new(connection::Shared {
             tls,
-            cloud: cloud::Cloud::demo()?,
+            cloud: cloud::Cloud::demo(options.any_stream)?,
             faults: options.faults.into(),
             observer: options.observer,
             stop: Stop::new()?,
@@ -124,7 +117,9 @@ impl Sim {
         };
         sim.spawn("accept", move |shared| accept(&listener, shared))?;
         if options.rate > 0.0 {
-            sim.spawn("events", move |shared| tick(options.rate, shared))?;
+            sim.spawn("events", move |shared| {
+                tick(options.rate, options.count, shared);
+            })?;
         }
         Ok(sim)
     }
@@ -252,12 +247,14 @@ fn accept(listener: &TcpListener, shared: &Arc<connection::Shared>) {
 }
 
 /// Sends made-up events at a steady rate, until it is stopped.
-fn tick(rate: f64, shared: &Arc<connection::Shared>) {
+fn tick(rate: f64, count: Option<u64>, shared: &Arc<connection::Shared>) {
     let start = Instant::now();
     for n in 1_u32.. {
         let due = start + Duration::from_secs_f64(f64::from(n) / rate);
         match wire::wait(&shared.stop, PollFlags::IN, None, Some(due)) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => shared.cloud.publish_samples(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                shared.cloud.publish_samples(count);
+            }
             _ => return,
         }
     }

@@ -2,8 +2,9 @@ use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use tungstenite::handshake::derive_accept_key;
@@ -47,7 +48,7 @@ pub(super) fn serve(
         subscriber,
         shared,
         log,
-        has_granted: false,
+        granted_at: None,
     };
     let end = session.run();
     shared.cloud.leave(&session.subscriber);
@@ -60,7 +61,7 @@ struct Session<'a> {
     subscriber: Arc<Subscriber>,
     shared: &'a Shared,
     log: &'a Log<'a>,
-    has_granted: bool,
+    granted_at: Option<Instant>,
 }
 
 impl Session<'_> {
@@ -76,11 +77,19 @@ impl Session<'_> {
                 Err(Error::Io(error)) => return Err(error),
                 Err(error) => return Err(io::Error::other(error)),
             };
-            if self.has_granted && self.shared.has(Fault::Stall) {
+            if self.granted_at.is_some() && self.shared.has(Fault::Stall) {
                 self.log.saw(What::Swallowed);
                 return wire::wait(&self.shared.stop, PollFlags::IN, None, None);
             }
-            if self.wait(blocked)? {
+            let end = self.end();
+            if let Some((at, code)) = end
+                && at <= Instant::now()
+            {
+                self.subscriber.hang_up(code);
+                self.granted_at = None;
+                continue;
+            }
+            if self.wait(blocked, end.map(|(at, _)| at))? {
                 // Goodbyes are said once, to whoever still listens.
                 let frame = CloseFrame {
                     code: CloseCode::Away,
@@ -105,7 +114,12 @@ impl Session<'_> {
             }
             for order in queue {
                 match order {
-                    Order::Send(text) => self.send(text)?,
+                    Order::Send(text) => {
+                        if self.shared.has(Fault::Garbage) {
+                            self.send("garbage".to_owned())?;
+                        }
+                        self.send(text)?;
+                    }
                     Order::SendRaw(bytes) => self.send_raw(&bytes)?,
                     Order::Close(code) => {
                         let code = CloseCode::from(code);
@@ -124,8 +138,16 @@ impl Session<'_> {
         Ok(blocked)
     }
 
+    /// When, and how, a fault ends the connection.
+    fn end(&self) -> Option<(Instant, Option<u16>)> {
+        let granted_at = self.granted_at?;
+        let faults = self.shared.faults();
+        let (after, code) = faults.iter().find_map(|fault| fault.end())?;
+        Some((granted_at + after, code))
+    }
+
     /// Waits for something to do; whether it is to stop.
-    fn wait(&self, blocked: bool) -> io::Result<bool> {
+    fn wait(&self, blocked: bool, until: Option<Instant>) -> io::Result<bool> {
         let tls = self.socket.get_ref();
         let mut io = PollFlags::IN;
         io.set(PollFlags::OUT, blocked || tls.conn.wants_write());
@@ -135,7 +157,9 @@ impl Session<'_> {
             PollFd::from_borrowed_fd(self.subscriber.as_fd(), PollFlags::IN),
         ];
         let watched = if blocked { 2 } else { 3 };
-        match poll(&mut fds[..watched], None) {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut fds[..watched], timeout.as_ref()) {
             Err(rustix::io::Errno::INTR) => Ok(false),
             ready => ready
                 .map(|_| !fds[1].revents().is_empty())
@@ -232,7 +256,11 @@ impl Session<'_> {
         let ((Some(name), None) | (None, Some(name))) = (id, path) else {
             return Err((400, "give a streamId or a path".to_owned()));
         };
-        let refuses = |fault: &Fault| matches!(fault, Fault::Refuse(other) if *other == name);
+        let refuses = |fault: &Fault| match fault {
+            Fault::Refuse(other) => *other == name,
+            Fault::RefuseAll => true,
+            _ => false,
+        };
         if self.shared.faults().iter().any(refuses) {
             return Err((403, format!("no right to {name}")));
         }
@@ -241,7 +269,7 @@ impl Session<'_> {
         match action {
             Some("subscribe") => {
                 self.subscriber.subscribe(&stream);
-                self.has_granted = true;
+                self.granted_at.get_or_insert_with(Instant::now);
                 // Told once it is so: whoever watches may publish now.
                 self.log.saw(What::Subscribed(name.to_owned()));
                 Ok(())

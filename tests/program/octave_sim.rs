@@ -124,3 +124,92 @@ fn alone_it_prints_the_environment_and_serves_until_stopped() {
     kill(&child, Signal::TERM);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn its_lists_are_on_standard_output() {
+    let list = |option| {
+        let output = octave_sim(&[option]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        text(&output.stdout).to_owned()
+    };
+    let streams = list("--list-streams");
+    assert_eq!(streams.lines().count(), 3);
+    assert!(streams.starts_with(&format!("{TEMPERATURE} s65f0c1a24b5a8d2c0c3a5101\n")));
+    let faults = list("--list-faults");
+    for name in [
+        "drop",
+        "stall",
+        "expire",
+        "refuse",
+        "slow",
+        "garbage",
+        "close=CODE",
+        "flap",
+    ] {
+        assert!(
+            faults
+                .lines()
+                .any(|line| line.starts_with(&format!("{name} "))),
+            "{name}"
+        );
+    }
+    let wrong = "error: usage: Error parsing option '--fault' with value 'nonsense': no fault \
+                 \"nonsense\" (see --list-faults) (see --help)\n";
+    assert_eq!(code(&["--fault", "nonsense"]), (64, wrong.to_owned()));
+}
+
+/// The exit code of a client that a fault befalls, and the last thing that it says.
+fn befallen(fault: &str, options: &[&str]) -> (i32, String) {
+    let octave_ws = env!("CARGO_BIN_EXE_octave-ws");
+    let args = [
+        "--rate=100",
+        "--fault",
+        fault,
+        "--",
+        octave_ws,
+        "listen",
+        TEMPERATURE,
+    ];
+    let mut command = octave_sim(&args);
+    let output = command.args(options).output().unwrap();
+    let last = text(&output.stderr).lines().last().unwrap_or_default();
+    (output.status.code().unwrap(), last.to_owned())
+}
+
+#[test]
+fn its_faults_befall_a_client() {
+    for (fault, code, what) in [
+        (
+            "400",
+            77,
+            ": bad request (check OCTAVE_USER, OCTAVE_COMPANY and the token)",
+        ),
+        ("429", 69, ": too many requests"),
+        ("503", 69, ": service unavailable"),
+        ("expire", 69, " (check the endpoint)"),
+        ("refuse", 77, ": no right to /demo/devices/gw1/temperature"),
+        ("flap", 69, " ended the connection"),
+        ("drop", 69, " ended the connection"),
+        ("close=1013", 69, " closed with 1013"),
+    ] {
+        let (got, last) = befallen(fault, &["--no-reconnect"]);
+        assert_eq!(got, code, "{fault}: {last}");
+        assert!(last.ends_with(what), "{fault}: {last}");
+    }
+    for fault in ["slow", "garbage", "session-close", "session-drop"] {
+        assert_eq!(befallen(fault, &["-C3"]).0, 0, "{fault}");
+    }
+}
+
+#[test]
+fn it_has_as_many_events_and_whatever_streams_it_is_told() {
+    let octave_ws = env!("CARGO_BIN_EXE_octave-ws");
+    let args = ["--rate=100", "--count=7", "--any-stream", "--", octave_ws];
+    let mut command = octave_sim(&args);
+    let output = command
+        .args(["listen", "/whatever/there/is", "--idle=500ms"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stdout).lines().count(), 7);
+}

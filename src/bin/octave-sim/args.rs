@@ -1,9 +1,12 @@
 //! The arguments, as they were typed.
 #![allow(clippy::doc_markdown, reason = "the texts are those of --help")]
+#![allow(clippy::struct_excessive_bools, reason = "each is a switch")]
 
 use std::net::SocketAddr;
 
 use argh::{ArgsInfo, EarlyExit, FromArgs};
+
+use octave_ws::sim::{Fault, Sim};
 
 use crate::arrange::{Arranged, arrange};
 
@@ -40,8 +43,28 @@ pub(crate) struct Args {
     pub(crate) listen: SocketAddr,
 
     /// events a second of each subscribed stream (default: 1)
-    #[argh(option, arg_name = "N", default = "1.0", from_str_fn(rate))]
+    #[argh(option, arg_name = "N", default = "1.0", from_str_fn(parse_rate))]
     pub(crate) rate: f64,
+
+    /// how many of those each stream has in all
+    #[argh(option, arg_name = "N")]
+    pub(crate) count: Option<u64>,
+
+    /// take every path for a stream
+    #[argh(switch)]
+    pub(crate) any_stream: bool,
+
+    /// get this wrong; may be given several times
+    #[argh(option, arg_name = "NAME")]
+    pub(crate) fault: Vec<Fault>,
+
+    /// print what --fault takes
+    #[argh(switch)]
+    list_faults: bool,
+
+    /// print the streams, each by its path and its id
+    #[argh(switch)]
+    list_streams: bool,
 }
 
 /// What the command line asks for.
@@ -52,6 +75,19 @@ pub(crate) enum Asked {
 }
 
 impl Args {
+    /// The faults or the streams, where it was asked for those.
+    fn list(&self) -> Option<String> {
+        if self.list_faults {
+            let lines = Fault::NAMES.map(|(name, what)| format!("{name:<15} {what}"));
+            return Some(lines.join("\n"));
+        }
+        if self.list_streams {
+            let lines = Sim::DEMO_STREAMS.map(|(path, id)| format!("{path} {id}"));
+            return Some(lines.join("\n"));
+        }
+        None
+    }
+
     /// Reads the arguments, that of the program's own name excepted.
     ///
     /// # Errors
@@ -74,6 +110,9 @@ impl Args {
             }
             Err(EarlyExit { output, .. }) => return Err(output.trim().replace('\n', "; ")),
         };
+        if let Some(text) = args.list() {
+            return Ok(Asked::Text(text));
+        }
         if !args.listen.ip().is_loopback() {
             return Err(format!("--listen {}: not a loopback address", args.listen));
         }
@@ -85,7 +124,7 @@ impl Args {
     }
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if (0.0..=1e6).contains(&rate) => Ok(rate),
         _ => Err("give a number from 0 to 1000000".to_owned()),

@@ -63,8 +63,10 @@ fn run(args: &Args, command: Option<Command>) -> io::Result<u8> {
     let sim = Sim::start_with(Options {
         listen: args.listen,
         rate: args.rate,
+        count: args.count,
+        any_stream: args.any_stream,
+        faults: args.fault.clone(),
         observer: args.verbose.then_some(observer),
-        ..Options::default()
     })?;
     let teller = thread::Builder::new()
         .name("octave-sim tells".to_owned())

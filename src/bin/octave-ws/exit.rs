@@ -74,6 +74,7 @@ fn hint(error: &Error) -> Option<&'static str> {
             Some("check the proxy")
         }
         (ErrorKind::Untrusted, _) => Some("check the endpoint and --ca-file"),
+        (ErrorKind::Status(408 | 425 | 429), _) => None,
         (ErrorKind::Malformed | ErrorKind::Status(300..500), Phase::Session | Phase::Upgrade) => {
             Some("check the endpoint")
         }

@@ -1,6 +1,6 @@
 //! `listen`: from the settings to printed events.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{
     self,
     ErrorKind::{BrokenPipe, TimedOut},
@@ -39,10 +39,13 @@ pub(crate) fn listen(config: Config, listening: &Listening, stop: &Stop) -> Resu
         refused: BTreeSet::new(),
         subscribed_at: None,
         heard_at: None,
-        skipped: BTreeSet::new(),
+        skipped: BTreeMap::new(),
     };
     let end = run.run();
     let events = run.events;
+    for (reason, count) in run.skipped.iter().filter(|(_, count)| **count > 1) {
+        log::warn!("messages were skipped, {count} times: {reason}");
+    }
     // Whatever the end was: what has come in is not lost.
     let end = end.and(output.flush().map_err(End::from));
     let closed = client.close();
@@ -78,8 +81,8 @@ struct Run<'a> {
     subscribed_at: Option<Instant>,
     /// When the last event came, or the last stream was subscribed.
     heard_at: Option<Instant>,
-    /// What kinds of messages have been warned of.
-    skipped: BTreeSet<String>,
+    /// How many messages of which kind. The first one of a kind has been warned of.
+    skipped: BTreeMap<String, u64>,
 }
 
 /// An end that was not asked for.
@@ -141,7 +144,9 @@ impl Run<'_> {
                     log::warn!("connected again, events may be missing from {from} to {to}");
                 }
                 Ok(Next::Unknown(unknown)) => {
-                    if self.skipped.insert(unknown.reason().to_owned()) {
+                    let count = self.skipped.entry(unknown.reason().to_owned()).or_default();
+                    *count += 1;
+                    if *count == 1 {
                         log::warn!("a message was skipped: {}", unknown.reason());
                     }
                 }
