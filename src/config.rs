@@ -3,7 +3,7 @@ use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use crate::secret::Hidden;
-use crate::{Error, Result, Stop, Token};
+use crate::{Error, Result, SessionId, Stop, Token};
 
 /// What a [`Client`](crate::Client) is to connect to, with what, and how patiently.
 #[derive(Clone, Debug)]
@@ -239,6 +239,13 @@ impl Endpoint {
             authority: authority.to_owned(),
             prefix: uri.path().trim_end_matches('/').to_owned(),
         })
+    }
+}
+
+impl Endpoint {
+    /// The path of a session's WebSocket: a secret as much as its id.
+    pub(crate) fn socket_path(&self, id: &SessionId) -> String {
+        format!("{}/session/{}/ws", self.prefix, id.expose_secret())
     }
 }
 

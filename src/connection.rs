@@ -9,7 +9,7 @@ use crate::protocol::{
 use crate::secret::Quote;
 use crate::session;
 use crate::socket::{Received, Socket};
-use crate::{Error, Result};
+use crate::{Error, Result, SessionId};
 
 /// How long it may take to say goodbye.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -41,9 +41,10 @@ impl Connection {
         let endpoint = &route.endpoint;
         let credentials = &config.credentials;
         let dial = || route.dial(config.phase_deadline());
-        let upgrade = |link, id: &_| {
+        let upgrade = |link, id: &SessionId| {
+            let path = endpoint.socket_path(id);
             let deadline = config.phase_deadline();
-            Socket::upgrade(link, endpoint, id, config.max_message, deadline)
+            Socket::upgrade(link, endpoint, &path, config.max_message, deadline)
         };
         let (id, link) = session::open(dial()?, route, credentials, config.phase_deadline())?;
         let mut socket = match link {

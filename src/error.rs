@@ -134,7 +134,11 @@ impl Error {
         let mut text = self.to_string();
         let mut cause = error::Error::source(self);
         while let Some(error) = cause {
-            text = format!("{text}: {error}");
+            let more = error.to_string();
+            // Some say what their own cause says.
+            if !text.ends_with(&more) {
+                text = format!("{text}: {more}");
+            }
             cause = error.source();
         }
         text

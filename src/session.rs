@@ -44,17 +44,10 @@ impl SessionId {
     /// # Errors
     /// `Config`.
     pub fn url(&self, config: &Config) -> Result<String> {
-        let Endpoint {
-            tls,
-            authority,
-            prefix,
-            ..
-        } = config.check()?;
-        let scheme = if tls { "wss" } else { "ws" };
-        Ok(format!(
-            "{scheme}://{authority}{prefix}/session/{}/ws",
-            self.expose_secret()
-        ))
+        let endpoint = config.check()?;
+        let scheme = if endpoint.tls { "wss" } else { "ws" };
+        let path = endpoint.socket_path(self);
+        Ok(format!("{scheme}://{}{path}", endpoint.authority))
     }
 }
 

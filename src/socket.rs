@@ -14,7 +14,7 @@ use crate::error::{ErrorKind, Phase};
 use crate::head::Head;
 use crate::meter::{Meter, NoEnd};
 use crate::wire;
-use crate::{Error, Result, SessionId};
+use crate::{Error, Result};
 
 /// An open WebSocket.
 pub(crate) struct Socket {
@@ -40,7 +40,7 @@ const READ_BUFFER: usize = 16 << 10;
 const LEAVE: Duration = Duration::from_millis(500);
 
 impl Socket {
-    /// Makes a WebSocket of a link, by the deadline.
+    /// Makes a WebSocket of a link, that at the path, by the deadline.
     ///
     /// # Errors
     /// `Status` for an answer that refuses, `Malformed` for one that is none of an RFC 6455
@@ -48,12 +48,12 @@ impl Socket {
     pub(crate) fn upgrade(
         mut link: Link,
         endpoint: &Endpoint,
-        id: &SessionId,
+        path: &str,
         max_message: usize,
         deadline: Instant,
     ) -> Result<Self> {
         link.wire().set_deadline(Some(deadline));
-        let rest = shake(&mut link, endpoint, id)?;
+        let rest = shake(&mut link, endpoint, path)?;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(max_message))
@@ -71,6 +71,18 @@ impl Socket {
 
     /// The next thing to come in, `None` if that is nothing by the deadline.
     pub(crate) fn read(&mut self, deadline: Option<Instant>) -> Result<Option<Received>> {
+        let message = self.message(deadline)?;
+        Ok(message.map(|message| match message {
+            Message::Text(text) => Received::Text(text),
+            Message::Binary(bytes) => {
+                Utf8Bytes::try_from(bytes).map_or(Received::Binary, Received::Text)
+            }
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Received::Control,
+            Message::Close(frame) => Received::Close(words(frame.as_ref())),
+        }))
+    }
+
+    fn message(&mut self, deadline: Option<Instant>) -> Result<Option<Message>> {
         self.socket.get_mut().link().wire().set_deadline(deadline);
         let message = match self.socket.read() {
             Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -82,19 +94,27 @@ impl Socket {
             Message::Ping(payload) | Message::Pong(payload) => {
                 self.socket.get_mut().control(payload.len());
             }
+            Message::Close(_) => self.leave(),
             _ => self.socket.get_mut().whole(),
         }
-        Ok(Some(match message {
-            Message::Text(text) => Received::Text(text),
-            Message::Binary(bytes) => {
-                Utf8Bytes::try_from(bytes).map_or(Received::Binary, Received::Text)
+        Ok(Some(message))
+    }
+
+    /// Sends each message back as it came, until the service closes or the deadline comes. Returns
+    /// the last text.
+    #[cfg(feature = "sim")]
+    pub(crate) fn echo(mut self, deadline: Instant) -> Result<String> {
+        let mut last = String::new();
+        while let Some(message) = self.message(Some(deadline))? {
+            match &message {
+                Message::Close(_) => break,
+                Message::Text(text) => text.as_str().clone_into(&mut last),
+                Message::Binary(_) => {}
+                _ => continue,
             }
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Received::Control,
-            Message::Close(frame) => {
-                self.leave();
-                Received::Close(words(frame.as_ref()))
-            }
-        }))
+            self.write(message, deadline)?;
+        }
+        Ok(last)
     }
 
     /// Sends a text, by the deadline.
@@ -252,16 +272,13 @@ fn words(frame: Option<&CloseFrame>) -> String {
 /// The client's handshake, RFC 6455 §4.1. Not tungstenite's, which refuses a legal
 /// `Connection: keep-alive, Upgrade` and takes extensions that nobody asked for. Returns what came
 /// behind the answer: frames.
-fn shake(link: &mut Link, endpoint: &Endpoint, id: &SessionId) -> Result<Vec<u8>> {
+fn shake(link: &mut Link, endpoint: &Endpoint, path: &str) -> Result<Vec<u8>> {
     let key = generate_key();
-    let Endpoint {
-        authority, prefix, ..
-    } = endpoint;
-    let id = id.expose_secret();
+    let authority = &endpoint.authority;
     // One write: each becomes a TLS record.
     let request = format!(
-        "GET {prefix}/session/{id}/ws HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\n\
-         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
     );
     let sent = link.write_all(request.as_bytes());
     let head = sent

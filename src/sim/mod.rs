@@ -22,11 +22,13 @@ use crate::wire;
 mod certificate;
 mod cloud;
 mod connection;
+mod echo;
 mod fault;
 mod http;
 mod log;
 mod socket;
 
+pub use echo::echo;
 pub use fault::Fault;
 pub use log::{Seen, What};
 
