@@ -15,20 +15,28 @@ const HUMIDITY: &str = "/demo/devices/gw1/humidity";
 const LONG: Duration = Duration::from_secs(10);
 const MAX_MESSAGE: usize = 4096;
 
-fn connected() -> (Sim, Receiver<Seen>, Client) {
+fn start(faults: &[Fault]) -> (Sim, Receiver<Seen>) {
     let (observer, seen) = mpsc::channel();
-    let sim = Sim::start_with(Options {
+    let options = Options {
         observer: Some(observer),
+        faults: faults.to_vec(),
         ..Options::default()
-    })
-    .unwrap();
+    };
+    (Sim::start_with(options).unwrap(), seen)
+}
+
+fn config(sim: &Sim) -> Config {
     let credentials = Credentials::new(sim.company(), Token::new(sim.token()));
-    let config = Config::new(credentials.user(sim.user()))
+    Config::new(credentials.user(sim.user()))
         .endpoint(sim.endpoint())
         .ca_pem(sim.ca_pem())
         .connect_timeout(LONG)
-        .max_message(MAX_MESSAGE);
-    let mut client = Client::connect(&config).unwrap();
+        .max_message(MAX_MESSAGE)
+}
+
+fn connected() -> (Sim, Receiver<Seen>, Client) {
+    let (sim, seen) = start(&[]);
+    let mut client = Client::connect(&config(&sim)).unwrap();
     client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();
     (sim, seen, client)
 }
@@ -251,4 +259,193 @@ fn what_comes_in_while_an_answer_is_awaited_has_a_limit() {
     }
     drop(client);
     publisher.join().unwrap();
+}
+
+/// What becomes of a session request that is answered so.
+fn session(answer: String) -> Result<(), (ErrorKind, String)> {
+    let (sim, _seen) = start(&[Fault::SessionRaw(answer.leak())]);
+    match Client::connect(&config(&sim)) {
+        Ok(client) => {
+            client.close().unwrap();
+            Ok(())
+        }
+        Err(error) => {
+            let text = error.to_string().replace(&sim.addr().to_string(), "PEER");
+            Err((error.kind(), text))
+        }
+    }
+}
+
+const ID: &str = r#"{"head":{"ok":true},"body":{"id":"{id}"}}"#;
+
+#[test]
+fn a_session_answer_may_have_any_legal_form() {
+    // The id is 44 characters long.
+    let length = ID.len() - "{id}".len() + 44;
+    let head = format!("HTTP/1.1 201 Created\r\nContent-Length: {length}\r\n");
+    for answer in [
+        format!("{head}\r\n{ID}"),
+        format!("{head}Content-Type: text/plain\r\n\r\n{ID}"),
+        format!("HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n{head}\r\n{ID}"),
+        format!("HTTP/1.1 100 Continue\r\n\r\n{head}\r\n{ID}"),
+        format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{ID}"),
+        format!(
+            "HTTP/1.1 200\r\ncontent-length: {length}\r\n\r\n\u{feff}{}",
+            &ID[..ID.len()]
+        )
+        .replace(&length.to_string(), &(length + 3).to_string()),
+        format!(
+            "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}\r\n{:x};ext=1\r\n\
+             {}\r\n0\r\nTrailer: x\r\n\r\n",
+            &ID[..5],
+            length - 5,
+            &ID[5..]
+        ),
+    ] {
+        assert_eq!(session(answer.clone()), Ok(()), "{answer}");
+    }
+}
+
+#[test]
+fn a_session_answer_that_is_none_fails_within_its_limits() {
+    let broken = "session: the answer of PEER did not come whole";
+    let endless = "X: y\r\n".repeat(20_000);
+    let long = "a".repeat(100_000);
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    for (name, answer) in [
+        ("nothing", String::new()),
+        ("half a head", "HTTP/1.1 201 Crea".to_owned()),
+        (
+            "short body",
+            format!("HTTP/1.1 201 Created\r\nContent-Length: 999\r\n\r\n{ID}"),
+        ),
+        (
+            "half a chunk",
+            "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n99\r\n{}".to_owned(),
+        ),
+        ("endless head", format!("HTTP/1.1 201 Created\r\n{endless}")),
+        (
+            "endless body",
+            format!("HTTP/1.1 201 Created\r\n\r\n{long}"),
+        ),
+        ("no HTTP", "SSH-2.0-OpenSSH_9.2\r\n\r\n".to_owned()),
+    ] {
+        let error = session(answer).unwrap_err();
+        assert_eq!(
+            error,
+            (ErrorKind::Disconnected, broken.to_owned()),
+            "{name}"
+        );
+    }
+    let deep = format!(
+        "HTTP/1.1 201 Created\r\nConnection: close\r\n\r\n{}",
+        &deep[..60_000]
+    );
+    let redirect =
+        "HTTP/1.1 302 Found\r\nLocation: https://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
+    for (answer, kind, text) in [
+        (
+            deep,
+            ErrorKind::Malformed,
+            "HTTP 201 from PEER: its body is not a JSON object",
+        ),
+        (
+            redirect.to_owned(),
+            ErrorKind::Status(302),
+            "HTTP 302 from PEER",
+        ),
+    ] {
+        let error = session(answer).unwrap_err();
+        assert_eq!(error, (kind, format!("session: {text}")));
+    }
+}
+
+/// What comes first on a socket whose upgrade is answered so.
+fn upgrade(head: &str, rest: &'static [u8]) -> Result<Next, (ErrorKind, String)> {
+    let (sim, _seen) = start(&[Fault::UpgradeRaw(head.to_owned().leak(), rest)]);
+    let connected = Client::connect(&config(&sim));
+    let next = connected.and_then(|mut client| client.next(LONG));
+    next.map_err(|error| {
+        let text = error.to_string().replace(&sim.addr().to_string(), "PEER");
+        (error.kind(), text)
+    })
+}
+
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {accept}\r\n";
+
+#[test]
+fn an_upgrade_may_have_any_legal_form_and_frames_right_behind_it() {
+    let frame = b"\x81\x0f{\"value\": null}";
+    for headers in [
+        "Connection: Upgrade\r\nUpgrade: websocket\r\n",
+        "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n",
+        "connection: keep-alive\r\nCONNECTION: upgrade\r\nUpgrade: h2c, websocket\r\n",
+        "Connection:upgrade\r\nUpgrade:websocket\r\nContent-Length: 0\r\nX:\r\n",
+    ] {
+        let next = upgrade(&format!("{SWITCH}{headers}\r\n"), frame).unwrap();
+        assert!(matches!(next, Next::Event(_)), "{headers}: {next:?}");
+    }
+}
+
+#[test]
+fn an_upgrade_that_is_none_is_told() {
+    let will_not_do = "upgrade: the answer of PEER will not do: ";
+    let good = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let endless = format!("{SWITCH}{}", "X: y\r\n".repeat(5000));
+    for (head, kind, text) in [
+        (
+            "HTTP/1.1 200 OK\r\n\r\n".to_owned(),
+            ErrorKind::Status(200),
+            "upgrade: HTTP 200 from PEER",
+        ),
+        (
+            "HTTP/1.1 404 Gone\r\n\r\n".to_owned(),
+            ErrorKind::Status(404),
+            "upgrade: HTTP 404 from PEER",
+        ),
+        (
+            "HTTP/1.1 307 T\r\nLocation: /\r\n\r\n".to_owned(),
+            ErrorKind::Status(307),
+            "upgrade: HTTP 307 from PEER",
+        ),
+        (
+            format!("{SWITCH}\r\n"),
+            ErrorKind::Malformed,
+            "it does not say that it upgrades",
+        ),
+        (
+            format!("HTTP/1.1 101 S\r\n{good}\r\n"),
+            ErrorKind::Malformed,
+            "its Sec-WebSocket-Accept is not ours",
+        ),
+        (
+            format!(
+                "HTTP/1.1 101 S\r\n{good}Sec-WebSocket-Accept: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            ),
+            ErrorKind::Malformed,
+            "its Sec-WebSocket-Accept is not ours",
+        ),
+        (
+            format!("{SWITCH}{good}Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"),
+            ErrorKind::Malformed,
+            "it has an extension or a subprotocol that nobody asked for",
+        ),
+        (
+            format!("{SWITCH}{good}Sec-WebSocket-Protocol: x\r\n\r\n"),
+            ErrorKind::Malformed,
+            "it has an extension or a subprotocol that nobody asked for",
+        ),
+        (endless, ErrorKind::Malformed, "it is not HTTP"),
+        (
+            "garbage\r\n\r\n".to_owned(),
+            ErrorKind::Malformed,
+            "it is not HTTP",
+        ),
+    ] {
+        let text = match kind {
+            ErrorKind::Malformed => format!("{will_not_do}{text}"),
+            _ => text.to_owned(),
+        };
+        assert_eq!(upgrade(&head, b"").unwrap_err(), (kind, text), "{head}");
+    }
 }

@@ -97,6 +97,16 @@ fn requests(link: &mut Link<'_>, shared: &Shared, log: &Log<'_>) -> io::Result<(
             ["session", id, "ws"]
                 if !shared.has(Fault::Expire) && shared.cloud.take_session(id) =>
             {
+                let raw = shared.faults().iter().find_map(|fault| match fault {
+                    Fault::UpgradeRaw(head, rest) => Some((*head, *rest)),
+                    _ => None,
+                });
+                if let Some((head, rest)) = raw {
+                    let head = head.replace("{accept}", &socket::accept_key(&request));
+                    link.write_all(&[head.as_bytes(), rest].concat())?;
+                    link.flush()?;
+                    return link.swallow(log);
+                }
                 if shared.has(Fault::UpgradeSilent) {
                     return link.swallow(log);
                 }
@@ -116,6 +126,14 @@ fn requests(link: &mut Link<'_>, shared: &Shared, log: &Log<'_>) -> io::Result<(
             Fault::SessionAnswer(status, body) => Some((*status, *body)),
             _ => None,
         });
+        let raw = shared.faults().iter().find_map(|fault| match fault {
+            Fault::SessionRaw(text) => Some(*text),
+            _ => None,
+        });
+        if let (Ok(id), Some(raw)) = (&answer, raw) {
+            link.write_all(raw.replace("{id}", id).as_bytes())?;
+            break;
+        }
         match answer {
             Ok(_) if shared.has(Fault::SessionSilent) => return link.swallow(log),
             Ok(id) => {

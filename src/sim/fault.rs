@@ -9,6 +9,9 @@ pub enum Fault {
     SessionSilent,
     /// It answers a session request with this status and this body.
     SessionAnswer(u16, &'static str),
+    /// It answers a session request with these bytes as they stand, in which `{id}` is a session's
+    /// id, and ends the connection.
+    SessionRaw(&'static str),
     /// It ends the connection with its answer to a session request, and says so.
     SessionClose,
     /// It ends the connection with its answer to a session request, and does not say so.
@@ -17,6 +20,9 @@ pub enum Fault {
     Slow,
     /// It knows no session when the socket is to be opened.
     Expire,
+    /// It answers an upgrade with this head, in which `{accept}` is the right
+    /// `Sec-WebSocket-Accept`, and these bytes behind it, and reads on without an answer.
+    UpgradeRaw(&'static str, &'static [u8]),
     /// It never answers an upgrade.
     UpgradeSilent,
     /// It refuses every subscription to this stream, by the name that it is asked for by.

@@ -24,14 +24,19 @@ type Tls = StreamOwned<ServerConnection, TcpStream>;
 
 /// Answers the upgrade.
 pub(super) fn accept(link: &mut impl Write, request: &Request) -> io::Result<()> {
-    let key = request.header("sec-websocket-key").unwrap_or_default();
-    let accept = derive_accept_key(key.as_bytes());
+    let accept = accept_key(request);
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Accept: {accept}\r\n\r\n"
     );
     link.write_all(answer.as_bytes())?;
     link.flush()
+}
+
+/// What proves that an upgrade was understood.
+pub(super) fn accept_key(request: &Request) -> String {
+    let key = request.header("sec-websocket-key").unwrap_or_default();
+    derive_accept_key(key.as_bytes())
 }
 
 /// Serves an open WebSocket to its end. `early` is what the client sent with its upgrade.
