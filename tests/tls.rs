@@ -1,0 +1,172 @@
+//! Certificates and TLS versions that will do, and those that will not: nothing secret is sent to
+//! whoever has the latter.
+#![cfg(feature = "sim")]
+
+use std::io::Read;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use octave_ws::{Client, Config, Credentials, Error, ErrorKind, Phase, Token};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+fn authority(name: &str) -> Authority {
+    let mut params = CertificateParams::new([]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let pem = params.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(params, key);
+    Authority { issuer, pem }
+}
+
+/// A server with this certificate for one connection. It returns what came over it, in the clear.
+fn serve(
+    chain: Vec<CertificateDer<'static>>,
+    key: &KeyPair,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> (String, JoinHandle<String>) {
+    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!(
+        "https://127.0.0.1:{}",
+        listener.local_addr().unwrap().port()
+    );
+    let server = thread::spawn(move || {
+        let (tcp, _) = listener.accept().unwrap();
+        let tls = ServerConnection::new(Arc::new(config)).unwrap();
+        let mut received = [0; 1024];
+        let n = StreamOwned::new(tls, tcp).read(&mut received);
+        String::from_utf8_lossy(&received[..n.unwrap_or(0)]).into_owned()
+    });
+    (endpoint, server)
+}
+
+/// How a client fails that trusts the authority.
+fn failure(endpoint: &str, ca_pem: &str) -> Error {
+    let config = Config::new(Credentials::new("demo", Token::new("hunter2")))
+        .endpoint(endpoint)
+        .ca_pem(ca_pem)
+        .connect_timeout(Duration::from_secs(10));
+    Client::connect(&config).err().unwrap()
+}
+
+fn good() -> CertificateParams {
+    CertificateParams::new(["127.0.0.1".to_owned()]).unwrap()
+}
+
+#[test]
+fn a_certificate_that_will_not_do_is_final_and_gets_nothing() {
+    let trusted = authority("trusted");
+    let other = authority("other");
+    let mut expired = good();
+    expired.not_after = date_time_ymd(2020, 1, 1);
+    let mut early = good();
+    early.not_before = date_time_ymd(2200, 1, 1);
+    let wrong_name = CertificateParams::new(["192.0.2.1".to_owned()]).unwrap();
+    let mut cn_only = CertificateParams::new([]).unwrap();
+    cn_only
+        .distinguished_name
+        .push(DnType::CommonName, "127.0.0.1");
+    let mut client_only = good();
+    client_only.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    for (name, params, issuer, verdict) in [
+        (
+            "expired",
+            expired,
+            Some(&trusted),
+            "has expired (the clock here says 20",
+        ),
+        (
+            "early",
+            early,
+            Some(&trusted),
+            "is not valid yet (the clock here says 20",
+        ),
+        (
+            "another name",
+            wrong_name,
+            Some(&trusted),
+            "is for another name",
+        ),
+        (
+            "common name only",
+            cn_only,
+            Some(&trusted),
+            "is for another name",
+        ),
+        (
+            "for clients",
+            client_only,
+            Some(&trusted),
+            "is not acceptable",
+        ),
+        (
+            "another authority",
+            good(),
+            Some(&other),
+            "is from an authority that is not trusted here",
+        ),
+        (
+            "self-signed",
+            good(),
+            None,
+            "is from an authority that is not trusted here",
+        ),
+    ] {
+        let key = KeyPair::generate().unwrap();
+        let certificate = match issuer {
+            Some(authority) => params.signed_by(&key, &authority.issuer),
+            None => params.self_signed(&key),
+        };
+        let chain = vec![certificate.unwrap().der().clone()];
+        let (endpoint, server) = serve(chain, &key, rustls::ALL_VERSIONS);
+        let error = failure(&endpoint, &trusted.pem);
+        assert_eq!(
+            (error.phase(), error.kind()),
+            (Phase::Tls, ErrorKind::Untrusted),
+            "{name}"
+        );
+        assert!(!error.is_retryable(), "{name}");
+        let peer = endpoint.strip_prefix("https://").unwrap();
+        let text = format!("tls: the certificate of {peer} {verdict}");
+        assert!(error.to_string().starts_with(&text), "{name}: {error}");
+        assert_eq!(server.join().unwrap(), "", "{name}");
+    }
+}
+
+#[test]
+fn tls_1_2_will_do() {
+    let trusted = authority("trusted");
+    let key = KeyPair::generate().unwrap();
+    let certificate = good().signed_by(&key, &trusted.issuer).unwrap();
+    let chain = vec![certificate.der().clone()];
+    let (endpoint, server) = serve(chain, &key, &[&rustls::version::TLS12]);
+    // The server goes away once it has seen the request.
+    let error = failure(&endpoint, &trusted.pem);
+    assert_eq!(error.phase(), Phase::Session);
+    assert!(
+        server
+            .join()
+            .unwrap()
+            .starts_with("POST /session HTTP/1.1\r\n")
+    );
+}
