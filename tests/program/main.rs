@@ -17,6 +17,7 @@ mod reconnect;
 mod session;
 mod signals;
 mod silence;
+mod soak;
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 const HUMIDITY: &str = "/demo/devices/gw1/humidity";
