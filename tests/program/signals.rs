@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use octave_ws::sim::{Fault, Options, What};
+use octave_ws::sim::{Fault, Options, Seen, What};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -24,7 +24,12 @@ fn hanging(fault: Fault, then: impl FnOnce(Child)) {
 
 #[test]
 fn one_ends_it_well_within_two_seconds() {
-    for fault in [Fault::SessionSilent, Fault::UpgradeSilent, Fault::Stall] {
+    for fault in [
+        Fault::SessionSilent,
+        Fault::UpgradeSilent,
+        Fault::AckSilent,
+        Fault::Stall,
+    ] {
         for signal in [Signal::INT, Signal::TERM] {
             hanging(fault, |mut child| {
                 let start = Instant::now();
@@ -34,6 +39,22 @@ fn one_ends_it_well_within_two_seconds() {
             });
         }
     }
+}
+
+#[test]
+fn nor_does_a_wait_for_the_next_attempt_hold_it_up() {
+    let (sim, seen) = start_with(Options {
+        faults: vec![Fault::SessionAnswer(503, "")],
+        ..Options::default()
+    });
+    let mut child = octave_ws(&sim, &["listen", TEMPERATURE]).spawn().unwrap();
+    // After a few, most of the time is waiting.
+    let asked = |seen: &Seen| matches!(seen.what, What::Session(_));
+    assert_eq!(seen.iter().filter(asked).take(3).count(), 3);
+    let start = Instant::now();
+    kill(&child, Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(2));
 }
 
 #[test]
