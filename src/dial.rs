@@ -343,6 +343,60 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_unknown_may_pass() {
+        let config = config("https://none.invalid".to_owned());
+        let error = dial(&config, &Stop::new().unwrap(), LONG).err().unwrap();
+        assert_eq!(error.phase(), Phase::Resolve);
+        assert!(error.is_retryable());
+    }
+
+    #[test]
+    fn a_proxy_that_does_not_connect_is_told() {
+        for (answer, kind, text) in [
+            (
+                "HTTP/1.1 502 Bad Gateway\r\n\r\n",
+                ErrorKind::Status(502),
+                "HTTP 502 from PEER for a way to h:443",
+            ),
+            (
+                "HTTP/1.1 407 Who\r\n\r\n",
+                ErrorKind::Status(407),
+                "HTTP 407 from PEER for a way to h:443",
+            ),
+            (
+                "garbage\r\n",
+                ErrorKind::Malformed,
+                "the answer of PEER is not HTTP",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\n\r\nmore",
+                ErrorKind::Malformed,
+                "PEER sent more than its answer",
+            ),
+            ("", ErrorKind::Disconnected, "PEER ended the connection"),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let addr = listener.local_addr().unwrap();
+            let proxy = thread::spawn(move || {
+                let (mut tcp, _) = listener.accept().unwrap();
+                let mut request = [0; 1024];
+                let n = tcp.read(&mut request).unwrap();
+                tcp.write_all(answer.as_bytes()).unwrap();
+                String::from_utf8_lossy(&request[..n]).into_owned()
+            });
+            let config = config("https://h".to_owned()).proxy(format!("http://u:p@{addr}"));
+            let text = format!("proxy: {}", text.replace("PEER", &addr.to_string()));
+            assert_eq!(failure(&config, LONG), (kind, text));
+            let request = proxy.join().unwrap();
+            let head = "CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n";
+            assert_eq!(
+                request,
+                format!("{head}Proxy-Authorization: Basic dTpw\r\n\r\n")
+            );
+        }
+    }
+
+    #[test]
     fn plain_http_on_the_port_is_final() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();

@@ -449,3 +449,50 @@ fn an_upgrade_that_is_none_is_told() {
         assert_eq!(upgrade(&head, b"").unwrap_err(), (kind, text), "{head}");
     }
 }
+
+#[test]
+fn an_answer_that_trickles_in_has_one_deadline_for_all_of_it() {
+    let (sim, _seen) = start(&[Fault::Slow]);
+    // A byte comes every few milliseconds, and there are more than a hundred.
+    let config = config(&sim).connect_timeout(Duration::from_millis(300));
+    let error = Client::connect(&config).err().unwrap();
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (ErrorKind::TimedOut, Phase::Session)
+    );
+}
+
+#[test]
+fn a_session_that_expires_again_and_again_is_final_after_five() {
+    let (sim, seen) = start(&[Fault::Expire]);
+    let error = Client::connect(&config(&sim).retry_for(Duration::MAX))
+        .err()
+        .unwrap();
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (ErrorKind::Status(404), Phase::Upgrade)
+    );
+    drop(sim);
+    let sessions = seen
+        .iter()
+        .filter(|seen| matches!(seen.what, What::Session(_)));
+    assert_eq!(sessions.count(), 5);
+}
+
+#[test]
+fn an_event_of_8_mib_and_one_of_100_000_members_arrive() {
+    let (sim, _seen) = start(&[]);
+    let config = config(&sim).max_message(16 << 20);
+    let mut client = Client::connect(&config).unwrap();
+    client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();
+    let long = format!(r#"{{"value":"{}"}}"#, "a".repeat(8 << 20));
+    let members: Vec<String> = (0..100_000).map(|n| format!(r#""m{n}":{n}"#)).collect();
+    let many = format!(r#"{{{},"value":1}}"#, members.join(","));
+    for text in [&long, &many] {
+        sim.send(text);
+        let Next::Event(event) = client.next(LONG).unwrap() else {
+            panic!("no event")
+        };
+        assert_eq!(event.message(), text);
+    }
+}

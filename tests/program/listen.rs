@@ -442,3 +442,37 @@ fn verbose_tells_the_life_of_the_connection() {
     let session = seen.iter().find_map(|seen| started(seen.what)).unwrap();
     assert!(!stderr(&output).contains(&session));
 }
+
+#[test]
+fn sixteen_file_descriptors_are_enough() {
+    let (sim, _seen) = start(50.0);
+    let endpoint = format!("--endpoint=https://localhost:{}", sim.addr().port());
+    let program = octave_ws(&sim, &["listen", TEMPERATURE, "-C1", &endpoint]);
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "ulimit -n 16; exec \"$@\"", "sh"])
+        .arg(program.get_program());
+    shell.args(program.get_args()).env_clear();
+    for (name, value) in program.get_envs() {
+        shell.env(name, value.unwrap());
+    }
+    let output = shell.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn ten_thousand_streams_are_listened_to() {
+    let (sim, seen) = start_with(Options {
+        any_stream: true,
+        ..Options::default()
+    });
+    let mut command = octave_ws(&sim, &["listen", "-q", "-C1"]);
+    let paths = (0..10_000).map(|n| format!("/demo/devices/gw{n}/x"));
+    let child = command.args(paths).spawn().unwrap();
+    let subscribed = |seen: &Seen| matches!(seen.what, What::Subscribed(_));
+    assert_eq!(seen.iter().filter(subscribed).take(10_000).count(), 10_000);
+    assert_eq!(sim.publish("/demo/devices/gw9999/x", &json!(1)), 1);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(lines(&output).len(), 1);
+}

@@ -10,7 +10,7 @@ use octave_ws::sim::Sim;
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::{TEMPERATURE, await_subscription, kill, octave_ws, start};
+use super::{TEMPERATURE, await_subscription, kill, octave_ws, start, stderr};
 
 /// Long against any tick that a loop might have, short against a ping.
 const WINDOW: Duration = Duration::from_millis(300);
@@ -66,4 +66,24 @@ fn but_for_its_pings() {
     kill(&child, Signal::TERM);
     child.wait().unwrap();
     assert!(!rests);
+}
+
+#[test]
+fn a_client_that_was_asleep_finds_what_has_come_before_it_judges_its_peer() {
+    let (sim, seen) = start(0.0);
+    let options = [
+        "--ping-interval=100ms",
+        "--ping-timeout=100ms",
+        "--no-reconnect",
+    ];
+    let mut command = octave_ws(&sim, &["listen", TEMPERATURE, "-C1"]);
+    let child = command.args(options).spawn().unwrap();
+    await_subscription(&seen);
+    // For longer than a peer may be silent, most likely amid a ping.
+    kill(&child, Signal::STOP);
+    thread::sleep(WINDOW * 2);
+    sim.publish(TEMPERATURE, &json!(1));
+    kill(&child, Signal::CONT);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
