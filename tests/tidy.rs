@@ -1,0 +1,67 @@
+//! Rules of the house.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn each_test_that_the_table_of_faults_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "tests"] {
+        sources(&root.join(folder), &mut files);
+    }
+    let mut functions = BTreeSet::new();
+    for file in files {
+        let text = fs::read_to_string(file).unwrap();
+        let names = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("fn "));
+        functions.extend(names.filter_map(|name| Some(name.split_once('(')?.0.to_owned())));
+    }
+    let table = include_str!("faults.md");
+    let rows = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.contains("| test |"));
+    for row in rows {
+        let tests = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let mut named = tests.split('`').skip(1).step_by(2).peekable();
+        assert!(named.peek().is_some(), "no test: {row}");
+        for name in named {
+            assert!(functions.contains(name), "no test {name}");
+        }
+    }
+}
+
+#[test]
+fn one_room_knows_tungstenite_and_one_ureq() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    sources(&root.join("src"), &mut files);
+    for (library, rooms) in [
+        ("tungstenite::", &["socket.rs", "message.rs"][..]),
+        ("ureq::", &["session.rs", "config.rs"]),
+        ("argh::", &["args.rs", "arrange.rs"]),
+    ] {
+        for file in &files {
+            let name = file.file_name().unwrap().to_str().unwrap();
+            let text = fs::read_to_string(file).unwrap();
+            let knows = text.lines().any(|line| {
+                let code = line.trim_start();
+                !code.starts_with("//") && code.contains(library)
+            });
+            assert!(!knows || rooms.contains(&name), "{file:?} knows {library}");
+        }
+    }
+}
