@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::mem;
 use std::ops::ControlFlow;
@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::connection::{Arrival, Connection};
 use crate::dial::Route;
 use crate::error::{ErrorKind, Phase};
-use crate::protocol::{Ack, Action, Backoff, Event, Stream, Unknown};
+use crate::protocol::{Ack, Action, Backoff, Event, Stream, Subscriptions, Unknown};
 use crate::wire;
 use crate::{Error, Result};
 
@@ -28,16 +28,7 @@ pub struct Client {
     route: Route,
     backoff: Backoff,
     state: State,
-    /// Requests that have not been sent yet.
-    requests: VecDeque<(Action, Stream)>,
-    /// Streams whose first ack is awaited.
-    asked: BTreeSet<Stream>,
-    /// Streams that have been acknowledged, on whatever connection.
-    subscribed: BTreeSet<Stream>,
-    /// Those of them whose ack on this connection is awaited.
-    again: BTreeSet<Stream>,
-    /// Streams of which the unsubscription is awaited.
-    leaving: BTreeSet<Stream>,
+    subscriptions: Subscriptions,
     /// Since when, and why, events may be missing.
     loss: Option<(SystemTime, String)>,
     /// What came in and was not asked for yet.
@@ -110,11 +101,7 @@ impl Client {
             route: Route::new(config)?,
             backoff: Backoff::new(config.retry_for, now),
             state: State::Waiting(now),
-            requests: VecDeque::new(),
-            asked: BTreeSet::new(),
-            subscribed: BTreeSet::new(),
-            again: BTreeSet::new(),
-            leaving: BTreeSet::new(),
+            subscriptions: Subscriptions::default(),
             loss: None,
             queue: VecDeque::new(),
         };
@@ -152,21 +139,17 @@ impl Client {
     /// # Errors
     /// Those of [`Client::next`].
     pub fn request(&mut self, action: Action, stream: &Stream) -> Result<()> {
-        match (&self.state, action) {
-            (State::Closed, _) => return Err(closed()),
-            (_, Action::Subscribe) => {
-                self.asked.insert(stream.clone());
+        match self.state {
+            State::Closed => Err(closed()),
+            State::Open(_) => {
+                self.subscriptions.request(action, stream.clone());
+                self.send_requests()
             }
-            (_, Action::Unsubscribe) => {
-                self.leaving.insert(stream.clone());
+            State::Waiting(_) => {
+                self.subscriptions.request(action, stream.clone());
+                self.disconnected();
+                Ok(())
             }
-        }
-        self.requests.push_back((action, stream.clone()));
-        if let State::Open(_) = self.state {
-            self.send_requests()
-        } else {
-            self.forget_leaving();
-            Ok(())
         }
     }
 
@@ -225,7 +208,9 @@ impl Client {
     /// What went wrong with that. The connection is ended all the same.
     pub fn close(self) -> Result<()> {
         match self.state {
-            State::Open(connection) => connection.close(self.subscribed),
+            State::Open(connection) => {
+                connection.close(self.subscriptions.subscribed().iter().cloned())
+            }
             State::Waiting(_) | State::Closed => Ok(()),
         }
     }
@@ -237,7 +222,7 @@ impl Client {
 
     /// The streams that have been acknowledged, and not since unsubscribed.
     pub fn subscribed(&self) -> impl Iterator<Item = &Stream> {
-        self.subscribed.iter()
+        self.subscriptions.subscribed().iter()
     }
 
     /// From now on no attempt to connect goes beyond this, instead of
@@ -346,10 +331,7 @@ impl Client {
     fn opened(&mut self, connection: Connection) -> Result<()> {
         self.state = State::Open(connection);
         self.backoff.connected();
-        self.again = self.subscribed.clone();
-        let wanted = self.again.union(&self.asked);
-        let requests = wanted.map(|stream| (Action::Subscribe, stream.clone()));
-        self.requests = requests.collect();
+        self.subscriptions.connected();
         self.settle();
         self.send_requests()
     }
@@ -365,18 +347,18 @@ impl Client {
             .failed(error.retry(), error.retry_after(), random(), now);
         let open = mem::replace(&mut self.state, State::Closed);
         let Some(at) = retry_at else {
-            self.subscribed.clear();
+            self.subscriptions.clear();
             return Err(error);
         };
         self.state = State::Waiting(at);
         if let State::Open(connection) = open
-            && !self.subscribed.is_empty()
+            && !self.subscriptions.subscribed().is_empty()
         {
             let silence = now.saturating_duration_since(connection.heard_at());
             let from = SystemTime::now() - silence;
             self.loss.get_or_insert_with(|| (from, error.to_string()));
         }
-        self.forget_leaving();
+        self.disconnected();
         let over = self.config.connect_deadline;
         if over.is_some_and(|deadline| deadline <= now) {
             return Err(error);
@@ -386,21 +368,15 @@ impl Client {
         Ok(())
     }
 
-    /// What is not connected is not subscribed either.
-    fn forget_leaving(&mut self) {
-        for stream in mem::take(&mut self.leaving) {
-            self.acknowledged(Ack {
-                action: Action::Unsubscribe,
-                stream,
-                outcome: Ok(()),
-            });
-        }
+    fn disconnected(&mut self) {
+        let acks = self.subscriptions.disconnected();
+        self.queue.extend(acks.into_iter().map(Next::Ack));
     }
 
     fn send_requests(&mut self) -> Result<()> {
         while let State::Open(connection) = &mut self.state
             && connection.may_request()
-            && let Some((action, stream)) = self.requests.pop_front()
+            && let Some((action, stream)) = self.subscriptions.next_request()
         {
             if let Err(error) = connection.request(action, &stream) {
                 self.failed(error)?;
@@ -409,29 +385,8 @@ impl Client {
         Ok(())
     }
 
-    /// Keeps the account of what is subscribed, and passes on what the caller waits for.
     fn acknowledged(&mut self, ack: Ack) {
-        let stream = &ack.stream;
-        let is_news = match ack.action {
-            Action::Subscribe => {
-                let was_asked = self.asked.remove(stream);
-                self.again.remove(stream);
-                match ack.outcome {
-                    Ok(()) => self.subscribed.insert(stream.clone()) || was_asked,
-                    Err(_) => self.subscribed.remove(stream) || was_asked,
-                }
-            }
-            Action::Unsubscribe => {
-                self.leaving.remove(stream);
-                if ack.outcome.is_ok() {
-                    self.subscribed.remove(stream);
-                    self.again.remove(stream);
-                    self.asked.remove(stream);
-                }
-                true
-            }
-        };
-        if is_news {
+        if self.subscriptions.acknowledged(&ack) {
             self.queue.push_back(Next::Ack(ack));
         }
         self.settle();
@@ -440,7 +395,7 @@ impl Client {
     /// Once everything is subscribed, the connection counts, and a gap has its end.
     fn settle(&mut self) {
         let State::Open(_) = self.state else { return };
-        if !self.asked.is_empty() || !self.again.is_empty() {
+        if !self.subscriptions.is_settled() {
             return;
         }
         self.backoff.subscribed(Instant::now());

@@ -26,6 +26,7 @@ mod backoff;
 mod exchange;
 mod message;
 mod stream;
+mod subscriptions;
 
 pub(crate) use backoff::{Backoff, Retry};
 pub use exchange::Ack;
@@ -33,3 +34,4 @@ pub(crate) use exchange::{Due, Exchange, Liveness};
 pub use message::{Action, Event, Unknown};
 pub(crate) use message::{HEARTBEAT, Incoming, Text, session_answer};
 pub use stream::{ParseStreamError, Stream};
+pub(crate) use subscriptions::Subscriptions;

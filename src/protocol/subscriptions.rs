@@ -1,0 +1,187 @@
+use std::collections::{BTreeSet, VecDeque};
+
+use super::Stream;
+use super::exchange::Ack;
+use super::message::Action;
+
+/// The account of what is wanted, what is subscribed, and what has yet to be asked for, from one
+/// connection to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions {
+    /// Requests that have not been sent on this connection.
+    requests: VecDeque<(Action, Stream)>,
+    /// Streams whose first ack is awaited.
+    asked: BTreeSet<Stream>,
+    /// Streams that have been acknowledged, on whatever connection.
+    subscribed: BTreeSet<Stream>,
+    /// Those of them whose ack on this connection is awaited.
+    again: BTreeSet<Stream>,
+    /// Streams of which the unsubscription is awaited.
+    leaving: BTreeSet<Stream>,
+}
+
+impl Subscriptions {
+    /// Takes a request of the caller's.
+    pub(crate) fn request(&mut self, action: Action, stream: Stream) {
+        let awaited = match action {
+            Action::Subscribe => &mut self.asked,
+            Action::Unsubscribe => &mut self.leaving,
+        };
+        awaited.insert(stream.clone());
+        self.requests.push_back((action, stream));
+    }
+
+    /// The next request to send.
+    pub(crate) fn next_request(&mut self) -> Option<(Action, Stream)> {
+        self.requests.pop_front()
+    }
+
+    /// There is a new connection, on which everything has to be asked for.
+    pub(crate) fn connected(&mut self) {
+        self.again = self.subscribed.clone();
+        let wanted = self.again.union(&self.asked);
+        let requests = wanted.map(|stream| (Action::Subscribe, stream.clone()));
+        self.requests = requests.collect();
+    }
+
+    /// There is no connection: what is not connected is not subscribed either. Returns the acks
+    /// that this makes up for.
+    pub(crate) fn disconnected(&mut self) -> Vec<Ack> {
+        let leaving = std::mem::take(&mut self.leaving).into_iter();
+        let acks = leaving.map(|stream| Ack {
+            action: Action::Unsubscribe,
+            stream,
+            outcome: Ok(()),
+        });
+        let acks: Vec<Ack> = acks.collect();
+        for ack in &acks {
+            self.acknowledged(ack);
+        }
+        acks
+    }
+
+    /// Takes an ack. Returns whether it is news to the caller: not where it only restores what
+    /// there was before.
+    pub(crate) fn acknowledged(&mut self, ack: &Ack) -> bool {
+        let stream = &ack.stream;
+        match (ack.action, &ack.outcome) {
+            (Action::Subscribe, outcome) => {
+                let was_asked = self.asked.remove(stream);
+                self.again.remove(stream);
+                let has_changed = match outcome {
+                    Ok(()) => self.subscribed.insert(stream.clone()),
+                    Err(_) => self.subscribed.remove(stream),
+                };
+                has_changed || was_asked
+            }
+            (Action::Unsubscribe, outcome) => {
+                self.leaving.remove(stream);
+                if outcome.is_ok() {
+                    self.subscribed.remove(stream);
+                    self.again.remove(stream);
+                    self.asked.remove(stream);
+                }
+                true
+            }
+        }
+    }
+
+    /// Whether all that is wanted is subscribed, on this connection.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.asked.is_empty() && self.again.is_empty()
+    }
+
+    pub(crate) fn subscribed(&self) -> &BTreeSet<Stream> {
+        &self.subscribed
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ack(action: Action, stream: &Stream, is_granted: bool) -> Ack {
+        let outcome = if is_granted {
+            Ok(())
+        } else {
+            Err("no".to_owned())
+        };
+        Ack {
+            action,
+            stream: stream.clone(),
+            outcome,
+        }
+    }
+
+    proptest! {
+        /// Whatever is lost, and whenever: once a connection lasts, the service has exactly what
+        /// the caller believes to have, and nothing waits for ever.
+        #[test]
+        fn no_stream_is_forgotten(steps in prop::collection::vec((0_u8..6, 0_usize..4), 0..60)) {
+            let streams = ["/a", "/b", "/c", "/d"].map(|path| path.parse::<Stream>().unwrap());
+            let mut account = Subscriptions::default();
+            account.connected();
+            // What the service has been asked on this connection, and what it has granted.
+            let (mut sent, mut service) = (VecDeque::new(), BTreeSet::new());
+            let mut believed = BTreeSet::new();
+            let mut believe = |ack: &Ack| match (ack.action, &ack.outcome) {
+                (Action::Subscribe, Ok(())) => drop(believed.insert(ack.stream.clone())),
+                (Action::Unsubscribe, Err(_)) => {}
+                _ => drop(believed.remove(&ack.stream)),
+            };
+            let last = [(4, 0); 40];
+            for (step, n) in steps.into_iter().chain([(5, 0)]).chain(last) {
+                match step {
+                    0 | 1 => account.request(Action::Subscribe, streams[n].clone()),
+                    2 => account.request(Action::Unsubscribe, streams[n].clone()),
+                    3 => sent.extend(account.next_request()),
+                    4 => {
+                        sent.extend(account.next_request());
+                        if let Some((action, stream)) = sent.pop_front() {
+                            match action {
+                                Action::Subscribe => service.insert(Stream::clone(&stream)),
+                                Action::Unsubscribe => service.remove(&stream),
+                            };
+                            let ack = ack(action, &stream, true);
+                            if account.acknowledged(&ack) {
+                                believe(&ack);
+                            }
+                        }
+                    }
+                    _ => {
+                        for ack in account.disconnected() {
+                            believe(&ack);
+                        }
+                        sent.clear();
+                        service.clear();
+                        account.connected();
+                    }
+                }
+            }
+            prop_assert!(account.is_settled());
+            prop_assert_eq!(&service, account.subscribed());
+            prop_assert_eq!(&service, &believed);
+        }
+    }
+
+    #[test]
+    fn what_is_restored_is_no_news_and_what_is_taken_away_is() {
+        let stream: Stream = "/a".parse().unwrap();
+        let mut account = Subscriptions::default();
+        account.request(Action::Subscribe, stream.clone());
+        assert!(account.acknowledged(&ack(Action::Subscribe, &stream, true)));
+        account.connected();
+        assert!(!account.is_settled());
+        assert!(!account.acknowledged(&ack(Action::Subscribe, &stream, true)));
+        assert!(account.is_settled());
+        account.connected();
+        assert!(account.acknowledged(&ack(Action::Subscribe, &stream, false)));
+        assert!(account.subscribed().is_empty());
+    }
+}
