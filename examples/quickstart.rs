@@ -4,19 +4,15 @@ use std::error::Error;
 use std::time::Duration;
 
 use octave_ws::sim::{Options, Sim};
-use octave_ws::{Action, Client, Config, Credentials, Next, Stream, Token};
+use octave_ws::{Action, Client, Next, Stream};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let sim = Sim::start_with(Options {
         rate: 5.0,
         ..Options::default()
     })?;
-    let credentials = Credentials::new(sim.company(), Token::new(sim.token())).user(sim.user());
-    let config = Config::new(credentials)
-        .endpoint(sim.endpoint())
-        .ca_pem(sim.ca_pem());
 
-    let mut client = Client::connect(&config)?;
+    let mut client = Client::connect(&sim.config())?;
     println!("connected to {}", sim.endpoint());
     let stream: Stream = "/demo/devices/gw1/temperature".parse()?;
     client.request(Action::Subscribe, &stream)?;

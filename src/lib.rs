@@ -10,14 +10,11 @@
 //! use std::time::Duration;
 //!
 //! use octave_ws::sim::Sim;
-//! use octave_ws::{Client, Config, Credentials, Next, Token};
+//! use octave_ws::{Client, Next};
 //!
 //! // The cloud's stand-in, of the feature `sim`.
 //! let sim = Sim::start()?;
-//! let credentials = Credentials::new(sim.company(), Token::new(sim.token())).user(sim.user());
-//! let config = Config::new(credentials).endpoint(sim.endpoint()).ca_pem(sim.ca_pem());
-//!
-//! let mut client = Client::connect(&config)?;
+//! let mut client = Client::connect(&sim.config())?;
 //! client.subscribe(&"/demo/devices/gw1/temperature".parse()?)?;
 //! sim.publish("/demo/devices/gw1/temperature", &serde_json::json!({ "temperature": 21.5 }));
 //! let Next::Event(event) = client.next(Duration::from_secs(10))? else {

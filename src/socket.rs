@@ -83,7 +83,7 @@ impl Socket {
     }
 
     fn message(&mut self, deadline: Option<Instant>) -> Result<Option<Message>> {
-        self.socket.get_mut().link().wire().set_deadline(deadline);
+        self.set_deadline(deadline);
         let message = match self.socket.read() {
             Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Ok(None);
@@ -127,12 +127,12 @@ impl Socket {
         self.write(Message::Ping(Vec::new().into()), deadline)
     }
 
+    fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.socket.get_mut().link().wire().set_deadline(deadline);
+    }
+
     fn write(&mut self, message: Message, deadline: Instant) -> Result<()> {
-        self.socket
-            .get_mut()
-            .link()
-            .wire()
-            .set_deadline(Some(deadline));
+        self.set_deadline(Some(deadline));
         self.socket.send(message).map_err(|error| match error {
             tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let message = format!("{} takes nothing more", self.peer);
@@ -164,11 +164,7 @@ impl Socket {
     /// Those of the connection; `TimedOut` where there was no answer.
     pub(crate) fn close(mut self, deadline: Instant) -> Result<()> {
         self.ignore_stop();
-        self.socket
-            .get_mut()
-            .link()
-            .wire()
-            .set_deadline(Some(deadline));
+        self.set_deadline(Some(deadline));
         let mut step = self.say_close(CloseCode::Normal);
         let mut answered = false;
         loop {
@@ -201,11 +197,7 @@ impl Socket {
     /// is closed with bytes unread is reset, and the last words with it.
     fn leave(&mut self) {
         let deadline = Instant::now() + LEAVE;
-        self.socket
-            .get_mut()
-            .link()
-            .wire()
-            .set_deadline(Some(deadline));
+        self.set_deadline(Some(deadline));
         let _ = self.socket.flush();
         let link = self.socket.get_mut().link();
         link.shut();

@@ -26,11 +26,7 @@ fn start(faults: &[Fault]) -> (Sim, Receiver<Seen>) {
 }
 
 fn config(sim: &Sim) -> Config {
-    let credentials = Credentials::new(sim.company(), Token::new(sim.token()));
-    Config::new(credentials.user(sim.user()))
-        .endpoint(sim.endpoint())
-        .ca_pem(sim.ca_pem())
-        .connect_timeout(LONG)
+    sim.config().connect_timeout(LONG)
 }
 
 fn stream(name: &str) -> Stream {

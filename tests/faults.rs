@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use octave_ws::sim::{Fault, Options, Seen, Sim, What};
-use octave_ws::{Client, Config, Credentials, ErrorKind, Next, Phase, Token};
+use octave_ws::{Client, Config, ErrorKind, Next, Phase};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -27,12 +27,7 @@ fn start(faults: &[Fault]) -> (Sim, Receiver<Seen>) {
 }
 
 fn config(sim: &Sim) -> Config {
-    let credentials = Credentials::new(sim.company(), Token::new(sim.token()));
-    Config::new(credentials.user(sim.user()))
-        .endpoint(sim.endpoint())
-        .ca_pem(sim.ca_pem())
-        .connect_timeout(LONG)
-        .max_message(MAX_MESSAGE)
+    sim.config().connect_timeout(LONG).max_message(MAX_MESSAGE)
 }
 
 fn connected() -> (Sim, Receiver<Seen>, Client) {

@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Options, Sim, What};
-use octave_ws::{Client, Config, Credentials, ErrorKind, Next, Phase, Token};
+use octave_ws::{Client, Config, ErrorKind, Next, Phase};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 
@@ -78,11 +78,7 @@ fn certificate(folder: &Path) -> String {
 }
 
 fn config(sim: &Sim) -> Config {
-    let credentials = Credentials::new(sim.company(), Token::new(sim.token()));
-    Config::new(credentials.user(sim.user()))
-        .endpoint(sim.endpoint())
-        .ca_pem(sim.ca_pem())
-        .connect_timeout(LONG)
+    sim.config().connect_timeout(LONG)
 }
 
 /// Subscribes, receives an event and takes leave.

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use serde_json::Value;
 
-use crate::Stop;
 use crate::wire;
+use crate::{Config, Credentials, Stop, Token};
 
 mod certificate;
 mod cloud;
@@ -150,6 +150,14 @@ impl Sim {
     /// The certificate of the authority that a client has to trust, as PEM.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
+    }
+
+    /// What leads a [`Client`](crate::Client) here, with credentials that are good.
+    pub fn config(&self) -> Config {
+        let credentials = Credentials::new(self.company(), Token::new(self.token()));
+        Config::new(credentials.user(self.user()))
+            .endpoint(self.endpoint())
+            .ca_pem(self.ca_pem())
     }
 
     /// The user that goes with [`Sim::token`].
