@@ -31,6 +31,8 @@ pub struct Client {
     subscriptions: Subscriptions,
     /// Since when, and why, events may be missing.
     loss: Option<(SystemTime, String)>,
+    /// How it failed last, and how often in a row.
+    failure: (String, u32),
     /// What came in and was not asked for yet.
     queue: VecDeque<Next>,
 }
@@ -103,6 +105,7 @@ impl Client {
             state: State::Waiting(now),
             subscriptions: Subscriptions::default(),
             loss: None,
+            failure: Default::default(),
             queue: VecDeque::new(),
         };
         while let State::Waiting(at) = client.state {
@@ -363,9 +366,21 @@ impl Client {
         if over.is_some_and(|deadline| deadline <= now) {
             return Err(error);
         }
-        let delay = (at - now).as_secs_f64();
-        log::warn!("{}; trying again in {delay:.1} s", error.in_full());
+        self.say_retry(&error, at - now);
         Ok(())
+    }
+
+    fn say_retry(&mut self, error: &Error, delay: Duration) {
+        let (last, times) = &mut self.failure;
+        let failure = error.in_full();
+        *times = if *last == failure { *times + 1 } else { 1 };
+        let repeated = match times {
+            1 => String::new(),
+            _ => format!(" ({times} times)"),
+        };
+        let delay = delay.as_secs_f64();
+        log::warn!("{failure}{repeated}; trying again in {delay:.1} s");
+        *last = failure;
     }
 
     fn disconnected(&mut self) {
@@ -399,6 +414,7 @@ impl Client {
             return;
         }
         self.backoff.subscribed(Instant::now());
+        self.failure = Default::default();
         if let Some((from, reason)) = self.loss.take() {
             let to = SystemTime::now();
             self.queue.push_back(Next::Gap(Gap { from, to, reason }));

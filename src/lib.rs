@@ -36,6 +36,7 @@ mod dial;
 mod error;
 mod head;
 mod meter;
+mod printable;
 mod protocol;
 mod proxy;
 mod secret;

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::printable::Printable;
+
 /// An API token. It is shown nowhere: `Debug` is redacted and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
@@ -97,19 +99,12 @@ impl Quote {
         for secret in &self.secrets {
             words = words.replace(secret.as_str(), "[redacted]");
         }
-        let mut shown = String::new();
-        for c in words.chars() {
-            let start = shown.len();
-            if is_unsafe_to_show(c) {
-                shown.extend(c.escape_unicode());
-            } else {
-                shown.push(c);
-            }
-            if shown.len() > Self::LIMIT {
-                shown.truncate(start.min(Self::LIMIT));
-                shown.push_str("...");
-                break;
-            }
+        let mut shown = Printable(&words).to_string();
+        if shown.len() > Self::LIMIT {
+            let fits = |&at: &usize| shown.is_char_boundary(at);
+            let end = (0..=Self::LIMIT).rev().find(fits).unwrap_or_default();
+            shown.truncate(end);
+            shown.push_str("...");
         }
         shown
     }
@@ -119,21 +114,6 @@ impl fmt::Debug for Quote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Quote(redacted)")
     }
-}
-
-/// Controls (C0, C1), line and paragraph separators, and what reorders text.
-fn is_unsafe_to_show(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{ad}'
-                | '\u{61c}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-        )
 }
 
 #[cfg(test)]

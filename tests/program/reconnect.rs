@@ -68,9 +68,17 @@ fn retry_for_gives_up_with_69_without_a_connection_for_so_long() {
         format!("error: session: HTTP 503 from {peer}: later")
     );
     assert!(!tries.is_empty());
-    for line in tries {
-        let start = format!("warning: session: HTTP 503 from {peer}: later; trying again in ");
-        assert!(line.starts_with(&start), "{line}");
+    for (n, line) in (1..).zip(tries) {
+        let times = if n > 1 {
+            format!(" ({n} times)")
+        } else {
+            String::new()
+        };
+        let failure = format!("warning: session: HTTP 503 from {peer}: later{times}");
+        assert!(
+            line.starts_with(&format!("{failure}; trying again in ")),
+            "{line}"
+        );
     }
 }
 

@@ -19,6 +19,8 @@ mod environment;
 mod exit;
 mod listen;
 mod output;
+#[path = "../../printable.rs"]
+mod printable;
 mod report;
 mod session;
 mod setup;

@@ -1,12 +1,12 @@
 //! What is said on standard error: a line each.
 
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::time::SystemTime;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::exit::Failure;
+use crate::printable::Printable;
 
 /// Says what is logged, by this program and its library and by nobody else: others may know
 /// secrets.
@@ -57,19 +57,7 @@ impl Log for Report {
 
 fn say(message: &str) {
     // In one write(2), so that lines of several processes do not mix.
-    let line = format!("{}\n", printable(message));
+    let line = format!("{}\n", Printable(message));
     // Where standard error is gone there is nobody to tell.
     let _ = io::stderr().write_all(line.as_bytes());
-}
-
-/// Nothing from outside steers a terminal or breaks a line.
-fn printable(message: &str) -> String {
-    message.chars().fold(String::new(), |mut line, c| {
-        if c.is_control() {
-            let _ = write!(line, "{}", c.escape_unicode());
-        } else {
-            line.push(c);
-        }
-        line
-    })
 }

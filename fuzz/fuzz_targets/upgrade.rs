@@ -1,0 +1,16 @@
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use octave_ws::Client;
+use octave_ws_fuzz::{Place, Service};
+
+static SERVICE: LazyLock<Service> = LazyLock::new(|| Service::start(Place::Upgrade));
+
+fuzz_target!(|bytes: &[u8]| {
+    SERVICE.give(bytes);
+    if let Err(error) = Client::connect(&SERVICE.config) {
+        assert!(!error.in_full().contains(['\n', '\x1b']), "{error:?}");
+    }
+});

@@ -1,0 +1,55 @@
+use std::fmt;
+
+/// A text in which nothing steers a terminal, breaks a line or turns its order about: such
+/// characters are written as `\u{1b}`.
+pub(crate) struct Printable<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        while let Some(at) = rest.find(is_hostile) {
+            let (plain, hostile) = rest.split_at(at);
+            let mut chars = hostile.chars();
+            f.write_str(plain)?;
+            if let Some(c) = chars.next() {
+                write!(f, "{}", c.escape_unicode())?;
+            }
+            rest = chars.as_str();
+        }
+        f.write_str(rest)
+    }
+}
+
+/// Controls (C0, C1), line and paragraph separators, and what reorders text or is not seen.
+fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_is_escaped_and_nothing_else() {
+        for (text, shown) in [
+            ("plain, h\u{e9}, \u{6f22}", "plain, h\u{e9}, \u{6f22}"),
+            ("\x1b[2J", "\\u{1b}[2J"),
+            ("a\nb\r", "a\\u{a}b\\u{d}"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("\u{202e}txt.exe\u{2066}", "\\u{202e}txt.exe\\u{2066}"),
+            ("\u{2028}", "\\u{2028}"),
+        ] {
+            assert_eq!(Printable(text).to_string(), shown);
+        }
+    }
+}
