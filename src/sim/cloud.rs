@@ -10,6 +10,7 @@ use rustls::crypto::ring;
 use serde_json::{Value, json};
 
 use super::Sim;
+use super::script::{self, Script};
 
 /// A session that nobody opened a socket for is forgotten after this.
 const SESSION_LIFE: Duration = Duration::from_secs(60);
@@ -23,6 +24,7 @@ pub(super) struct Cloud {
     /// Good without a user.
     pub(super) restricted_token: String,
     any_stream: bool,
+    script: Option<Script>,
     state: Mutex<State>,
 }
 
@@ -32,8 +34,15 @@ struct State {
     sessions: HashMap<String, Instant>,
     subscribers: Vec<Arc<Subscriber>>,
     events: u64,
-    /// How many made-up events each stream has had, by its id.
-    samples: HashMap<String, u64>,
+    /// What each stream has had of its own, by its id.
+    samples: HashMap<String, Samples>,
+}
+
+#[derive(Default)]
+struct Samples {
+    count: u64,
+    /// Where in the script the next one may be.
+    position: usize,
 }
 
 /// A stream of the company.
@@ -53,7 +62,7 @@ pub(super) struct Credentials {
 
 impl Cloud {
     /// The company `demo`, with the device `gw1`.
-    pub(super) fn demo(any_stream: bool) -> io::Result<Self> {
+    pub(super) fn demo(any_stream: bool, script: Option<Script>) -> io::Result<Self> {
         let streams = Sim::DEMO_STREAMS.map(|(path, id)| Stream {
             id: id.to_owned(),
             path: path.to_owned(),
@@ -64,6 +73,7 @@ impl Cloud {
             token: random_hex(16)?,
             restricted_token: random_hex(16)?,
             any_stream,
+            script,
             state: Mutex::new(State {
                 streams: streams.into(),
                 ..State::default()
@@ -131,19 +141,10 @@ impl Cloud {
     /// Sends events to whoever is subscribed to the stream; to how many they went.
     pub(super) fn publish(&self, stream: &Stream, elems: &[Value]) -> usize {
         let mut state = self.state();
-        let mut number = || {
-            state.events += 1;
-            state.events
-        };
-        let messages: Vec<String> = elems
-            .iter()
-            .map(|elems| event(stream, elems, number()))
-            .collect();
-        let listeners = state
-            .subscribers
-            .iter()
-            .filter(|subscriber| subscriber.hears(stream));
-        listeners.map(|listener| listener.send(&messages)).count()
+        let messages = elems.iter();
+        let messages = messages.map(|elems| state.event(stream, &elems.to_string()));
+        let messages: Vec<String> = messages.collect();
+        state.deliver(stream, &messages)
     }
 
     /// Sends a text to everybody; to how many that was.
@@ -172,20 +173,37 @@ impl Cloud {
             .count()
     }
 
-    /// Sends a made-up event to each stream that somebody is subscribed to, `count` of them to each
-    /// at most.
+    /// Sends an event, of the script or made up, to each stream that somebody is subscribed to,
+    /// `count` of them to each at most.
     pub(super) fn publish_samples(&self, count: Option<u64>) {
         for stream in self.streams() {
             let mut state = self.state();
             let is_heard = state.subscribers.iter().any(|s| s.hears(&stream));
             let samples = state.samples.entry(stream.id.clone()).or_default();
-            let n = *samples;
-            if !is_heard || count.is_some_and(|count| n >= count) {
+            if !is_heard || count.is_some_and(|count| samples.count >= count) {
                 continue;
             }
-            *samples += 1;
-            drop(state);
-            self.publish(&stream, &[sample(&stream.path, n)]);
+            let made_up = || sample(&stream.path, samples.count).to_string();
+            let message = match &self.script {
+                None => {
+                    let elems = made_up();
+                    samples.count += 1;
+                    state.event(&stream, &elems)
+                }
+                Some(script) => {
+                    let Some((line, next)) = script.next(&stream, samples.position) else {
+                        continue;
+                    };
+                    samples.position = next;
+                    samples.count += 1;
+                    if script::is_whole(line) {
+                        message(&stream, line.value())
+                    } else {
+                        state.event(&stream, line.value())
+                    }
+                }
+            };
+            state.deliver(&stream, &[message]);
         }
     }
 
@@ -194,28 +212,45 @@ impl Cloud {
     }
 }
 
-/// The message of an event, shaped like the documented one.
-fn event(stream: &Stream, elems: &Value, n: u64) -> String {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let at = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-    let editor = "i65f0c1a24b5a8d2c0c3a5001";
-    let value = json!({
-        "creationDate": at,
-        "creatorId": editor,
-        "elems": elems,
-        "generatedDate": at,
-        "hash": null,
-        "id": format!("e{:08x}{n:016x}", now.as_secs()),
-        "lastEditDate": at,
-        "lastEditorId": editor,
-        "location": null,
-        "metadata": null,
-        "path": stream.path,
-        "streamId": stream.id,
-        "tags": {},
-    });
+impl State {
+    /// The message of an event, shaped like the documented one.
+    fn event(&mut self, stream: &Stream, elems: &str) -> String {
+        self.events += 1;
+        let n = self.events;
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let at = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let editor = "i65f0c1a24b5a8d2c0c3a5001";
+        let value = json!({
+            "creationDate": at,
+            "creatorId": editor,
+            "elems": null,
+            "generatedDate": at,
+            "hash": null,
+            "id": format!("e{:08x}{n:016x}", now.as_secs()),
+            "lastEditDate": at,
+            "lastEditorId": editor,
+            "location": null,
+            "metadata": null,
+            "path": stream.path,
+            "streamId": stream.id,
+            "tags": {},
+        });
+        // Put in as they are, since no `Value` holds every number.
+        let value = value.to_string();
+        let value = value.replacen(r#""elems":null"#, &format!(r#""elems":{elems}"#), 1);
+        message(stream, &value)
+    }
+
+    fn deliver(&self, stream: &Stream, messages: &[String]) -> usize {
+        let listeners = self.subscribers.iter();
+        let listeners = listeners.filter(|subscriber| subscriber.hears(stream));
+        listeners.map(|listener| listener.send(messages)).count()
+    }
+}
+
+fn message(stream: &Stream, value: &str) -> String {
     let id = &stream.id;
     format!(r#"{{"type":"message","resource":"{id}","value":{value}}}"#)
 }

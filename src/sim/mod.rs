@@ -26,11 +26,13 @@ mod echo;
 mod fault;
 mod http;
 mod log;
+mod script;
 mod socket;
 
 pub use echo::echo;
 pub use fault::Fault;
 pub use log::{Seen, What};
+pub use script::Script;
 
 /// A running stand-in. It stops when it is dropped.
 pub struct Sim {
@@ -49,6 +51,8 @@ pub struct Options {
     pub rate: f64,
     /// How many of those each stream has in all. By default there is no end.
     pub count: Option<u64>,
+    /// What those are. By default they are made up.
+    pub script: Option<Script>,
     /// Whether every path is a stream. By default only those of the company are.
     pub any_stream: bool,
     /// Told of everything that clients do.
@@ -63,6 +67,7 @@ impl Default for Options {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             rate: 0.0,
             count: None,
+            script: None,
             any_stream: false,
             observer: None,
             faults: Vec::new(),
@@ -106,7 +111,7 @@ impl Sim {
         let (tls, ca_pem) = certificate::make()?;
         let shared = Arc::new(connection::Shared {
             tls,
-            cloud: cloud::Cloud::demo(options.any_stream)?,
+            cloud: cloud::Cloud::demo(options.any_stream, options.script)?,
             faults: options.faults.into(),
             observer: options.observer,
             stop: Stop::new()?,
@@ -256,7 +261,7 @@ fn accept(listener: &TcpListener, shared: &Arc<connection::Shared>) {
     }
 }
 
-/// Sends made-up events at a steady rate, until it is stopped.
+/// Sends events at a steady rate, until it is stopped.
 fn tick(rate: f64, count: Option<u64>, shared: &Arc<connection::Shared>) {
     let start = Instant::now();
     for n in 1_u32.. {

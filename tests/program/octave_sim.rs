@@ -1,5 +1,6 @@
 //! `octave-sim`, alone and around a command.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -20,6 +21,38 @@ fn octave_sim(args: &[&str]) -> Command {
 fn code(args: &[&str]) -> (i32, String) {
     let Output { status, stderr, .. } = octave_sim(args).output().unwrap();
     (status.code().unwrap(), text(&stderr).to_owned())
+}
+
+#[test]
+fn events_come_from_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = &folder.path().join("events");
+    let whole = format!(r#"{{"path":"{TEMPERATURE}" , "id":"e1","elems":1e400}}"#);
+    let other = r#"{"path":"/demo/devices/gw1/humidity","elems":2}"#;
+    let lines = [
+        &whole,
+        other,
+        "",
+        r#"{"elems":{"t":3}}"#,
+        "18446744073709551616",
+    ];
+    fs::write(file, lines.join("\n")).unwrap();
+    let file = file.to_str().unwrap();
+    let octave_ws = env!("CARGO_BIN_EXE_octave-ws");
+    let args = ["--rate=100", "--events", file, "--", octave_ws];
+    let listen = ["listen", TEMPERATURE, "--idle=1s"];
+    let output = octave_sim(&[&args[..], &listen].concat()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let printed: Vec<&str> = text(&output.stdout).lines().collect();
+    assert_eq!(printed.len(), 3, "{printed:?}");
+    assert_eq!(printed[0], whole);
+    assert!(printed[1].contains(r#""elems":{"elems":{"t":3}},"#));
+    assert!(printed[2].contains(r#""elems":18446744073709551616,"#));
+
+    fs::write(file, "{}\n{nonsense").unwrap();
+    let (status, told) = code(&["--events", file]);
+    assert_eq!(status, 64);
+    assert!(told.contains("line 2, column 2: not JSON"), "{told}");
 }
 
 #[test]

@@ -2,11 +2,12 @@
 #![allow(clippy::doc_markdown, reason = "the texts are those of --help")]
 #![allow(clippy::struct_excessive_bools, reason = "each is a switch")]
 
+use std::fs;
 use std::net::SocketAddr;
 
 use argh::{ArgsInfo, EarlyExit, FromArgs};
 
-use octave_ws::sim::{Fault, Sim};
+use octave_ws::sim::{Fault, Script, Sim};
 
 use crate::arrange::{Arranged, arrange};
 
@@ -49,6 +50,11 @@ pub(crate) struct Args {
     /// how many of those each stream has in all
     #[argh(option, arg_name = "N")]
     pub(crate) count: Option<u64>,
+
+    /// send these instead of made-up ones: a JSON document a line, either a whole
+    /// event as octave-ws prints it, or the elems of one of every stream
+    #[argh(option, arg_name = "FILE", from_str_fn(parse_events))]
+    pub(crate) events: Option<Script>,
 
     /// take every path for a stream
     #[argh(switch)]
@@ -129,4 +135,9 @@ fn parse_rate(text: &str) -> Result<f64, String> {
         Ok(rate) if (0.0..=1e6).contains(&rate) => Ok(rate),
         _ => Err("give a number from 0 to 1000000".to_owned()),
     }
+}
+
+fn parse_events(file: &str) -> Result<Script, String> {
+    let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
+    text.parse()
 }

@@ -64,6 +64,7 @@ fn run(args: &Args, command: Option<Command>) -> io::Result<u8> {
         listen: args.listen,
         rate: args.rate,
         count: args.count,
+        script: args.events.clone(),
         any_stream: args.any_stream,
         faults: args.fault.clone(),
         observer: args.verbose.then_some(observer),

@@ -1,0 +1,56 @@
+use std::str::FromStr;
+
+use serde_json::value::RawValue;
+
+use super::cloud::Stream;
+use crate::Event;
+use crate::protocol::{Incoming, Text};
+
+/// Events to be had in turn, instead of made-up ones: one JSON document a line.
+///
+/// An Event object, as a client prints it, goes out byte for byte to whoever is subscribed to its
+/// `streamId` or its `path`. Any other document is the `elems` of an event of every stream.
+#[derive(Clone, Debug)]
+pub struct Script(Vec<Event>);
+
+impl Script {
+    /// The first line of the stream's from the `position` on, and where the next one may be.
+    pub(super) fn next(&self, stream: &Stream, position: usize) -> Option<(&Event, usize)> {
+        let mut lines = self.0.iter().enumerate().skip(position);
+        let (at, line) = lines.find(|(_, line)| is_of(line, stream))?;
+        Some((line, at + 1))
+    }
+}
+
+/// Empty lines are passed over.
+///
+/// # Errors
+/// Which line is no JSON, and why not.
+impl FromStr for Script {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let lines = text.lines().enumerate();
+        let lines = lines.filter(|(_, line)| !line.trim().is_empty());
+        let lines = lines.map(|(n, line)| {
+            let value: &RawValue = serde_json::from_str(line)
+                .map_err(|error| format!("line {}, column {}: not JSON", n + 1, error.column()))?;
+            match Incoming::parse(Text::from(format!(r#"{{"value":{value}}}"#))) {
+                Incoming::Event(event) => Ok(event),
+                _ => Err(format!("line {}: not an event", n + 1)),
+            }
+        });
+        lines.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Whether a line is a whole Event object, not just its `elems`.
+pub(super) fn is_whole(line: &Event) -> bool {
+    line.stream_id().is_some() || line.path().is_some()
+}
+
+fn is_of(line: &Event, stream: &Stream) -> bool {
+    !is_whole(line)
+        || line.stream_id().as_deref() == Some(&stream.id)
+        || line.path().as_deref() == Some(&stream.path)
+}
