@@ -59,8 +59,10 @@ impl Route {
     /// # Errors
     /// That of the last address; one that nothing but a change of configuration mends, at once.
     pub(crate) fn dial(&self, deadline: Instant) -> Result<Link> {
-        let at = self.first();
-        let addrs = resolve(at, &self.stop, deadline)?;
+        self.dial_one_of(&resolve(self.first(), &self.stop, deadline)?, deadline)
+    }
+
+    fn dial_one_of(&self, addrs: &[SocketAddr], deadline: Instant) -> Result<Link> {
         let mut last = None;
         for (i, &addr) in addrs.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -74,7 +76,7 @@ impl Route {
                 done => return done,
             }
         }
-        Err(last.unwrap_or_else(|| no_address(at)))
+        Err(last.unwrap_or_else(|| no_address(self.first())))
     }
 
     /// The first stop on the way.
@@ -255,6 +257,7 @@ fn tcp(addr: SocketAddr, stop: &Stop, deadline: Instant) -> io::Result<TcpStream
 #[cfg(feature = "sim")]
 mod tests {
     use std::net::TcpListener;
+    use std::os::fd::OwnedFd;
     use std::time::Duration;
 
     use super::*;
@@ -317,16 +320,32 @@ mod tests {
         assert_eq!(failure(&config, LONG), (ErrorKind::Disconnected, refused));
     }
 
-    #[test]
-    fn a_connect_that_hangs_ends_at_the_deadline_or_with_a_stop() {
-        // Nobody accepts, and one connection fills the queue: what comes then is left hanging.
+    /// Nobody accepts, and one connection fills the queue: what comes then is left hanging.
+    fn black_hole() -> (SocketAddr, Vec<OwnedFd>) {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         rustix::net::listen(&socket, 0).unwrap();
-        let addr = TcpListener::from(socket.try_clone().unwrap())
-            .local_addr()
-            .unwrap();
-        let _queued = TcpStream::connect(addr).unwrap();
+        let listener = TcpListener::from(socket);
+        let addr = listener.local_addr().unwrap();
+        let queued = TcpStream::connect(addr).unwrap();
+        (addr, vec![OwnedFd::from(listener), queued.into()])
+    }
+
+    #[test]
+    fn an_address_that_hangs_leaves_the_next_one_its_share() {
+        let (dead, _hole) = black_hole();
+        let sim = Sim::start().unwrap();
+        let route = Route::new(&config(sim.endpoint()).ca_pem(sim.ca_pem())).unwrap();
+        let start = Instant::now();
+        let addrs = [dead, dead, sim.addr()];
+        route.dial_one_of(&addrs, start + LONG / 10).unwrap();
+        // Two thirds of a second for those that are dead.
+        assert!(start.elapsed() >= LONG / 15);
+    }
+
+    #[test]
+    fn a_connect_that_hangs_ends_at_the_deadline_or_with_a_stop() {
+        let (addr, _hole) = black_hole();
         let config = config(format!("https://{addr}"));
         let late = format!("connect: no connection to {addr} in time");
         let got = failure(&config, Duration::from_millis(50));

@@ -2,7 +2,7 @@
 //! whoever has the latter.
 #![cfg(feature = "sim")]
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -169,4 +169,31 @@ fn tls_1_2_will_do() {
             .unwrap()
             .starts_with("POST /session HTTP/1.1\r\n")
     );
+}
+
+#[test]
+fn tls_1_1_is_final_and_gets_nothing() {
+    // RFC 4346 §7.4.1.3: a ServerHello of version 3.2.
+    let mut hello = vec![22, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2];
+    hello.extend([7; 32]);
+    hello.extend([0, 0xc0, 0x13, 0]);
+    // RFC 8446 §6: or else a fatal alert, protocol_version.
+    let alert = vec![21, 3, 2, 0, 2, 2, 70];
+    for answer in [hello, alert] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("https://{}", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            let (mut tcp, _) = listener.accept().unwrap();
+            tcp.write_all(&answer).unwrap();
+            let mut received = Vec::new();
+            tcp.read_to_end(&mut received).unwrap();
+            received
+        });
+        let error = failure(&endpoint, &authority("any").pem);
+        assert_eq!(error.kind(), ErrorKind::Untrusted, "{}", error.in_full());
+        let text = error.to_string();
+        assert!(text.starts_with("tls: no TLS in common with "), "{text}");
+        let received = server.join().unwrap();
+        assert!(!received.windows(7).any(|part| part == b"hunter2"));
+    }
 }
