@@ -2,6 +2,8 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::mem;
 use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::PollFlags;
@@ -33,6 +35,7 @@ pub struct Client {
     loss: Option<(SystemTime, String)>,
     /// How it failed last, and how often in a row.
     failure: (String, u32),
+    watched: Option<Arc<OwnedFd>>,
     /// What came in and was not asked for yet.
     queue: VecDeque<Next>,
 }
@@ -57,6 +60,8 @@ pub enum Next {
     Gap(Gap),
     /// A message that is none of the protocol.
     Unknown(Unknown),
+    /// What is [watched](Client::watch) has something to read.
+    Readable,
     /// Nothing came in by the deadline. The next call may find something.
     TimedOut,
     /// The connection is closed, and stays so. Why was the error of an earlier call.
@@ -106,10 +111,11 @@ impl Client {
             subscriptions: Subscriptions::default(),
             loss: None,
             failure: Default::default(),
+            watched: None,
             queue: VecDeque::new(),
         };
         while let State::Waiting(at) = client.state {
-            if !client.attempt_by(at, config.connect_deadline)? {
+            if !client.attempt_by(at, config.connect_deadline, None)? {
                 let message = format!("no connection to {} in time", client.peer());
                 return Err(Error::new(Phase::Connect, ErrorKind::TimedOut, message));
             }
@@ -234,6 +240,14 @@ impl Client {
         self.config.connect_deadline = deadline;
     }
 
+    /// From now on [`Client::next`] also waits for this descriptor to have something to read, or to
+    /// have come to its end, and then finds [`Next::Readable`], again and again until it is read:
+    /// for a program that has no other place to wait for both. An attempt to connect is not cut
+    /// short by it.
+    pub fn watch(&mut self, watched: Option<OwnedFd>) {
+        self.watched = watched.map(Arc::new);
+    }
+
     fn ask(&mut self, action: Action, stream: &Stream) -> Result<()> {
         let mut looked_at = self.queue.len();
         let mut kept = 0;
@@ -259,7 +273,7 @@ impl Client {
                 return Err(Error::new(Phase::Subscribe, ErrorKind::TooLong, message));
             }
             looked_at = self.queue.len();
-            self.advance(None)?;
+            self.advance(None, None)?;
         }
     }
 
@@ -271,7 +285,7 @@ impl Client {
             if let State::Closed = self.state {
                 return Ok(Next::Closed);
             }
-            if !self.advance(deadline)? {
+            if !self.advance(deadline, self.watched.clone())? {
                 return Ok(Next::TimedOut);
             }
         }
@@ -279,20 +293,26 @@ impl Client {
 
     /// Goes a step further: reads something into the queue, or tries to connect. False where the
     /// deadline came first.
-    fn advance(&mut self, deadline: Option<Instant>) -> Result<bool> {
+    fn advance(
+        &mut self,
+        deadline: Option<Instant>,
+        watched: Option<Arc<OwnedFd>>,
+    ) -> Result<bool> {
         match &mut self.state {
             State::Closed => Err(closed()),
             State::Waiting(at) => {
                 let at = *at;
-                self.attempt_by(at, deadline)
+                self.attempt_by(at, deadline, watched.as_deref())
             }
             State::Open(connection) => {
+                connection.watch(watched);
                 match connection.read(deadline) {
                     Ok(None) => return Ok(false),
                     Ok(Some(Arrival::Event(event))) => self.queue.push_back(Next::Event(event)),
                     Ok(Some(Arrival::Unknown(unknown))) => {
                         self.queue.push_back(Next::Unknown(unknown));
                     }
+                    Ok(Some(Arrival::Watched)) => self.queue.push_back(Next::Readable),
                     Ok(Some(Arrival::Ack(ack))) => {
                         self.acknowledged(ack);
                         self.send_requests()?;
@@ -305,11 +325,18 @@ impl Client {
     }
 
     /// Waits until it is time and tries to connect. False where the deadline comes first.
-    fn attempt_by(&mut self, at: Instant, deadline: Option<Instant>) -> Result<bool> {
+    fn attempt_by(
+        &mut self,
+        at: Instant,
+        deadline: Option<Instant>,
+        watched: Option<&OwnedFd>,
+    ) -> Result<bool> {
         let now = Instant::now();
         let until = deadline.map_or(at, |deadline| deadline.min(at));
         if until > now {
-            match wire::wait(&self.route.stop, PollFlags::IN, None, Some(until)) {
+            let watched = watched.map(AsFd::as_fd);
+            let stop = &self.route.stop;
+            match wire::wait_watching(stop, PollFlags::IN, None, watched, Some(until)) {
                 Ok(()) => return Err(Error::stopped(Phase::Connect)),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(error) => {
@@ -322,6 +349,10 @@ impl Client {
         }
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Ok(false);
+        }
+        if at > Instant::now() {
+            self.queue.push_back(Next::Readable);
+            return Ok(true);
         }
         match Connection::open(&self.config, &self.route) {
             Ok(connection) => self.opened(connection)?,

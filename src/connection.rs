@@ -1,3 +1,5 @@
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
@@ -9,6 +11,7 @@ use crate::protocol::{
 use crate::secret::Quote;
 use crate::session;
 use crate::socket::{Received, Socket};
+use crate::wire;
 use crate::{Error, Result, SessionId};
 
 /// How long it may take to say goodbye.
@@ -22,6 +25,7 @@ pub(crate) struct Connection {
     socket: Socket,
     exchange: Exchange,
     quote: Quote,
+    watched: Option<Arc<OwnedFd>>,
     /// How many bytes had come in when the peer was last known to live.
     heard: u64,
     write_timeout: Duration,
@@ -32,6 +36,8 @@ pub(crate) enum Arrival {
     Event(Event),
     Ack(Ack),
     Unknown(Unknown),
+    /// Nothing did, but what is watched is readable.
+    Watched,
 }
 
 impl Connection {
@@ -68,6 +74,7 @@ impl Connection {
             socket,
             exchange: Exchange::new(liveness, config.ack_timeout, Instant::now()),
             quote,
+            watched: None,
             write_timeout: config.ack_timeout,
         })
     }
@@ -89,6 +96,12 @@ impl Connection {
     /// When the peer was last heard of.
     pub(crate) fn heard_at(&self) -> Instant {
         self.exchange.heard_at()
+    }
+
+    /// From now on a read ends while this is readable, too.
+    pub(crate) fn watch(&mut self, watched: Option<Arc<OwnedFd>>) {
+        self.socket.watch(watched.clone());
+        self.watched = watched;
     }
 
     /// The next thing to come in, `None` if that is nothing by the deadline.
@@ -138,6 +151,9 @@ impl Connection {
                     let message = format!("no sign of life from {}", self.socket.peer());
                     return Err(Error::new(Phase::Socket, ErrorKind::TimedOut, message));
                 }
+                None if self.watched.as_ref().is_some_and(wire::is_readable) => {
+                    return Ok(Some(Arrival::Watched));
+                }
                 None => {}
             }
             if deadline.is_some_and(|deadline| deadline <= now) {
@@ -182,6 +198,7 @@ impl Connection {
     pub(crate) fn close(mut self, subscribed: impl IntoIterator<Item = Stream>) -> Result<()> {
         log::debug!("socket: taking leave of {}", self.socket.peer());
         self.socket.ignore_stop();
+        self.watch(None);
         let deadline = Instant::now() + CLOSE_TIMEOUT;
         let half = Instant::now() + CLOSE_TIMEOUT / 2;
         let unsubscribed = self.unsubscribe(subscribed, half);

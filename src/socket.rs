@@ -1,4 +1,6 @@
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tungstenite::handshake::client::generate_key;
@@ -125,6 +127,11 @@ impl Socket {
     /// Asks for a sign of life, by the deadline.
     pub(crate) fn ping(&mut self, deadline: Instant) -> Result<()> {
         self.write(Message::Ping(Vec::new().into()), deadline)
+    }
+
+    /// From now on a read finds nothing while this is readable, too.
+    pub(crate) fn watch(&mut self, watched: Option<Arc<OwnedFd>>) {
+        self.socket.get_mut().link().wire().watch(watched);
     }
 
     fn set_deadline(&mut self, deadline: Option<Instant>) {

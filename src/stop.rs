@@ -3,8 +3,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::wire;
 
 /// Ends whatever a client is waiting for: from another thread, or from a signal handler.
 ///
@@ -37,13 +38,7 @@ impl Stop {
 
     /// Whether it was stopped.
     pub fn is_stopped(&self) -> bool {
-        let mut fds = [PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN)];
-        loop {
-            match poll(&mut fds, Some(&Timespec::default())) {
-                Err(rustix::io::Errno::INTR) => {}
-                ready => return ready.is_ok_and(|ready| ready > 0),
-            }
-        }
+        wire::is_readable(self)
     }
 
     /// A file descriptor that stops when a byte is written to it: for a signal handler, which may

@@ -3,7 +3,8 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
 use std::net::TcpStream;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,6 +20,8 @@ pub(crate) struct Wire {
     /// `None` while closing: the close handshake follows the stop.
     stop: Option<Stop>,
     deadline: Option<Instant>,
+    /// What ends the wait of a read when it is readable.
+    watched: Option<Arc<OwnedFd>>,
     /// The first read under a new deadline takes what has already come, even if it has passed.
     fresh: bool,
     /// rustls asks for 4 KiB at a time; one read(2) serves many of those.
@@ -38,6 +41,7 @@ impl Wire {
             tcp,
             stop: Some(stop),
             deadline: None,
+            watched: None,
             fresh: true,
             buffer: vec![0; BUFFER].into(),
             start: 0,
@@ -52,6 +56,11 @@ impl Wire {
         self.fresh = true;
     }
 
+    /// From now on a read gives up with [`ErrorKind::WouldBlock`] while this is readable, too.
+    pub(crate) fn watch(&mut self, watched: Option<Arc<OwnedFd>>) {
+        self.watched = watched;
+    }
+
     /// From now on only the deadline ends a wait.
     pub(crate) fn ignore_stop(&mut self) {
         self.stop = None;
@@ -64,7 +73,9 @@ impl Wire {
         if expired && !fresh {
             return Err(ErrorKind::WouldBlock.into());
         }
-        wait(&self.tcp, what, self.stop.as_ref(), self.deadline)
+        let watched = self.watched.as_ref().filter(|_| what == PollFlags::IN);
+        let watched = watched.map(AsFd::as_fd);
+        wait_watching(&self.tcp, what, self.stop.as_ref(), watched, self.deadline)
     }
 }
 
@@ -79,19 +90,37 @@ pub(crate) fn wait(
     stop: Option<&Stop>,
     deadline: Option<Instant>,
 ) -> io::Result<()> {
+    wait_watching(tcp, what, stop, None, deadline)
+}
+
+/// The same, and with `WouldBlock` too while `watched` is readable.
+///
+/// # Errors
+/// Those of [`wait`].
+pub(crate) fn wait_watching(
+    tcp: impl AsFd,
+    what: PollFlags,
+    stop: Option<&Stop>,
+    watched: Option<BorrowedFd<'_>>,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let stop_fd = stop.map_or(tcp.as_fd(), AsFd::as_fd);
-        let mut fds = [
-            PollFd::new(&tcp, what),
-            PollFd::from_borrowed_fd(stop_fd, PollFlags::IN),
-        ];
-        let watched = 1 + usize::from(stop.is_some());
-        match poll(&mut fds[..watched], left.map(timespec).as_ref()) {
+        // Where there is nothing to wait for, nothing is asked of the descriptor in its place.
+        let others = [stop.map(AsFd::as_fd), watched].map(|fd| match fd {
+            Some(fd) => PollFd::from_borrowed_fd(fd, PollFlags::IN),
+            None => PollFd::from_borrowed_fd(tcp.as_fd(), PollFlags::empty()),
+        });
+        let [stopped, readable] = others;
+        let mut fds = [stopped, readable, PollFd::new(&tcp, what)];
+        match poll(&mut fds, left.map(timespec).as_ref()) {
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
-            Ok(_) if is_ready(&fds[1]) => return Err(io::Error::other(Stopped)),
-            Ok(_) if is_ready(&fds[0]) => return Ok(()),
+            Ok(_) if stop.is_some() && is_ready(&fds[0]) => return Err(io::Error::other(Stopped)),
+            Ok(_) if watched.is_some() && is_ready(&fds[1]) => {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            Ok(_) if is_ready(&fds[2]) => return Ok(()),
             Ok(_) => return Err(ErrorKind::WouldBlock.into()),
         }
     }
@@ -100,6 +129,17 @@ pub(crate) fn wait(
 /// Whether an error is a [`Stop`] that was pulled.
 pub(crate) fn is_stop(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|error| error.is::<Stopped>())
+}
+
+/// Whether there is something to read, or the end of it.
+pub(crate) fn is_readable(fd: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+    loop {
+        match poll(&mut fds, Some(&Timespec::default())) {
+            Err(rustix::io::Errno::INTR) => {}
+            ready => return ready.is_ok_and(|ready| ready > 0),
+        }
+    }
 }
 
 fn is_ready(fd: &PollFd<'_>) -> bool {

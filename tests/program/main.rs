@@ -9,6 +9,7 @@ use octave_ws::sim::{Options, Seen, Sim, What};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+mod files;
 mod listen;
 mod memory;
 mod octave_sim;

@@ -22,7 +22,7 @@ arguments are public on a machine. Durations are written 250ms, 10s or
     error_code(64, "Wrong usage."),
     error_code(69, "The service could not be reached, or was lost."),
     error_code(74, "The output could not be written."),
-    error_code(75, "The time was up before the run was done."),
+    error_code(75, "The run was ended before it was done."),
     error_code(76, "The other side broke the protocol."),
     error_code(77, "The credentials or a subscription were refused."),
     error_code(78, "The configuration is invalid or incomplete.")
@@ -101,57 +101,102 @@ pub(crate) struct Args {
 #[argh(subcommand)]
 pub(crate) enum Command {
     Listen(Listen),
+    Capture(Capture),
     Session(Session),
 }
 
-/// Prints the events of streams, one JSON object a line.
-#[derive(FromArgs, ArgsInfo)]
-#[argh(
-    subcommand,
-    name = "listen",
-    usage = "[OPTIONS] STREAM...",
-    help_triggers("-h", "--help"),
-    example = "{command_name} /my_company/devices/gw1/temperature --count 5"
-)]
-pub(crate) struct Listen {
+/// `listen` and `capture` take the same options. argh has no way to say that.
+macro_rules! receivers {
+    ($(#[$listen:meta])* listen; $(#[$capture:meta])* capture;
+     $($(#[$attribute:meta])* $field:ident: $type:ident$(<$of:ident>)?,)*) => {
+        #[derive(Default, FromArgs, ArgsInfo)]
+        $(#[$listen])*
+        pub(crate) struct Listen {
+            $($(#[$attribute])* pub(crate) $field: $type$(<$of>)?,)*
+        }
+
+        #[derive(Default, FromArgs, ArgsInfo)]
+        $(#[$capture])*
+        pub(crate) struct Capture {
+            $($(#[$attribute])* pub(crate) $field: $type$(<$of>)?,)*
+        }
+
+        impl From<Capture> for Listen {
+            fn from(capture: Capture) -> Self {
+                Self { $($field: capture.$field,)* }
+            }
+        }
+    };
+}
+
+receivers! {
+    /// Prints the events of streams, one JSON object a line.
+    #[argh(
+        subcommand,
+        name = "listen",
+        usage = "[OPTIONS] STREAM...",
+        help_triggers("-h", "--help"),
+        note = "A FILE of --output is appended to. Where its last line is torn, as a crash
+leaves it, that is cut off. SIGHUP opens it again, under its name.",
+        example = "{command_name} /my_company/devices/gw1/temperature --count 5"
+    )]
+    listen;
+    /// Writes the events of streams to a file that is whole or not there.
+    #[argh(
+        subcommand,
+        name = "capture",
+        usage = "[OPTIONS] STREAM...",
+        help_triggers("-h", "--help"),
+        note = "One of --count, --duration and --idle is needed: with it the run is done.
+The lines go to FILE.part, which then becomes FILE. Where the run ends before,
+FILE stays as it was, FILE.part holds what came so far, and the exit code is
+not 0.",
+        example = "{command_name} /my_company/devices/gw1/temperature --duration 1m -o FILE"
+    )]
+    capture;
+
     /// stop after this many events
     #[argh(option, short = 'C', arg_name = "N", from_str_fn(parse_count))]
-    pub(crate) count: Option<u64>,
+    count: Option<u64>,
 
     /// stop this long after every stream is subscribed
     #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
-    pub(crate) duration: Option<Duration>,
+    duration: Option<Duration>,
 
     /// stop once no event has come for so long
     #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
-    pub(crate) idle: Option<Duration>,
+    idle: Option<Duration>,
 
     /// give up, with 75, where it has not stopped so long after its start
     #[argh(option, short = 'W', arg_name = "D", from_str_fn(parse_duration))]
-    pub(crate) timeout: Option<Duration>,
+    timeout: Option<Duration>,
 
-    /// what to print: event (the Event object, the default) or message (the
+    /// where to write; - for standard output, the default
+    #[argh(option, short = 'o', arg_name = "FILE")]
+    output: Option<String>,
+
+    /// what to write: event (the Event object, the default) or message (the
     /// server's whole message)
-    #[argh(option, short = 'F', arg_name = "F", default = "Format::Event")]
-    pub(crate) format: Format,
+    #[argh(option, short = 'F', arg_name = "F", default = "Format::default()")]
+    format: Format,
 
     /// end with 69 at the first loss of the connection
     #[argh(switch)]
-    pub(crate) no_reconnect: bool,
+    no_reconnect: bool,
 
     /// give up, with 69, where no connection came about for so long; not given
     /// for never
     #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
-    pub(crate) retry_for: Option<Duration>,
+    retry_for: Option<Duration>,
 
     /// end with 77 where all streams are refused (any), or one of them is (all, the
     /// default)
-    #[argh(option, arg_name = "all|any", default = "Require::All")]
-    pub(crate) require: Require,
+    #[argh(option, arg_name = "all|any", default = "Require::default()")]
+    require: Require,
 
     /// a stream's id (s and 24 hex digits) or its path (it begins with /)
     #[argh(positional, arg_name = "STREAM")]
-    pub(crate) streams: Vec<Stream>,
+    streams: Vec<Stream>,
 }
 
 /// Asks for a session and prints its id, for another WebSocket client.
@@ -172,15 +217,17 @@ pub(crate) struct Session {
 }
 
 /// What a line of output holds.
-#[derive(Clone, Copy, FromArgValue)]
+#[derive(Clone, Copy, Default, FromArgValue)]
 pub(crate) enum Format {
+    #[default]
     Event,
     Message,
 }
 
 /// How many of the streams a run can do without.
-#[derive(Clone, Copy, PartialEq, Eq, FromArgValue)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, FromArgValue)]
 pub(crate) enum Require {
+    #[default]
     All,
     Any,
 }

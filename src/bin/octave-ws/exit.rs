@@ -35,8 +35,39 @@ impl Failure {
         Self::new(CONFIG, message)
     }
 
-    pub(crate) fn output(error: &io::Error) -> Self {
-        Self::new(OUTPUT, format!("output: standard output: {error}"))
+    #[allow(clippy::needless_pass_by_value, reason = "it is mapped from a result")]
+    pub(crate) fn signals(error: io::Error) -> Self {
+        Self::new(UNAVAILABLE, format!("signals: {error}"))
+    }
+
+    pub(crate) fn output(name: &str, error: &io::Error) -> Self {
+        Self::new(OUTPUT, format!("output: {name}: {error}"))
+    }
+}
+
+/// An end before it was done.
+pub(crate) enum End {
+    /// By SIGINT or SIGTERM.
+    Stopped,
+    ReaderGone,
+    /// It reads nothing, and the run was stopped.
+    ReaderAsleep,
+    Failed(Failure),
+}
+
+impl End {
+    pub(crate) fn of_output(name: &str, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::ReaderGone,
+            io::ErrorKind::TimedOut => Self::ReaderAsleep,
+            _ => Self::Failed(Failure::output(name, error)),
+        }
+    }
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
     }
 }
 

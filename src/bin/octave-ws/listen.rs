@@ -1,38 +1,61 @@
-//! `listen`: from the settings to printed events.
+//! `listen` and `capture`: from the settings to lines of output.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{
-    self,
-    ErrorKind::{BrokenPipe, TimedOut},
-};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use octave_ws::{Ack, Action, Client, Config, ErrorKind, Event, Next, Stop, Stream};
 
 use crate::args::{Format, Require};
-use crate::exit::{Failure, INCOMPLETE, REFUSED, UNAVAILABLE};
+use crate::exit::{End, Failure, INCOMPLETE, REFUSED, UNAVAILABLE};
 use crate::output::Output;
-use crate::setup::Listening;
+use crate::setup::{Destination, Listening};
+use crate::signals;
 
 /// As good as for ever: with no deadline of its own, a wait is as long as the connection's.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Prints events until there were enough of them, time is up, or it is stopped.
+/// Writes events until there were enough of them, time is up, or it is stopped.
 pub(crate) fn listen(config: Config, listening: &Listening, stop: &Stop) -> Result<(), Failure> {
-    let mut output = Output::stdout(stop).map_err(|error| Failure::output(&error))?;
-    let mut client = match Client::connect(&config.stop(stop.clone())) {
+    match receive(&config.stop(stop.clone()), listening, stop) {
+        Ok(()) | Err(End::ReaderGone) => return Ok(()),
+        Err(End::Failed(failure)) => return Err(failure),
+        Err(End::ReaderAsleep) => log::warn!("stopped with lines that nobody has read"),
+        Err(End::Stopped) => {}
+    }
+    if listening.is_bounded {
+        return Err(Failure::new(INCOMPLETE, "stopped before it was done"));
+    }
+    Ok(())
+}
+
+fn receive(config: &Config, listening: &Listening, stop: &Stop) -> Result<(), End> {
+    let mut hangups = None;
+    let mut output = match &listening.output {
+        Destination::Stdout => Output::stdout(stop),
+        Destination::File(path) => {
+            hangups = Some(signals::hangups().map_err(Failure::signals)?);
+            Output::appended(path, stop)
+        }
+        Destination::WholeFile(path) => Output::whole_file(path, stop),
+    }?;
+    let mut client = match Client::connect(config) {
         Ok(client) => client,
-        Err(error) if error.kind() == ErrorKind::Stopped => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::Stopped => return Err(End::Stopped),
         Err(error) if error.is_retryable() && listening.is_overdue() => {
             let message = format!("timeout: {}", Failure::from(error).message);
-            return Err(Failure::new(INCOMPLETE, message));
+            return Err(Failure::new(INCOMPLETE, message).into());
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(Failure::from(error).into()),
     };
     log::info!("connected to {}", client.peer());
+    if let Some(hangups) = &hangups {
+        client.watch(Some(hangups.try_clone().map_err(Failure::signals)?));
+    }
     let mut run = Run {
         client: &mut client,
         output: &mut output,
+        hangups: hangups.as_ref(),
         listening,
         events: 0,
         unanswered: listening.streams.iter().collect(),
@@ -47,19 +70,19 @@ pub(crate) fn listen(config: Config, listening: &Listening, stop: &Stop) -> Resu
         log::warn!("messages were skipped, {count} times: {reason}");
     }
     // Whatever the end was: what has come in is not lost.
-    let end = end.and(output.flush().map_err(End::from));
+    let end = match (end, output.flush()) {
+        (Ok(()), Ok(())) => output.finish(),
+        (Ok(()) | Err(End::Stopped), Err(lost)) => Err(lost),
+        (end, _) => end,
+    };
     let closed = client.close();
-    match end {
-        Ok(()) => {}
-        Err(End::ReaderGone) => return Ok(()),
-        Err(End::ReaderAsleep) => log::warn!("stopped with lines that nobody has read"),
-        Err(End::Failed(failure)) => return Err(failure),
+    if let Ok(()) | Err(End::Stopped) = end {
+        if let Err(error) = closed {
+            log::warn!("{}", Failure::from(error).message);
+        }
+        log::info!("closed, events: {events}");
     }
-    if let Err(error) = closed {
-        log::warn!("{}", Failure::from(error).message);
-    }
-    log::info!("closed, events: {events}");
-    Ok(())
+    end
 }
 
 impl Listening {
@@ -72,6 +95,8 @@ impl Listening {
 struct Run<'a> {
     client: &'a mut Client,
     output: &'a mut Output,
+    /// Readable when the output is to be opened again.
+    hangups: Option<&'a OwnedFd>,
     listening: &'a Listening,
     events: u64,
     /// The streams that wait for their first answer.
@@ -85,36 +110,12 @@ struct Run<'a> {
     skipped: BTreeMap<String, u64>,
 }
 
-/// An end that was not asked for.
-enum End {
-    ReaderGone,
-    /// It reads nothing, and the run was stopped.
-    ReaderAsleep,
-    Failed(Failure),
-}
-
-impl From<Failure> for End {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            BrokenPipe => Self::ReaderGone,
-            TimedOut => Self::ReaderAsleep,
-            _ => Self::Failed(Failure::output(&error)),
-        }
-    }
-}
-
 impl Run<'_> {
     fn run(&mut self) -> Result<(), End> {
         for stream in &self.listening.streams {
             let asked = self.client.request(Action::Subscribe, stream);
             match asked {
-                Err(error) if error.kind() == ErrorKind::Stopped => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Stopped => return Err(End::Stopped),
                 done => done.map_err(Failure::from)?,
             }
         }
@@ -150,12 +151,16 @@ impl Run<'_> {
                         log::warn!("a message was skipped: {}", unknown.reason());
                     }
                 }
+                Ok(Next::Readable) => {
+                    self.hangups.inspect(|hangups| signals::forget(hangups));
+                    self.output.reopen()?;
+                }
                 Ok(Next::TimedOut) => {}
                 Ok(_) => {
                     let closed = "socket: the connection is closed";
                     return Err(Failure::new(UNAVAILABLE, closed).into());
                 }
-                Err(error) if error.kind() == ErrorKind::Stopped => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Stopped => return Err(End::Stopped),
                 // An attempt to connect that was cut short by the end of the run.
                 Err(error) if error.is_retryable() && self.is_at_end() => {}
                 Err(error) => return Err(Failure::from(error).into()),
@@ -187,7 +192,7 @@ impl Run<'_> {
             .min()
     }
 
-    fn print(&mut self, event: &Event) -> io::Result<()> {
+    fn print(&mut self, event: &Event) -> Result<(), End> {
         self.output.write(match self.listening.format {
             Format::Event => event.value(),
             Format::Message => event.message(),

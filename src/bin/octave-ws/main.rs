@@ -19,6 +19,7 @@ mod environment;
 mod exit;
 mod listen;
 mod output;
+mod place;
 #[path = "../../printable.rs"]
 mod printable;
 mod report;
@@ -51,9 +52,8 @@ fn run(start: Instant) -> Result<(), Failure> {
     }
     report::start(args.quiet, args.verbose);
     let setup = Setup::resolve(args, start)?;
-    let no_signals = |error| Failure::new(exit::UNAVAILABLE, format!("signals: {error}"));
-    let stop = Stop::new().map_err(no_signals)?;
-    signals::catch(&stop).map_err(no_signals)?;
+    let stop = Stop::new().map_err(Failure::signals)?;
+    signals::catch(&stop).map_err(Failure::signals)?;
     match setup {
         Setup::Listen(config, listening) => listen::listen(config, &listening, &stop),
         Setup::Session(config, shown) => session::session(&config.stop(stop), shown),

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::mem;
 use std::time::{Duration, Instant};
 
 use octave_ws::{Config, Credentials, Stream};
@@ -26,7 +27,16 @@ pub(crate) enum Shown {
     Url,
 }
 
-/// What `listen` is to do.
+/// Where lines go.
+pub(crate) enum Destination {
+    Stdout,
+    /// Lines are appended.
+    File(String),
+    /// Lines go to `FILE.part`, which becomes `FILE` once the run is done.
+    WholeFile(String),
+}
+
+/// What `listen` or `capture` is to do.
 pub(crate) struct Listening {
     /// Each once.
     pub(crate) streams: Vec<Stream>,
@@ -37,39 +47,46 @@ pub(crate) struct Listening {
     pub(crate) idle: Option<Duration>,
     /// When the whole run is to be over.
     pub(crate) deadline: Option<Instant>,
+    pub(crate) output: Destination,
+    /// Whether a run that is stopped is one that was not done.
+    pub(crate) is_bounded: bool,
 }
 
 impl Setup {
     /// `start` is when the process started.
     pub(crate) fn resolve(mut args: Args, start: Instant) -> Result<Self, Failure> {
-        match &mut args.command {
-            Command::Listen(listen) => {
-                let listening = Listening::resolve(listen, start)?;
-                let retry_for = match (listen.no_reconnect, listen.retry_for) {
-                    (true, Some(_)) => {
-                        let message = "--no-reconnect and --retry-for exclude each other";
-                        return Err(Failure::usage(message));
-                    }
-                    (true, None) => Duration::ZERO,
-                    (false, time) => time.unwrap_or(Duration::MAX),
-                };
-                let mut config = connection(args)?.retry_for(retry_for);
-                if let Some(deadline) = listening.deadline {
-                    config = config.connect_deadline(deadline);
-                }
-                Ok(Self::Listen(config, listening))
+        let mut is_bounded = false;
+        let mut listen = match &mut args.command {
+            Command::Listen(listen) => mem::take(listen),
+            Command::Capture(capture) => {
+                is_bounded = true;
+                mem::take(capture).into()
             }
             Command::Session(session) => {
                 let shown = if session.url { Shown::Url } else { Shown::Id };
-                Ok(Self::Session(connection(args)?, shown))
+                return Ok(Self::Session(connection(args)?, shown));
             }
+        };
+        let listening = Listening::resolve(&mut listen, is_bounded, start)?;
+        let retry_for = match (listen.no_reconnect, listen.retry_for) {
+            (true, Some(_)) => {
+                let message = "--no-reconnect and --retry-for exclude each other";
+                return Err(Failure::usage(message));
+            }
+            (true, None) => Duration::ZERO,
+            (false, time) => time.unwrap_or(Duration::MAX),
+        };
+        let mut config = connection(args)?.retry_for(retry_for);
+        if let Some(deadline) = listening.deadline {
+            config = config.connect_deadline(deadline);
         }
+        Ok(Self::Listen(config, listening))
     }
 }
 
 impl Listening {
-    fn resolve(listen: &mut Listen, start: Instant) -> Result<Self, Failure> {
-        let mut streams = std::mem::take(&mut listen.streams);
+    fn resolve(listen: &mut Listen, is_bounded: bool, start: Instant) -> Result<Self, Failure> {
+        let mut streams = mem::take(&mut listen.streams);
         if streams.is_empty() {
             return Err(Failure::usage(
                 "no stream: give an id (s and 24 hex digits) or a path (it begins with /)",
@@ -77,6 +94,16 @@ impl Listening {
         }
         let mut seen = HashSet::new();
         streams.retain(|stream| seen.insert(stream.clone()));
+        if is_bounded && (listen.count, listen.duration, listen.idle) == (None, None, None) {
+            let message = "when is it done: give --count, --duration or --idle";
+            return Err(Failure::usage(message));
+        }
+        let output = match listen.output.take().as_deref() {
+            None | Some("-") => Destination::Stdout,
+            Some("") => return Err(Failure::usage("--output: give the name of a file, or -")),
+            Some(path) if is_bounded => Destination::WholeFile(path.to_owned()),
+            Some(path) => Destination::File(path.to_owned()),
+        };
         Ok(Self {
             streams,
             format: listen.format,
@@ -87,6 +114,8 @@ impl Listening {
             deadline: listen
                 .timeout
                 .and_then(|timeout| start.checked_add(timeout)),
+            output,
+            is_bounded,
         })
     }
 }

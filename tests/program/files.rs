@@ -1,0 +1,361 @@
+//! Files: whole or not there, appended to, and put aside while they are written.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output};
+use std::sync::mpsc::Receiver;
+use std::thread;
+
+use octave_ws::sim::{Seen, Sim};
+use rustix::fs::{FileType, Mode};
+use rustix::process::Signal;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{TEMPERATURE, await_subscription, kill, octave_ws, start, stderr};
+
+fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    (folder, file)
+}
+
+fn name(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// The `elems` of each line; all of the file is whole lines.
+fn elems(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.is_empty() || text.ends_with('\n'), "{text}");
+    let elems = |line| serde_json::from_str::<Value>(line).unwrap()["elems"].take();
+    text.lines().map(elems).collect()
+}
+
+fn numbers(count: usize) -> Vec<Value> {
+    (0..count).map(|n| json!(n)).collect()
+}
+
+/// A run with these arguments, subscribed.
+fn subscribed(args: &[&str]) -> (Sim, Receiver<Seen>, Child) {
+    let (sim, seen) = start(0.0);
+    let child = octave_ws(&sim, args).spawn().unwrap();
+    await_subscription(&seen);
+    (sim, seen, child)
+}
+
+/// A run with these arguments while an event comes again and again.
+fn run(args: &[&str]) -> Output {
+    octave_ws(&start(100.0).0, args).output().unwrap()
+}
+
+/// Waits until a file has so many lines.
+fn await_lines(path: &Path, count: usize) {
+    while fs::read_to_string(path).unwrap_or_default().lines().count() < count {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_capture_is_there_once_it_is_whole() {
+    let (folder, file) = folder();
+    fs::write(&file, "before\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let args = ["capture", TEMPERATURE, "-C3", "-o", name(&file)];
+    let (sim, _seen, child) = subscribed(&args);
+    sim.publish_burst(TEMPERATURE, &numbers(2));
+    let part = folder.path().join("events.jsonl.part");
+    await_lines(&part, 2);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "before\n");
+    sim.publish(TEMPERATURE, &json!(2));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(elems(&file), numbers(3));
+    assert!(!part.exists());
+    assert!(output.stdout.is_empty());
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+}
+
+#[test]
+fn a_capture_that_ends_early_leaves_what_came_beside_what_was() {
+    let (folder, file) = folder();
+    let part = folder.path().join("events.jsonl.part");
+    for end in ["SIGTERM", "timeout", "loss"] {
+        fs::write(&file, "before\n").unwrap();
+        fs::write(&part, "of an earlier run, and much longer than the new one").unwrap();
+        let timeout = if end == "timeout" { "-W2s" } else { "-W1m" };
+        let args = ["capture", TEMPERATURE, "-C9", "--no-reconnect", "-o"];
+        let (sim, _seen, child) = subscribed(&[&args[..], &[name(&file), timeout]].concat());
+        sim.publish_burst(TEMPERATURE, &numbers(2));
+        await_lines(&part, 2);
+        match end {
+            "SIGTERM" => kill(&child, Signal::TERM),
+            "loss" => drop(sim.drop_all()),
+            _ => {}
+        }
+        let output = child.wait_with_output().unwrap();
+        let code = if end == "loss" { 69 } else { 75 };
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "before\n");
+        assert_eq!(elems(&part), numbers(2));
+    }
+}
+
+#[test]
+fn a_capture_needs_an_end() {
+    let (_folder, file) = folder();
+    let output = run(&["capture", TEMPERATURE, "-o", name(&file)]);
+    assert_eq!(output.status.code(), Some(64));
+    let wanted = "error: usage: when is it done: give --count, --duration or --idle (see --help)\n";
+    assert_eq!(stderr(&output), wanted);
+    let output = run(&[
+        "capture",
+        TEMPERATURE,
+        "--duration=100ms",
+        "-o",
+        name(&file),
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(!elems(&file).is_empty());
+    let output = run(&["capture", TEMPERATURE, "-C2"]);
+    assert_eq!(super::lines(&output).len(), 2);
+}
+
+#[test]
+fn two_captures_of_one_file_are_one_too_many() {
+    let (_folder, file) = folder();
+    let args = ["capture", TEMPERATURE, "-C1", "-o", name(&file)];
+    let (sim, seen, first) = subscribed(&args);
+    let second = octave_ws(&sim, &args).output().unwrap();
+    assert_eq!(second.status.code(), Some(75));
+    let wanted = format!(
+        "error: output: another run is writing {}.part\n",
+        name(&file)
+    );
+    assert_eq!(stderr(&second), wanted);
+    sim.publish(TEMPERATURE, &json!(0));
+    assert_eq!(first.wait_with_output().unwrap().status.code(), Some(0));
+    let third = octave_ws(&sim, &args).spawn().unwrap();
+    await_subscription(&seen);
+    sim.publish(TEMPERATURE, &json!(1));
+    assert_eq!(third.wait_with_output().unwrap().status.code(), Some(0));
+    assert_eq!(elems(&file), [json!(1)]);
+}
+
+#[test]
+fn listen_appends_and_cuts_a_torn_line_off() {
+    let (_folder, file) = folder();
+    let torn = format!("{{\"elems\":0}}\n{{\"elems\":\"{}", "x".repeat(10_000));
+    fs::write(&file, &torn).unwrap();
+    let output = run(&["listen", TEMPERATURE, "-C1", "-o", name(&file)]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let wanted = format!(
+        "warning: output: {}: a torn last line was cut off, 10010 bytes\n",
+        name(&file)
+    );
+    assert!(stderr(&output).starts_with(&wanted), "{}", stderr(&output));
+    assert_eq!(elems(&file)[0], json!(0));
+    assert_eq!(elems(&file).len(), 2);
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn sighup_opens_the_file_again_and_loses_nothing() {
+    let (folder, file) = folder();
+    let (sim, _seen, child) = subscribed(&["listen", TEMPERATURE, "-o", name(&file)]);
+    let olds: Vec<PathBuf> = (0..5).map(|n| folder.path().join(n.to_string())).collect();
+    for (n, old) in olds.iter().enumerate() {
+        sim.publish(TEMPERATURE, &json!(2 * n));
+        await_lines(&file, 1);
+        fs::rename(&file, old).unwrap();
+        // It still goes there: nobody has said anything yet.
+        sim.publish(TEMPERATURE, &json!(2 * n + 1));
+        await_lines(old, 2);
+        kill(&child, Signal::HUP);
+        while !file.exists() {
+            thread::yield_now();
+        }
+    }
+    kill(&child, Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let all: Vec<Value> = olds.iter().flat_map(|old| elems(old)).collect();
+    assert_eq!(all, numbers(10));
+    assert_eq!(elems(&file), numbers(0));
+}
+
+#[test]
+fn what_cannot_be_written_to_is_74_before_anything_is_sent() {
+    let (folder, _) = folder();
+    let missing = folder.path().join("none/events.jsonl");
+    let secret = folder.path().join("secret");
+    File::create(&secret).unwrap();
+    let loops = folder.path().join("loops");
+    symlink("loops", &loops).unwrap();
+    for (path, why) in [
+        (folder.path(), "is a directory"),
+        (&missing, "No such file or directory (os error 2)"),
+        (&loops, "Too many levels of symbolic links (os error 40)"),
+        (&secret.join("below"), "Not a directory (os error 20)"),
+    ] {
+        for command in ["listen", "capture"] {
+            let output = run(&[command, TEMPERATURE, "-C1", "-o", name(path)]);
+            assert_eq!(output.status.code(), Some(74), "{path:?}");
+            let wanted = format!("error: output: {}: {why}\n", name(path));
+            assert_eq!(stderr(&output), wanted);
+        }
+    }
+    let output = run(&["listen", TEMPERATURE, "-C1", "--output="]);
+    assert_eq!(output.status.code(), Some(64));
+}
+
+#[test]
+fn a_full_disk_is_74_and_leaves_whole_lines() {
+    // The most that a file may hold here is what a full disk does to it.
+    let (folder, file) = folder();
+    for command in ["listen", "capture"] {
+        let (sim, seen) = start(0.0);
+        let args = [command, TEMPERATURE, "-C1000", "-o", name(&file)];
+        let program = octave_ws(&sim, &args);
+        let mut limited = std::process::Command::new("sh");
+        limited
+            .args(["-c", "trap '' XFSZ; ulimit -f 20; exec \"$0\" \"$@\""])
+            .arg(program.get_program())
+            .args(program.get_args())
+            .env_clear()
+            .envs(
+                program
+                    .get_envs()
+                    .map(|(name, value)| (name, value.unwrap())),
+            )
+            .stderr(std::process::Stdio::piped());
+        let child = limited.spawn().unwrap();
+        await_subscription(&seen);
+        sim.publish_burst(TEMPERATURE, &numbers(1000));
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
+        let wanted = format!(
+            "error: output: {}: File too large (os error 27)\n",
+            name(&file)
+        );
+        assert!(stderr(&output).ends_with(&wanted), "{}", stderr(&output));
+        let written = match command {
+            "capture" => folder.path().join("events.jsonl.part"),
+            _ => file.clone(),
+        };
+        let written = elems(&written);
+        assert!(written.len() > 10);
+        assert_eq!(written, numbers(written.len()));
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, "").unwrap();
+    }
+}
+
+#[test]
+fn links_are_followed_and_devices_are_written_to() {
+    let (folder, file) = folder();
+    let link = folder.path().join("link");
+    symlink("events.jsonl", &link).unwrap();
+    // At first it leads nowhere.
+    for _ in 0..2 {
+        let output = run(&["capture", TEMPERATURE, "-C2", "-o", name(&link)]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(elems(&file).len(), 2);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+    for command in ["listen", "capture"] {
+        let output = run(&[command, TEMPERATURE, "-C2", "-o", "/dev/null"]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let output = run(&[command, TEMPERATURE, "-C2", "-o", "/dev/stdout"]);
+        assert_eq!(super::lines(&output).len(), 2);
+    }
+}
+
+#[test]
+fn a_named_pipe_waits_for_its_reader() {
+    let (folder, _) = folder();
+    let pipe = folder.path().join("pipe");
+    let mode = Mode::RUSR | Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, mode, 0).unwrap();
+    let (sim, _seen) = start(100.0);
+    let args = ["listen", TEMPERATURE, "-C2", "-o", name(&pipe)];
+    let child = octave_ws(&sim, &args).spawn().unwrap();
+    let mut text = String::new();
+    File::open(&pipe)
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    assert_eq!(text.lines().count(), 2);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+
+    let child = octave_ws(&sim, &[&args[..], &["-vv"]].concat())
+        .spawn()
+        .unwrap();
+    kill_while_it_waits(&child).unwrap();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+}
+
+/// Once it has caught the signal, that is: until then, it would not say goodbye.
+fn kill_while_it_waits(child: &Child) -> io::Result<()> {
+    loop {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = u64::from_str_radix(caught.unwrap_or_default().trim(), 16);
+        if caught.is_ok_and(|caught| caught >> 14 & 1 == 1) {
+            kill(child, Signal::TERM);
+            return Ok(());
+        }
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn kill_9_leaves_one_torn_line_at_most_and_the_next_start_mends_it() {
+    let (_folder, file) = folder();
+    let (sim, seen) = start(0.0);
+    let args = ["listen", TEMPERATURE, "-o", name(&file)];
+    let burst: Vec<Value> = (0..20).map(|n| json!([n, "x".repeat(20_000)])).collect();
+    let (mut torn, mut mended, mut checked) = (0, 0, 0);
+    for round in 0..100 {
+        let mut child = octave_ws(&sim, &args).spawn().unwrap();
+        await_subscription(&seen);
+        let before = fs::metadata(&file).unwrap().len();
+        sim.publish_burst(TEMPERATURE, &burst);
+        // At another place each time.
+        while fs::metadata(&file).unwrap().len() <= before + round * 4_000 {
+            thread::yield_now();
+        }
+        kill(&child, Signal::KILL);
+        mended += u32::from(warns(&mut child));
+        let text = fs::read(&file).unwrap();
+        let whole = text
+            .iter()
+            .rposition(|&b| b == b'\n')
+            .map_or(0, |at| at + 1);
+        torn += u32::from(whole < text.len());
+        for line in text[checked..whole].split_inclusive(|&b| b == b'\n') {
+            serde_json::from_slice::<IgnoredAny>(line).unwrap();
+        }
+        checked = whole;
+    }
+    let mut last = octave_ws(&sim, &args).spawn().unwrap();
+    await_subscription(&seen);
+    kill(&last, Signal::TERM);
+    mended += u32::from(warns(&mut last));
+
+    assert_eq!(torn, mended);
+    elems(&file);
+}
+
+/// Whether a run, which is at its end, has found a torn line at its start.
+fn warns(child: &mut Child) -> bool {
+    child.wait().unwrap();
+    let mut told = String::new();
+    let stderr = child.stderr.take().unwrap();
+    BufReader::new(stderr).read_to_string(&mut told).unwrap();
+    told.contains("a torn last line was cut off")
+}
