@@ -56,7 +56,14 @@ fn one_room_knows_each_library_and_few_the_wall_clock() {
         // Clocks of gateways are wrong, and are set: no deadline may go by them.
         (
             "SystemTime::now",
-            &["client.rs", "head.rs", "tls.rs", "report.rs", "cloud.rs"],
+            &[
+                "client.rs",
+                "head.rs",
+                "tls.rs",
+                "report.rs",
+                "record.rs",
+                "cloud.rs",
+            ],
         ),
     ] {
         for file in &files {

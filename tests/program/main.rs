@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 mod files;
+mod formats;
 mod listen;
 mod memory;
 mod octave_sim;

@@ -27,7 +27,8 @@ fn words<'a>(text: &'a str, start: &'a str) -> impl Iterator<Item = &'a str> {
 fn rows(heading: &str) -> Vec<Vec<&'static str>> {
     let section = README.split_once(&format!("\n### {heading}\n")).unwrap().1;
     let section = section.split("\n#").next().unwrap();
-    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
+    let is_row = |line: &&str| line.starts_with('|') && !line.starts_with("|---");
+    let rows = section.lines().filter(is_row).skip(1);
     rows.map(|row| row.split('|').skip(1).map(str::trim).collect())
         .collect()
 }

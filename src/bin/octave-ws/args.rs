@@ -175,10 +175,11 @@ not 0.",
     #[argh(option, short = 'o', arg_name = "FILE")]
     output: Option<String>,
 
-    /// what to write: event (the Event object, the default) or message (the
-    /// server's whole message)
-    #[argh(option, short = 'F', arg_name = "F", default = "Format::default()")]
-    format: Format,
+    /// what to write: event (the Event object), message (the server's whole
+    /// message), record (events with the time, and what befell the run) or text
+    /// (for eyes; the default on a terminal, else event)
+    #[argh(option, short = 'F', arg_name = "F")]
+    format: Option<Format>,
 
     /// end with 69 at the first loss of the connection
     #[argh(switch)]
@@ -217,11 +218,12 @@ pub(crate) struct Session {
 }
 
 /// What a line of output holds.
-#[derive(Clone, Copy, Default, FromArgValue)]
+#[derive(Clone, Copy, FromArgValue)]
 pub(crate) enum Format {
-    #[default]
     Event,
     Message,
+    Record,
+    Text,
 }
 
 /// How many of the streams a run can do without.

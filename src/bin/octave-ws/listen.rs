@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use octave_ws::{Ack, Action, Client, Config, ErrorKind, Event, Next, Stop, Stream};
 
-use crate::args::{Format, Require};
+use crate::args::Require;
 use crate::exit::{End, Failure, INCOMPLETE, REFUSED, UNAVAILABLE};
 use crate::output::Output;
+use crate::record::{Lines, Record, Summary};
 use crate::setup::{Destination, Listening};
 use crate::signals;
 
@@ -17,72 +18,27 @@ const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Writes events until there were enough of them, time is up, or it is stopped.
 pub(crate) fn listen(config: Config, listening: &Listening, stop: &Stop) -> Result<(), Failure> {
-    match receive(&config.stop(stop.clone()), listening, stop) {
-        Ok(()) | Err(End::ReaderGone) => return Ok(()),
-        Err(End::Failed(failure)) => return Err(failure),
-        Err(End::ReaderAsleep) => log::warn!("stopped with lines that nobody has read"),
-        Err(End::Stopped) => {}
-    }
-    if listening.is_bounded {
-        return Err(Failure::new(INCOMPLETE, "stopped before it was done"));
-    }
-    Ok(())
-}
-
-fn receive(config: &Config, listening: &Listening, stop: &Stop) -> Result<(), End> {
-    let mut hangups = None;
-    let mut output = match &listening.output {
-        Destination::Stdout => Output::stdout(stop),
-        Destination::File(path) => {
-            hangups = Some(signals::hangups().map_err(Failure::signals)?);
-            Output::appended(path, stop)
+    let end = Run::begin(listening, stop).and_then(|mut run| {
+        let config = config.stop(stop.clone());
+        let mut client = match run.connect(&config) {
+            Ok(client) => client,
+            Err(end) => return run.finish(Err(end)),
+        };
+        let end = run.receive(&mut client);
+        let end = run.finish(end);
+        let closed = client.close();
+        if end.is_ok() {
+            if let Err(error) = closed {
+                log::warn!("{}", Failure::from(error).message);
+            }
+            log::info!("closed, events: {}", run.summary.events);
         }
-        Destination::WholeFile(path) => Output::whole_file(path, stop),
-    }?;
-    let mut client = match Client::connect(config) {
-        Ok(client) => client,
-        Err(error) if error.kind() == ErrorKind::Stopped => return Err(End::Stopped),
-        Err(error) if error.is_retryable() && listening.is_overdue() => {
-            let message = format!("timeout: {}", Failure::from(error).message);
-            return Err(Failure::new(INCOMPLETE, message).into());
-        }
-        Err(error) => return Err(Failure::from(error).into()),
-    };
-    log::info!("connected to {}", client.peer());
-    if let Some(hangups) = &hangups {
-        client.watch(Some(hangups.try_clone().map_err(Failure::signals)?));
+        end
+    });
+    if let Err(End::ReaderAsleep) = end {
+        log::warn!("stopped with lines that nobody has read");
     }
-    let mut run = Run {
-        client: &mut client,
-        output: &mut output,
-        hangups: hangups.as_ref(),
-        listening,
-        events: 0,
-        unanswered: listening.streams.iter().collect(),
-        refused: BTreeSet::new(),
-        subscribed_at: None,
-        heard_at: None,
-        skipped: BTreeMap::new(),
-    };
-    let end = run.run();
-    let events = run.events;
-    for (reason, count) in run.skipped.iter().filter(|(_, count)| **count > 1) {
-        log::warn!("messages were skipped, {count} times: {reason}");
-    }
-    // Whatever the end was: what has come in is not lost.
-    let end = match (end, output.flush()) {
-        (Ok(()), Ok(())) => output.finish(),
-        (Ok(()) | Err(End::Stopped), Err(lost)) => Err(lost),
-        (end, _) => end,
-    };
-    let closed = client.close();
-    if let Ok(()) | Err(End::Stopped) = end {
-        if let Err(error) = closed {
-            log::warn!("{}", Failure::from(error).message);
-        }
-        log::info!("closed, events: {events}");
-    }
-    end
+    listening.judge(end)
 }
 
 impl Listening {
@@ -90,15 +46,26 @@ impl Listening {
         self.deadline
             .is_some_and(|deadline| deadline <= Instant::now())
     }
+
+    /// What an end is for whoever has started the program.
+    fn judge(&self, end: Result<(), End>) -> Result<(), Failure> {
+        match end {
+            Err(End::Failed(failure)) => Err(failure),
+            Err(End::Stopped | End::ReaderAsleep) if self.is_bounded => {
+                Err(Failure::new(INCOMPLETE, "stopped before it was done"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 struct Run<'a> {
-    client: &'a mut Client,
-    output: &'a mut Output,
+    output: Output,
+    lines: Lines,
     /// Readable when the output is to be opened again.
-    hangups: Option<&'a OwnedFd>,
+    hangups: Option<OwnedFd>,
     listening: &'a Listening,
-    events: u64,
+    summary: Summary,
     /// The streams that wait for their first answer.
     unanswered: BTreeSet<&'a Stream>,
     refused: BTreeSet<Stream>,
@@ -110,10 +77,80 @@ struct Run<'a> {
     skipped: BTreeMap<String, u64>,
 }
 
-impl Run<'_> {
-    fn run(&mut self) -> Result<(), End> {
+impl<'a> Run<'a> {
+    fn begin(listening: &'a Listening, stop: &Stop) -> Result<Self, End> {
+        // Before there is a file that could be put aside.
+        let hangups = match listening.output {
+            Destination::File(_) => Some(signals::hangups().map_err(Failure::signals)?),
+            Destination::Stdout | Destination::WholeFile(_) => None,
+        };
+        let output = match &listening.output {
+            Destination::Stdout => Output::stdout(stop),
+            Destination::File(path) => Output::appended(path, stop),
+            Destination::WholeFile(path) => Output::whole_file(path, stop),
+        }?;
+        Ok(Self {
+            output,
+            lines: Lines::new(listening),
+            hangups,
+            listening,
+            summary: Summary::default(),
+            unanswered: listening.streams.iter().collect(),
+            refused: BTreeSet::new(),
+            subscribed_at: None,
+            heard_at: None,
+            skipped: BTreeMap::new(),
+        })
+    }
+
+    fn connect(&mut self, config: &Config) -> Result<Client, End> {
+        let mut client = match Client::connect(config) {
+            Ok(client) => client,
+            Err(error) if error.kind() == ErrorKind::Stopped => return Err(End::Stopped),
+            Err(error) if error.is_retryable() && self.listening.is_overdue() => {
+                let message = format!("timeout: {}", Failure::from(error).message);
+                return Err(Failure::new(INCOMPLETE, message).into());
+            }
+            Err(error) => return Err(Failure::from(error).into()),
+        };
+        log::info!("connected to {}", client.peer());
+        self.write(&Record::Connected(&client.peer()))?;
+        if let Some(hangups) = &self.hangups {
+            client.watch(Some(hangups.try_clone().map_err(Failure::signals)?));
+        }
+        Ok(client)
+    }
+
+    /// Writes what is left to write. Whatever the end was: what has come in is not lost.
+    fn finish(&mut self, end: Result<(), End>) -> Result<(), End> {
+        for (reason, count) in self.skipped.iter().filter(|(_, count)| **count > 1) {
+            log::warn!("messages were skipped, {count} times: {reason}");
+        }
+        let mut summary = self.summary;
+        let end = match end {
+            Err(lost @ (End::ReaderGone | End::ReaderAsleep)) => return Err(lost),
+            Ok(()) => Ok(()),
+            Err(End::Stopped) => self.listening.judge(Err(End::Stopped)),
+            Err(End::Failed(failure)) => Err(failure),
+        };
+        summary.exit = end.as_ref().err().map_or(0, |failure| failure.code);
+        let written = self.write(&Record::Summary(summary));
+        let written = written.and_then(|()| self.output.flush());
+        end?;
+        written?;
+        self.output.finish()
+    }
+
+    fn write(&mut self, record: &Record<'_>) -> Result<(), End> {
+        match self.lines.line(record) {
+            Some(line) => self.output.write(&line),
+            None => Ok(()),
+        }
+    }
+
+    fn receive(&mut self, client: &mut Client) -> Result<(), End> {
         for stream in &self.listening.streams {
-            let asked = self.client.request(Action::Subscribe, stream);
+            let asked = client.request(Action::Subscribe, stream);
             match asked {
                 Err(error) if error.kind() == ErrorKind::Stopped => return Err(End::Stopped),
                 done => done.map_err(Failure::from)?,
@@ -121,26 +158,28 @@ impl Run<'_> {
         }
         loop {
             // First what has come in already, so that lines go out together while there are more.
-            let next = match self.client.next(Duration::ZERO) {
+            let next = match client.next(Duration::ZERO) {
                 Ok(Next::TimedOut) => {
                     self.output.flush()?;
                     let end = self.end();
-                    self.client.set_connect_deadline(end);
+                    client.set_connect_deadline(end);
                     let now = Instant::now();
                     let left = end.map(|end| end.saturating_duration_since(now));
-                    self.client.next(left.unwrap_or(FOREVER))
+                    client.next(left.unwrap_or(FOREVER))
                 }
                 found => found,
             };
             match next {
                 Ok(Next::Event(event)) => {
                     self.print(&event)?;
-                    if self.listening.count == Some(self.events) {
+                    if self.listening.count == Some(self.summary.events) {
                         return Ok(());
                     }
                 }
-                Ok(Next::Ack(ack)) => self.answered(ack)?,
+                Ok(Next::Ack(ack)) => self.answered(ack, &client.peer())?,
                 Ok(Next::Gap(gap)) => {
+                    self.summary.gaps += 1;
+                    self.write(&Record::Gap(&gap))?;
                     let [from, to] = [gap.from, gap.to].map(humantime::format_rfc3339_millis);
                     log::warn!("connected again, events may be missing from {from} to {to}");
                 }
@@ -152,7 +191,7 @@ impl Run<'_> {
                     }
                 }
                 Ok(Next::Readable) => {
-                    self.hangups.inspect(|hangups| signals::forget(hangups));
+                    self.hangups.iter().for_each(signals::forget);
                     self.output.reopen()?;
                 }
                 Ok(Next::TimedOut) => {}
@@ -166,7 +205,7 @@ impl Run<'_> {
                 Err(error) => return Err(Failure::from(error).into()),
             }
             if self.listening.is_overdue() {
-                let events = self.events;
+                let events = self.summary.events;
                 let message = format!("timeout: not done in time, events: {events}");
                 return Err(Failure::new(INCOMPLETE, message).into());
             }
@@ -193,29 +232,29 @@ impl Run<'_> {
     }
 
     fn print(&mut self, event: &Event) -> Result<(), End> {
-        self.output.write(match self.listening.format {
-            Format::Event => event.value(),
-            Format::Message => event.message(),
-        })?;
-        self.events += 1;
+        self.write(&Record::Event(event))?;
+        self.summary.events += 1;
+        self.summary.bytes += event.message().len() as u64;
         if self.listening.idle.is_some() && self.subscribed_at.is_some() {
             self.heard_at = Some(Instant::now());
         }
         Ok(())
     }
 
-    fn answered(&mut self, ack: Ack) -> Result<(), Failure> {
+    fn answered(&mut self, ack: Ack, peer: &str) -> Result<(), End> {
         let stream = ack.stream;
         self.unanswered.remove(&stream);
         match ack.outcome {
-            Ok(()) => log::info!("subscribed to {stream}"),
+            Ok(()) => {
+                log::info!("subscribed to {stream}");
+                self.write(&Record::Subscribed(&stream))?;
+            }
             Err(words) => {
-                let peer = self.client.peer();
                 let message = format!("subscribe: {peer} refused {stream}: {words}");
                 self.refused.insert(stream);
                 let all = self.refused.len() == self.listening.streams.len();
                 if all || self.listening.require == Require::All {
-                    return Err(Failure::new(REFUSED, message));
+                    return Err(Failure::new(REFUSED, message).into());
                 }
                 log::warn!("{message}");
             }

@@ -22,6 +22,7 @@ mod output;
 mod place;
 #[path = "../../printable.rs"]
 mod printable;
+mod record;
 mod report;
 mod session;
 mod setup;

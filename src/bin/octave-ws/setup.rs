@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::{self, IsTerminal};
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,8 @@ pub(crate) struct Listening {
     /// Each once.
     pub(crate) streams: Vec<Stream>,
     pub(crate) format: Format,
+    /// Where the format is for eyes.
+    pub(crate) is_coloured: bool,
     pub(crate) require: Require,
     pub(crate) count: Option<u64>,
     pub(crate) duration: Option<Duration>,
@@ -104,9 +107,15 @@ impl Listening {
             Some(path) if is_bounded => Destination::WholeFile(path.to_owned()),
             Some(path) => Destination::File(path.to_owned()),
         };
+        let is_seen = matches!(output, Destination::Stdout) && io::stdout().is_terminal();
+        let default = if is_seen { Format::Text } else { Format::Event };
+        // https://no-color.org
+        let has_colour = environment::first(&["NO_COLOR"])?.is_none();
+        let is_dumb = environment::first(&["TERM"])?.as_deref() == Some("dumb");
         Ok(Self {
             streams,
-            format: listen.format,
+            format: listen.format.unwrap_or(default),
+            is_coloured: is_seen && has_colour && !is_dumb,
             require: listen.require,
             count: listen.count,
             duration: listen.duration,

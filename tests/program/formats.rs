@@ -1,0 +1,158 @@
+//! What lines of output hold.
+
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::{HUMIDITY, TEMPERATURE, await_subscription, lines, octave_ws, start, stderr, text};
+
+/// The kinds of records, and all of them without their time, which is checked.
+fn records(output: &std::process::Output) -> Vec<Value> {
+    let records = lines(output).into_iter().map(|mut record| {
+        let at = record.as_object_mut().unwrap().remove("at").unwrap();
+        let at = at.as_str().unwrap();
+        assert!(at.len() == 24 && at.ends_with('Z'), "{at}");
+        humantime::parse_rfc3339(at).unwrap();
+        record
+    });
+    records.collect()
+}
+
+#[test]
+fn records_tell_the_runs_own_story() {
+    let (sim, seen) = start(0.0);
+    let args = ["listen", TEMPERATURE, "-C2", "-F", "record"];
+    let child = octave_ws(&sim, &args).spawn().unwrap();
+    await_subscription(&seen);
+    let first = r#"{"type":"message", "resource":"s\"1","value":{"elems":1e400}}"#;
+    sim.send(first);
+    sim.close_all(1012);
+    await_subscription(&seen);
+    let second = r#"{"type":"message","value":{"elems":2}}"#;
+    sim.send(second);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let peer = sim.addr();
+    // The number is one that no `Value` holds.
+    assert!(text(&output.stdout).contains(r#","event":{"elems":1e400}}"#));
+    let told = text(&output.stdout).replace("1e400", "1");
+    let output = std::process::Output {
+        stdout: told.into_bytes(),
+        ..output
+    };
+    let mut records = records(&output);
+    let gap = records.remove(3);
+    assert_eq!(gap["kind"], "gap");
+    assert_eq!(gap["reason"], format!("socket: {peer} closed with 1012"));
+    let date = |name: &str| humantime::parse_rfc3339(gap[name].as_str().unwrap()).unwrap();
+    assert!(date("from") <= date("to"));
+    let bytes = first.len() + second.len();
+    let wanted = [
+        json!({"kind": "connected", "peer": peer.to_string()}),
+        json!({"kind": "subscribed", "stream": TEMPERATURE}),
+        json!({"kind": "event", "resource": "s\"1", "event": {"elems": 1}}),
+        json!({"kind": "event", "resource": null, "event": {"elems": 2}}),
+        json!({"kind": "summary", "events": 2, "gaps": 1, "bytes": bytes, "exit": 0}),
+    ];
+    assert_eq!(records, wanted);
+}
+
+#[test]
+fn the_summary_has_the_exit_code_whatever_the_end() {
+    for (args, code) in [
+        (&["listen", "/demo/none"][..], 77),
+        (&["listen", TEMPERATURE, "-W500ms"], 75),
+        (&["listen", TEMPERATURE, "--duration=10ms"], 0),
+        (&["listen", TEMPERATURE, "--ca-file=/dev/null"], 78),
+        (
+            &[
+                "listen",
+                TEMPERATURE,
+                "--endpoint=https://127.0.0.1:1",
+                "--no-reconnect",
+            ],
+            69,
+        ),
+    ] {
+        let (sim, _seen) = start(0.0);
+        let mut command = octave_ws(&sim, args);
+        let output = command.args(["-F", "record"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        let records = records(&output);
+        let last = records.last().unwrap();
+        assert_eq!(
+            (&last["kind"], &last["exit"]),
+            (&json!("summary"), &json!(code))
+        );
+    }
+}
+
+#[test]
+fn text_is_aligned_and_what_steers_a_terminal_is_escaped() {
+    let (sim, seen) = start(0.0);
+    let args = ["listen", TEMPERATURE, HUMIDITY, "-C4", "-Ftext"];
+    let child = octave_ws(&sim, &args).spawn().unwrap();
+    await_subscription(&seen);
+    await_subscription(&seen);
+    sim.publish(TEMPERATURE, &json!({ "t": 21.5 }));
+    sim.publish(HUMIDITY, &json!("\u{9b}31m\u{202e}"));
+    sim.send("{\"value\":{\"path\":\"/\\u001b[2J\",\n\"elems\":{\n\"a\":\"\u{7f}\"}}}");
+    sim.send(r#"{"resource":"s1","value":null}"#);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let lines: Vec<&str> = text(&output.stdout).lines().collect();
+    let rests: Vec<&str> = lines.iter().map(|line| &line[15..]).collect();
+    assert_eq!(
+        rests,
+        [
+            "/demo/devices/gw1/temperature  {\"t\":21.5}",
+            "/demo/devices/gw1/humidity     \"\\u{9b}31m\\u{202e}\"",
+            "/\\u{1b}[2J                     {\"a\":\"\\u{7f}\"}",
+            "s1                             null",
+        ]
+    );
+    for line in lines {
+        let (time, _) = line.split_at(15);
+        let time = format!("2026-01-01T{}", time.trim_end());
+        humantime::parse_rfc3339(&time).unwrap();
+    }
+}
+
+/// What the program, run on a terminal, shows there.
+fn on_a_terminal(args: &[&str], variables: &[(&str, &str)]) -> String {
+    let (sim, _seen) = start(100.0);
+    let program = octave_ws(&sim, args);
+    let words = program.get_args().map(|arg| arg.to_str().unwrap());
+    let words: Vec<&str> = std::iter::once(program.get_program().to_str().unwrap())
+        .chain(words)
+        .collect();
+    let environment = program.get_envs();
+    let output = Command::new("script")
+        .args(["-qec", &words.join(" "), "/dev/null"])
+        .env_clear()
+        .env("PATH", std::env::var("PATH").unwrap())
+        .envs(environment.map(|(name, value)| (name, value.unwrap())))
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    text(&output.stdout).to_owned()
+}
+
+#[test]
+fn a_terminal_gets_text_in_colour_unless_that_is_not_wanted() {
+    let args = ["-q", "listen", TEMPERATURE, "-C1"];
+    let coloured = on_a_terminal(&args, &[("TERM", "xterm")]);
+    let path = format!("Z\x1b[0m  \x1b[36m{TEMPERATURE}\x1b[0m  {{\"temperature\":");
+    assert!(coloured.contains(&path), "{coloured:?}");
+    for variable in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let plain = on_a_terminal(&args, &[variable]);
+        assert!(
+            plain.contains(&format!("Z  {TEMPERATURE}  {{")),
+            "{plain:?}"
+        );
+    }
+    let json = on_a_terminal(&[&args[..], &["-Fevent"]].concat(), &[]);
+    assert!(json.starts_with('{'), "{json:?}");
+}
