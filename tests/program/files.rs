@@ -214,6 +214,21 @@ fn what_cannot_be_written_to_is_74_before_anything_is_sent() {
 }
 
 #[test]
+fn what_stands_in_the_way_of_the_part_is_74() {
+    let (folder, file) = folder();
+    let part = folder.path().join("events.jsonl.part");
+    let args = ["capture", TEMPERATURE, "-C1", "-o", name(&file)];
+    symlink("elsewhere", &part).unwrap();
+    assert_eq!(run(&args).status.code(), Some(74));
+    assert!(!folder.path().join("elsewhere").exists());
+    fs::remove_file(&part).unwrap();
+    let mode = Mode::RUSR | Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &part, FileType::Fifo, mode, 0).unwrap();
+    assert_eq!(run(&args).status.code(), Some(74));
+    assert!(!file.exists());
+}
+
+#[test]
 fn a_full_disk_is_74_and_leaves_whole_lines() {
     // The most that a file may hold here is what a full disk does to it.
     let (folder, file) = folder();

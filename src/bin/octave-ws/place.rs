@@ -116,9 +116,11 @@ impl Part {
         let mut name = OsString::from(&whole);
         name.push(".part");
         let name = PathBuf::from(name);
-        let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+        // Somebody else may have put a link there, or a pipe, at which open(2) would wait.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+        let flags = i32::try_from(flags).unwrap_or_default();
         let mut options = OpenOptions::new();
-        options.write(true).create(true).custom_flags(no_link);
+        options.write(true).create(true).custom_flags(flags);
         loop {
             let file = options.open(&name)?;
             flock(&file, FlockOperation::NonBlockingLockExclusive)?;
