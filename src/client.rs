@@ -229,6 +229,11 @@ impl Client {
         self.route.endpoint.to_string()
     }
 
+    /// Whether there is a connection, as far as is known.
+    pub fn is_connected(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
     /// The streams that have been acknowledged, and not since unsubscribed.
     pub fn subscribed(&self) -> impl Iterator<Item = &Stream> {
         self.subscriptions.subscribed().iter()

@@ -1,10 +1,11 @@
 //! What lines of output hold.
 
-use std::process::{Command, Stdio};
-
 use serde_json::{Value, json};
 
-use super::{HUMIDITY, TEMPERATURE, await_subscription, lines, octave_ws, start, stderr, text};
+use super::{
+    HUMIDITY, TEMPERATURE, await_subscription, lines, octave_ws, shown, start, stderr, terminal,
+    text,
+};
 
 /// The kinds of records, and all of them without their time, which is checked.
 fn records(output: &std::process::Output) -> Vec<Value> {
@@ -121,23 +122,14 @@ fn text_is_aligned_and_what_steers_a_terminal_is_escaped() {
 /// What the program, run on a terminal, shows there.
 fn on_a_terminal(args: &[&str], variables: &[(&str, &str)]) -> String {
     let (sim, _seen) = start(100.0);
-    let program = octave_ws(&sim, args);
-    let words = program.get_args().map(|arg| arg.to_str().unwrap());
-    let words: Vec<&str> = std::iter::once(program.get_program().to_str().unwrap())
-        .chain(words)
-        .collect();
-    let environment = program.get_envs();
-    let output = Command::new("script")
-        .args(["-qec", &words.join(" "), "/dev/null"])
-        .env_clear()
-        .env("PATH", std::env::var("PATH").unwrap())
-        .envs(environment.map(|(name, value)| (name, value.unwrap())))
-        .envs(variables.iter().copied())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
-    text(&output.stdout).to_owned()
+    let (terminal, mut screen) = terminal();
+    let mut program = octave_ws(&sim, args);
+    program.envs(variables.iter().copied()).stdout(terminal);
+    let mut child = program.spawn().unwrap();
+    drop(program);
+    let shown = shown(&mut screen);
+    assert!(child.wait().unwrap().success(), "{shown}");
+    shown
 }
 
 #[test]

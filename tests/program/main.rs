@@ -1,12 +1,16 @@
 //! The built programs, against the stand-in.
 #![cfg(all(feature = "cli", feature = "sim"))]
 
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 
 use octave_ws::sim::{Options, Seen, Sim, What};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
 mod files;
@@ -15,6 +19,7 @@ mod listen;
 mod memory;
 mod octave_sim;
 mod options;
+mod progress;
 mod readme;
 mod reconnect;
 mod session;
@@ -85,6 +90,27 @@ fn text(bytes: &[u8]) -> &str {
 
 fn stderr(output: &Output) -> &str {
     text(&output.stderr)
+}
+
+/// A terminal: what a program is given of it, and what shows what it wrote there.
+fn terminal() -> (OwnedFd, File) {
+    let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&screen).unwrap();
+    unlockpt(&screen).unwrap();
+    let path = ptsname(&screen, Vec::new()).unwrap();
+    let terminal = File::options()
+        .read(true)
+        .write(true)
+        .open(path.to_str().unwrap());
+    (terminal.unwrap().into(), screen.into())
+}
+
+/// All that is written to a terminal until it is left.
+fn shown(screen: &mut File) -> String {
+    let mut shown = Vec::new();
+    // That it is left is an error of its own.
+    let _ = screen.read_to_end(&mut shown);
+    String::from_utf8(shown).unwrap()
 }
 
 fn kill(child: &Child, signal: Signal) {

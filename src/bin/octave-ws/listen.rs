@@ -9,9 +9,11 @@ use octave_ws::{Ack, Action, Client, Config, ErrorKind, Event, Next, Stop, Strea
 use crate::args::Require;
 use crate::exit::{End, Failure, INCOMPLETE, REFUSED, UNAVAILABLE};
 use crate::output::Output;
-use crate::record::{Lines, Record, Summary};
+use crate::progress::Progress;
+use crate::record::{Lines, Record};
 use crate::setup::{Destination, Listening};
 use crate::signals;
+use crate::standing::Standing;
 
 /// As good as for ever: with no deadline of its own, a wait is as long as the connection's.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -31,7 +33,7 @@ pub(crate) fn listen(config: Config, listening: &Listening, stop: &Stop) -> Resu
             if let Err(error) = closed {
                 log::warn!("{}", Failure::from(error).message);
             }
-            log::info!("closed, events: {}", run.summary.events);
+            log::info!("closed, events: {}", run.standing.summary.events);
         }
         end
     });
@@ -65,14 +67,11 @@ struct Run<'a> {
     /// Readable when the output is to be opened again.
     hangups: Option<OwnedFd>,
     listening: &'a Listening,
-    summary: Summary,
+    standing: Standing,
     /// The streams that wait for their first answer.
     unanswered: BTreeSet<&'a Stream>,
     refused: BTreeSet<Stream>,
-    /// When the last stream was.
-    subscribed_at: Option<Instant>,
-    /// When the last event came, or the last stream was subscribed.
-    heard_at: Option<Instant>,
+    progress: Option<Progress<'a>>,
     /// How many messages of which kind. The first one of a kind has been warned of.
     skipped: BTreeMap<String, u64>,
 }
@@ -89,16 +88,20 @@ impl<'a> Run<'a> {
             Destination::File(path) => Output::appended(path, stop),
             Destination::WholeFile(path) => Output::whole_file(path, stop),
         }?;
+        let is_shown = listening.is_watched && output.is_file();
+        let streams = &listening.streams;
         Ok(Self {
             output,
+            progress: is_shown.then(|| Progress::new(listening)),
             lines: Lines::new(listening),
             hangups,
             listening,
-            summary: Summary::default(),
-            unanswered: listening.streams.iter().collect(),
+            standing: Standing {
+                unanswered: streams.len(),
+                ..Standing::default()
+            },
+            unanswered: streams.iter().collect(),
             refused: BTreeSet::new(),
-            subscribed_at: None,
-            heard_at: None,
             skipped: BTreeMap::new(),
         })
     }
@@ -123,10 +126,11 @@ impl<'a> Run<'a> {
 
     /// Writes what is left to write. Whatever the end was: what has come in is not lost.
     fn finish(&mut self, end: Result<(), End>) -> Result<(), End> {
+        self.progress = None;
         for (reason, count) in self.skipped.iter().filter(|(_, count)| **count > 1) {
             log::warn!("messages were skipped, {count} times: {reason}");
         }
-        let mut summary = self.summary;
+        let mut summary = self.standing.summary;
         let end = match end {
             Err(lost @ (End::ReaderGone | End::ReaderAsleep)) => return Err(lost),
             Ok(()) => Ok(()),
@@ -157,6 +161,9 @@ impl<'a> Run<'a> {
             }
         }
         loop {
+            if let Some(progress) = &mut self.progress {
+                progress.draw(&self.standing, client.is_connected());
+            }
             // First what has come in already, so that lines go out together while there are more.
             let next = match client.next(Duration::ZERO) {
                 Ok(Next::TimedOut) => {
@@ -164,7 +171,9 @@ impl<'a> Run<'a> {
                     let end = self.end();
                     client.set_connect_deadline(end);
                     let now = Instant::now();
-                    let left = end.map(|end| end.saturating_duration_since(now));
+                    let due = self.progress.as_ref().map(Progress::due);
+                    let until = end.into_iter().chain(due).min();
+                    let left = until.map(|until| until.saturating_duration_since(now));
                     client.next(left.unwrap_or(FOREVER))
                 }
                 found => found,
@@ -172,13 +181,13 @@ impl<'a> Run<'a> {
             match next {
                 Ok(Next::Event(event)) => {
                     self.print(&event)?;
-                    if self.listening.count == Some(self.summary.events) {
+                    if self.listening.count == Some(self.standing.summary.events) {
                         return Ok(());
                     }
                 }
                 Ok(Next::Ack(ack)) => self.answered(ack, &client.peer())?,
                 Ok(Next::Gap(gap)) => {
-                    self.summary.gaps += 1;
+                    self.standing.summary.gaps += 1;
                     self.write(&Record::Gap(&gap))?;
                     let [from, to] = [gap.from, gap.to].map(humantime::format_rfc3339_millis);
                     log::warn!("connected again, events may be missing from {from} to {to}");
@@ -205,7 +214,7 @@ impl<'a> Run<'a> {
                 Err(error) => return Err(Failure::from(error).into()),
             }
             if self.listening.is_overdue() {
-                let events = self.summary.events;
+                let events = self.standing.summary.events;
                 let message = format!("timeout: not done in time, events: {events}");
                 return Err(Failure::new(INCOMPLETE, message).into());
             }
@@ -223,8 +232,8 @@ impl<'a> Run<'a> {
     fn end(&self) -> Option<Instant> {
         let after = |at: Option<Instant>, time: Option<Duration>| at?.checked_add(time?);
         let listening = self.listening;
-        let duration = after(self.subscribed_at, listening.duration);
-        let idle = after(self.heard_at, listening.idle);
+        let duration = after(self.standing.subscribed_at, listening.duration);
+        let idle = after(self.standing.quiet_since(), listening.idle);
         [duration, idle, listening.deadline]
             .into_iter()
             .flatten()
@@ -233,11 +242,9 @@ impl<'a> Run<'a> {
 
     fn print(&mut self, event: &Event) -> Result<(), End> {
         self.write(&Record::Event(event))?;
-        self.summary.events += 1;
-        self.summary.bytes += event.message().len() as u64;
-        if self.listening.idle.is_some() && self.subscribed_at.is_some() {
-            self.heard_at = Some(Instant::now());
-        }
+        self.standing.summary.events += 1;
+        self.standing.summary.bytes += event.message().len() as u64;
+        self.standing.event_at = Some(Instant::now());
         Ok(())
     }
 
@@ -259,9 +266,10 @@ impl<'a> Run<'a> {
                 log::warn!("{message}");
             }
         }
-        if self.unanswered.is_empty() && self.subscribed_at.is_none() {
-            self.subscribed_at = Some(Instant::now());
-            self.heard_at = self.subscribed_at;
+        let standing = &mut self.standing;
+        standing.unanswered = self.unanswered.len();
+        if standing.unanswered == 0 && standing.subscribed_at.is_none() {
+            standing.subscribed_at = Some(Instant::now());
         }
         Ok(())
     }

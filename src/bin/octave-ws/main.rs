@@ -22,11 +22,13 @@ mod output;
 mod place;
 #[path = "../../printable.rs"]
 mod printable;
+mod progress;
 mod record;
 mod report;
 mod session;
 mod setup;
 mod signals;
+mod standing;
 
 fn main() -> ExitCode {
     match run(Instant::now()) {

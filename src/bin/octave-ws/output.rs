@@ -118,6 +118,11 @@ impl Output {
         })
     }
 
+    /// Whether lines stay where they are written.
+    pub(crate) fn is_file(&self) -> bool {
+        !self.has_reader
+    }
+
     /// Writes one JSON document as one line, sooner or later.
     pub(crate) fn write(&mut self, json: &str) -> Result<(), End> {
         self.lines.extend_from_slice(one_line(json).as_bytes());

@@ -1,6 +1,7 @@
 //! What is said on standard error: a line each.
 
 use std::io::{self, Write as _};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -55,9 +56,40 @@ impl Log for Report {
     fn flush(&self) {}
 }
 
+/// What stands in the last line of the terminal, below all that is said.
+static STATUS: Mutex<String> = Mutex::new(String::new());
+
+/// Puts a text in place of the last one, on a terminal. An empty one takes it away.
+pub(crate) fn status(text: &str) {
+    let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
+    if *status != text {
+        text.clone_into(&mut status);
+        write(&redrawn("", text));
+    }
+}
+
 fn say(message: &str) {
-    // In one write(2), so that lines of several processes do not mix.
     let line = format!("{}\n", Printable(message));
+    let status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
+    if status.is_empty() {
+        write(&line);
+    } else {
+        write(&redrawn(&line, &status));
+    }
+}
+
+/// In place of a status: a line, and a status.
+fn redrawn(line: &str, status: &str) -> String {
+    const ERASE: &str = "\r\x1b[K";
+    if status.is_empty() {
+        return format!("{ERASE}{line}");
+    }
+    // What is longer than the terminal is wide would become two lines, and one of them stay.
+    format!("{ERASE}{line}\x1b[?7l{status}\x1b[?7h")
+}
+
+/// In one write(2), so that lines of several processes do not mix.
+fn write(text: &str) {
     // Where standard error is gone there is nobody to tell.
-    let _ = io::stderr().write_all(line.as_bytes());
+    let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -51,6 +51,8 @@ pub(crate) struct Listening {
     /// When the whole run is to be over.
     pub(crate) deadline: Option<Instant>,
     pub(crate) output: Destination,
+    /// Whether there is somebody to be shown how far it is.
+    pub(crate) is_watched: bool,
     /// Whether a run that is stopped is one that was not done.
     pub(crate) is_bounded: bool,
 }
@@ -70,7 +72,7 @@ impl Setup {
                 return Ok(Self::Session(connection(args)?, shown));
             }
         };
-        let listening = Listening::resolve(&mut listen, is_bounded, start)?;
+        let listening = Listening::resolve(&mut listen, is_bounded, args.quiet, start)?;
         let retry_for = match (listen.no_reconnect, listen.retry_for) {
             (true, Some(_)) => {
                 let message = "--no-reconnect and --retry-for exclude each other";
@@ -88,7 +90,12 @@ impl Setup {
 }
 
 impl Listening {
-    fn resolve(listen: &mut Listen, is_bounded: bool, start: Instant) -> Result<Self, Failure> {
+    fn resolve(
+        listen: &mut Listen,
+        is_bounded: bool,
+        is_quiet: bool,
+        start: Instant,
+    ) -> Result<Self, Failure> {
         let mut streams = mem::take(&mut listen.streams);
         if streams.is_empty() {
             return Err(Failure::usage(
@@ -124,6 +131,7 @@ impl Listening {
                 .timeout
                 .and_then(|timeout| start.checked_add(timeout)),
             output,
+            is_watched: !is_quiet && io::stderr().is_terminal() && !is_dumb,
             is_bounded,
         })
     }

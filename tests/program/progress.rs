@@ -1,0 +1,75 @@
+//! What somebody at a terminal sees of a run whose events go to a file.
+
+use std::fs::File;
+use std::io::Read;
+
+use serde_json::json;
+
+use super::{TEMPERATURE, await_subscription, octave_ws, shown, start, terminal};
+
+/// Reads what is shown until it holds the words, and up to the end of a status.
+fn await_shown(screen: &mut File, words: &str) -> String {
+    let mut shown = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&shown);
+        if text.contains(words) && text.ends_with("\x1b[?7h") {
+            return text.into_owned();
+        }
+        let mut bytes = [0; 512];
+        let n = screen.read(&mut bytes).unwrap();
+        assert!(n > 0, "{text}");
+        shown.extend_from_slice(&bytes[..n]);
+    }
+}
+
+#[test]
+fn how_far_a_run_is_stands_in_the_last_line() {
+    let (sim, seen) = start(0.0);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let args = ["capture", TEMPERATURE, "--count=2", "--timeout=1h", "-o"];
+    let (terminal, mut screen) = terminal();
+    let mut command = octave_ws(&sim, &args);
+    let mut child = command.arg(&file).stderr(terminal).spawn().unwrap();
+    drop(command);
+    await_subscription(&seen);
+    sim.publish(TEMPERATURE, &json!({ "temperature": 1 }));
+    let yet = await_shown(&mut screen, "1 of 2 events");
+    let start = "\r\x1b[K\x1b[?7lconnecting\x1b[?7h\r\x1b[Kconnected to ";
+    assert!(yet.starts_with(start), "{yet}");
+    let (_, status) = yet.rsplit_once("\x1b[?7l").unwrap();
+    assert!(status.contains(" B, connected, last event "), "{status}");
+    assert!(
+        status.contains(" ago, 59m ") && status.ends_with("s left\x1b[?7h"),
+        "{status}"
+    );
+
+    sim.publish(TEMPERATURE, &json!({ "temperature": 2 }));
+    let rest = shown(&mut screen);
+    assert!(child.wait().unwrap().success());
+    // Nothing of it is left behind.
+    assert!(rest.ends_with("\r\x1b[Kclosed, events: 2\r\n"), "{rest}");
+}
+
+#[test]
+fn nothing_is_drawn_where_it_would_be_in_the_way() {
+    let (sim, _seen) = start(50.0);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let file = format!("--output={}", file.display());
+    // Events that are seen themselves, somebody who wants quiet, and a terminal that cannot.
+    for (args, term) in [
+        (["-v", "--output=-"], "xterm"),
+        (["-q", &file], "xterm"),
+        (["-v", &file], "dumb"),
+    ] {
+        let (terminal, mut screen) = terminal();
+        let mut command = octave_ws(&sim, &["listen", TEMPERATURE, "--count=1"]);
+        command.args(args).env("TERM", term).stderr(terminal);
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        let shown = shown(&mut screen);
+        assert!(child.wait().unwrap().success());
+        assert!(!shown.contains('\x1b'), "{args:?}: {shown}");
+    }
+}
