@@ -26,6 +26,7 @@ mod session;
 mod signals;
 mod silence;
 mod soak;
+mod streams;
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 const HUMIDITY: &str = "/demo/devices/gw1/humidity";

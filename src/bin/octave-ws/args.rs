@@ -7,6 +7,7 @@ use argh::{ArgsInfo, EarlyExit, FromArgValue, FromArgs};
 use octave_ws::Stream;
 
 use crate::arrange::{Arranged, arrange};
+use crate::streams::Shard;
 
 /// Receives the events of Sierra Wireless Octave.
 #[derive(FromArgs, ArgsInfo)]
@@ -194,6 +195,14 @@ not 0.",
     /// default)
     #[argh(option, arg_name = "all|any", default = "Require::default()")]
     require: Require,
+
+    /// streams, one a line, with # comments; - for standard input
+    #[argh(option, arg_name = "FILE")]
+    streams_file: Option<String>,
+
+    /// of the streams, only the Kth share of N, by a hash of their names
+    #[argh(option, arg_name = "K/N")]
+    shard: Option<Shard>,
 
     /// a stream's id (s and 24 hex digits) or its path (it begins with /)
     #[argh(positional, arg_name = "STREAM")]

@@ -29,6 +29,7 @@ mod session;
 mod setup;
 mod signals;
 mod standing;
+mod streams;
 
 fn main() -> ExitCode {
     match run(Instant::now()) {

@@ -1,7 +1,6 @@
 //! The settings, resolved: an option before the environment, that before the config file, that
 //! before the default.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::mem;
@@ -14,6 +13,7 @@ use crate::config_file::ConfigFile;
 use crate::credentials;
 use crate::environment;
 use crate::exit::Failure;
+use crate::streams;
 
 /// What to do, and with what.
 pub(crate) enum Setup {
@@ -72,6 +72,12 @@ impl Setup {
                 return Ok(Self::Session(connection(args)?, shown));
             }
         };
+        let from_stdin = Some("-");
+        if (listen.streams_file.as_deref(), args.token_file.as_deref()) == (from_stdin, from_stdin)
+        {
+            let message = "--streams-file - and --token-file - exclude each other";
+            return Err(Failure::usage(message));
+        }
         let listening = Listening::resolve(&mut listen, is_bounded, args.quiet, start)?;
         let retry_for = match (listen.no_reconnect, listen.retry_for) {
             (true, Some(_)) => {
@@ -96,14 +102,8 @@ impl Listening {
         is_quiet: bool,
         start: Instant,
     ) -> Result<Self, Failure> {
-        let mut streams = mem::take(&mut listen.streams);
-        if streams.is_empty() {
-            return Err(Failure::usage(
-                "no stream: give an id (s and 24 hex digits) or a path (it begins with /)",
-            ));
-        }
-        let mut seen = HashSet::new();
-        streams.retain(|stream| seen.insert(stream.clone()));
+        let given = mem::take(&mut listen.streams);
+        let streams = streams::resolve(given, listen.streams_file.as_deref(), listen.shard)?;
         if is_bounded && (listen.count, listen.duration, listen.idle) == (None, None, None) {
             let message = "when is it done: give --count, --duration or --idle";
             return Err(Failure::usage(message));

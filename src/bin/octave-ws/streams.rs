@@ -1,0 +1,183 @@
+//! Which streams a run is about.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::str::FromStr;
+
+use octave_ws::Stream;
+
+use crate::exit::Failure;
+
+/// The streams that are given and those of a file (`-` for standard input), each once, of which
+/// all or one share are taken.
+///
+/// # Errors
+/// 78 for a file that cannot be read, 64 for a line that names no stream and where none is left.
+pub(crate) fn resolve(
+    given: Vec<Stream>,
+    file: Option<&str>,
+    shard: Option<Shard>,
+) -> Result<Vec<Stream>, Failure> {
+    let mut streams = given;
+    if let Some(path) = file {
+        let text = match path {
+            "-" => io::read_to_string(io::stdin()),
+            path => fs::read_to_string(path),
+        };
+        let name = named(path);
+        let text = text.map_err(|error| {
+            Failure::config(format!("config: streams of {name} cannot be read: {error}"))
+        })?;
+        streams.extend(listed(&text, &name).map_err(Failure::usage)?);
+    }
+    if streams.is_empty() {
+        return Err(Failure::usage(match file {
+            Some(path) => format!("no stream in {}: put one a line", named(path)),
+            None => {
+                "no stream: give an id (s and 24 hex digits) or a path (it begins with /)".into()
+            }
+        }));
+    }
+    let mut seen = HashSet::new();
+    streams.retain(|stream| seen.insert(stream.clone()));
+    if let Some(shard) = shard {
+        let all = streams.len();
+        streams.retain(|stream| shard.holds(stream));
+        if streams.is_empty() {
+            let message = format!("--shard {shard}: it holds none of the {all} streams");
+            return Err(Failure::usage(message));
+        }
+        log::info!("shard {shard}: {} of {all} streams", streams.len());
+    }
+    Ok(streams)
+}
+
+fn named(path: &str) -> String {
+    match path {
+        "-" => "standard input".to_owned(),
+        path => format!("{path:?}"),
+    }
+}
+
+/// One a line. What stands behind `#`, at the beginning or after a blank, is a comment.
+fn listed(text: &str, name: &str) -> Result<Vec<Stream>, String> {
+    let mut streams = Vec::new();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    for (line, number) in text.lines().zip(1..) {
+        let blank = |at: usize| {
+            line[..at]
+                .chars()
+                .next_back()
+                .is_none_or(char::is_whitespace)
+        };
+        let comment = line.match_indices('#').find(|&(at, _)| blank(at));
+        let stream = line[..comment.map_or(line.len(), |(at, _)| at)].trim();
+        if !stream.is_empty() {
+            let stream = stream.parse();
+            streams.push(stream.map_err(|error| format!("{name}, line {number}: {error}"))?);
+        }
+    }
+    Ok(streams)
+}
+
+/// One share of all streams, the same on every machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shard {
+    /// From 1 up.
+    number: u64,
+    of: u64,
+}
+
+impl Shard {
+    fn holds(self, stream: &Stream) -> bool {
+        let hash = fnv_1a(stream.as_str().as_bytes());
+        // The low half by itself is a poor one: its lowest bit is the parity of those of the bytes.
+        (hash ^ hash >> 32) % self.of == self.number - 1
+    }
+}
+
+/// FNV-1a, 64 bit (draft-eastlake-fnv).
+fn fnv_1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split_once('/');
+        let numbers = parts.and_then(|(number, of)| number.parse().ok().zip(of.parse().ok()));
+        match numbers {
+            Some((number, of)) if (1..=of).contains(&number) => Ok(Self { number, of }),
+            _ => Err("give K/N as 1/3, 2/3 or 3/3".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.number, self.of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_has_comments_and_blank_lines() {
+        let text = "\u{feff}# ours\n\n /a/b # b\r\n/a#1\n  #\n/c d";
+        let listed = listed(text, "FILE").unwrap();
+        let listed: Vec<&str> = listed.iter().map(Stream::as_str).collect();
+        assert_eq!(listed, ["/a/b", "/a#1", "/c d"]);
+    }
+
+    #[test]
+    fn a_line_that_names_no_stream_is_named() {
+        let error = listed("/a\nb\n", "FILE").unwrap_err();
+        assert!(
+            error.starts_with("FILE, line 2: \"b\" is not a stream: "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_hash_is_that_of_the_draft() {
+        assert_eq!(fnv_1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv_1a(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(fnv_1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn every_stream_is_in_one_shard_and_shards_are_even() {
+        for of in 1..=16 {
+            let shards: Vec<Shard> = (1..=of).map(|number| Shard { number, of }).collect();
+            let mut held = vec![0.0; shards.len()];
+            for n in 0..10_000 {
+                let stream = format!("/demo/devices/gw{n}/temperature").parse().unwrap();
+                let holders: Vec<_> = (0..held.len())
+                    .filter(|&k| shards[k].holds(&stream))
+                    .collect();
+                assert_eq!(holders.len(), 1);
+                held[holders[0]] += 1.0;
+            }
+            let share = 10_000.0 / f64::from(u32::try_from(of).unwrap());
+            assert!(
+                held.iter().all(|&n| (0.85..1.15).contains(&(n / share))),
+                "{held:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_shard_is_from_1_up() {
+        assert_eq!("2/3".parse(), Ok(Shard { number: 2, of: 3 }));
+        for text in ["0/3", "4/3", "1", "1/", "/", "1/0", "-1/3", "1/3/4"] {
+            assert!(text.parse::<Shard>().is_err(), "{text}");
+        }
+    }
+}

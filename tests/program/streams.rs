@@ -1,0 +1,142 @@
+//! Many streams: from files, in shards, subscribed together.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::process::{Child, Stdio};
+
+use octave_ws::sim::{Fault, Options, Sim, What};
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::{HUMIDITY, TEMPERATURE, file, kill, lines, octave_ws, start, start_with, stderr};
+
+/// Listens to the streams of a file, given as standard input.
+fn listen(sim: &Sim, list: &str, args: &[&str]) -> Child {
+    let list = file(
+        sim,
+        &format!("{}.txt", args.join("").replace('/', "")),
+        list,
+    );
+    octave_ws(sim, &["listen", "--streams-file=-"])
+        .args(args)
+        .stdin(File::open(list).unwrap())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn streams_of_a_file_are_listened_to_with_those_that_are_given() {
+    let (sim, seen) = start(0.0);
+    let list = file(
+        &sim,
+        "list",
+        &format!("# all\n\n{HUMIDITY} # twice\n{HUMIDITY}\n"),
+    );
+    let list = format!("--streams-file={}", list.display());
+    let args = ["listen", TEMPERATURE, &list, "-q", "--count=2"];
+    let child = octave_ws(&sim, &args).spawn().unwrap();
+    let subscribed = seen.iter().filter_map(|seen| match seen.what {
+        What::Subscribed(stream) => Some(stream),
+        _ => None,
+    });
+    assert_eq!(
+        subscribed.take(2).collect::<Vec<_>>(),
+        [TEMPERATURE, HUMIDITY]
+    );
+    for stream in [TEMPERATURE, HUMIDITY] {
+        assert_eq!(sim.publish(stream, &json!(1)), 1);
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), lines(&output).len()), (Some(0), 2));
+}
+
+#[test]
+fn ten_thousand_streams_are_listened_to_in_shards() {
+    let (sim, seen) = start_with(Options {
+        any_stream: true,
+        ..Options::default()
+    });
+    let list: Vec<String> = (0..10_000)
+        .map(|n| format!("/demo/devices/gw{n}/x\n"))
+        .collect();
+    let list = list.concat();
+    let shards = ["1/3", "2/3", "3/3"];
+    let children = shards.map(|shard| listen(&sim, &list, &["-q", "--shard", shard]));
+    let subscribed = seen.iter().filter_map(|seen| match seen.what {
+        What::Subscribed(stream) => Some(stream),
+        _ => None,
+    });
+    // Each of them is taken, by one of the three.
+    let subscribed: Vec<String> = subscribed.take(10_000).collect();
+    assert_eq!(subscribed.iter().collect::<BTreeSet<_>>().len(), 10_000);
+    for child in children {
+        kill(&child, Signal::TERM);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn no_more_than_a_hundred_requests_wait_for_an_answer() {
+    let (sim, seen) = start_with(Options {
+        any_stream: true,
+        faults: vec![Fault::AckSilent],
+        ..Options::default()
+    });
+    let list: Vec<String> = (0..1000).map(|n| format!("/{n}\n")).collect();
+    let args = ["-q", "--no-reconnect", "--ack-timeout=500ms"];
+    let output = listen(&sim, &list.concat(), &args)
+        .wait_with_output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(76), "{}", stderr(&output));
+    let unanswered = seen
+        .try_iter()
+        .filter(|seen| matches!(seen.what, What::Swallowed))
+        .count();
+    assert!((2..=100).contains(&unanswered), "{unanswered}");
+}
+
+#[test]
+fn a_list_that_is_no_good_is_told_where() {
+    let (sim, _seen) = start(0.0);
+    let list = file(&sim, "list", "/a\nb\n");
+    let (bad, shown) = (format!("--streams-file={}", list.display()), list.display());
+    for (args, code, message) in [
+        (
+            &[bad.as_str()][..],
+            64,
+            format!("usage: \"{shown}\", line 2: \"b\" is not a stream"),
+        ),
+        (
+            &["--streams-file=/nowhere"],
+            78,
+            "config: streams of \"/nowhere\" cannot be read: No".into(),
+        ),
+        (
+            &["--streams-file=-"],
+            64,
+            "usage: no stream in standard input: put one a line".into(),
+        ),
+        (
+            &["--streams-file=-", "--token-file=-"],
+            64,
+            "usage: --streams-file - and --token-file - exclude each other".into(),
+        ),
+        (
+            &["/a", "--shard=0/2"],
+            64,
+            "usage: Error parsing option '--shard' with value '0/2': give K/N as".into(),
+        ),
+        (
+            &["/a", "--shard=1/9999"],
+            64,
+            "usage: --shard 1/9999: it holds none of the 1 streams".into(),
+        ),
+    ] {
+        let mut command = octave_ws(&sim, &["listen"]);
+        let output = command.args(args).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+        let told = stderr(&output);
+        assert!(told.starts_with(&format!("error: {message}")), "{told}");
+    }
+}
