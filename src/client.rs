@@ -60,6 +60,8 @@ pub enum Next {
     Gap(Gap),
     /// A message that is none of the protocol.
     Unknown(Unknown),
+    /// The answer to a [`Client::ping`], after so long.
+    Pong(Duration),
     /// What is [watched](Client::watch) has something to read.
     Readable,
     /// Nothing came in by the deadline. The next call may find something.
@@ -159,6 +161,34 @@ impl Client {
                 self.disconnected();
                 Ok(())
             }
+        }
+    }
+
+    /// Sends a text as it stands, for what there is no method for. What is answered to it is a
+    /// [`Next::Unknown`], and [`Client::close`] does not undo what it does.
+    ///
+    /// # Errors
+    /// Those of [`Client::ping`].
+    pub fn send(&mut self, text: &str) -> Result<()> {
+        self.on_connection(|connection| connection.send(text))
+    }
+
+    /// Asks for a sign of life: a [`Next::Pong`], for the last ping at least.
+    ///
+    /// # Errors
+    /// `Disconnected` where there is no connection now, and those of [`Client::next`].
+    pub fn ping(&mut self) -> Result<()> {
+        self.on_connection(Connection::ping)
+    }
+
+    fn on_connection(&mut self, act: impl FnOnce(&mut Connection) -> Result<()>) -> Result<()> {
+        let State::Open(connection) = &mut self.state else {
+            let message = "there is no connection now";
+            return Err(Error::new(Phase::Socket, ErrorKind::Disconnected, message));
+        };
+        match act(connection) {
+            Ok(()) => Ok(()),
+            Err(error) => self.failed(error),
         }
     }
 
@@ -317,6 +347,7 @@ impl Client {
                     Ok(Some(Arrival::Unknown(unknown))) => {
                         self.queue.push_back(Next::Unknown(unknown));
                     }
+                    Ok(Some(Arrival::Pong(time))) => self.queue.push_back(Next::Pong(time)),
                     Ok(Some(Arrival::Watched)) => self.queue.push_back(Next::Readable),
                     Ok(Some(Arrival::Ack(ack))) => {
                         self.acknowledged(ack);

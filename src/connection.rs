@@ -25,6 +25,8 @@ pub(crate) struct Connection {
     socket: Socket,
     exchange: Exchange,
     quote: Quote,
+    /// The last ping that was asked for: how many there were, and when it was sent.
+    ping: (u64, Option<Instant>),
     watched: Option<Arc<OwnedFd>>,
     /// How many bytes had come in when the peer was last known to live.
     heard: u64,
@@ -36,6 +38,8 @@ pub(crate) enum Arrival {
     Event(Event),
     Ack(Ack),
     Unknown(Unknown),
+    /// The answer to a ping that was asked for, after so long.
+    Pong(Duration),
     /// Nothing did, but what is watched is readable.
     Watched,
 }
@@ -74,6 +78,7 @@ impl Connection {
             socket,
             exchange: Exchange::new(liveness, config.ack_timeout, Instant::now()),
             quote,
+            ping: (0, None),
             watched: None,
             write_timeout: config.ack_timeout,
         })
@@ -85,6 +90,20 @@ impl Connection {
         let now = Instant::now();
         let text = self.exchange.request(action, stream.clone(), now);
         self.socket.send(text, now + self.write_timeout)
+    }
+
+    /// Sends a text that is the caller's own.
+    pub(crate) fn send(&mut self, text: &str) -> Result<()> {
+        let deadline = Instant::now() + self.write_timeout;
+        self.socket.send(text.to_owned(), deadline)
+    }
+
+    /// Asks for a pong, in place of the last one.
+    pub(crate) fn ping(&mut self) -> Result<()> {
+        let now = Instant::now();
+        self.ping = (self.ping.0 + 1, Some(now));
+        let payload = self.ping.0.to_be_bytes();
+        self.socket.ping(&payload, now + self.write_timeout)
     }
 
     /// Whether another request may be sent. A service that is busy with answers need not read, and
@@ -116,7 +135,7 @@ impl Connection {
                 Due::Nothing(next) => deadline.into_iter().chain(*next).min(),
                 Due::Ping => {
                     log::trace!("socket: ping");
-                    self.socket.ping(now + self.write_timeout)?;
+                    self.socket.ping(&[], now + self.write_timeout)?;
                     continue;
                 }
                 Due::Heartbeat => {
@@ -165,7 +184,13 @@ impl Connection {
     fn arrived(&mut self, received: Received) -> Result<Option<Arrival>> {
         let text = match received {
             Received::Text(text) => text,
-            Received::Control => return Ok(None),
+            Received::Ping => return Ok(None),
+            Received::Pong(payload) => {
+                let (number, sent_at) = &mut self.ping;
+                let is_answer = payload[..] == number.to_be_bytes();
+                let answered = sent_at.take_if(|_| is_answer);
+                return Ok(answered.map(|at| Arrival::Pong(at.elapsed())));
+            }
             Received::Binary => {
                 let unknown = Unknown::new(Text::default(), "it is binary and not UTF-8");
                 return Ok(Some(Arrival::Unknown(unknown)));
@@ -182,6 +207,7 @@ impl Connection {
             Incoming::Answer(answer) => match self.exchange.answered(&answer) {
                 Some(mut ack) => {
                     ack.outcome = ack.outcome.map_err(|words| self.quote.quote(&words));
+                    ack.text = text;
                     Arrival::Ack(ack)
                 }
                 None => Arrival::Unknown(Unknown::new(text, "it answers no request that waits")),

@@ -8,7 +8,7 @@ use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::frame::Utf8Bytes;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tungstenite::{Message, WebSocket};
+use tungstenite::{Bytes, Message, WebSocket};
 
 use crate::config::Endpoint;
 use crate::dial::Link;
@@ -29,8 +29,10 @@ pub(crate) enum Received {
     Text(Utf8Bytes),
     /// A binary frame that is not text either.
     Binary,
-    /// A ping or a pong: a sign of life.
-    Control,
+    /// A sign of life, and no more.
+    Ping,
+    /// The answer to the ping with these bytes.
+    Pong(Bytes),
     /// The service closes, with what it says of it. It has been answered; only the end follows.
     Close(String),
 }
@@ -79,7 +81,9 @@ impl Socket {
             Message::Binary(bytes) => {
                 Utf8Bytes::try_from(bytes).map_or(Received::Binary, Received::Text)
             }
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Received::Control,
+            // A frame by itself is not among what is read.
+            Message::Ping(_) | Message::Frame(_) => Received::Ping,
+            Message::Pong(payload) => Received::Pong(payload),
             Message::Close(frame) => Received::Close(words(frame.as_ref())),
         }))
     }
@@ -124,9 +128,9 @@ impl Socket {
         self.write(Message::text(text), deadline)
     }
 
-    /// Asks for a sign of life, by the deadline.
-    pub(crate) fn ping(&mut self, deadline: Instant) -> Result<()> {
-        self.write(Message::Ping(Vec::new().into()), deadline)
+    /// Asks for a sign of life, by the deadline: a pong with the same bytes, 125 at most.
+    pub(crate) fn ping(&mut self, payload: &[u8], deadline: Instant) -> Result<()> {
+        self.write(Message::Ping(payload.to_vec().into()), deadline)
     }
 
     /// From now on a read finds nothing while this is readable, too.

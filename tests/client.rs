@@ -466,3 +466,64 @@ fn a_heartbeat_is_sent_if_it_is_asked_for() {
     assert!(told.contains(&What::Heartbeat));
     assert!(!told.contains(&What::Ping));
 }
+
+#[test]
+fn a_text_goes_out_as_it_stands_and_answers_come_in_as_they_were_sent() {
+    let (sim, seen) = start(&[]);
+    let mut client = Client::connect(&config(&sim)).unwrap();
+    let text = r#"{ "msgId":"mine", "object":"event", "type":"subscribe", "path":"/nowhere" }"#;
+    client.send(text).unwrap();
+    let Next::Unknown(answer) = client.next(LONG).unwrap() else {
+        panic!("no answer")
+    };
+    let answer: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
+    assert_eq!(
+        (&answer["head"]["msgId"], &answer["head"]["ok"]),
+        (&json!("mine"), &json!(false))
+    );
+
+    client
+        .request(Action::Subscribe, &stream(TEMPERATURE))
+        .unwrap();
+    let Next::Ack(ack) = client.next(LONG).unwrap() else {
+        panic!("no ack")
+    };
+    assert!(
+        ack.message().starts_with(r#"{"head":{"msgId":""#),
+        "{}",
+        ack.message()
+    );
+
+    client.send("hello").unwrap();
+    let told = |seen: Seen| matches!(seen.what, What::Text(text) if text == "hello");
+    assert!(seen.iter().any(told));
+}
+
+#[test]
+fn a_ping_is_answered_once_and_timed() {
+    let (sim, seen) = start(&[]);
+    let mut client = Client::connect(&config(&sim)).unwrap();
+    for _ in 0..2 {
+        let sent_at = Instant::now();
+        client.ping().unwrap();
+        let Next::Pong(time) = client.next(LONG).unwrap() else {
+            panic!("no pong")
+        };
+        assert!(!time.is_zero() && time <= sent_at.elapsed());
+    }
+    assert!(matches!(client.next(Duration::ZERO), Ok(Next::TimedOut)));
+    assert_eq!(
+        seen.try_iter()
+            .filter(|seen| seen.what == What::Ping)
+            .count(),
+        2
+    );
+    // A pong that nobody has asked for is a sign of life and no more.
+    let pong = [[0x8a, 8].as_slice(), &2_u64.to_be_bytes()].concat();
+    assert_eq!(sim.send_raw(&pong), 1);
+    sim.send_raw(b"\x81\x01x");
+    let Next::Unknown(unknown) = client.next(LONG).unwrap() else {
+        panic!("no text")
+    };
+    assert_eq!(unknown.text(), "x");
+}

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Stream;
-use super::message::{Action, Answer, request};
+use super::message::{Action, Answer, Text, request};
 
 /// The service's answer to a request of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,15 @@ pub struct Ack {
     /// Whether it was granted; if not, the service's own words, escaped where they could steer a
     /// terminal and cut to 200 bytes.
     pub outcome: Result<(), String>,
+    pub(crate) text: Text,
+}
+
+impl Ack {
+    /// The whole answer as it came. Empty where none did: a stream is unsubscribed, too, by the
+    /// end of its connection.
+    pub fn message(&self) -> &str {
+        &self.text
+    }
 }
 
 /// How a silent connection is told from a dead one.
@@ -103,6 +112,7 @@ impl Exchange {
             action,
             stream,
             outcome,
+            text: Text::default(),
         })
     }
 
@@ -184,6 +194,7 @@ mod tests {
             action: Action::Subscribe,
             stream: stream(path),
             outcome: Ok(()),
+            text: Text::default(),
         }
     }
 

@@ -2,7 +2,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::Stream;
 use super::exchange::Ack;
-use super::message::Action;
+use super::message::{Action, Text};
 
 /// The account of what is wanted, what is subscribed, and what has yet to be asked for, from one
 /// connection to the next.
@@ -52,6 +52,7 @@ impl Subscriptions {
             action: Action::Unsubscribe,
             stream,
             outcome: Ok(()),
+            text: Text::default(),
         });
         let acks: Vec<Ack> = acks.collect();
         for ack in &acks {
@@ -116,6 +117,7 @@ mod tests {
             action,
             stream: stream.clone(),
             outcome,
+            text: Text::default(),
         }
     }
 

@@ -137,8 +137,8 @@ fn requests(link: &mut Link<'_>, shared: &Shared, log: &Log<'_>) -> io::Result<(
         match answer {
             Ok(_) if shared.has(Fault::SessionSilent) => return link.swallow(log),
             Ok(id) => {
-                let head = json!({ "ok": true, "status": 201, "errors": [] });
-                let good = json!({ "head": head, "body": { "id": id } }).to_string();
+                let head = r#"{"ok":true,"status":201,"errors":[]}"#;
+                let good = format!(r#"{{"head":{head},"body":{{"id":"{id}"}}}}"#);
                 let (status, body) = made_up.unwrap_or((201, &good));
                 respond(link, status, kept, body)?;
             }
@@ -196,7 +196,7 @@ pub(super) fn refusal(msg_id: &Value, status: u16, error: &str) -> String {
     if !msg_id.is_null() {
         head["msgId"] = msg_id.clone();
     }
-    json!({ "head": head, "body": null }).to_string()
+    format!(r#"{{"head":{head},"body":null}}"#)
 }
 
 /// As much of a session id as may be shown.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{ServerConnection, StreamOwned};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::frame::Utf8Bytes;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -290,13 +290,8 @@ impl Session<'_> {
 }
 
 fn granted(msg_id: &Value) -> String {
-    let head = json!({
-        "msgId": msg_id,
-        "ok": true,
-        "errors": [],
-        "messages": ["Your request has been processed successfully."],
-    });
-    json!({ "head": head, "body": {} }).to_string()
+    let words = r#""messages":["Your request has been processed successfully."]"#;
+    format!(r#"{{"head":{{"msgId":{msg_id},"ok":true,"errors":[],{words}}},"body":{{}}}}"#)
 }
 
 /// `None` where the socket can do no more without waiting.
