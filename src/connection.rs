@@ -94,6 +94,7 @@ impl Connection {
 
     /// Sends a text that is the caller's own.
     pub(crate) fn send(&mut self, text: &str) -> Result<()> {
+        self.exchange.sent(text);
         let deadline = Instant::now() + self.write_timeout;
         self.socket.send(text.to_owned(), deadline)
     }

@@ -527,3 +527,20 @@ fn a_ping_is_answered_once_and_timed() {
     };
     assert_eq!(unknown.text(), "x");
 }
+
+#[test]
+fn each_request_has_its_answer_though_it_changes_nothing() {
+    let (sim, _seen) = start(&[]);
+    let mut client = Client::connect(&config(&sim)).unwrap();
+    for _ in 0..3 {
+        client
+            .request(Action::Subscribe, &stream(TEMPERATURE))
+            .unwrap();
+    }
+    for _ in 0..3 {
+        let Next::Ack(ack) = client.next(LONG).unwrap() else {
+            panic!("no ack")
+        };
+        assert_eq!(ack.outcome, Ok(()));
+    }
+}

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Stream;
-use super::message::{Action, Answer, Text, request};
+use super::message::{Action, Answer, Text, msg_id, request};
 
 /// The service's answer to a request of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +101,16 @@ impl Exchange {
             },
         );
         text
+    }
+
+    /// A text of the caller's own was sent. The `msgId` that it may have is not given to a request
+    /// after it: their answers could not be told apart.
+    pub(crate) fn sent(&mut self, text: &str) {
+        let id = msg_id(text).and_then(|id| id.parse().ok());
+        // Close to the greatest number there would be none left.
+        if let Some(id) = id.filter(|&id: &u64| id < u64::MAX / 2) {
+            self.last_id = self.last_id.max(id);
+        }
     }
 
     /// Which request the service answered, and how; `None` where it answered none that waits.
@@ -215,6 +225,25 @@ mod tests {
         assert_eq!(exchange.answered(&answer("2")), None);
         assert_eq!(exchange.answered(&answer("1")), Some(granted("/a")));
         assert_eq!(exchange.pending(), 0);
+    }
+
+    #[test]
+    fn an_id_of_the_callers_own_is_not_given_again() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        for own in [
+            r#"{"msgId":"7"}"#,
+            r#"{"msgId":3}"#,
+            r#"{"msgId":"x"}"#,
+            "{",
+            "{}",
+        ] {
+            exchange.sent(own);
+        }
+        exchange.sent(&format!(r#"{{"msgId":{}}}"#, u64::MAX));
+        exchange.request(Action::Subscribe, stream("/a"), now);
+        assert_eq!(exchange.answered(&answer("7")), None);
+        assert_eq!(exchange.answered(&answer("8")), Some(granted("/a")));
     }
 
     #[test]

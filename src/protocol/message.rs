@@ -239,15 +239,25 @@ impl Incoming {
     }
 }
 
+/// The `msgId` of a request.
+pub(super) fn msg_id(request: &str) -> Option<String> {
+    let [msg_id] = members(request, ["msgId"]).ok()?;
+    msg_id.and_then(number_or_string)
+}
+
+fn number_or_string(id: &RawValue) -> Option<String> {
+    match id.get().as_bytes().first()? {
+        b'"' => string(id).map(Cow::into_owned),
+        b'{' | b'[' | b'n' | b't' | b'f' => None,
+        _ => Some(id.get().to_owned()),
+    }
+}
+
 /// Reads the `head` of an answer; `None` where it neither grants nor refuses.
 fn answer(head: &RawValue) -> Option<Answer> {
     let [msg_id, ok, status, errors] =
         members(head.get(), ["msgId", "ok", "status", "errors"]).ok()?;
-    let msg_id = msg_id.and_then(|id| match id.get().as_bytes().first()? {
-        b'"' => string(id).map(Cow::into_owned),
-        b'{' | b'[' | b'n' | b't' | b'f' => None,
-        _ => Some(id.get().to_owned()),
-    });
+    let msg_id = msg_id.and_then(number_or_string);
     let outcome = match (errors.and_then(words), ok.map(RawValue::get)) {
         (Some(errors), _) => Err(errors),
         (None, Some("true")) => Ok(()),

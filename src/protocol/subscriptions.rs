@@ -68,12 +68,12 @@ impl Subscriptions {
         match (ack.action, &ack.outcome) {
             (Action::Subscribe, outcome) => {
                 let was_asked = self.asked.remove(stream);
-                self.again.remove(stream);
+                let is_again = self.again.remove(stream);
                 let has_changed = match outcome {
                     Ok(()) => self.subscribed.insert(stream.clone()),
                     Err(_) => self.subscribed.remove(stream),
                 };
-                has_changed || was_asked
+                has_changed || was_asked || !is_again
             }
             (Action::Unsubscribe, outcome) => {
                 self.leaving.remove(stream);

@@ -23,6 +23,7 @@ mod progress;
 mod readme;
 mod reconnect;
 mod session;
+mod shell;
 mod signals;
 mod silence;
 mod soak;
@@ -112,6 +113,21 @@ fn shown(screen: &mut File) -> String {
     // That it is left is an error of its own.
     let _ = screen.read_to_end(&mut shown);
     String::from_utf8(shown).unwrap()
+}
+
+/// Reads what is shown until it holds the words, and up to the end of a status.
+fn await_shown(screen: &mut File, words: &str) -> String {
+    let mut shown = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&shown);
+        if text.contains(words) && text.ends_with("\x1b[?7h") {
+            return text.into_owned();
+        }
+        let mut bytes = [0; 512];
+        let n = screen.read(&mut bytes).unwrap();
+        assert!(n > 0, "{text}");
+        shown.extend_from_slice(&bytes[..n]);
+    }
 }
 
 fn kill(child: &Child, signal: Signal) {

@@ -1,26 +1,8 @@
 //! What somebody at a terminal sees of a run whose events go to a file.
 
-use std::fs::File;
-use std::io::Read;
-
 use serde_json::json;
 
-use super::{TEMPERATURE, await_subscription, octave_ws, shown, start, terminal};
-
-/// Reads what is shown until it holds the words, and up to the end of a status.
-fn await_shown(screen: &mut File, words: &str) -> String {
-    let mut shown = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&shown);
-        if text.contains(words) && text.ends_with("\x1b[?7h") {
-            return text.into_owned();
-        }
-        let mut bytes = [0; 512];
-        let n = screen.read(&mut bytes).unwrap();
-        assert!(n > 0, "{text}");
-        shown.extend_from_slice(&bytes[..n]);
-    }
-}
+use super::{TEMPERATURE, await_shown, await_subscription, octave_ws, shown, start, terminal};
 
 #[test]
 fn how_far_a_run_is_stands_in_the_last_line() {

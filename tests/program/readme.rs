@@ -61,6 +61,7 @@ fn each_option_of_help_is_in_the_readme_and_the_other_way_about() {
         &["listen", "-h"],
         &["capture", "-h"],
         &["session", "-h"],
+        &["shell", "-h"],
     ] {
         let help = help(args);
         let fits = |line: &str| line.chars().count() <= 80;

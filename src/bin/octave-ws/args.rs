@@ -104,6 +104,7 @@ pub(crate) enum Command {
     Listen(Listen),
     Capture(Capture),
     Session(Session),
+    Shell(Shell),
 }
 
 /// `listen` and `capture` take the same options. argh has no way to say that.
@@ -225,6 +226,20 @@ pub(crate) struct Session {
     #[argh(switch)]
     pub(crate) url: bool,
 }
+
+/// Sends what is typed and prints what comes in, on one socket.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(
+    subcommand,
+    name = "shell",
+    usage = "[OPTIONS]",
+    help_triggers("-h", "--help"),
+    note = "A line is one of: subscribe STREAM, unsubscribe STREAM, ping, help, quit. What
+begins with {{ is sent as it stands. At the end of input it unsubscribes and
+closes. It does not connect again.",
+    example = "echo ping | {command_name}"
+)]
+pub(crate) struct Shell {}
 
 /// What a line of output holds.
 #[derive(Clone, Copy, FromArgValue)]

@@ -40,6 +40,11 @@ impl Failure {
         Self::new(UNAVAILABLE, format!("signals: {error}"))
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "it is mapped from a result")]
+    pub(crate) fn input(error: io::Error) -> Self {
+        Self::new(OUTPUT, format!("input: standard input: {error}"))
+    }
+
     pub(crate) fn output(name: &str, error: &io::Error) -> Self {
         Self::new(OUTPUT, format!("output: {name}: {error}"))
     }

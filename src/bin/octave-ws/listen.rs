@@ -15,9 +15,6 @@ use crate::setup::{Destination, Listening};
 use crate::signals;
 use crate::standing::Standing;
 
-/// As good as for ever: with no deadline of its own, a wait is as long as the connection's.
-const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// Writes events until there were enough of them, time is up, or it is stopped.
 pub(crate) fn listen(config: Config, listening: &Listening, stop: &Stop) -> Result<(), Failure> {
     let end = Run::begin(listening, stop).and_then(|mut run| {
@@ -174,7 +171,7 @@ impl<'a> Run<'a> {
                     let due = self.progress.as_ref().map(Progress::due);
                     let until = end.into_iter().chain(due).min();
                     let left = until.map(|until| until.saturating_duration_since(now));
-                    client.next(left.unwrap_or(FOREVER))
+                    client.next(left.unwrap_or(Duration::MAX))
                 }
                 found => found,
             };

@@ -27,9 +27,11 @@ mod record;
 mod report;
 mod session;
 mod setup;
+mod shell;
 mod signals;
 mod standing;
 mod streams;
+mod typed;
 
 fn main() -> ExitCode {
     match run(Instant::now()) {
@@ -60,6 +62,7 @@ fn run(start: Instant) -> Result<(), Failure> {
     signals::catch(&stop).map_err(Failure::signals)?;
     match setup {
         Setup::Listen(config, listening) => listen::listen(config, &listening, &stop),
+        Setup::Shell(config) => shell::shell(config, &stop),
         Setup::Session(config, shown) => session::session(&config.stop(stop), shown),
     }
 }

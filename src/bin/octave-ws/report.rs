@@ -68,7 +68,8 @@ pub(crate) fn status(text: &str) {
     }
 }
 
-fn say(message: &str) {
+/// Says it at any verbosity.
+pub(crate) fn say(message: &str) {
     let line = format!("{}\n", Printable(message));
     let status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
     if status.is_empty() {

@@ -19,6 +19,7 @@ use crate::streams;
 pub(crate) enum Setup {
     Listen(Config, Listening),
     Session(Config, Shown),
+    Shell(Config),
 }
 
 /// What `session` prints.
@@ -67,6 +68,11 @@ impl Setup {
                 is_bounded = true;
                 mem::take(capture).into()
             }
+            Command::Shell(_) if args.token_file.as_deref() == Some("-") => {
+                let message = "--token-file - takes the standard input, which the shell needs";
+                return Err(Failure::usage(message));
+            }
+            Command::Shell(_) => return Ok(Self::Shell(connection(args)?)),
             Command::Session(session) => {
                 let shown = if session.url { Shown::Url } else { Shown::Id };
                 return Ok(Self::Session(connection(args)?, shown));

@@ -1,0 +1,262 @@
+//! The prompt.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use octave_ws::sim::{Fault, Options, Seen, Sim, What};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{
+    HUMIDITY, TEMPERATURE, await_shown, kill, octave_ws, shown, start, start_with, stderr, terminal,
+};
+
+const TEMPERATURE_ID: &str = "s65f0c1a24b5a8d2c0c3a5101";
+
+struct Shell {
+    child: Child,
+    typed: Option<ChildStdin>,
+    printed: BufReader<ChildStdout>,
+}
+
+impl Shell {
+    fn start(sim: &Sim) -> Self {
+        let mut command = octave_ws(sim, &["shell"]);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        Self {
+            typed: child.stdin.take(),
+            printed: BufReader::new(child.stdout.take().unwrap()),
+            child,
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        writeln!(self.typed.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    fn printed(&mut self) -> Value {
+        let mut line = String::new();
+        self.printed.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
+    }
+
+    /// Ends its input. The exit code, what was printed since, and what stands on standard error.
+    fn end(mut self) -> (Option<i32>, Vec<String>, String) {
+        self.typed = None;
+        self.wait()
+    }
+
+    fn wait(self) -> (Option<i32>, Vec<String>, String) {
+        let printed = self.printed.lines().map(Result::unwrap).collect();
+        let output = self.child.wait_with_output().unwrap();
+        (output.status.code(), printed, stderr(&output).to_owned())
+    }
+}
+
+fn granted(id: &str) -> Value {
+    json!({
+        "head": {
+            "msgId": id,
+            "ok": true,
+            "errors": [],
+            "messages": ["Your request has been processed successfully."],
+        },
+        "body": {},
+    })
+}
+
+/// What a client has asked for, and how it closed.
+fn asked(seen: &Receiver<Seen>) -> Vec<What> {
+    let of_requests = |what: &What| {
+        matches!(
+            what,
+            What::Subscribed(_) | What::Unsubscribed(_) | What::Closed(_) | What::Text(_)
+        )
+    };
+    let mut asked: Vec<What> = Vec::new();
+    while !matches!(asked.last(), Some(What::Closed(_))) {
+        asked.extend(Some(seen.recv().unwrap().what).filter(of_requests));
+    }
+    asked
+}
+
+#[test]
+fn the_vendors_page_can_be_followed_line_by_line() {
+    let (sim, seen) = start(0.0);
+    let mut shell = Shell::start(&sim);
+    shell.line(&format!(
+        r#"{{"msgId":"my-request","object":"event","type":"subscribe","streamId":"{TEMPERATURE_ID}"}}"#
+    ));
+    assert_eq!(shell.printed(), granted("my-request"));
+    shell.line(&format!(
+        r#"{{"msgId":"my-path-request","object":"event","type":"subscribe","path":"{HUMIDITY}"}}"#
+    ));
+    assert_eq!(shell.printed(), granted("my-path-request"));
+    assert_eq!(sim.publish(TEMPERATURE, &json!({ "temperature": 21.5 })), 1);
+    let event = shell.printed();
+    assert_eq!(
+        (&event["type"], &event["resource"]),
+        (&json!("message"), &json!(TEMPERATURE_ID))
+    );
+    assert_eq!(event["value"]["elems"], json!({ "temperature": 21.5 }));
+    assert_eq!(event["value"]["path"], json!(TEMPERATURE));
+    shell.line(&format!(
+        r#"{{"msgId":"my-request","object":"event","type":"unsubscribe","streamId":"{TEMPERATURE_ID}"}}"#
+    ));
+    assert_eq!(shell.printed(), granted("my-request"));
+    assert_eq!(sim.publish(TEMPERATURE, &json!(1)), 0);
+    let ended_at = Instant::now();
+    let (code, printed, told) = shell.end();
+    assert_eq!((code, printed), (Some(0), vec![]), "{told}");
+    // There was nothing to wait for.
+    assert!(ended_at.elapsed() < Duration::from_secs(4));
+    let expected = [
+        What::Subscribed(TEMPERATURE_ID.to_owned()),
+        What::Subscribed(HUMIDITY.to_owned()),
+        What::Unsubscribed(TEMPERATURE_ID.to_owned()),
+        // At the end of input, what was left.
+        What::Unsubscribed(HUMIDITY.to_owned()),
+        What::Closed(Some(1000)),
+    ];
+    assert_eq!(asked(&seen), expected);
+}
+
+#[test]
+fn a_script_is_done_to_its_end_and_all_answers_are_printed() {
+    let (sim, seen) = start(0.0);
+    let mut shell = Shell::start(&sim);
+    for line in [
+        &format!("  subscribe   {TEMPERATURE}  "),
+        "",
+        &format!("subscribe {TEMPERATURE}"),
+        "subscribe nothing",
+        "subscribed",
+        "ping",
+        &format!("unsubscribe {TEMPERATURE}"),
+        r#"{ "not": "a request" }"#,
+    ] {
+        shell.line(line);
+    }
+    // The last line need not end.
+    write!(shell.typed.as_mut().unwrap(), "subscribe {HUMIDITY}").unwrap();
+    let (code, printed, told) = shell.end();
+    assert_eq!(code, Some(0), "{told}");
+    let answers: Vec<Value> = printed
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let granted: Vec<_> = answers
+        .iter()
+        .map(|answer| answer["head"]["ok"] == true)
+        .collect();
+    assert_eq!(granted, [true, true, true, false, true], "{printed:?}");
+    assert!(
+        told.contains("\"nothing\" is not a stream: give an id"),
+        "{told}"
+    );
+    assert!(
+        told.contains("\"subscribed\" is no command: help lists them"),
+        "{told}"
+    );
+    assert!(told.contains("pong after "), "{told}");
+    let sent = What::Text(r#"{ "not": "a request" }"#.to_owned());
+    assert!(asked(&seen).contains(&sent));
+}
+
+#[test]
+fn quit_and_a_signal_take_leave_and_a_loss_is_told() {
+    let (sim, seen) = start(0.0);
+    let mut shell = Shell::start(&sim);
+    shell.line(&format!(
+        "subscribe {TEMPERATURE}\nquit\nsubscribe {HUMIDITY}"
+    ));
+    let (code, printed, told) = shell.wait();
+    assert_eq!((code, printed.len()), (Some(0), 1), "{told}");
+    assert_eq!(asked(&seen).len(), 3);
+
+    let mut shell = Shell::start(&sim);
+    shell.line(&format!("subscribe {TEMPERATURE}"));
+    shell.printed();
+    kill(&shell.child, Signal::INT);
+    let (code, _, told) = shell.wait();
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(
+        asked(&seen)[1..],
+        [
+            What::Unsubscribed(TEMPERATURE.to_owned()),
+            What::Closed(Some(1000))
+        ]
+    );
+
+    sim.set_faults(&[Fault::Flap]);
+    let mut shell = Shell::start(&sim);
+    shell.line(&format!("subscribe {TEMPERATURE}"));
+    let (code, _, told) = shell.wait();
+    assert_eq!(code, Some(69), "{told}");
+    assert!(
+        told.lines().last().unwrap().starts_with("error: socket: "),
+        "{told}"
+    );
+}
+
+#[test]
+fn what_is_typed_is_done_while_events_come_in_without_a_pause() {
+    let (sim, seen) = start_with(Options {
+        rate: 100_000.0,
+        ..Options::default()
+    });
+    let mut shell = Shell::start(&sim);
+    shell.line(&format!("subscribe {TEMPERATURE}"));
+    let mut printed = shell.printed;
+    let (first, rest) = (shell.typed.take().unwrap(), shell.child);
+    let reader = thread::spawn(move || {
+        let mut line = String::new();
+        let mut events = 0;
+        while printed.read_line(&mut line).unwrap() > 0 {
+            events += 1;
+            line.clear();
+        }
+        events
+    });
+    let is_subscribed = |seen: &Seen| matches!(seen.what, What::Subscribed(_));
+    seen.iter().find(is_subscribed).unwrap();
+    let mut typed = first;
+    writeln!(typed, "unsubscribe {TEMPERATURE}\nquit").unwrap();
+    assert_eq!(rest.wait_with_output().unwrap().status.code(), Some(0));
+    assert!(reader.join().unwrap() >= 2);
+    assert_eq!(asked(&seen)[0], What::Unsubscribed(TEMPERATURE.to_owned()));
+}
+
+#[test]
+fn a_terminal_has_a_prompt_and_what_comes_in_does_not_steer_it() {
+    let (sim, _seen) = start(0.0);
+    let (terminal, screen) = terminal();
+    let mut command = octave_ws(&sim, &["shell"]);
+    command
+        .stdin(terminal.try_clone().unwrap())
+        .stdout(terminal.try_clone().unwrap());
+    let mut child = command.stderr(terminal).spawn().unwrap();
+    drop(command);
+    let mut screen = screen;
+    let prompt = "\r\x1b[K\x1b[?7l> ";
+    await_shown(&mut screen, prompt);
+    screen.write_all(b"ping\n").unwrap();
+    await_shown(&mut screen, "\r\x1b[Kpong after ");
+    writeln!(screen, "subscribe {TEMPERATURE}").unwrap();
+    await_shown(
+        &mut screen,
+        "\r\x1b[K< {\"head\":{\"msgId\":\"1\",\"ok\":true,",
+    );
+    let text = "no JSON \u{1b}[31m \u{9b}2J";
+    let length = u8::try_from(text.len()).unwrap();
+    sim.send_raw(&[&[0x81, length], text.as_bytes()].concat());
+    let line = "\r\x1b[K< no JSON \\u{1b}[31m \\u{9b}2J\r\n";
+    let last = await_shown(&mut screen, line);
+    assert!(last.ends_with("\x1b[?7l> \x1b[?7h"), "{last:?}");
+    screen.write_all(&[4]).unwrap();
+    assert!(!shown(&mut screen).contains("> "));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
