@@ -2,7 +2,9 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
+use crate::dial::Route;
 use crate::secret::Hidden;
+use crate::step::{Observer, Step};
 use crate::{Error, Result, SessionId, Stop, Token};
 
 /// What a [`Client`](crate::Client) is to connect to, with what, and how patiently.
@@ -23,6 +25,7 @@ pub struct Config {
     pub(crate) heartbeat: Duration,
     pub(crate) max_message: usize,
     pub(crate) stop: Option<Stop>,
+    pub(crate) observer: Observer,
 }
 
 /// As good as for ever, and no danger to the arithmetic of instants.
@@ -50,6 +53,7 @@ impl Config {
             heartbeat: Duration::ZERO,
             max_message: 16 << 20,
             stop: None,
+            observer: Observer::default(),
         }
     }
 
@@ -141,6 +145,21 @@ impl Config {
     pub fn stop(mut self, stop: Stop) -> Self {
         self.stop = Some(stop);
         self
+    }
+
+    /// Who is told of each step of connecting, when it is done. By default nobody.
+    pub fn observer(mut self, observer: impl Fn(&Step) + Send + Sync + 'static) -> Self {
+        self.observer = Observer::new(observer);
+        self
+    }
+
+    /// Checks all that can be checked before anything is sent, as
+    /// [`Client::connect`](crate::Client::connect) does.
+    ///
+    /// # Errors
+    /// `Config`, and `System` where there are no file descriptors left.
+    pub fn validate(&self) -> Result<()> {
+        Route::new(self).map(drop)
     }
 
     /// When a part of connecting that begins now has to be done.

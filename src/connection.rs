@@ -11,6 +11,7 @@ use crate::protocol::{
 use crate::secret::Quote;
 use crate::session;
 use crate::socket::{Received, Socket};
+use crate::step::Step;
 use crate::wire;
 use crate::{Error, Result, SessionId};
 
@@ -65,7 +66,7 @@ impl Connection {
                 done => done?,
             },
         };
-        log::debug!("upgrade: the WebSocket of {endpoint} is open");
+        route.observer.tell(&Step::Upgraded);
         let liveness = Liveness {
             ping_interval: config.ping_interval,
             ping_timeout: config.ping_timeout,

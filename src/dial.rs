@@ -13,6 +13,7 @@ use rustls::ClientConfig;
 use crate::config::{Config, Endpoint, HostPort};
 use crate::error::{ErrorKind, Phase};
 use crate::proxy::{self, Proxy};
+use crate::step::{Observer, Step};
 use crate::tls;
 use crate::wire::{self, Wire};
 use crate::{Error, Result, Stop};
@@ -21,6 +22,7 @@ use crate::{Error, Result, Stop};
 pub(crate) struct Route {
     pub(crate) endpoint: Endpoint,
     pub(crate) stop: Stop,
+    pub(crate) observer: Observer,
     proxy: Option<Proxy>,
     tls: Arc<ClientConfig>,
 }
@@ -48,6 +50,7 @@ impl Route {
         Ok(Self {
             endpoint,
             stop,
+            observer: config.observer.clone(),
             proxy,
             tls,
         })
@@ -59,7 +62,13 @@ impl Route {
     /// # Errors
     /// That of the last address; one that nothing but a change of configuration mends, at once.
     pub(crate) fn dial(&self, deadline: Instant) -> Result<Link> {
-        self.dial_one_of(&resolve(self.first(), &self.stop, deadline)?, deadline)
+        let at = self.first();
+        let addrs = resolve(at, &self.stop, deadline)?;
+        self.observer.tell(&Step::Resolved {
+            host: at.host.clone(),
+            addrs: addrs.clone(),
+        });
+        self.dial_one_of(&addrs, deadline)
     }
 
     fn dial_one_of(&self, addrs: &[SocketAddr], deadline: Instant) -> Result<Link> {
@@ -91,13 +100,16 @@ impl Route {
         let mut wire = connected
             .and_then(|tcp| Wire::new(tcp, self.stop.clone()))
             .map_err(|error| unreachable(self.first(), addr, error))?;
-        log::debug!("connect: connected to {addr}");
+        self.observer.tell(&Step::Connected { addr });
         wire.set_deadline(Some(deadline));
         if let Some(proxy) = &self.proxy {
             proxy.connect(&mut wire, &self.endpoint)?;
+            let proxy = proxy.at.to_string();
+            self.observer.tell(&Step::Proxied { proxy });
         }
         if self.endpoint.tls {
             let stream = tls::handshake(wire, &self.tls, &self.endpoint)?;
+            self.observer.tell(&tls::secured(&stream));
             Ok(Link::new(Layer::Tls(Box::new(stream))))
         } else {
             Ok(Link::new(Layer::Plain(wire)))
@@ -202,10 +214,7 @@ fn resolve(at: &HostPort, stop: &Stop, deadline: Instant) -> Result<Vec<SocketAd
         _ => {}
     }
     match receiver.try_recv() {
-        Ok(Ok(addrs)) if !addrs.is_empty() => {
-            log::debug!("resolve: {} has {} addresses", at.host, addrs.len());
-            Ok(addrs)
-        }
+        Ok(Ok(addrs)) if !addrs.is_empty() => Ok(addrs),
         Ok(Err(error)) => Err(no_address(at).because(error)),
         _ => Err(no_address(at)),
     }

@@ -85,8 +85,14 @@ pub(crate) fn retry_after(value: &[u8]) -> Option<Duration> {
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = httpdate::parse_http_date(text).ok()?;
+    let date = date(value)?;
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// A date as in a Date or a Retry-After (RFC 9110 §5.6.7).
+pub(crate) fn date(value: &[u8]) -> Option<SystemTime> {
+    let text = str::from_utf8(value).ok()?.trim();
+    httpdate::parse_http_date(text).ok()
 }
 
 #[cfg(test)]

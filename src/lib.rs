@@ -44,6 +44,7 @@ mod session;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod socket;
+mod step;
 mod stop;
 mod tls;
 mod wire;
@@ -53,6 +54,7 @@ pub use config::{Config, Credentials};
 pub use error::{Error, ErrorKind, Phase, Result};
 pub use protocol::{Ack, Action, Event, ParseStreamError, Stream, Unknown};
 pub use secret::{SessionId, Token};
+pub use step::Step;
 pub use stop::Stop;
 
 /// The README's example is compiled, too.

@@ -67,10 +67,7 @@ impl Proxy {
             .map_err(|error| self.broken(error))?;
         let new = |kind, message: String| Err(Error::new(Phase::Proxy, kind, message));
         match head.status {
-            200..300 if head.rest.is_empty() => {
-                log::debug!("proxy: {} has connected to {to}", self.at);
-                Ok(())
-            }
+            200..300 if head.rest.is_empty() => Ok(()),
             // TLS lets the client speak first.
             200..300 => {
                 let message = format!("{} sent more than its answer", self.at);

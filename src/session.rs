@@ -2,7 +2,7 @@ use std::error;
 use std::fmt;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ureq::http::HeaderValue;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -16,6 +16,7 @@ use crate::error::{ErrorKind, Phase};
 use crate::head;
 use crate::protocol::session_answer;
 use crate::secret::Quote;
+use crate::step::Step;
 use crate::{Error, Result, SessionId};
 
 /// The longest head, and the longest body, of an answer.
@@ -80,8 +81,10 @@ pub(crate) fn open(
     let id = judge(answer.status, &answer.body, endpoint, credentials)
         .map_err(|error| error.not_before(answer.retry_after))?;
     let link = lender.take();
-    let kept = if link.is_some() { "kept" } else { "ended" };
-    log::debug!("session: opened by {endpoint}, which has {kept} the connection");
+    route.observer.tell(&Step::SessionOpened {
+        date: answer.date,
+        is_kept: link.is_some(),
+    });
     Ok((id, link))
 }
 
@@ -124,6 +127,7 @@ fn judge(
 struct Answer {
     status: u16,
     retry_after: Option<Duration>,
+    date: Option<SystemTime>,
     body: Vec<u8>,
 }
 
@@ -158,12 +162,14 @@ fn post(
         .header("X-Auth-Token", token)
         .send_empty()?;
     let status = answer.status().as_u16();
-    let retry_after = answer.headers().get("retry-after");
-    let retry_after = retry_after.and_then(|value| head::retry_after(value.as_bytes()));
+    let header = |name| answer.headers().get(name).map(HeaderValue::as_bytes);
+    let retry_after = header("retry-after").and_then(head::retry_after);
+    let date = header("date").and_then(head::date);
     let body = answer.body_mut().with_config().limit(MAX_ANSWER as u64);
     Ok(Answer {
         status,
         retry_after,
+        date,
         body: body.read_to_vec()?,
     })
 }

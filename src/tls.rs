@@ -12,6 +12,7 @@ use rustls::{
 
 use crate::config::{Config, Endpoint};
 use crate::error::{ErrorKind, Phase};
+use crate::step::Step;
 use crate::wire::{self, Wire};
 use crate::{Error, Result};
 
@@ -71,16 +72,23 @@ pub(crate) fn handshake(
         tls.complete_io(&mut wire)
             .map_err(|error| failed(endpoint, error))?;
     }
-    let version = match tls.protocol_version() {
-        Some(ProtocolVersion::TLSv1_3) => "1.3",
-        _ => "1.2",
-    };
-    let kind = match tls.handshake_kind() {
-        Some(HandshakeKind::Resumed) => "resumed",
-        _ => "full",
-    };
-    log::debug!("tls: {kind} handshake of TLS {version} with {endpoint}");
     Ok(StreamOwned::new(tls, wire))
+}
+
+/// What has been agreed upon.
+pub(crate) fn secured(stream: &Stream) -> Step {
+    let tls = &stream.conn;
+    let suite = tls.negotiated_cipher_suite().map(|suite| suite.suite());
+    let chain = tls.peer_certificates().unwrap_or_default();
+    Step::Secured {
+        version: match tls.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "1.3",
+            _ => "1.2",
+        },
+        cipher: suite.map_or_else(String::new, |suite| format!("{suite:?}")),
+        is_resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
+        certificate: chain.first().map_or_else(Vec::new, |first| first.to_vec()),
+    }
 }
 
 fn failed(endpoint: &Endpoint, error: io::Error) -> Error {

@@ -7,7 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use octave_ws::sim::{Fault, Options, Seen, Sim, What};
-use octave_ws::{Action, Client, Config, Credentials, ErrorKind, Next, Phase, Stop, Stream, Token};
+use octave_ws::{
+    Action, Client, Config, Credentials, ErrorKind, Next, Phase, Step, Stop, Stream, Token,
+};
 use serde_json::json;
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
@@ -542,5 +544,46 @@ fn each_request_has_its_answer_though_it_changes_nothing() {
             panic!("no ack")
         };
         assert_eq!(ack.outcome, Ok(()));
+    }
+}
+
+#[test]
+fn the_steps_of_connecting_are_told_as_they_are_done() {
+    let (sim, _seen) = start(&[Fault::SessionClose]);
+    let (sender, steps) = mpsc::channel();
+    let config = config(&sim).observer(move |step| sender.send(step.clone()).unwrap());
+    config.validate().unwrap();
+    assert!(steps.try_iter().next().is_none());
+    Client::connect(&config).unwrap();
+    let steps: Vec<Step> = steps.try_iter().collect();
+    // The service has ended the session's connection.
+    let [.., Step::Upgraded] = &steps[..] else {
+        panic!("{steps:?}")
+    };
+    let told: Vec<String> = steps.iter().map(Step::to_string).collect();
+    let addr = sim.addr();
+    let way = [
+        format!("resolve: {} has addresses: 1", addr.ip()),
+        format!("connect: connected to {addr}"),
+    ];
+    assert_eq!(told[..2], way);
+    assert_eq!(told[4..6], way);
+    assert!(
+        told[2].starts_with("tls: full handshake of TLS 1.3, TLS13_"),
+        "{told:?}"
+    );
+    assert_eq!(told[3], "session: opened, and the connection ended");
+    assert!(
+        told[6].starts_with("tls: resumed handshake of TLS 1.3, TLS13_"),
+        "{told:?}"
+    );
+    for step in &steps {
+        if let Step::Secured { certificate, .. } = step {
+            assert_eq!(certificate[0], 0x30);
+        }
+        if let Step::SessionOpened { date, .. } = step {
+            let age = date.unwrap().elapsed().unwrap();
+            assert!(age < Duration::from_secs(60));
+        }
     }
 }

@@ -63,6 +63,7 @@ fn one_room_knows_each_library_and_few_the_wall_clock() {
                 "report.rs",
                 "record.rs",
                 "cloud.rs",
+                "http.rs",
             ],
         ),
     ] {

@@ -1,4 +1,5 @@
 use std::io::{self, Read, Write};
+use std::time::SystemTime;
 
 const MAX_HEAD: usize = 16 << 10;
 const MAX_BODY: usize = 64 << 10;
@@ -127,8 +128,9 @@ pub(super) fn respond(
         Kept::Open => "",
         Kept::Closed => "Connection: close\r\n",
     };
+    let date = httpdate::fmt_http_date(SystemTime::now());
     let answer = format!(
-        "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\n\
+        "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nContent-Type: application/json\r\n\
          Content-Length: {length}\r\n{connection_header}\r\n{body}"
     );
     connection.write_all(answer.as_bytes())?;
