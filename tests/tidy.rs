@@ -62,6 +62,7 @@ fn one_room_knows_each_library_and_few_the_wall_clock() {
                 "tls.rs",
                 "report.rs",
                 "record.rs",
+                "doctor.rs",
                 "cloud.rs",
                 "http.rs",
             ],

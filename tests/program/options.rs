@@ -59,15 +59,16 @@ fn wrong_usage_is_told_in_one_line() {
     for (args, what) in [
         (
             vec![],
-            "no command: the commands are listen, capture, session, shell".to_owned(),
+            "no command: the commands are listen, capture, session, shell, doctor".to_owned(),
         ),
         (
             vec!["-v"],
-            "no command: the commands are listen, capture, session, shell".to_owned(),
+            "no command: the commands are listen, capture, session, shell, doctor".to_owned(),
         ),
         (
             vec!["lisn"],
-            "no command \"lisn\": the commands are listen, capture, session, shell".to_owned(),
+            "no command \"lisn\": the commands are listen, capture, session, shell, doctor"
+                .to_owned(),
         ),
         (vec!["listen", "--nope=1"], "no option --nope".to_owned()),
         (vec!["listen", "-x"], "no option -x".to_owned()),

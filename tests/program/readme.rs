@@ -38,6 +38,7 @@ fn each_option_of_help_is_in_the_readme_and_the_other_way_about() {
     for (heading, args) in [
         ("octave-ws listen STREAM...", vec!["listen", "-h"]),
         ("octave-ws session", vec!["session", "-h"]),
+        ("octave-ws doctor [STREAM...]", vec!["doctor", "-h"]),
         ("Settings", vec!["-h"]),
     ] {
         let help = help(&args);
@@ -62,6 +63,7 @@ fn each_option_of_help_is_in_the_readme_and_the_other_way_about() {
         &["capture", "-h"],
         &["session", "-h"],
         &["shell", "-h"],
+        &["doctor", "-h"],
     ] {
         let help = help(args);
         let fits = |line: &str| line.chars().count() <= 80;

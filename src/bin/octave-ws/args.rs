@@ -105,6 +105,7 @@ pub(crate) enum Command {
     Capture(Capture),
     Session(Session),
     Shell(Shell),
+    Doctor(Doctor),
 }
 
 /// `listen` and `capture` take the same options. argh has no way to say that.
@@ -240,6 +241,28 @@ closes. It does not connect again.",
     example = "echo ping | {command_name}"
 )]
 pub(crate) struct Shell {}
+
+/// Goes through all that it takes to receive events, and says what it finds.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(
+    subcommand,
+    name = "doctor",
+    usage = "[OPTIONS] [STREAM...]",
+    help_triggers("-h", "--help"),
+    note = "A line for each stage: config, clock, dns, tcp, proxy, tls, session, upgrade,
+subscribe, ping, event. The first that fails is the last; its exit code is
+that of the failure, and it is said what to do.",
+    example = "{command_name} /my_company/devices/gw1/temperature"
+)]
+pub(crate) struct Doctor {
+    /// a JSON object for each stage
+    #[argh(switch)]
+    pub(crate) json: bool,
+
+    /// a stream to subscribe to: its id (s and 24 hex digits) or its path
+    #[argh(positional, arg_name = "STREAM")]
+    pub(crate) streams: Vec<Stream>,
+}
 
 /// What a line of output holds.
 #[derive(Clone, Copy, FromArgValue)]

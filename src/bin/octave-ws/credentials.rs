@@ -15,17 +15,19 @@ use crate::exit::Failure;
 /// Nothing longer is a token.
 const MAX_TOKEN: u64 = 64 << 10;
 
-/// The token: from the file that is named, the environment, systemd's credentials or the file that
-/// the config names, whichever is there first.
-pub(crate) fn token(option: Option<String>, file: &ConfigFile) -> Result<Token, Failure> {
+/// The token, and where it was: the file that is named, the environment, systemd's credentials or
+/// the file that the config names, whichever is there first.
+pub(crate) fn token(option: Option<String>, file: &ConfigFile) -> Result<(Token, String), Failure> {
     if let Some(path) = option {
         return from_option(&path);
     }
     if let Some(path) = environment::first(&["OCTAVE_TOKEN_FILE"])? {
         return from_option(&path);
     }
-    if let Some(token) = environment::first(&["OCTAVE_TOKEN", "OCTAVE_CLOUD_TOKEN"])? {
-        return Ok(Token::new(token));
+    for variable in ["OCTAVE_TOKEN", "OCTAVE_CLOUD_TOKEN"] {
+        if let Some(token) = environment::first(&[variable])? {
+            return Ok((Token::new(token), variable.to_owned()));
+        }
     }
     if let Some(folder) = env::var_os("CREDENTIALS_DIRECTORY").filter(|value| !value.is_empty()) {
         let path = PathBuf::from(folder).join("octave-token");
@@ -42,14 +44,15 @@ pub(crate) fn token(option: Option<String>, file: &ConfigFile) -> Result<Token, 
     ))
 }
 
-fn from_option(path: &str) -> Result<Token, Failure> {
+fn from_option(path: &str) -> Result<(Token, String), Failure> {
     if path == "-" {
-        return read(io::stdin(), "token on standard input");
+        let token = read(io::stdin(), "token on standard input")?;
+        return Ok((token, "standard input".to_owned()));
     }
     from_file(Path::new(path))
 }
 
-fn from_file(path: &Path) -> Result<Token, Failure> {
+fn from_file(path: &Path) -> Result<(Token, String), Failure> {
     let what = format!("token file {path:?}");
     let file = File::open(path)
         .map_err(|error| Failure::config(format!("config: {what} cannot be read: {error}")))?;
@@ -57,7 +60,7 @@ fn from_file(path: &Path) -> Result<Token, Failure> {
     if mode & 0o004 != 0 {
         log::warn!("{what} can be read by everybody on this machine: chmod o-r");
     }
-    read(file, &what)
+    Ok((read(file, &what)?, path.display().to_string()))
 }
 
 fn read(source: impl Read, what: &str) -> Result<Token, Failure> {

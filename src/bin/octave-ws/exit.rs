@@ -1,5 +1,6 @@
 //! How the program ends.
 
+use std::fmt;
 use std::io;
 
 use octave_ws::{Error, ErrorKind, Phase};
@@ -17,14 +18,29 @@ pub(crate) const CONFIG: u8 = 78;
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) code: u8,
-    /// What stands behind `error: `: one line.
+    /// What went wrong, in one line.
     pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) advice: Option<&'static str>,
+}
+
+/// What stands behind `error: `.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.advice {
+            Some(advice) => write!(f, "{} ({advice})", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
 }
 
 impl Failure {
     pub(crate) fn new(code: u8, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { code, message }
+        Self {
+            code,
+            message: message.into(),
+            advice: None,
+        }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -79,11 +95,11 @@ impl From<Failure> for End {
 /// The library's error with its causes, and what to do about it.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let mut message = error.in_full();
-        if let Some(hint) = hint(&error) {
-            message = format!("{message} ({hint})");
+        Self {
+            code: code(&error),
+            message: error.in_full(),
+            advice: advice(&error),
         }
-        Self::new(code(&error), message)
     }
 }
 
@@ -97,7 +113,7 @@ fn code(error: &Error) -> u8 {
     }
 }
 
-fn hint(error: &Error) -> Option<&'static str> {
+fn advice(error: &Error) -> Option<&'static str> {
     match (error.kind(), error.phase()) {
         (ErrorKind::Refused, Phase::Session) => {
             Some("check OCTAVE_USER, OCTAVE_COMPANY and the token")
@@ -109,7 +125,7 @@ fn hint(error: &Error) -> Option<&'static str> {
         (ErrorKind::Disconnected | ErrorKind::Malformed | ErrorKind::Status(_), Phase::Proxy) => {
             Some("check the proxy")
         }
-        (ErrorKind::Untrusted, _) => Some("check the endpoint and --ca-file"),
+        (ErrorKind::Untrusted, _) => Some("check the endpoint, --ca-file and the clock"),
         (ErrorKind::Status(408 | 425 | 429), _) => None,
         (ErrorKind::Malformed | ErrorKind::Status(300..500), Phase::Session | Phase::Upgrade) => {
             Some("check the endpoint")

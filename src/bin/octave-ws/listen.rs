@@ -28,7 +28,7 @@ pub(crate) fn listen(config: Config, listening: &Listening, stop: &Stop) -> Resu
         let closed = client.close();
         if end.is_ok() {
             if let Err(error) = closed {
-                log::warn!("{}", Failure::from(error).message);
+                log::warn!("{}", Failure::from(error));
             }
             log::info!("closed, events: {}", run.standing.summary.events);
         }
@@ -108,7 +108,7 @@ impl<'a> Run<'a> {
             Ok(client) => client,
             Err(error) if error.kind() == ErrorKind::Stopped => return Err(End::Stopped),
             Err(error) if error.is_retryable() && self.listening.is_overdue() => {
-                let message = format!("timeout: {}", Failure::from(error).message);
+                let message = format!("timeout: {}", Failure::from(error));
                 return Err(Failure::new(INCOMPLETE, message).into());
             }
             Err(error) => return Err(Failure::from(error).into()),

@@ -13,8 +13,11 @@ use crate::setup::Setup;
 
 mod args;
 mod arrange;
+mod certificate;
+mod chart;
 mod config_file;
 mod credentials;
+mod doctor;
 mod environment;
 mod exit;
 mod listen;
@@ -62,6 +65,7 @@ fn run(start: Instant) -> Result<(), Failure> {
     signals::catch(&stop).map_err(Failure::signals)?;
     match setup {
         Setup::Listen(config, listening) => listen::listen(config, &listening, &stop),
+        Setup::Doctor(examination) => doctor::doctor(examination, &stop),
         Setup::Shell(config) => shell::shell(config, &stop),
         Setup::Session(config, shown) => session::session(&config.stop(stop), shown),
     }

@@ -27,7 +27,7 @@ pub(crate) fn start(quiet: bool, verbose: u8) {
 }
 
 pub(crate) fn failure(failure: &Failure) {
-    say(&format!("error: {}", failure.message));
+    say(&format!("error: {failure}"));
 }
 
 impl Log for Report {

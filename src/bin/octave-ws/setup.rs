@@ -20,6 +20,15 @@ pub(crate) enum Setup {
     Listen(Config, Listening),
     Session(Config, Shown),
     Shell(Config),
+    Doctor(Examination),
+}
+
+/// What `doctor` looks at.
+pub(crate) struct Examination {
+    /// With what there is to say of it.
+    pub(crate) config: Result<(Config, Vec<String>), Failure>,
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) is_json: bool,
 }
 
 /// What `session` prints.
@@ -73,6 +82,14 @@ impl Setup {
                 return Err(Failure::usage(message));
             }
             Command::Shell(_) => return Ok(Self::Shell(connection(args)?)),
+            Command::Doctor(doctor) => {
+                let (is_json, streams) = (doctor.json, mem::take(&mut doctor.streams));
+                return Ok(Self::Doctor(Examination {
+                    config: described(args),
+                    streams,
+                    is_json,
+                }));
+            }
             Command::Session(session) => {
                 let shown = if session.url { Shown::Url } else { Shown::Id };
                 return Ok(Self::Session(connection(args)?, shown));
@@ -150,6 +167,11 @@ type DurationSetter = fn(Config, Duration) -> Config;
 
 /// What all commands connect with.
 fn connection(args: Args) -> Result<Config, Failure> {
+    described(args).map(|(config, _)| config)
+}
+
+/// That, and a few words on each part of it.
+fn described(args: Args) -> Result<(Config, Vec<String>), Failure> {
     let named = match args.config {
         None => environment::first(&["OCTAVE_CONFIG"])?,
         named => named,
@@ -175,16 +197,22 @@ fn connection(args: Args) -> Result<Config, Failure> {
         )
     })?;
     let user = text(args.user, &["OCTAVE_USER", "OCTAVE_CLOUD_USER"], "user")?;
-    let token = credentials::token(args.token_file, &file)?;
+    let (token, token_from) = credentials::token(args.token_file, &file)?;
+    let endpoint = text(args.endpoint, &["OCTAVE_ENDPOINT"], "endpoint")?;
+    let endpoint = endpoint.unwrap_or_else(|| Config::ENDPOINT.to_owned());
+    let mut words = vec![
+        format!("company {company}"),
+        user.as_ref()
+            .map_or("no user".to_owned(), |user| format!("user {user}")),
+        format!("token from {token_from}"),
+        format!("endpoint {endpoint}"),
+    ];
     let mut credentials = Credentials::new(company, token);
     if let Some(user) = user {
         credentials = credentials.user(user);
     }
 
-    let mut config = Config::new(credentials);
-    if let Some(endpoint) = text(args.endpoint, &["OCTAVE_ENDPOINT"], "endpoint")? {
-        config = config.endpoint(endpoint);
-    }
+    let mut config = Config::new(credentials).endpoint(endpoint);
     if args.allow_plaintext {
         config = config.allow_plaintext();
     }
@@ -198,6 +226,7 @@ fn connection(args: Args) -> Result<Config, Failure> {
             Failure::config(format!("config: CA file {path:?} cannot be read: {error}"))
         })?;
         config = config.ca_pem(pem);
+        words.push(format!("authorities of {path}"));
     }
     let own = match args.proxy {
         None => environment::first(&["OCTAVE_PROXY"])?,
@@ -233,5 +262,5 @@ fn connection(args: Args) -> Result<Config, Failure> {
     if let Some(bytes) = args.max_message.or(file.parsed("max_message", parse_size)?) {
         config = config.max_message(bytes);
     }
-    Ok(config)
+    Ok((config, words))
 }

@@ -55,7 +55,7 @@ fn converse(config: &Config, stop: &Stop) -> Result<(), End> {
     }
     let closed = client.close();
     if let (Ok(()), Err(error)) = (&end, closed) {
-        log::warn!("{}", Failure::from(error).message);
+        log::warn!("{}", Failure::from(error));
     }
     end
 }

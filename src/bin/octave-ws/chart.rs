@@ -1,0 +1,132 @@
+//! What the doctor writes down: a line for each stage, as soon as it is over.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::exit::{Failure, PROTOCOL, REFUSED, UNAVAILABLE};
+use crate::output;
+use crate::printable::Printable;
+
+#[derive(Clone)]
+pub(crate) struct Chart(Arc<Mutex<Inner>>);
+
+struct Inner {
+    is_json: bool,
+    stage: &'static str,
+    since: Instant,
+    /// What kept a line from being written.
+    failure: Option<Failure>,
+}
+
+/// The columns before the words.
+const MARGIN: usize = 28;
+
+/// Those of a terminal.
+const WIDTH: usize = 80;
+
+impl Chart {
+    pub(crate) fn new(is_json: bool) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            is_json,
+            stage: "config",
+            since: Instant::now(),
+            failure: None,
+        })))
+    }
+
+    /// The stage that the next line is about. It began with the end of the one before.
+    pub(crate) fn at(&self, stage: &'static str) {
+        self.inner().stage = stage;
+    }
+
+    pub(crate) fn passed(&self, words: &[String], facts: Value) {
+        self.inner().line("ok", words, facts);
+    }
+
+    pub(crate) fn left_out(&self, why: &str) {
+        self.inner()
+            .line("--", &[why.to_owned()], json!({ "left_out": why }));
+    }
+
+    pub(crate) fn failed(&self, failure: &Failure) {
+        let general = match failure.code {
+            REFUSED => Some("check the name of the stream, and what the user may read"),
+            UNAVAILABLE | PROTOCOL => Some("try again later"),
+            // They say it themselves.
+            _ => None,
+        };
+        let advice = failure.advice.or(general);
+        let facts = json!({
+            "message": failure.message,
+            "advice": advice,
+            "exit": failure.code,
+        });
+        let told = match advice {
+            Some(advice) => format!("{} ({advice})", failure.message),
+            None => failure.message.clone(),
+        };
+        self.inner().line("FAIL", &[told], facts);
+    }
+
+    /// Whether all lines were written.
+    pub(crate) fn finish(&self) -> Result<(), Failure> {
+        self.inner().failure.take().map_or(Ok(()), Err)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn line(&mut self, mark: &str, words: &[String], facts: Value) {
+        let ms = self.since.elapsed().as_secs_f64() * 1000.0;
+        let line = if self.is_json {
+            json_line(self.stage, mark, ms, facts)
+        } else {
+            format!(
+                "{mark:<5} {:<9}{ms:>8.1} ms  {}",
+                self.stage,
+                wrapped(words)
+            )
+        };
+        if let Err(failure) = output::print(&line) {
+            self.failure.get_or_insert(failure);
+        }
+        self.since = Instant::now();
+    }
+}
+
+fn json_line(stage: &str, mark: &str, ms: f64, mut facts: Value) -> String {
+    let is_ok = mark != "FAIL";
+    let members = facts
+        .as_object_mut()
+        .map(std::mem::take)
+        .unwrap_or_default();
+    let mut line = format!(r#"{{"stage":"{stage}","ok":{is_ok},"ms":{ms:.1}"#);
+    for (name, value) in members {
+        // Writing to a string cannot fail.
+        let _ = write!(line, r#","{name}":{value}"#);
+    }
+    line + "}"
+}
+
+/// The words, with commas, in the columns that are left for them.
+fn wrapped(words: &[String]) -> String {
+    let text = Printable(&words.join(", ")).to_string();
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if MARGIN + line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join(&format!("\n{:MARGIN$}", ""))
+}

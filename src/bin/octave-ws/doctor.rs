@@ -1,0 +1,266 @@
+//! `doctor`: all that it takes to receive events, stage by stage.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use octave_ws::{Client, ErrorKind, Next, Phase, Step, Stop};
+use serde_json::{Value, json};
+
+use crate::certificate::Certificate;
+use crate::chart::Chart;
+use crate::exit::{Failure, INCOMPLETE, UNAVAILABLE};
+use crate::setup::Examination;
+
+/// How long an event is waited for, at the end.
+const EVENT: Duration = Duration::from_secs(3);
+
+/// How long a pong is.
+const PONG: Duration = Duration::from_secs(10);
+
+/// A clock before that (RFC 3339) has never been set.
+const THIS_AGE: &str = "2025-01-01T00:00:00Z";
+
+/// Clocks that differ by less agree.
+const AGREED: Duration = Duration::from_secs(5);
+
+/// As many names of a certificate are told.
+const NAMES: usize = 4;
+
+/// Goes through the stages, up to the first that fails.
+pub(crate) fn doctor(examination: Examination, stop: &Stop) -> Result<(), Failure> {
+    let chart = Chart::new(examination.is_json);
+    let examined = examine(examination, &chart, stop);
+    if let Err(failure) = &examined {
+        chart.failed(failure);
+    }
+    chart.finish().and(examined)
+}
+
+fn examine(examination: Examination, chart: &Chart, stop: &Stop) -> Result<(), Failure> {
+    chart.at("config");
+    let (config, words) = examination.config?;
+    config.validate()?;
+    chart.passed(&words, json!({ "settings": words }));
+
+    chart.at("clock");
+    let (words, facts) = clock(SystemTime::now());
+    chart.passed(&words, facts);
+
+    chart.at("dns");
+    let observer = chart.clone();
+    let config = config
+        .stop(stop.clone())
+        .retry_for(Duration::ZERO)
+        .observer(move |step| told(step, &observer));
+    let mut client = Client::connect(&config).map_err(|error| {
+        chart.at(stage(error.phase()));
+        failure(error)
+    })?;
+
+    for stream in &examination.streams {
+        chart.at("subscribe");
+        client.subscribe(stream).map_err(failure)?;
+        let stream = stream.to_string();
+        chart.passed(std::slice::from_ref(&stream), json!({ "stream": stream }));
+    }
+    let has_streams = !examination.streams.is_empty();
+    if !has_streams {
+        chart.at("subscribe");
+        chart.left_out("no STREAM was given");
+    }
+
+    chart.at("ping");
+    client.ping().map_err(failure)?;
+    let mut event = None;
+    let by = Instant::now() + PONG;
+    loop {
+        match next(&mut client, by)? {
+            Next::Pong(_) => break,
+            Next::Event(found) => event = event.or(Some(found)),
+            Next::TimedOut => {
+                let message = format!("no pong from {} in {PONG:?}", client.peer());
+                return Err(Failure::new(UNAVAILABLE, message));
+            }
+            _ => {}
+        }
+    }
+    chart.passed(&["the pong came".to_owned()], json!({}));
+
+    chart.at("event");
+    let by = Instant::now() + EVENT;
+    while has_streams && event.is_none() {
+        match next(&mut client, by)? {
+            Next::Event(found) => event = Some(found),
+            Next::TimedOut => break,
+            _ => {}
+        }
+    }
+    match event {
+        Some(event) => {
+            let path = event.path();
+            let from = path.as_deref().or(event.resource()).unwrap_or("a stream");
+            let bytes = event.message().len();
+            let words = [format!("from {from}"), format!("{bytes} bytes")];
+            chart.passed(&words, json!({ "stream": from, "bytes": bytes }));
+        }
+        None if has_streams => chart.left_out(&format!("none came in {EVENT:?}")),
+        None => {}
+    }
+    Ok(client.close()?)
+}
+
+fn next(client: &mut Client, by: Instant) -> Result<Next, Failure> {
+    client
+        .next(by.saturating_duration_since(Instant::now()))
+        .map_err(failure)
+}
+
+fn failure(error: octave_ws::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::Stopped => Failure::new(INCOMPLETE, "stopped before it was done"),
+        _ => error.into(),
+    }
+}
+
+/// The stage of an error.
+fn stage(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Config => "config",
+        Phase::Resolve => "dns",
+        Phase::Connect => "tcp",
+        Phase::Proxy => "proxy",
+        Phase::Tls => "tls",
+        Phase::Session => "session",
+        Phase::Upgrade => "upgrade",
+        Phase::Subscribe => "subscribe",
+        _ => "socket",
+    }
+}
+
+/// Notes a step of connecting, as it is done.
+fn told(step: &Step, chart: &Chart) {
+    let (stage, words, facts) = match step {
+        Step::Resolved { host, addrs, .. } => {
+            let addresses: Vec<String> = addrs.iter().map(|addr| addr.ip().to_string()).collect();
+            let words = if addresses == [host.as_str()] {
+                addresses.clone()
+            } else {
+                vec![format!("{host}: {}", addresses.join(" "))]
+            };
+            let facts = json!({ "host": host, "addresses": addresses });
+            ("dns", words, facts)
+        }
+        Step::Connected { addr, .. } => {
+            let addr = addr.to_string();
+            ("tcp", vec![addr.clone()], json!({ "address": addr }))
+        }
+        Step::Proxied { proxy, .. } => {
+            let words = vec![format!("connected on by {proxy}")];
+            ("proxy", words, json!({ "proxy": proxy }))
+        }
+        Step::Secured {
+            version,
+            cipher,
+            certificate,
+            ..
+        } => {
+            let (words, facts) = tls(version, cipher, certificate);
+            ("tls", words, facts)
+        }
+        Step::SessionOpened { date, is_kept, .. } => {
+            let (words, facts) = session(*date, *is_kept);
+            ("session", words, facts)
+        }
+        Step::Upgraded => {
+            let words = vec!["the WebSocket is open".to_owned()];
+            ("upgrade", words, json!({}))
+        }
+        _ => return,
+    };
+    chart.at(stage);
+    chart.passed(&words, facts);
+}
+
+fn clock(now: SystemTime) -> (Vec<String>, Value) {
+    let time = humantime::format_rfc3339_seconds(now).to_string();
+    let is_set = time.as_str() >= THIS_AGE;
+    let mut words = vec![time.clone()];
+    if !is_set {
+        words.push("never set: certificates are judged by it, have ntpd set it".to_owned());
+    }
+    (words, json!({ "time": time, "is_set": is_set }))
+}
+
+fn tls(version: &str, cipher: &str, certificate: &[u8]) -> (Vec<String>, Value) {
+    let mut words = vec![format!("TLS {version}"), cipher.to_owned()];
+    let mut facts = json!({ "version": version, "cipher": cipher });
+    if let Some(Certificate {
+        names,
+        not_before,
+        not_after,
+    }) = Certificate::read(certificate)
+    {
+        let told = names[..names.len().min(NAMES)].join(" ");
+        let more = match names.len().saturating_sub(NAMES) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        words.push(format!("certificate for {told}{more}"));
+        words.push(format!("valid from {not_before} to {not_after}"));
+        let end = humantime::parse_rfc3339(&not_after).ok();
+        let left = end.and_then(|end| end.duration_since(SystemTime::now()).ok());
+        if let Some(left) = left {
+            words.push(format!("{} days left", left.as_secs() / (24 * 60 * 60)));
+        }
+        facts["names"] = json!(names);
+        facts["not_before"] = json!(not_before);
+        facts["not_after"] = json!(not_after);
+    }
+    (words, facts)
+}
+
+fn session(date: Option<SystemTime>, is_kept: bool) -> (Vec<String>, Value) {
+    let kept = if is_kept { "kept" } else { "ended" };
+    let mut words = vec![format!("opened, the connection is {kept}")];
+    let mut facts = json!({ "is_kept": is_kept });
+    if let Some(date) = date {
+        let (difference, side) = match date.elapsed() {
+            Ok(behind) => (behind, "behind"),
+            Err(ahead) => (ahead.duration(), "ahead of"),
+        };
+        let time = humantime::format_duration(Duration::from_secs(difference.as_secs()));
+        words.push(if difference < AGREED {
+            "its clock agrees with this one".to_owned()
+        } else {
+            format!("its clock is {time} {side} this one")
+        });
+        facts["date"] = json!(humantime::format_rfc3339_seconds(date).to_string());
+    }
+    (words, facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_never_set_is_told() {
+        let (words, facts) = clock(SystemTime::UNIX_EPOCH);
+        assert_eq!(words[0], "1970-01-01T00:00:00Z");
+        assert!(words[1].starts_with("never set"));
+        assert_eq!(facts["is_set"], false);
+        assert_eq!(clock(SystemTime::now()).0.len(), 1);
+    }
+
+    #[test]
+    fn clocks_that_differ_are_told() {
+        let now = SystemTime::now();
+        let hour = Duration::from_secs(3605);
+        for (date, told) in [
+            (now, "agrees with this one"),
+            (now + hour, "is 1h 4s ahead of this one"),
+            (now - hour, "is 1h 5s behind this one"),
+        ] {
+            assert_eq!(session(Some(date), true).0[1], format!("its clock {told}"));
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The doctor, stage by stage.
+
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+use octave_ws::sim::{Fault, Sim};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{TEMPERATURE, kill, lines, octave_ws, start, stderr, text};
+
+/// What it says of each stage.
+fn examine(command: &mut Command) -> (Output, Vec<Value>) {
+    let output = command.arg("--json").output().unwrap();
+    let stages = lines(&output);
+    (output, stages)
+}
+
+fn names(stages: &[Value]) -> Vec<&str> {
+    stages
+        .iter()
+        .map(|stage| stage["stage"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn all_is_well_and_what_was_found_is_told() {
+    let (sim, _seen) = start(20.0);
+    let port = sim.addr().port();
+    let endpoint = format!("--endpoint=https://localhost:{port}");
+    let (output, stages) = examine(&mut octave_ws(&sim, &["doctor", TEMPERATURE, &endpoint]));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "");
+    let way = [
+        "config",
+        "clock",
+        "dns",
+        "tcp",
+        "tls",
+        "session",
+        "upgrade",
+        "subscribe",
+        "ping",
+        "event",
+    ];
+    assert_eq!(names(&stages), way);
+    assert!(
+        stages
+            .iter()
+            .all(|stage| stage["ok"] == true && stage["ms"].is_number())
+    );
+    assert_eq!(stages[2]["host"], "localhost");
+    let addresses = stages[2]["addresses"].as_array().unwrap();
+    assert!(addresses.contains(&json!("127.0.0.1")), "{addresses:?}");
+    assert_eq!(stages[3]["address"], json!(format!("127.0.0.1:{port}")));
+    assert_eq!(stages[4]["version"], "1.3");
+    assert_eq!(stages[4]["names"], json!(["localhost", "127.0.0.1", "::1"]));
+    assert!(stages[4]["not_before"].as_str() < stages[4]["not_after"].as_str());
+    assert_eq!(stages[5]["is_kept"], true);
+    assert_eq!(stages[9]["stream"], TEMPERATURE);
+    assert!(!text(&output.stdout).contains(sim.token()));
+}
+
+#[test]
+fn it_fits_a_terminal_and_does_without_a_stream() {
+    let (sim, _seen) = start(0.0);
+    let output = octave_ws(&sim, &["doctor"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let told = text(&output.stdout);
+    assert!(
+        told.lines().all(|line| line.chars().count() <= 80),
+        "{told}"
+    );
+    let mark = |stage: &str| {
+        let line = told
+            .lines()
+            .find(|line| line.contains(&format!(" {stage} ")));
+        line.unwrap().split(' ').next().unwrap()
+    };
+    assert_eq!(
+        (mark("config"), mark("ping"), mark("subscribe")),
+        ("ok", "ok", "--")
+    );
+    assert!(!told.contains(" event "));
+}
+
+/// The last stage, the exit code and the advice.
+fn failure(command: &mut Command) -> (String, i32, Value) {
+    let (output, stages) = examine(command);
+    let code = output.status.code().unwrap();
+    let (last, passed) = stages.split_last().unwrap();
+    assert!(passed.iter().all(|stage| stage["ok"] == true));
+    assert_eq!(
+        (&last["ok"], &last["exit"]),
+        (&json!(false), &json!(code)),
+        "{last}"
+    );
+    let told = stderr(&output);
+    let message = last["message"].as_str().unwrap();
+    assert!(told.starts_with(&format!("error: {message}")), "{told}");
+    assert_eq!(told.lines().count(), 1);
+    (
+        names(&stages).pop().unwrap().to_owned(),
+        code,
+        last["advice"].clone(),
+    )
+}
+
+#[test]
+fn the_first_stage_that_fails_is_the_last_and_says_what_to_do() {
+    let sim = |faults: &[Fault]| {
+        let sim = Sim::start().unwrap();
+        sim.set_faults(faults);
+        sim
+    };
+    let well = sim(&[]);
+    let doctor = |options: &[&str]| octave_ws(&well, &[&["doctor"], options].concat());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = format!("--endpoint=https://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let proxy = format!(
+        "--proxy={}",
+        closed.trim_start_matches("--endpoint=https://")
+    );
+    let network = json!("check the endpoint and the network");
+    let later = json!("try again later");
+    let faulty = |fault: Fault, options: &[&str]| {
+        let sim = sim(&[fault]);
+        failure(&mut octave_ws(
+            &sim,
+            &[&["doctor", TEMPERATURE], options].concat(),
+        ))
+    };
+    let hasty = ["--ping-interval=200ms", "--ping-timeout=200ms"];
+    for (found, stage, code, advice) in [
+        (
+            failure(doctor(&[]).env_remove("OCTAVE_TOKEN")),
+            "config",
+            78,
+            Value::Null,
+        ),
+        (
+            failure(&mut doctor(&["--endpoint=https://h:0"])),
+            "config",
+            78,
+            Value::Null,
+        ),
+        (
+            failure(&mut doctor(&["--endpoint=https://none.invalid"])),
+            "dns",
+            69,
+            network.clone(),
+        ),
+        (failure(&mut doctor(&[&closed])), "tcp", 69, network.clone()),
+        (failure(&mut doctor(&[&proxy])), "tcp", 69, network),
+        (
+            failure(doctor(&[]).env_remove("OCTAVE_CA_FILE")),
+            "tls",
+            69,
+            json!("check the endpoint, --ca-file and the clock"),
+        ),
+        (
+            failure(doctor(&[]).env("OCTAVE_TOKEN", "wrong")),
+            "session",
+            77,
+            json!("check OCTAVE_USER, OCTAVE_COMPANY and the token"),
+        ),
+        (
+            faulty(Fault::SessionAnswer(503, ""), &[]),
+            "session",
+            69,
+            later.clone(),
+        ),
+        (
+            faulty(Fault::Expire, &[]),
+            "upgrade",
+            69,
+            json!("check the endpoint"),
+        ),
+        (
+            faulty(Fault::RefuseAll, &[]),
+            "subscribe",
+            77,
+            json!("check the name of the stream, and what the user may read"),
+        ),
+        (
+            faulty(Fault::AckSilent, &["--ack-timeout=200ms"]),
+            "subscribe",
+            76,
+            later.clone(),
+        ),
+        (faulty(Fault::Stall, &hasty), "ping", 69, later),
+    ] {
+        assert_eq!(found, (stage.to_owned(), code, advice));
+    }
+}
+
+#[test]
+fn a_stop_ends_it_and_an_output_that_is_full_is_told() {
+    let sim = Sim::start().unwrap();
+    sim.set_faults(&[Fault::SessionSilent]);
+    let mut command = octave_ws(&sim, &["doctor"]);
+    let mut child = command.spawn().unwrap();
+    let mut stages = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains(" tls ") {
+        line.clear();
+        std::io::BufRead::read_line(&mut stages, &mut line).unwrap();
+    }
+    kill(&child, Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(75));
+
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = octave_ws(&sim, &["doctor", "--endpoint=https://h:0"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
+}
