@@ -264,6 +264,14 @@ impl Client {
         matches!(self.state, State::Open(_))
     }
 
+    /// When the service was last heard of, if there is a connection.
+    pub fn heard_at(&self) -> Option<Instant> {
+        match &self.state {
+            State::Open(connection) => Some(connection.heard_at()),
+            State::Waiting(_) | State::Closed => None,
+        }
+    }
+
     /// The streams that have been acknowledged, and not since unsubscribed.
     pub fn subscribed(&self) -> impl Iterator<Item = &Stream> {
         self.subscriptions.subscribed().iter()

@@ -29,6 +29,7 @@ mod signals;
 mod silence;
 mod soak;
 mod streams;
+mod systemd;
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 const HUMIDITY: &str = "/demo/devices/gw1/humidity";

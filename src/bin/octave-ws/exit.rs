@@ -92,6 +92,15 @@ impl From<Failure> for End {
     }
 }
 
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::Stopped => Self::Stopped,
+            _ => Self::Failed(error.into()),
+        }
+    }
+}
+
 /// The library's error with its causes, and what to do about it.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use octave_ws::{Ack, Action, Client, Config, ErrorKind, Event, Next, Stop, Stream};
+use octave_ws::{Ack, Action, Client, Config, Event, Next, Stop, Stream};
 
 use crate::args::Require;
 use crate::exit::{End, Failure, INCOMPLETE, REFUSED, UNAVAILABLE};
+use crate::notify::Notify;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::record::{Lines, Record};
@@ -69,6 +70,7 @@ struct Run<'a> {
     unanswered: BTreeSet<&'a Stream>,
     refused: BTreeSet<Stream>,
     progress: Option<Progress<'a>>,
+    notify: Option<Notify>,
     /// How many messages of which kind. The first one of a kind has been warned of.
     skipped: BTreeMap<String, u64>,
 }
@@ -89,14 +91,12 @@ impl<'a> Run<'a> {
         let streams = &listening.streams;
         Ok(Self {
             output,
+            notify: Notify::begin(),
             progress: is_shown.then(|| Progress::new(listening)),
             lines: Lines::new(listening),
             hangups,
             listening,
-            standing: Standing {
-                unanswered: streams.len(),
-                ..Standing::default()
-            },
+            standing: Standing::new(streams.len()),
             unanswered: streams.iter().collect(),
             refused: BTreeSet::new(),
             skipped: BTreeMap::new(),
@@ -106,12 +106,11 @@ impl<'a> Run<'a> {
     fn connect(&mut self, config: &Config) -> Result<Client, End> {
         let mut client = match Client::connect(config) {
             Ok(client) => client,
-            Err(error) if error.kind() == ErrorKind::Stopped => return Err(End::Stopped),
             Err(error) if error.is_retryable() && self.listening.is_overdue() => {
                 let message = format!("timeout: {}", Failure::from(error));
                 return Err(Failure::new(INCOMPLETE, message).into());
             }
-            Err(error) => return Err(Failure::from(error).into()),
+            Err(error) => return Err(error.into()),
         };
         log::info!("connected to {}", client.peer());
         self.write(&Record::Connected(&client.peer()))?;
@@ -124,6 +123,9 @@ impl<'a> Run<'a> {
     /// Writes what is left to write. Whatever the end was: what has come in is not lost.
     fn finish(&mut self, end: Result<(), End>) -> Result<(), End> {
         self.progress = None;
+        if let Some(notify) = &self.notify {
+            notify.stopping();
+        }
         for (reason, count) in self.skipped.iter().filter(|(_, count)| **count > 1) {
             log::warn!("messages were skipped, {count} times: {reason}");
         }
@@ -151,16 +153,10 @@ impl<'a> Run<'a> {
 
     fn receive(&mut self, client: &mut Client) -> Result<(), End> {
         for stream in &self.listening.streams {
-            let asked = client.request(Action::Subscribe, stream);
-            match asked {
-                Err(error) if error.kind() == ErrorKind::Stopped => return Err(End::Stopped),
-                done => done.map_err(Failure::from)?,
-            }
+            client.request(Action::Subscribe, stream)?;
         }
         loop {
-            if let Some(progress) = &mut self.progress {
-                progress.draw(&self.standing, client.is_connected());
-            }
+            self.tell(client)?;
             // First what has come in already, so that lines go out together while there are more.
             let next = match client.next(Duration::ZERO) {
                 Ok(Next::TimedOut) => {
@@ -168,8 +164,7 @@ impl<'a> Run<'a> {
                     let end = self.end();
                     client.set_connect_deadline(end);
                     let now = Instant::now();
-                    let due = self.progress.as_ref().map(Progress::due);
-                    let until = end.into_iter().chain(due).min();
+                    let until = end.into_iter().chain(self.due()).min();
                     let left = until.map(|until| until.saturating_duration_since(now));
                     client.next(left.unwrap_or(Duration::MAX))
                 }
@@ -198,17 +193,16 @@ impl<'a> Run<'a> {
                 }
                 Ok(Next::Readable) => {
                     self.hangups.iter().for_each(signals::forget);
-                    self.output.reopen()?;
+                    self.reopen()?;
                 }
-                Ok(Next::TimedOut) => {}
+                Ok(Next::TimedOut | Next::Pong(_)) => {}
                 Ok(_) => {
                     let closed = "socket: the connection is closed";
                     return Err(Failure::new(UNAVAILABLE, closed).into());
                 }
-                Err(error) if error.kind() == ErrorKind::Stopped => return Err(End::Stopped),
                 // An attempt to connect that was cut short by the end of the run.
                 Err(error) if error.is_retryable() && self.is_at_end() => {}
-                Err(error) => return Err(Failure::from(error).into()),
+                Err(error) => return Err(error.into()),
             }
             if self.listening.is_overdue() {
                 let events = self.standing.summary.events;
@@ -219,6 +213,41 @@ impl<'a> Run<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// Tells whoever watches how it stands.
+    fn tell(&mut self, client: &mut Client) -> Result<(), End> {
+        self.standing.is_connected = client.is_connected();
+        if let Some(progress) = &mut self.progress {
+            progress.draw(&self.standing);
+        }
+        if let Some(notify) = &mut self.notify {
+            notify.status(|| self.standing.status());
+            if notify.feed(client.heard_at()) {
+                client.ping()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// When to tell it again.
+    fn due(&self) -> Option<Instant> {
+        let progress = self.progress.as_ref().map(Progress::due);
+        let notify = self.notify.as_ref().and_then(Notify::due);
+        progress.into_iter().chain(notify).min()
+    }
+
+    fn reopen(&mut self) -> Result<(), End> {
+        if let Some(notify) = &self.notify {
+            notify.reloading();
+        }
+        self.output.reopen()?;
+        if let Some(notify) = &self.notify
+            && self.standing.subscribed_at.is_some()
+        {
+            notify.ready();
+        }
+        Ok(())
     }
 
     fn is_at_end(&self) -> bool {
@@ -267,6 +296,9 @@ impl<'a> Run<'a> {
         standing.unanswered = self.unanswered.len();
         if standing.unanswered == 0 && standing.subscribed_at.is_none() {
             standing.subscribed_at = Some(Instant::now());
+            if let Some(notify) = &self.notify {
+                notify.ready();
+            }
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ mod doctor;
 mod environment;
 mod exit;
 mod listen;
+mod notify;
 mod output;
 mod place;
 #[path = "../../printable.rs"]

@@ -44,17 +44,17 @@ impl<'a> Progress<'a> {
     }
 
     /// Draws it, unless that has just been done.
-    pub(crate) fn draw(&mut self, standing: &Standing, is_connected: bool) {
+    pub(crate) fn draw(&mut self, standing: &Standing) {
         let now = Instant::now();
         self.is_behind = self.drawn.is_some_and(|at| now < at + PAUSE);
         if self.is_behind {
             return;
         }
         self.drawn = Some(now);
-        report::status(&self.line(standing, is_connected, now));
+        report::status(&self.line(standing, now));
     }
 
-    fn line(&mut self, standing: &Standing, is_connected: bool, now: Instant) -> String {
+    fn line(&mut self, standing: &Standing, now: Instant) -> String {
         let listening = self.listening;
         let Summary { events, bytes, .. } = standing.summary;
         let mut parts = Vec::new();
@@ -65,15 +65,7 @@ impl<'a> Progress<'a> {
         });
         parts.push(format!("{:.1}/s", self.rate(events, now)));
         parts.push(size(bytes));
-        let streams = listening.streams.len();
-        parts.push(if !is_connected {
-            "connecting again".to_owned()
-        } else if standing.unanswered > 0 {
-            let answered = streams - standing.unanswered;
-            format!("subscribed to {answered} of {streams} streams")
-        } else {
-            "connected".to_owned()
-        });
+        parts.push(standing.state());
         match (standing.quiet_since(), listening.idle, standing.event_at) {
             (Some(at), Some(whole), _) => {
                 parts.push(format!("quiet for {} of {}", time(now - at), time(whole)));

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use octave_ws::{Action, Client, Config, ErrorKind, Next, Stop, Stream};
+use octave_ws::{Action, Client, Config, Next, Stop, Stream};
 use serde_json::value::RawValue;
 
 use crate::exit::{End, Failure, UNAVAILABLE};
@@ -43,7 +43,7 @@ fn converse(config: &Config, stop: &Stop) -> Result<(), End> {
         sent: Sent::default(),
         leave_by: None,
     };
-    let mut client = Client::connect(config).map_err(end_of)?;
+    let mut client = Client::connect(config)?;
     log::info!("connected to {}", client.peer());
     client.watch(Some(shell.typed.watched().map_err(Failure::input)?));
     let end = shell.run(&mut client);
@@ -58,13 +58,6 @@ fn converse(config: &Config, stop: &Stop) -> Result<(), End> {
         log::warn!("{}", Failure::from(error));
     }
     end
-}
-
-fn end_of(error: octave_ws::Error) -> End {
-    match error.kind() {
-        ErrorKind::Stopped => End::Stopped,
-        _ => Failure::from(error).into(),
-    }
 }
 
 struct Shell {
@@ -106,7 +99,7 @@ impl Shell {
                 }
                 found => found,
             };
-            match next.map_err(end_of)? {
+            match next? {
                 Next::Event(event) => self.print(event.message())?,
                 Next::Ack(ack) => {
                     self.asked = self.asked.saturating_sub(1);
@@ -178,7 +171,7 @@ impl Shell {
                 Ok(())
             }
         };
-        done.map_err(end_of)?;
+        done?;
         Ok(false)
     }
 

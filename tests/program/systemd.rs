@@ -1,0 +1,174 @@
+//! A service manager, and what it is told.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::process::{Child, Command};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use octave_ws::sim::{Fault, Sim};
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::{TEMPERATURE, kill, octave_ws, start, stderr};
+
+const LONG: Duration = Duration::from_secs(30);
+
+struct Manager {
+    told: Receiver<String>,
+    folder: tempfile::TempDir,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        Self {
+            told: listen_to(socket),
+            folder,
+        }
+    }
+
+    fn listen(&self, sim: &Sim, args: &[&str]) -> Command {
+        let mut command = octave_ws(sim, &[&["listen", TEMPERATURE], args].concat());
+        command.env("NOTIFY_SOCKET", self.folder.path().join("notify"));
+        command
+    }
+
+    fn stop(&self, child: Child) {
+        kill(&child, Signal::TERM);
+        await_told(&self.told, "STOPPING=1");
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    }
+}
+
+/// What is told, taken at once: a queue that is full would keep the next from being told.
+fn listen_to(socket: UnixDatagram) -> Receiver<String> {
+    let (sender, told) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = [0; 1024];
+        loop {
+            let n = socket.recv(&mut bytes).unwrap();
+            let text = std::str::from_utf8(&bytes[..n]).unwrap().to_owned();
+            if sender.send(text).is_err() {
+                break;
+            }
+        }
+    });
+    told
+}
+
+/// What is told, up to this.
+fn await_told(told: &Receiver<String>, what: &str) -> Vec<String> {
+    let mut all = vec![told.recv_timeout(LONG).unwrap()];
+    while all.last().unwrap() != what {
+        all.push(told.recv_timeout(LONG).unwrap());
+    }
+    all
+}
+
+#[test]
+fn it_is_told_the_life_of_a_service() {
+    let (sim, _seen) = start(0.0);
+    let manager = Manager::new();
+    let file = manager.folder.path().join("events.jsonl");
+    let output = format!("--output={}", file.display());
+    let child = manager.listen(&sim, &[&output]).spawn().unwrap();
+    let begun = await_told(&manager.told, "READY=1");
+    assert_eq!(begun[0], "STATUS=connecting");
+    sim.publish(TEMPERATURE, &json!(1));
+    let status = loop {
+        let told = manager.told.recv_timeout(LONG).unwrap();
+        if told.contains("events: 1,") {
+            break told;
+        }
+    };
+    assert!(
+        status.starts_with("STATUS=connected, events: 1, bytes: "),
+        "{status}"
+    );
+    assert!(status.ends_with(", gaps: 0"), "{status}");
+
+    std::fs::rename(&file, file.with_extension("1")).unwrap();
+    kill(&child, Signal::HUP);
+    let reloaded = await_told(&manager.told, "READY=1");
+    let [.., reloading, _] = &reloaded[..] else {
+        panic!("{reloaded:?}")
+    };
+    let since = reloading
+        .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
+        .unwrap();
+    assert!(since.parse::<u64>().unwrap() > 0);
+    assert!(file.exists());
+    manager.stop(child);
+}
+
+#[test]
+fn it_is_not_told_ready_before_every_stream_is_subscribed() {
+    let (sim, seen) = start(0.0);
+    sim.set_faults(&[Fault::AckSilent]);
+    let manager = Manager::new();
+    let child = manager.listen(&sim, &["--ack-timeout=1h"]).spawn().unwrap();
+    let asked = |seen: &octave_ws::sim::Seen| seen.what == octave_ws::sim::What::Swallowed;
+    seen.iter().find(asked).unwrap();
+    kill(&child, Signal::TERM);
+    let all = await_told(&manager.told, "STOPPING=1");
+    assert!(!all.contains(&"READY=1".to_owned()), "{all:?}");
+    child.wait_with_output().unwrap();
+}
+
+#[test]
+fn its_watchdog_is_fed_while_the_service_is_alive_and_no_longer() {
+    let (sim, _seen) = start(0.0);
+    let manager = Manager::new();
+    // Silence is not death: the service is asked.
+    let mut command = manager.listen(&sim, &[]);
+    let child = command.env("WATCHDOG_USEC", "100000").spawn().unwrap();
+    for _ in 0..5 {
+        await_told(&manager.told, "WATCHDOG=1");
+    }
+    manager.stop(child);
+
+    // That of another process is not fed.
+    let mut command = manager.listen(&sim, &["--duration=500ms"]);
+    command
+        .env("WATCHDOG_USEC", "100000")
+        .env("WATCHDOG_PID", "1");
+    assert!(command.output().unwrap().status.success());
+    let all = await_told(&manager.told, "STOPPING=1");
+    assert!(!all.contains(&"WATCHDOG=1".to_owned()), "{all:?}");
+
+    // A service that is not heard of any more.
+    sim.set_faults(&[Fault::Stall]);
+    let args = ["--no-reconnect", "--ping-interval=1s", "--ping-timeout=1s"];
+    let mut command = manager.listen(&sim, &args);
+    let output = command.env("WATCHDOG_USEC", "100000").output().unwrap();
+    assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
+    let all = await_told(&manager.told, "STOPPING=1");
+    let fed = all.iter().filter(|told| *told == "WATCHDOG=1").count();
+    // Once for the acknowledgement, at most.
+    assert!(fed <= 1, "{all:?}");
+}
+
+#[test]
+fn its_socket_may_be_abstract_or_gone() {
+    let (sim, _seen) = start(0.0);
+    let name = format!("octave-ws-test-{}", sim.addr());
+    let addr = SocketAddr::from_abstract_name(&name).unwrap();
+    let manager = UnixDatagram::bind_addr(&addr).unwrap();
+    let told = listen_to(manager);
+    let mut command = octave_ws(&sim, &["listen", TEMPERATURE, "--duration=1ms"]);
+    command.env("NOTIFY_SOCKET", format!("@{name}"));
+    assert!(command.output().unwrap().status.success());
+    await_told(&told, "STOPPING=1");
+    command.env("NOTIFY_SOCKET", "/nowhere/notify");
+    let output = command.output().unwrap();
+    assert!(output.status.success());
+    let first = stderr(&output).lines().next().unwrap();
+    assert!(
+        first.starts_with("warning: systemd: NOTIFY_SOCKET cannot be reached: "),
+        "{first}"
+    );
+}
