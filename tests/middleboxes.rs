@@ -5,9 +5,7 @@
 #![cfg(feature = "sim")]
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -16,53 +14,12 @@ use octave_ws::{Client, Config, ErrorKind, Next, Phase};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 
+use running::{Running, folder};
+
+mod running;
+
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 const LONG: Duration = Duration::from_secs(10);
-
-/// A program that runs as long as this.
-struct Running {
-    child: Child,
-    port: u16,
-}
-
-impl Running {
-    /// Starts it, once it has been told a port in its configuration, and waits until it listens.
-    fn start(folder: &Path, configure: impl Fn(u16) -> (String, Vec<String>)) -> Self {
-        let probe = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = probe.local_addr().unwrap().port();
-        drop(probe);
-        let (program, args) = configure(port);
-        let output = fs::File::create(folder.join("output")).unwrap();
-        let child = Command::new(program)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().unwrap())
-            .stderr(output)
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + LONG;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let output = fs::read_to_string(folder.join("output")).unwrap();
-            assert!(Instant::now() < deadline, "it does not listen: {output}");
-            std::thread::yield_now();
-        }
-        Self { child, port }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
-}
 
 /// A certificate for loopback that signs itself, and its key, in one file.
 fn certificate(folder: &Path) -> String {
