@@ -261,9 +261,9 @@ fn sample(path: &str, n: u64) -> Value {
     let step = (n % 200).abs_diff(100);
     let step = f64::from(u8::try_from(step).unwrap_or_default());
     match path.rsplit('/').next() {
-        Some("temperature") => json!({ "temperature": 20.0 + step / 10.0 }),
-        Some("humidity") => json!({ "humidity": 40.0 + step / 5.0 }),
-        Some("location") => json!({ "latitude": 48.8 + step / 1000.0, "longitude": 2.3 }),
+        Some("temperature") => json!({ "temperature": (200.0 + step) / 10.0 }),
+        Some("humidity") => json!({ "humidity": (200.0 + step) / 5.0 }),
+        Some("location") => json!({ "latitude": (48_800.0 + step) / 1000.0, "longitude": 2.3 }),
         _ => json!({ "value": step }),
     }
 }

@@ -214,6 +214,15 @@ fn what_cannot_be_written_to_is_74_before_anything_is_sent() {
 }
 
 #[test]
+fn a_disk_that_fails_is_74() {
+    // The first page of a process is never mapped: what is written there fails as a disk does.
+    let output = run(&["listen", TEMPERATURE, "-q", "-o", "/proc/self/mem"]);
+    assert_eq!(output.status.code(), Some(74));
+    let wanted = "error: output: /proc/self/mem: Input/output error (os error 5)\n";
+    assert_eq!(stderr(&output), wanted);
+}
+
+#[test]
 fn what_stands_in_the_way_of_the_part_is_74() {
     let (folder, file) = folder();
     let part = folder.path().join("events.jsonl.part");

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, Options, Seen, Sim, What};
 use rustix::process::Signal;
+use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::{Value, json};
 
 use super::{
@@ -256,7 +257,18 @@ fn a_terminal_has_a_prompt_and_what_comes_in_does_not_steer_it() {
     let line = "\r\x1b[K< no JSON \\u{1b}[31m \\u{9b}2J\r\n";
     let last = await_shown(&mut screen, line);
     assert!(last.ends_with("\x1b[?7l> \x1b[?7h"), "{last:?}");
-    screen.write_all(&[4]).unwrap();
+    // What has been typed yet stays below what comes in.
+    screen.write_all(b"half").unwrap();
+    await_shown(&mut screen, "\x1b[?7l> half\x1b[?7h");
+    sim.publish(TEMPERATURE, &json!(1));
+    let last = await_shown(&mut screen, "\"elems\":1,");
+    assert!(last.ends_with("\x1b[?7l> half\x1b[?7h"), "{last:?}");
+    screen.write_all(b"\x15\x1b[A").unwrap();
+    let recalled = format!("\x1b[?7l> subscribe {TEMPERATURE}\x1b[?7h");
+    await_shown(&mut screen, &recalled);
+    screen.write_all(b"\x15\x04").unwrap();
     assert!(!shown(&mut screen).contains("> "));
     assert_eq!(child.wait().unwrap().code(), Some(0));
+    let modes = tcgetattr(&screen).unwrap().local_modes;
+    assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO));
 }

@@ -18,6 +18,7 @@ mod chart;
 mod config_file;
 mod credentials;
 mod doctor;
+mod editor;
 mod environment;
 mod exit;
 mod listen;
@@ -67,7 +68,7 @@ fn run(start: Instant) -> Result<(), Failure> {
     match setup {
         Setup::Listen(config, listening) => listen::listen(config, &listening, &stop),
         Setup::Doctor(examination) => doctor::doctor(examination, &stop),
-        Setup::Shell(config) => shell::shell(config, &stop),
+        Setup::Shell(config, is_edited) => shell::shell(config, is_edited, &stop),
         Setup::Session(config, shown) => session::session(&config.stop(stop), shown),
     }
 }

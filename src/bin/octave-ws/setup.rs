@@ -19,7 +19,8 @@ use crate::streams;
 pub(crate) enum Setup {
     Listen(Config, Listening),
     Session(Config, Shown),
-    Shell(Config),
+    /// Whether lines are edited is in it.
+    Shell(Config, bool),
     Doctor(Examination),
 }
 
@@ -81,7 +82,10 @@ impl Setup {
                 let message = "--token-file - takes the standard input, which the shell needs";
                 return Err(Failure::usage(message));
             }
-            Command::Shell(_) => return Ok(Self::Shell(connection(args)?)),
+            Command::Shell(_) => {
+                let is_edited = io::stdin().is_terminal() && io::stderr().is_terminal();
+                return Ok(Self::Shell(connection(args)?, is_edited && !is_dumb()?));
+            }
             Command::Doctor(doctor) => {
                 let (is_json, streams) = (doctor.json, mem::take(&mut doctor.streams));
                 return Ok(Self::Doctor(Examination {
@@ -141,7 +145,7 @@ impl Listening {
         let default = if is_seen { Format::Text } else { Format::Event };
         // https://no-color.org
         let has_colour = environment::first(&["NO_COLOR"])?.is_none();
-        let is_dumb = environment::first(&["TERM"])?.as_deref() == Some("dumb");
+        let is_dumb = is_dumb()?;
         Ok(Self {
             streams,
             format: listen.format.unwrap_or(default),
@@ -158,6 +162,11 @@ impl Listening {
             is_bounded,
         })
     }
+}
+
+/// Whether terminals are steered in vain.
+fn is_dumb() -> Result<bool, Failure> {
+    Ok(environment::first(&["TERM"])?.as_deref() == Some("dumb"))
 }
 
 /// The variables of other programs that name a proxy.

@@ -25,18 +25,18 @@ const HELP: [&str; 6] = [
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// Does what is typed, and prints what comes in, until the end of either.
-pub(crate) fn shell(config: Config, stop: &Stop) -> Result<(), Failure> {
-    match converse(&config.stop(stop.clone()).retry_for(Duration::ZERO), stop) {
+pub(crate) fn shell(config: Config, is_edited: bool, stop: &Stop) -> Result<(), Failure> {
+    let config = config.stop(stop.clone()).retry_for(Duration::ZERO);
+    match converse(&config, is_edited, stop) {
         Err(End::Failed(failure)) => Err(failure),
         _ => Ok(()),
     }
 }
 
-fn converse(config: &Config, stop: &Stop) -> Result<(), End> {
+fn converse(config: &Config, is_edited: bool, stop: &Stop) -> Result<(), End> {
     let mut shell = Shell {
         output: Output::stdout(stop)?,
-        typed: Typed::new().map_err(Failure::input)?,
-        has_prompt: io::stdin().is_terminal() && io::stderr().is_terminal(),
+        typed: Typed::new(is_edited).map_err(Failure::input)?,
         is_seen: io::stdout().is_terminal(),
         asked: 0,
         is_pinged: false,
@@ -47,6 +47,7 @@ fn converse(config: &Config, stop: &Stop) -> Result<(), End> {
     log::info!("connected to {}", client.peer());
     client.watch(Some(shell.typed.watched().map_err(Failure::input)?));
     let end = shell.run(&mut client);
+    shell.typed.leave();
     report::status("");
     let end = end.and(shell.output.flush());
     for stream in shell.sent.subscribed() {
@@ -63,8 +64,6 @@ fn converse(config: &Config, stop: &Stop) -> Result<(), End> {
 struct Shell {
     output: Output,
     typed: Typed,
-    /// Whether somebody types at a terminal.
-    has_prompt: bool,
     /// Whether what comes in is for eyes.
     is_seen: bool,
     /// How many commands wait for an answer.
@@ -90,8 +89,8 @@ impl Shell {
             let next = match client.next(Duration::ZERO) {
                 Ok(Next::TimedOut) => {
                     self.output.flush()?;
-                    if self.has_prompt {
-                        report::status("> ");
+                    if let Some(prompt) = self.typed.prompt() {
+                        report::status(&prompt);
                     }
                     let now = Instant::now();
                     let left = self.leave_by.map(|by| by.saturating_duration_since(now));
@@ -128,17 +127,15 @@ impl Shell {
 
     /// Does what has been typed meanwhile.
     fn read(&mut self, client: &mut Client) -> Result<(), End> {
-        report::status("");
-        let mut is_over = self.typed.read().map_err(Failure::input)?;
-        while let Some(line) = self.typed.line() {
-            if self.act(line.trim(), client)? {
-                is_over = true;
-                break;
-            }
+        self.typed.read().map_err(Failure::input)?;
+        let mut is_over = false;
+        while !is_over && let Some(line) = self.typed.line() {
+            is_over = self.act(line.trim(), client)?;
         }
-        if is_over {
+        if is_over || self.typed.is_over() {
             client.watch(None);
-            self.has_prompt = false;
+            self.typed.leave();
+            report::status("");
             self.leave_by = Some(Instant::now() + LAST_ANSWERS);
         }
         Ok(())

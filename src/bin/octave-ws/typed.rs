@@ -7,23 +7,67 @@ use std::os::fd::{AsFd, OwnedFd};
 use octave_ws::{Action, Stream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use serde_json::Value;
+
+use crate::editor::{Editor, Pressed};
+use crate::report;
 
 /// Lines of standard input, without waiting for one.
 pub(crate) struct Typed {
     input: OwnedFd,
-    /// The beginning of a line.
-    rest: Vec<u8>,
+    source: Source,
     lines: VecDeque<String>,
+    is_over: bool,
+}
+
+enum Source {
+    /// With the beginning of a line.
+    Pipe(Vec<u8>),
+    Terminal {
+        editor: Editor,
+        /// As long as this is here.
+        _raw: Raw,
+    },
 }
 
 impl Typed {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// At a terminal the line is edited here, since what comes in meanwhile stands above it.
+    pub(crate) fn new(is_edited: bool) -> io::Result<Self> {
+        let input = io::stdin().as_fd().try_clone_to_owned()?;
+        let source = if is_edited {
+            Source::Terminal {
+                editor: Editor::default(),
+                _raw: Raw::enter(&input)?,
+            }
+        } else {
+            Source::Pipe(Vec::new())
+        };
         Ok(Self {
-            input: io::stdin().as_fd().try_clone_to_owned()?,
-            rest: Vec::new(),
+            input,
+            source,
             lines: VecDeque::new(),
+            is_over: false,
         })
+    }
+
+    /// The line that is being typed, with its prompt, for a terminal to show.
+    pub(crate) fn prompt(&self) -> Option<String> {
+        let Source::Terminal { editor, .. } = &self.source else {
+            return None;
+        };
+        let size = tcgetwinsize(&self.input).map_or(0, |size| usize::from(size.ws_col));
+        let columns = if size == 0 { 80 } else { size };
+        let (line, behind) = editor.window(columns.saturating_sub(PROMPT.len() + 1).max(1));
+        Some(match behind {
+            0 => format!("{PROMPT}{line}"),
+            behind => format!("{PROMPT}{line}\x1b[{behind}D"),
+        })
+    }
+
+    /// Nothing more will be read: the terminal is as it was.
+    pub(crate) fn leave(&mut self) {
+        self.source = Source::Pipe(Vec::new());
     }
 
     /// What is readable when there is something to [read](Typed::read).
@@ -37,31 +81,82 @@ impl Typed {
         matches!(poll(&mut input, Some(&Timespec::default())), Ok(1))
     }
 
-    /// Takes in what has been typed. True at the end of input.
-    pub(crate) fn read(&mut self) -> io::Result<bool> {
+    /// Takes in what has been typed.
+    pub(crate) fn read(&mut self) -> io::Result<()> {
         let mut bytes = [0; 4096];
         let bytes = match rustix::io::read(&self.input, &mut bytes) {
             Ok(n) => &bytes[..n],
-            Err(Errno::INTR | Errno::AGAIN) => return Ok(false),
+            Err(Errno::INTR | Errno::AGAIN) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        self.rest.extend_from_slice(bytes);
-        let is_over = bytes.is_empty();
-        if is_over && !self.rest.is_empty() {
-            self.rest.push(b'\n');
+        self.is_over = bytes.is_empty();
+        match &mut self.source {
+            Source::Terminal { editor, .. } => {
+                for pressed in editor.press(bytes) {
+                    match pressed {
+                        Pressed::Line(line) => {
+                            // It stays where it was typed.
+                            report::say(&format!("{PROMPT}{line}"));
+                            self.lines.push_back(line);
+                        }
+                        Pressed::End => {
+                            self.is_over = true;
+                            break;
+                        }
+                    }
+                }
+            }
+            Source::Pipe(rest) => {
+                rest.extend_from_slice(bytes);
+                if self.is_over && !rest.is_empty() {
+                    rest.push(b'\n');
+                }
+                if let Some(end) = rest.iter().rposition(|&b| b == b'\n') {
+                    let begun = rest.split_off(end + 1);
+                    let text = String::from_utf8_lossy(rest);
+                    self.lines.extend(text.lines().map(str::to_owned));
+                    *rest = begun;
+                }
+            }
         }
-        if let Some(end) = self.rest.iter().rposition(|&b| b == b'\n') {
-            let rest = self.rest.split_off(end + 1);
-            let text = String::from_utf8_lossy(&self.rest);
-            self.lines.extend(text.lines().map(str::to_owned));
-            self.rest = rest;
-        }
-        Ok(is_over)
+        Ok(())
     }
 
     /// The next line that is whole.
     pub(crate) fn line(&mut self) -> Option<String> {
         self.lines.pop_front()
+    }
+
+    /// Whether the last line has been read.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+}
+
+const PROMPT: &str = "> ";
+
+/// A terminal that hands on each key and shows none, for as long as this lives. Keys that send
+/// signals go on doing so.
+struct Raw {
+    terminal: OwnedFd,
+    before: Termios,
+}
+
+impl Raw {
+    fn enter(terminal: &OwnedFd) -> io::Result<Self> {
+        let terminal = terminal.try_clone()?;
+        let before = tcgetattr(&terminal)?;
+        let mut raw = before.clone();
+        raw.local_modes -= LocalModes::ICANON | LocalModes::ECHO;
+        tcsetattr(&terminal, OptionalActions::Drain, &raw)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // A terminal that is gone needs no care.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.before);
     }
 }
 

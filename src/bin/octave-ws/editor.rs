@@ -1,0 +1,199 @@
+//! One line, as it is typed at a terminal: keys in, lines out.
+
+use std::collections::VecDeque;
+use std::mem;
+
+/// A line that is edited, and those before it.
+#[derive(Default)]
+pub(crate) struct Editor {
+    line: Vec<char>,
+    /// Before which character the next one goes.
+    cursor: usize,
+    history: VecDeque<Vec<char>>,
+    /// Which of the history is edited; its length for a new line.
+    recalled: usize,
+    /// The beginning of a key.
+    rest: Vec<u8>,
+}
+
+/// What came of a key.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Pressed {
+    /// The line is done.
+    Line(String),
+    /// There will be none any more.
+    End,
+}
+
+/// As many lines are remembered.
+const REMEMBERED: usize = 100;
+
+impl Editor {
+    /// Takes what was typed, which may end within a key.
+    pub(crate) fn press(&mut self, bytes: &[u8]) -> Vec<Pressed> {
+        let mut typed = mem::take(&mut self.rest);
+        typed.extend_from_slice(bytes);
+        let mut rest = &typed[..];
+        let mut pressed = Vec::new();
+        while !rest.is_empty() {
+            let Some((key, behind)) = split_key(rest) else {
+                self.rest = rest.to_vec();
+                break;
+            };
+            pressed.extend(self.key(key));
+            rest = behind;
+        }
+        pressed
+    }
+
+    /// The line in as many columns, the cursor among them, and how far that is from the end.
+    pub(crate) fn window(&self, columns: usize) -> (String, usize) {
+        let start = (self.cursor + 1).saturating_sub(columns);
+        let end = self.line.len().min(start + columns);
+        (self.line[start..end].iter().collect(), end - self.cursor)
+    }
+
+    fn key(&mut self, key: &[u8]) -> Option<Pressed> {
+        match key {
+            b"\r" | b"\n" => return Some(self.enter()),
+            b"\x04" if self.line.is_empty() => return Some(Pressed::End),
+            b"\x04" | b"\x1b[3~" => self.cut(self.cursor, self.cursor + 1),
+            b"\x7f" | b"\x08" => self.cut(self.cursor.saturating_sub(1), self.cursor),
+            b"\x15" => self.cut(0, self.cursor),
+            b"\x0b" => self.cut(self.cursor, self.line.len()),
+            b"\x17" => self.cut(self.start_of_word(), self.cursor),
+            b"\x01" | b"\x1b[H" | b"\x1bOH" | b"\x1b[1~" => self.cursor = 0,
+            b"\x05" | b"\x1b[F" | b"\x1bOF" | b"\x1b[4~" => self.cursor = self.line.len(),
+            b"\x02" | b"\x1b[D" | b"\x1bOD" => self.cursor = self.cursor.saturating_sub(1),
+            b"\x06" | b"\x1b[C" | b"\x1bOC" => self.cursor = self.line.len().min(self.cursor + 1),
+            b"\x10" | b"\x1b[A" | b"\x1bOA" => self.recall(self.recalled.saturating_sub(1)),
+            b"\x0e" | b"\x1b[B" | b"\x1bOB" => self.recall(self.recalled + 1),
+            key => {
+                let text = String::from_utf8_lossy(key);
+                for c in text.chars().filter(|c| !c.is_control() && key[0] != 0x1b) {
+                    self.line.insert(self.cursor, c);
+                    self.cursor += 1;
+                }
+            }
+        }
+        None
+    }
+
+    fn enter(&mut self) -> Pressed {
+        let line = mem::take(&mut self.line);
+        self.cursor = 0;
+        if !line.is_empty() && self.history.back() != Some(&line) {
+            self.history.push_back(line.clone());
+            if self.history.len() > REMEMBERED {
+                self.history.pop_front();
+            }
+        }
+        self.recalled = self.history.len();
+        Pressed::Line(line.into_iter().collect())
+    }
+
+    fn cut(&mut self, from: usize, to: usize) {
+        self.line.drain(from..to.min(self.line.len()).max(from));
+        self.cursor = from;
+    }
+
+    fn start_of_word(&self) -> usize {
+        let before = &self.line[..self.cursor];
+        let end = before
+            .iter()
+            .rposition(|c| *c != ' ')
+            .map_or(0, |at| at + 1);
+        let blank = before[..end].iter().rposition(|c| *c == ' ');
+        blank.map_or(0, |at| at + 1)
+    }
+
+    fn recall(&mut self, which: usize) {
+        self.recalled = which.min(self.history.len());
+        self.line = self.history.get(self.recalled).cloned().unwrap_or_default();
+        self.cursor = self.line.len();
+    }
+}
+
+/// The first key and what follows it; `None` where it is not whole.
+fn split_key(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let is_final = |b: &u8| (0x40..0x7f).contains(b);
+    let length = match bytes {
+        // ECMA-48: parameters, and a letter at the end.
+        [0x1b, b'[', rest @ ..] => 3 + rest.iter().position(is_final)?,
+        [0x1b, b'O', ..] | [0xe0..0xf0, ..] => 3,
+        [0x1b | 0xc2..0xe0, ..] => 2,
+        [0xf0..0xf5, ..] => 4,
+        _ => 1,
+    };
+    bytes.split_at_checked(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn line(keys: &str) -> String {
+        let mut editor = Editor::default();
+        match editor.press(format!("{keys}\r").as_bytes()).pop() {
+            Some(Pressed::Line(line)) => line,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn keys_edit_the_line() {
+        for (keys, expected) in [
+            ("abc", "abc"),
+            ("abc\x7f\x7fd", "ad"),
+            ("bc\x01a\x05d", "abcd"),
+            ("ac\x1b[Db\x1b[Cd", "abcd"),
+            ("abc\x1b[D\x1b[D\x1b[3~", "ac"),
+            ("one two  \x17three", "one three"),
+            ("one two\x01\x06\x0b", "o"),
+            ("one two\x02\x15", "o"),
+            ("\x7f\x1b[3~\x1b[D\x1b[A\x1b[B\x17", ""),
+            ("a\x1b[1;5Cb\x1bxc\x1b[200~", "abc"),
+            ("h\u{e9}\u{20ac}\u{1f600}\x7f!", "h\u{e9}\u{20ac}!"),
+            ("a\tb\0", "ab"),
+        ] {
+            assert_eq!(line(keys), expected, "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn lines_are_recalled_and_the_end_is_an_empty_one() {
+        let mut editor = Editor::default();
+        let pressed = editor.press(b"one\rtwo\rtwo\r\r\x1b[A\x1b[A!\r\x10\x10\x0e\x04\x0e\x04");
+        let lines = ["one", "two", "two", "", "one!"];
+        let lines = lines.map(|line| Pressed::Line(line.to_owned()));
+        assert_eq!(pressed[..5], lines);
+        assert_eq!(pressed[5..], [Pressed::End]);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_seen_about_its_cursor() {
+        let mut editor = Editor::default();
+        editor.press(b"0123456789");
+        assert_eq!(editor.window(20), ("0123456789".to_owned(), 0));
+        assert_eq!(editor.window(4), ("789".to_owned(), 0));
+        editor.press(b"\x01");
+        assert_eq!(editor.window(4), ("0123".to_owned(), 4));
+    }
+
+    proptest! {
+        /// Whatever is typed, and however it is cut: the same lines.
+        #[test]
+        fn keys_come_in_any_pieces(bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(0x1b), Just(b'[')], 0..60), at in 0_usize..60, columns in 1_usize..20) {
+            let (mut whole, mut cut) = (Editor::default(), Editor::default());
+            let (first, second) = bytes.split_at(at.min(bytes.len()));
+            let mut pressed = cut.press(first);
+            cut.window(columns);
+            pressed.extend(cut.press(second));
+            prop_assert_eq!(whole.press(&bytes), pressed);
+            let (window, behind) = whole.window(columns);
+            prop_assert!(window.chars().count() <= columns && behind <= window.chars().count());
+        }
+    }
+}
