@@ -7,8 +7,13 @@ use super::{octave_ws, start, stderr, text};
 
 const README: &str = include_str!("../../README.md");
 
+const SIM: &str = env!("CARGO_BIN_EXE_octave-sim");
+
 fn help(args: &[&str]) -> String {
-    let program = env!("CARGO_BIN_EXE_octave-ws");
+    help_of(env!("CARGO_BIN_EXE_octave-ws"), args)
+}
+
+fn help_of(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output().unwrap();
     text(&output.stdout).to_owned()
 }
@@ -40,8 +45,12 @@ fn each_option_of_help_is_in_the_readme_and_the_other_way_about() {
         ("octave-ws session", vec!["session", "-h"]),
         ("octave-ws doctor [STREAM...]", vec!["doctor", "-h"]),
         ("Settings", vec!["-h"]),
+        ("octave-sim [-- COMMAND]", vec![SIM, "-h"]),
     ] {
-        let help = help(&args);
+        let help = match args[..] {
+            [SIM, ..] => help_of(SIM, &args[1..]),
+            _ => help(&args),
+        };
         let options = help.split_once("Options:").unwrap().1;
         let options = options.split("\n\n").next().unwrap();
         let is_option = |line: &&str| line.trim_start().starts_with('-');
