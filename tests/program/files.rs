@@ -284,13 +284,16 @@ fn a_full_disk_is_74_and_leaves_whole_lines() {
 fn links_are_followed_and_devices_are_written_to() {
     let (folder, file) = folder();
     let link = folder.path().join("link");
-    symlink("events.jsonl", &link).unwrap();
+    symlink("events.jsonl", folder.path().join("next")).unwrap();
+    symlink("next", &link).unwrap();
     // At first it leads nowhere.
     for _ in 0..2 {
         let output = run(&["capture", TEMPERATURE, "-C2", "-o", name(&link)]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         assert_eq!(elems(&file).len(), 2);
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        for link in [&link, &folder.path().join("next")] {
+            assert!(fs::symlink_metadata(link).unwrap().is_symlink());
+        }
     }
     for command in ["listen", "capture"] {
         let output = run(&[command, TEMPERATURE, "-C2", "-o", "/dev/null"]);

@@ -32,12 +32,10 @@ impl Place {
             Ok(found) if found.is_file() => Ok(Self::File(fs::canonicalize(path)?)),
             Ok(found) if found.file_type().is_fifo() => Ok(Self::Stream(pipe(path, stop)?)),
             Ok(_) => Ok(Self::Stream(OpenOptions::new().write(true).open(path)?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Ok(Self::File(fs::read_link(path).map_or_else(
-                    |_| path.to_owned(),
-                    |to| path.parent().unwrap_or(Path::new("")).join(to),
-                )))
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_link(path) {
+                Ok(to) => Self::of(&path.parent().unwrap_or(Path::new("")).join(to), stop),
+                Err(_) => Ok(Self::File(path.to_owned())),
+            },
             Err(error) => Err(error),
         }
     }
