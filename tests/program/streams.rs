@@ -123,9 +123,9 @@ fn a_list_that_is_no_good_is_told_where() {
             "usage: --streams-file - and --token-file - exclude each other".into(),
         ),
         (
-            &["/a", "--shard=0/2"],
+            &["/a", "--shard=3/2"],
             64,
-            "usage: Error parsing option '--shard' with value '0/2': give K/N as".into(),
+            "usage: Error parsing option '--shard' with value '3/2': give K/N as".into(),
         ),
         (
             &["/a", "--shard=1/9999"],

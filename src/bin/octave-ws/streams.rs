@@ -85,7 +85,7 @@ fn listed(text: &str, name: &str) -> Result<Vec<Stream>, String> {
 /// One share of all streams, the same on every machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shard {
-    /// From 1 up.
+    /// From 1 up or from 0: the last one and 0 are the same.
     number: u64,
     of: u64,
 }
@@ -94,7 +94,7 @@ impl Shard {
     fn holds(self, stream: &Stream) -> bool {
         let hash = fnv_1a(stream.as_str().as_bytes());
         // The low half by itself is a poor one: its lowest bit is the parity of those of the bytes.
-        (hash ^ hash >> 32) % self.of == self.number - 1
+        (hash ^ hash >> 32) % self.of == self.number % self.of
     }
 }
 
@@ -112,7 +112,7 @@ impl FromStr for Shard {
         let parts = text.split_once('/');
         let numbers = parts.and_then(|(number, of)| number.parse().ok().zip(of.parse().ok()));
         match numbers {
-            Some((number, of)) if (1..=of).contains(&number) => Ok(Self { number, of }),
+            Some((number, of)) if of > 0 && number <= of => Ok(Self { number, of }),
             _ => Err("give K/N as 1/3, 2/3 or 3/3".to_owned()),
         }
     }
@@ -174,9 +174,12 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_is_from_1_up() {
+    fn a_shard_is_one_of_so_many() {
         assert_eq!("2/3".parse(), Ok(Shard { number: 2, of: 3 }));
-        for text in ["0/3", "4/3", "1", "1/", "/", "1/0", "-1/3", "1/3/4"] {
+        let [first, last]: [Shard; 2] = ["0/3", "3/3"].map(|text| text.parse().unwrap());
+        let streams = (0..100).map(|n| format!("/{n}").parse().unwrap());
+        assert!({ streams }.all(|stream| first.holds(&stream) == last.holds(&stream)));
+        for text in ["0/0", "4/3", "1", "1/", "/", "1/0", "-1/3", "1/3/4"] {
             assert!(text.parse::<Shard>().is_err(), "{text}");
         }
     }
