@@ -112,7 +112,8 @@ fn a_failure_is_one_line_and_an_exit_code() {
     assert_eq!(listen("OCTAVE_TOKEN", Some("wrong"), &good), (77, refused));
     let no_stream = format!(
         "connected to {peer}\n\
-         error: subscribe: {peer} refused /demo/none: no stream /demo/none\n"
+         error: subscribe: {peer} refused /demo/none: no stream /demo/none \
+         (check the name of the stream, and what the user may read)\n"
     );
     let none = listen("X", None, &["listen", "/demo/none"]);
     assert_eq!(none, (77, no_stream));

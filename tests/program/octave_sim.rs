@@ -220,7 +220,12 @@ fn its_faults_befall_a_client() {
         ("429", 69, ": too many requests"),
         ("503", 69, ": service unavailable"),
         ("expire", 69, " (check the endpoint)"),
-        ("refuse", 77, ": no right to /demo/devices/gw1/temperature"),
+        (
+            "refuse",
+            77,
+            ": no right to /demo/devices/gw1/temperature \
+             (check the name of the stream, and what the user may read)",
+        ),
         ("flap", 69, " ended the connection"),
         ("drop", 69, " ended the connection"),
         ("close=1013", 69, " closed with 1013"),

@@ -98,12 +98,12 @@ fn require_any_goes_on_without_the_streams_that_are_refused() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(text(&output.stdout).lines().count(), 1);
     let peer = sim.addr();
-    let refused = format!("subscribe: {peer} refused /demo/none: no stream /demo/none\n");
-    assert!(stderr(&output).contains(&format!("warning: {refused}")));
+    let refused = format!("subscribe: {peer} refused /demo/none: no stream /demo/none");
+    assert!(stderr(&output).contains(&format!("warning: {refused}\n")));
 
     let output = run(&["--require=all"]).wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(77));
-    assert!(stderr(&output).ends_with(&format!("error: {refused}")));
+    assert!(stderr(&output).contains(&format!("error: {refused} (check the name")));
 
     let args = ["listen", "/demo/none", "/demo/neither", "--require=any"];
     let output = octave_ws(&sim, &args).output().unwrap();

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::exit::{Failure, PROTOCOL, REFUSED, UNAVAILABLE};
+use crate::exit::{Failure, PROTOCOL, UNAVAILABLE};
 use crate::output;
 use crate::printable::Printable;
 
@@ -53,7 +53,6 @@ impl Chart {
 
     pub(crate) fn failed(&self, failure: &Failure) {
         let general = match failure.code {
-            REFUSED => Some("check the name of the stream, and what the user may read"),
             UNAVAILABLE | PROTOCOL => Some("try again later"),
             // They say it themselves.
             _ => None,

@@ -47,6 +47,15 @@ impl Failure {
         Self::new(USAGE, format!("usage: {} (see --help)", message.into()))
     }
 
+    /// A subscription that was.
+    pub(crate) fn refused(message: String) -> Self {
+        Self {
+            code: REFUSED,
+            message,
+            advice: Some(REFUSED_STREAM),
+        }
+    }
+
     pub(crate) fn config(message: impl Into<String>) -> Self {
         Self::new(CONFIG, message)
     }
@@ -122,11 +131,14 @@ fn code(error: &Error) -> u8 {
     }
 }
 
+const REFUSED_STREAM: &str = "check the name of the stream, and what the user may read";
+
 fn advice(error: &Error) -> Option<&'static str> {
     match (error.kind(), error.phase()) {
         (ErrorKind::Refused, Phase::Session) => {
             Some("check OCTAVE_USER, OCTAVE_COMPANY and the token")
         }
+        (ErrorKind::Refused, _) => Some(REFUSED_STREAM),
         (ErrorKind::Disconnected | ErrorKind::TimedOut, Phase::Resolve | Phase::Connect) => {
             Some("check the endpoint and the network")
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use octave_ws::{Ack, Action, Client, Config, Event, Next, Stop, Stream};
 
 use crate::args::Require;
-use crate::exit::{End, Failure, INCOMPLETE, REFUSED, UNAVAILABLE};
+use crate::exit::{End, Failure, INCOMPLETE, UNAVAILABLE};
 use crate::notify::Notify;
 use crate::output::Output;
 use crate::progress::Progress;
@@ -287,7 +287,7 @@ impl<'a> Run<'a> {
                 self.refused.insert(stream);
                 let all = self.refused.len() == self.listening.streams.len();
                 if all || self.listening.require == Require::All {
-                    return Err(Failure::new(REFUSED, message).into());
+                    return Err(Failure::refused(message).into());
                 }
                 log::warn!("{message}");
             }
