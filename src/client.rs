@@ -12,7 +12,8 @@ use crate::config::Config;
 use crate::connection::{Arrival, Connection};
 use crate::dial::Route;
 use crate::error::{ErrorKind, Phase};
-use crate::protocol::{Ack, Action, Backoff, Event, Stream, Subscriptions, Unknown};
+use crate::next::{Gap, Next};
+use crate::protocol::{Ack, Action, Backoff, Stream, Subscriptions};
 use crate::wire;
 use crate::{Error, Result};
 
@@ -48,53 +49,8 @@ enum State {
     Closed,
 }
 
-/// What [`Client::next`] found.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Next {
-    /// An event of a stream.
-    Event(Event),
-    /// The answer to a [`Client::request`], or a refusal of what had been granted before.
-    Ack(Ack),
-    /// There is a connection again, and all is subscribed as before.
-    Gap(Gap),
-    /// A message that is none of the protocol.
-    Unknown(Unknown),
-    /// The answer to a [`Client::ping`], after so long.
-    Pong(Duration),
-    /// What is [watched](Client::watch) has something to read.
-    Readable,
-    /// Nothing came in by the deadline. The next call may find something.
-    TimedOut,
-    /// The connection is closed, and stays so. Why was the error of an earlier call.
-    Closed,
-}
-
-impl Next {
-    /// How much of the service's own it holds.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Event(event) => event.message().len(),
-            Self::Unknown(unknown) => unknown.text().len(),
-            _ => 0,
-        }
-    }
-}
-
 /// As many messages of the greatest length are kept while an answer is waited for.
 const KEPT_MESSAGES: usize = 2;
-
-/// A time of which events may be missing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Gap {
-    /// When the service was last heard of.
-    pub from: SystemTime,
-    /// When the last of the streams was subscribed again.
-    pub to: SystemTime,
-    /// How the connection was lost, in one line.
-    pub reason: String,
-}
 
 impl Client {
     /// Connects: a session, and the WebSocket that belongs to it.

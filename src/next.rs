@@ -1,0 +1,49 @@
+use std::time::{Duration, SystemTime};
+
+use crate::protocol::{Ack, Event, Unknown};
+
+/// What [`Client::next`](crate::Client::next) found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Next {
+    /// An event of a stream.
+    Event(Event),
+    /// The answer to a [`Client::request`](crate::Client::request), or a refusal of what had been granted before.
+    Ack(Ack),
+    /// There is a connection again, and all is subscribed as before.
+    Gap(Gap),
+    /// A message that is none of the protocol.
+    Unknown(Unknown),
+    /// The answer to a [`Client::ping`](crate::Client::ping), after so long.
+    Pong(Duration),
+    /// What is [watched](crate::Client::watch) has something to read.
+    Readable,
+    /// Nothing came in by the deadline. The next call may find something.
+    TimedOut,
+    /// The connection is closed, and stays so. Why was the error of an earlier call.
+    Closed,
+}
+
+impl Next {
+    /// How much of the service's own it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Event(event) => event.message().len(),
+            Self::Ack(ack) => ack.message().len(),
+            Self::Unknown(unknown) => unknown.text().len(),
+            _ => 0,
+        }
+    }
+}
+
+/// A time of which events may be missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gap {
+    /// When the service was last heard of.
+    pub from: SystemTime,
+    /// When the last of the streams was subscribed again.
+    pub to: SystemTime,
+    /// How the connection was lost, in one line.
+    pub reason: String,
+}
