@@ -84,6 +84,16 @@ fn it_fits_a_terminal_and_does_without_a_stream() {
     assert!(!told.contains(" event "));
 }
 
+#[test]
+fn a_stream_without_an_event_is_no_failure() {
+    let (sim, _seen) = start(0.0);
+    let (output, stages) = examine(&mut octave_ws(&sim, &["doctor", TEMPERATURE]));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let last = stages.last().unwrap();
+    let expected = (&json!("event"), &json!(true), &json!("none came in 3s"));
+    assert_eq!((&last["stage"], &last["ok"], &last["left_out"]), expected);
+}
+
 /// The last stage, the exit code and the advice.
 fn failure(command: &mut Command) -> (String, i32, Value) {
     let (output, stages) = examine(command);

@@ -1,5 +1,8 @@
 //! What somebody at a terminal sees of a run whose events go to a file.
 
+use std::collections::BTreeSet;
+use std::time::Instant;
+
 use serde_json::json;
 
 use super::{TEMPERATURE, await_shown, await_subscription, octave_ws, shown, start, terminal};
@@ -54,4 +57,25 @@ fn nothing_is_drawn_where_it_would_be_in_the_way() {
         assert!(child.wait().unwrap().success());
         assert!(!shown.contains('\x1b'), "{args:?}: {shown}");
     }
+}
+
+#[test]
+fn it_is_drawn_four_times_a_second_at_most() {
+    let (sim, _seen) = start(5000.0);
+    let folder = tempfile::tempdir().unwrap();
+    let file = format!("--output={}", folder.path().join("events.jsonl").display());
+    let (terminal, mut screen) = terminal();
+    let mut command = octave_ws(&sim, &["capture", TEMPERATURE, "--duration=1s", &file]);
+    let start = Instant::now();
+    let mut child = command.stderr(terminal).spawn().unwrap();
+    drop(command);
+    let shown = shown(&mut screen);
+    assert!(child.wait().unwrap().success());
+    let most = start.elapsed().as_millis() / 250 + 1;
+    // It is put back below each line that is said, the same as before.
+    let parts = shown
+        .split("\x1b[?7l")
+        .map(|part| part.split("\x1b[?7h").next().unwrap());
+    let drawn: BTreeSet<&str> = parts.filter(|part| part.contains(" events, ")).collect();
+    assert!(drawn.len() >= 3 && drawn.len() as u128 <= most, "{drawn:?}");
 }

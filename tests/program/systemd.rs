@@ -5,7 +5,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Child, Command};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, Sim};
 use rustix::process::Signal;
@@ -171,4 +171,20 @@ fn its_socket_may_be_abstract_or_gone() {
         first.starts_with("warning: systemd: NOTIFY_SOCKET cannot be reached: "),
         "{first}"
     );
+}
+
+#[test]
+fn it_is_not_told_of_each_event() {
+    let (sim, _seen) = start(1000.0);
+    let manager = Manager::new();
+    let mut command = manager.listen(&sim, &["--count=1500"]);
+    let begun_at = Instant::now();
+    assert!(command.output().unwrap().status.success());
+    let most = begun_at.elapsed().as_secs() + 2;
+    let all = await_told(&manager.told, "STOPPING=1");
+    let statuses = all
+        .iter()
+        .filter(|told| told.starts_with("STATUS="))
+        .count();
+    assert!(statuses >= 2 && statuses as u64 <= most, "{all:?}");
 }
