@@ -34,8 +34,11 @@ pub(crate) fn shell(config: Config, is_edited: bool, stop: &Stop) -> Result<(), 
 }
 
 fn converse(config: &Config, is_edited: bool, stop: &Stop) -> Result<(), End> {
+    let output = Output::stdout(stop)?;
+    let mut client = Client::connect(config)?;
+    log::info!("connected to {}", client.peer());
     let mut shell = Shell {
-        output: Output::stdout(stop)?,
+        output,
         typed: Typed::new(is_edited).map_err(Failure::input)?,
         is_seen: io::stdout().is_terminal(),
         asked: 0,
@@ -43,8 +46,6 @@ fn converse(config: &Config, is_edited: bool, stop: &Stop) -> Result<(), End> {
         sent: Sent::default(),
         leave_by: None,
     };
-    let mut client = Client::connect(config)?;
-    log::info!("connected to {}", client.peer());
     client.watch(Some(shell.typed.watched().map_err(Failure::input)?));
     let end = shell.run(&mut client);
     shell.typed.leave();
