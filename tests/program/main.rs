@@ -30,6 +30,7 @@ mod silence;
 mod soak;
 mod streams;
 mod systemd;
+mod waits;
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 const HUMIDITY: &str = "/demo/devices/gw1/humidity";

@@ -5,6 +5,8 @@ use std::io;
 
 use octave_ws::{Error, ErrorKind, Phase};
 
+use crate::wait::Cut;
+
 /// Exit codes: those of `sysexits.h`, as the README lists them.
 pub(crate) const USAGE: u8 = 64;
 pub(crate) const UNAVAILABLE: u8 = 69;
@@ -80,17 +82,17 @@ pub(crate) enum End {
     /// By SIGINT or SIGTERM.
     Stopped,
     ReaderGone,
-    /// It reads nothing, and the run was stopped.
-    ReaderAsleep,
+    /// Not all was written by the end of the run, for want of a reader.
+    Unread(Cut),
     Failed(Failure),
 }
 
 impl End {
     pub(crate) fn of_output(name: &str, error: &io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::ReaderGone,
-            io::ErrorKind::TimedOut => Self::ReaderAsleep,
-            _ => Self::Failed(Failure::output(name, error)),
+        match Cut::of(error) {
+            Some(cut) => Self::Unread(cut),
+            None if error.kind() == io::ErrorKind::BrokenPipe => Self::ReaderGone,
+            None => Self::Failed(Failure::output(name, error)),
         }
     }
 }

@@ -15,10 +15,11 @@ use crate::record::{Lines, Record};
 use crate::setup::{Destination, Listening};
 use crate::signals;
 use crate::standing::Standing;
+use crate::wait::{self, Cut};
 
 /// Writes events until there were enough of them, time is up, or it is stopped.
 pub(crate) fn listen(config: Config, listening: &Listening, stop: &Stop) -> Result<(), Failure> {
-    let end = Run::begin(listening, stop).and_then(|mut run| {
+    let end = Run::begin(listening).and_then(|mut run| {
         let config = config.stop(stop.clone());
         let mut client = match run.connect(&config) {
             Ok(client) => client,
@@ -35,7 +36,7 @@ pub(crate) fn listen(config: Config, listening: &Listening, stop: &Stop) -> Resu
         }
         end
     });
-    if let Err(End::ReaderAsleep) = end {
+    if let Err(End::Unread(Cut::Stopped)) = end {
         log::warn!("stopped with lines that nobody has read");
     }
     listening.judge(end)
@@ -51,8 +52,16 @@ impl Listening {
     fn judge(&self, end: Result<(), End>) -> Result<(), Failure> {
         match end {
             Err(End::Failed(failure)) => Err(failure),
-            Err(End::Stopped | End::ReaderAsleep) if self.is_bounded => {
+            Err(End::Stopped | End::Unread(Cut::Stopped)) if self.is_bounded => {
                 Err(Failure::new(INCOMPLETE, "stopped before it was done"))
+            }
+            Err(End::Unread(Cut::TimedOut)) => {
+                let message = "timeout: output: nobody has read all lines in time";
+                Err(Failure::new(INCOMPLETE, message))
+            }
+            Err(End::Unread(Cut::Asleep)) => {
+                let message = "output: the reader takes nothing more, lines are left";
+                Err(Failure::new(INCOMPLETE, message))
             }
             _ => Ok(()),
         }
@@ -76,16 +85,16 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn begin(listening: &'a Listening, stop: &Stop) -> Result<Self, End> {
+    fn begin(listening: &'a Listening) -> Result<Self, End> {
         // Before there is a file that could be put aside.
         let hangups = match listening.output {
             Destination::File(_) => Some(signals::hangups().map_err(Failure::signals)?),
             Destination::Stdout | Destination::WholeFile(_) => None,
         };
         let output = match &listening.output {
-            Destination::Stdout => Output::stdout(stop),
-            Destination::File(path) => Output::appended(path, stop),
-            Destination::WholeFile(path) => Output::whole_file(path, stop),
+            Destination::Stdout => Output::stdout(),
+            Destination::File(path) => Output::appended(path),
+            Destination::WholeFile(path) => Output::whole_file(path),
         }?;
         let is_shown = listening.is_watched && output.is_file();
         let streams = &listening.streams;
@@ -122,6 +131,7 @@ impl<'a> Run<'a> {
 
     /// Writes what is left to write. Whatever the end was: what has come in is not lost.
     fn finish(&mut self, end: Result<(), End>) -> Result<(), End> {
+        wait::set_end(Some(Instant::now()));
         self.progress = None;
         if let Some(notify) = &self.notify {
             notify.stopping();
@@ -131,7 +141,7 @@ impl<'a> Run<'a> {
         }
         let mut summary = self.standing.summary;
         let end = match end {
-            Err(lost @ (End::ReaderGone | End::ReaderAsleep)) => return Err(lost),
+            Err(lost @ (End::ReaderGone | End::Unread(_))) => return Err(lost),
             Ok(()) => Ok(()),
             Err(End::Stopped) => self.listening.judge(Err(End::Stopped)),
             Err(End::Failed(failure)) => Err(failure),
@@ -256,14 +266,15 @@ impl<'a> Run<'a> {
 
     /// When there is nothing more to wait for.
     fn end(&self) -> Option<Instant> {
-        let after = |at: Option<Instant>, time: Option<Duration>| at?.checked_add(time?);
-        let listening = self.listening;
-        let duration = after(self.standing.subscribed_at, listening.duration);
-        let idle = after(self.standing.quiet_since(), listening.idle);
-        [duration, idle, listening.deadline]
+        let idle = after(self.standing.quiet_since(), self.listening.idle);
+        [self.duration_end(), idle, self.listening.deadline]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    fn duration_end(&self) -> Option<Instant> {
+        after(self.standing.subscribed_at, self.listening.duration)
     }
 
     fn print(&mut self, event: &Event) -> Result<(), End> {
@@ -296,10 +307,15 @@ impl<'a> Run<'a> {
         standing.unanswered = self.unanswered.len();
         if standing.unanswered == 0 && standing.subscribed_at.is_none() {
             standing.subscribed_at = Some(Instant::now());
+            wait::set_end(self.duration_end());
             if let Some(notify) = &self.notify {
                 notify.ready();
             }
         }
         Ok(())
     }
+}
+
+fn after(at: Option<Instant>, time: Option<Duration>) -> Option<Instant> {
+    at?.checked_add(time?)
 }

@@ -34,9 +34,11 @@ mod session;
 mod setup;
 mod shell;
 mod signals;
+mod sink;
 mod standing;
 mod streams;
 mod typed;
+mod wait;
 
 fn main() -> ExitCode {
     match run(Instant::now()) {
@@ -49,6 +51,9 @@ fn main() -> ExitCode {
 }
 
 fn run(start: Instant) -> Result<(), Failure> {
+    let stop = Stop::new().map_err(Failure::signals)?;
+    signals::catch(&stop).map_err(Failure::signals)?;
+    wait::set_stop(&stop);
     let typed: Result<Vec<String>, _> = env::args_os()
         .skip(1)
         .map(|arg| arg.into_string())
@@ -63,10 +68,11 @@ fn run(start: Instant) -> Result<(), Failure> {
     }
     report::start(args.quiet, args.verbose);
     let setup = Setup::resolve(args, start)?;
-    let stop = Stop::new().map_err(Failure::signals)?;
-    signals::catch(&stop).map_err(Failure::signals)?;
     match setup {
-        Setup::Listen(config, listening) => listen::listen(config, &listening, &stop),
+        Setup::Listen(config, listening) => {
+            wait::set_deadline(listening.deadline);
+            listen::listen(config, &listening, &stop)
+        }
         Setup::Doctor(examination) => doctor::doctor(examination, &stop),
         Setup::Shell(config, is_edited) => shell::shell(config, is_edited, &stop),
         Setup::Session(config, shown) => session::session(&config.stop(stop), shown),

@@ -3,37 +3,37 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use octave_ws::Stop;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FlockOperation, OFlags, fcntl_setfl, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
-/// How often to look for the reader of a named pipe: nothing tells of it.
+use crate::sink::Sink;
+use crate::wait;
+
+/// How often to look for the reader of a named pipe, or for the end of a lock: nothing tells of it.
 const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) enum Place {
     /// A device or a pipe, open.
-    Stream(File),
+    Stream(Sink),
     /// A regular file, which need not be there yet, behind all symbolic links.
     File(PathBuf),
 }
 
 impl Place {
     /// # Errors
-    /// Those of the operating system; `IsADirectory`; `TimedOut` once it is stopped while nobody
-    /// opens the other end of a named pipe.
-    pub(crate) fn of(path: &Path, stop: &Stop) -> io::Result<Self> {
+    /// Those of the operating system; `IsADirectory`; a [`wait::Cut`] while nobody opens the other
+    /// end of a named pipe.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
             Ok(found) if found.is_file() => Ok(Self::File(fs::canonicalize(path)?)),
-            Ok(found) if found.file_type().is_fifo() => Ok(Self::Stream(pipe(path, stop)?)),
-            Ok(_) => Ok(Self::Stream(OpenOptions::new().write(true).open(path)?)),
+            Ok(_) => Ok(Self::Stream(stream(path)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_link(path) {
-                Ok(to) => Self::of(&path.parent().unwrap_or(Path::new("")).join(to), stop),
+                Ok(to) => Self::of(&path.parent().unwrap_or(Path::new("")).join(to)),
                 Err(_) => Ok(Self::File(path.to_owned())),
             },
             Err(error) => Err(error),
@@ -41,24 +41,12 @@ impl Place {
     }
 }
 
-/// Opens a named pipe once somebody reads it. open(2) would wait, and hear of no signal.
-fn pipe(path: &Path, stop: &Stop) -> io::Result<File> {
-    let no_wait = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let mut options = OpenOptions::new();
-    options.write(true).custom_flags(no_wait);
+/// Opens a device, or a named pipe once somebody reads it.
+fn stream(path: &Path) -> io::Result<Sink> {
     loop {
-        match options.open(path) {
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::NXIO) => {}
-            Err(error) => return Err(error),
-            Ok(pipe) => {
-                fcntl_setfl(&pipe, OFlags::empty())?;
-                return Ok(pipe);
-            }
-        }
-        let mut stopped = [PollFd::new(stop, PollFlags::IN)];
-        let look = Timespec::try_from(LOOK).ok();
-        if poll(&mut stopped, look.as_ref()) == Ok(1) {
-            return Err(io::ErrorKind::TimedOut.into());
+        match Sink::open(path) {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::NXIO) => wait::pause(LOOK)?,
+            done => return done,
         }
     }
 }
@@ -77,7 +65,9 @@ pub(crate) fn append(path: &Path) -> io::Result<(File, u64)> {
         file.set_len(file.metadata()?.len() - torn)?;
     }
     // Not every file system has locks; this one is a courtesy to others.
-    let _ = flock(&file, FlockOperation::LockShared);
+    while flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK) {
+        wait::pause(LOOK)?;
+    }
     Ok((file, torn))
 }
 

@@ -1,6 +1,5 @@
 //! What is said on standard error: a line each.
 
-use std::io::{self, Write as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -8,6 +7,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::exit::Failure;
 use crate::printable::Printable;
+use crate::sink::Sink;
 
 /// Says what is logged, by this program and its library and by nobody else: others may know
 /// secrets.
@@ -56,26 +56,51 @@ impl Log for Report {
     fn flush(&self) {}
 }
 
-/// What stands in the last line of the terminal, below all that is said.
-static STATUS: Mutex<String> = Mutex::new(String::new());
+/// Standard error, and what stands in the last line of the terminal, below all that is said.
+static SCREEN: Mutex<Screen> = Mutex::new(Screen {
+    sink: None,
+    status: String::new(),
+});
+
+struct Screen {
+    /// Once something has been written.
+    sink: Option<Sink>,
+    status: String,
+}
 
 /// Puts a text in place of the last one, on a terminal. An empty one takes it away.
 pub(crate) fn status(text: &str) {
-    let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
-    if *status != text {
-        text.clone_into(&mut status);
-        write(&redrawn("", text));
+    let mut screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if screen.status != text {
+        text.clone_into(&mut screen.status);
+        screen.write(&redrawn("", text));
     }
 }
 
 /// Says it at any verbosity.
 pub(crate) fn say(message: &str) {
     let line = format!("{}\n", Printable(message));
-    let status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
-    if status.is_empty() {
-        write(&line);
+    let mut screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if screen.status.is_empty() {
+        screen.write(&line);
     } else {
-        write(&redrawn(&line, &status));
+        let text = redrawn(&line, &screen.status);
+        screen.write(&text);
+    }
+}
+
+impl Screen {
+    /// In one write(2), so that lines of several processes do not mix.
+    fn write(&mut self, text: &str) {
+        let sink = match self.sink.take() {
+            None => Sink::stderr(),
+            Some(sink) => Ok(sink),
+        };
+        // Where standard error is gone, or nobody reads it, there is nobody to tell.
+        if let Ok(sink) = sink {
+            let _ = sink.write_all(text.as_bytes());
+            self.sink = Some(sink);
+        }
     }
 }
 
@@ -87,10 +112,4 @@ fn redrawn(line: &str, status: &str) -> String {
     }
     // What is longer than the terminal is wide would become two lines, and one of them stay.
     format!("{ERASE}{line}\x1b[?7l{status}\x1b[?7h")
-}
-
-/// In one write(2), so that lines of several processes do not mix.
-fn write(text: &str) {
-    // Where standard error is gone there is nobody to tell.
-    let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -27,14 +27,14 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// Does what is typed, and prints what comes in, until the end of either.
 pub(crate) fn shell(config: Config, is_edited: bool, stop: &Stop) -> Result<(), Failure> {
     let config = config.stop(stop.clone()).retry_for(Duration::ZERO);
-    match converse(&config, is_edited, stop) {
+    match converse(&config, is_edited) {
         Err(End::Failed(failure)) => Err(failure),
         _ => Ok(()),
     }
 }
 
-fn converse(config: &Config, is_edited: bool, stop: &Stop) -> Result<(), End> {
-    let output = Output::stdout(stop)?;
+fn converse(config: &Config, is_edited: bool) -> Result<(), End> {
+    let output = Output::stdout()?;
     let mut client = Client::connect(config)?;
     log::info!("connected to {}", client.peer());
     let mut shell = Shell {

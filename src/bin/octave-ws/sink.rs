@@ -1,0 +1,203 @@
+//! What is written to without waiting but in the one place for it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use rustix::fs::OFlags;
+use rustix::io::{Errno, fcntl_getfd};
+use rustix::net::SendFlags;
+use rustix::pipe::PIPE_BUF;
+#[cfg(target_os = "linux")]
+use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
+
+use crate::wait::{self, Cut};
+
+/// A file, or what somebody reads: a pipe, a socket, a terminal.
+pub(crate) struct Sink {
+    file: File,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It takes what it is given, or fails.
+    File,
+    /// A description of our own, whose writes do not block.
+    Own,
+    /// Its writes can be told not to block, one by one.
+    Socket,
+    /// A description that others use too: their flags are not ours to change. Where poll(2) finds
+    /// it writable, it takes as many bytes as this without blocking.
+    Shared(usize),
+}
+
+/// A terminal that poll(2) finds writable holds less than this.
+const TERMINAL_AT_ONCE: usize = 256;
+
+impl Sink {
+    /// # Errors
+    /// `EBADF` where the process began without a standard output.
+    pub(crate) fn stdout() -> io::Result<Self> {
+        if CLOSED.load(Ordering::Relaxed) {
+            return Err(Errno::BADF.into());
+        }
+        Self::inherited(io::stdout().as_fd())
+    }
+
+    pub(crate) fn stderr() -> io::Result<Self> {
+        Self::inherited(io::stderr().as_fd())
+    }
+
+    fn inherited(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        let file = File::from(fd.try_clone_to_owned()?);
+        let metadata = file.metadata()?;
+        let is_terminal = rustix::termios::isatty(&file);
+        let kind = metadata.file_type();
+        let kind = if kind.is_file() {
+            Kind::File
+        } else if kind.is_socket() {
+            Kind::Socket
+        } else if is_terminal || kind.is_fifo() {
+            if let Ok(own) = open(&Path::new("/proc/self/fd").join(fd.as_raw_fd().to_string())) {
+                return Ok(own);
+            }
+            Kind::Shared(if is_terminal {
+                TERMINAL_AT_ONCE
+            } else {
+                PIPE_BUF
+            })
+        } else {
+            // Devices that keep nobody waiting.
+            Kind::Shared(PIPE_BUF)
+        };
+        Ok(Self { file, kind })
+    }
+
+    /// Of a file that is open, and nobody else's.
+    pub(crate) fn of_file(file: File) -> Self {
+        let kind = Kind::File;
+        Self { file, kind }
+    }
+
+    /// Opens what is no regular file.
+    ///
+    /// # Errors
+    /// Those of the operating system, `ENXIO` where nobody reads a named pipe.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        open(path)
+    }
+
+    /// Whether what is written stays there.
+    pub(crate) fn is_file(&self) -> bool {
+        self.kind == Kind::File
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Writes all of it. Where a wait for the reader of a pipe is cut short, what has been begun
+    /// is still written to its end, as far as the system lets pipes grow.
+    ///
+    /// # Errors
+    /// Those of the operating system, and a [`Cut`].
+    pub(crate) fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match self.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => rest = &rest[n..],
+                Err(error) => {
+                    if Cut::of(&error).is_some() && rest.len() < bytes.len() {
+                        // Where that fails, too, the reader finds a torn line.
+                        let _ = grow(&self.file, rest.len())
+                            .and_then(|()| (&self.file).write_all(rest));
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes some of it, as soon as that does not block.
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let since = Instant::now();
+        let mut has_to_wait = matches!(self.kind, Kind::Shared(_));
+        loop {
+            if has_to_wait {
+                wait::writable(&self.file, since)?;
+            }
+            match self.write_at_once(bytes) {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if has_to_wait => wait::retry(since)?,
+                Err(Errno::AGAIN) => has_to_wait = true,
+                done => return Ok(done?),
+            }
+        }
+    }
+
+    fn write_at_once(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
+        match self.kind {
+            Kind::File | Kind::Own => rustix::io::write(&self.file, bytes),
+            Kind::Socket => {
+                let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+                rustix::net::send(&self.file, bytes, flags)
+            }
+            Kind::Shared(most) => rustix::io::write(&self.file, &bytes[..bytes.len().min(most)]),
+        }
+    }
+}
+
+impl AsFd for Sink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+fn open(path: &Path) -> io::Result<Sink> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
+    let flags = i32::try_from(flags).unwrap_or_default();
+    let file = OpenOptions::new()
+        .write(true)
+        .custom_flags(flags)
+        .open(path)?;
+    let kind = Kind::Own;
+    Ok(Sink { file, kind })
+}
+
+/// Makes a pipe so large that it takes as many bytes more.
+#[cfg(target_os = "linux")]
+fn grow(pipe: &File, bytes: usize) -> io::Result<()> {
+    // Each of its pages may hold the end of one write and the beginning of none.
+    let size = fcntl_getpipe_size(pipe)? + bytes + 2 * PIPE_BUF;
+    fcntl_setpipe_size(pipe, size)?;
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn grow(_: &File, _: usize) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Whether the process began without a standard output.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Runs before `main`: by then, Rust has put /dev/null where nothing was, and records would vanish
+/// in it as if they had been written.
+#[allow(unsafe_code, reason = "nothing that is safe runs before main")]
+#[cfg(target_os = "linux")]
+#[used]
+#[unsafe(link_section = ".init_array")]
+static NOTE_CLOSED: extern "C" fn() = note_closed;
+
+#[cfg(target_os = "linux")]
+extern "C" fn note_closed() {
+    let closed = fcntl_getfd(rustix::stdio::stdout()) == Err(Errno::BADF);
+    CLOSED.store(closed, Ordering::Relaxed);
+}

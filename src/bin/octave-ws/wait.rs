@@ -1,0 +1,184 @@
+//! The one place where the program waits for anything but the service: poll(2), with the stop and
+//! the deadlines of the process.
+
+use std::error;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use octave_ws::Stop;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+/// How long a reader that reads nothing is waited for, once the process is stopped.
+const LAST_WAIT: Duration = Duration::from_millis(300);
+
+/// The same, once the run is over.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How soon to write again where that has failed though poll(2) said that it would not.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// What ends the waits of the process.
+struct Limits {
+    stop: Option<Stop>,
+    deadline: Option<Instant>,
+    end: Option<Instant>,
+    /// When no reader is waited for any more. Set once the stop is noticed.
+    last: Option<Instant>,
+}
+
+static LIMITS: Mutex<Limits> = Mutex::new(Limits {
+    stop: None,
+    deadline: None,
+    end: None,
+    last: None,
+});
+
+/// From now on the stop ends each wait: at once, or soon where it is for a reader.
+pub(crate) fn set_stop(stop: &Stop) {
+    limits().stop = Some(stop.clone());
+}
+
+/// From now on no wait goes beyond this.
+pub(crate) fn set_deadline(deadline: Option<Instant>) {
+    limits().deadline = deadline;
+}
+
+/// From this time on a reader is waited for only as long as it takes something now and then.
+pub(crate) fn set_end(end: Option<Instant>) {
+    limits().end = end;
+}
+
+/// Waits until a write does not have to. The reader took something last at `moved_at`.
+///
+/// # Errors
+/// A [`Cut`], as an [`io::Error`].
+pub(crate) fn writable(fd: impl AsFd, moved_at: Instant) -> io::Result<()> {
+    for_reader(Some(fd.as_fd()), moved_at, None)
+}
+
+/// The same for a moment, where poll(2) tells too early that a write does not have to wait.
+///
+/// # Errors
+/// A [`Cut`], as an [`io::Error`].
+pub(crate) fn retry(moved_at: Instant) -> io::Result<()> {
+    for_reader(None, moved_at, Some(Instant::now() + MOMENT))
+}
+
+fn for_reader(
+    fd: Option<BorrowedFd<'_>>,
+    moved_at: Instant,
+    until: Option<Instant>,
+) -> io::Result<()> {
+    loop {
+        let (stop, limit) = {
+            let limits = limits();
+            let end = limits.end.map(|end| end.max(moved_at) + PATIENCE);
+            let ends = [
+                (limits.last, Cut::Stopped),
+                (limits.deadline, Cut::TimedOut),
+                (end, Cut::Asleep),
+            ];
+            let ends = ends.into_iter().filter_map(|(at, cut)| Some((at?, cut)));
+            // Once it is stopped, that is no news.
+            let stop = limits.stop.clone().filter(|_| limits.last.is_none());
+            (stop, ends.min_by_key(|&(at, _)| at))
+        };
+        let mut fds: Vec<PollFd<'_>> = Vec::new();
+        fds.extend(fd.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)));
+        fds.extend(stop.iter().map(|stop| PollFd::new(stop, PollFlags::IN)));
+        let first = limit.map(|(at, _)| at).into_iter().chain(until).min();
+        let ready = poll_until(&mut fds, first)?;
+        if fd.is_some() && is_ready(&fds[0]) {
+            return Ok(());
+        }
+        match limit {
+            _ if ready > 0 => limits().last = Some(Instant::now() + LAST_WAIT),
+            Some((at, cut)) if at <= Instant::now() => return Err(cut.into()),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Waits for so long.
+///
+/// # Errors
+/// A [`Cut`], as an [`io::Error`].
+pub(crate) fn pause(time: Duration) -> io::Result<()> {
+    let (stop, deadline) = {
+        let limits = limits();
+        (limits.stop.clone(), limits.deadline)
+    };
+    let at = Instant::now() + time;
+    let mut fds: Vec<_> = stop
+        .iter()
+        .map(|stop| PollFd::new(stop, PollFlags::IN))
+        .collect();
+    let until = deadline.map_or(at, |deadline| deadline.min(at));
+    if poll_until(&mut fds, Some(until))? > 0 {
+        return Err(Cut::Stopped.into());
+    }
+    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        return Err(Cut::TimedOut.into());
+    }
+    Ok(())
+}
+
+/// How a wait was cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// By the stop.
+    Stopped,
+    /// By the deadline of the process.
+    TimedOut,
+    /// By a reader that took nothing any more, after the end of the run.
+    Asleep,
+}
+
+impl Cut {
+    /// What an operation has failed with, if it is this.
+    pub(crate) fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stopped => "stopped",
+            Self::TimedOut => "not done in time",
+            Self::Asleep => "nothing was taken for 2 s",
+        })
+    }
+}
+
+impl error::Error for Cut {}
+
+impl From<Cut> for io::Error {
+    fn from(cut: Cut) -> Self {
+        Self::new(io::ErrorKind::TimedOut, cut)
+    }
+}
+
+fn limits() -> MutexGuard<'static, Limits> {
+    LIMITS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many of them are ready, which is none once the time has come.
+fn poll_until(fds: &mut [PollFd<'_>], until: Option<Instant>) -> io::Result<usize> {
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(fds, timeout.as_ref()) {
+            Err(Errno::INTR) => {}
+            done => return Ok(done?),
+        }
+    }
+}
+
+fn is_ready(fd: &PollFd<'_>) -> bool {
+    !fd.revents().is_empty()
+}
