@@ -1,7 +1,7 @@
 //! Files: whole or not there, appended to, and put aside while they are written.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
@@ -323,22 +323,23 @@ fn a_named_pipe_waits_for_its_reader() {
     let child = octave_ws(&sim, &[&args[..], &["-vv"]].concat())
         .spawn()
         .unwrap();
-    kill_while_it_waits(&child).unwrap();
+    kill_while_it_waits(&child);
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
 }
 
 /// Once it has caught the signal, that is: until then, it would not say goodbye.
-fn kill_while_it_waits(child: &Child) -> io::Result<()> {
-    loop {
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-        let caught = u64::from_str_radix(caught.unwrap_or_default().trim(), 16);
-        if caught.is_ok_and(|caught| caught >> 14 & 1 == 1) {
-            kill(child, Signal::TERM);
-            return Ok(());
-        }
+fn kill_while_it_waits(child: &Child) {
+    while !catches_signals(child) {
         thread::yield_now();
     }
+    kill(child, Signal::TERM);
+}
+
+pub(super) fn catches_signals(child: &Child) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = u64::from_str_radix(caught.unwrap_or_default().trim(), 16);
+    caught.is_ok_and(|caught| caught >> 14 & 1 == 1)
 }
 
 #[test]

@@ -1,16 +1,20 @@
 //! What a run waits for beside the service: it waits within its deadline and for no signal.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, ExitStatus};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::Duration;
 
-use octave_ws::sim::{Options, Sim};
+use octave_ws::sim::{Fault, Options, Sim, What};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::fs::{FileType, FlockOperation, Mode, flock};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
-use super::{TEMPERATURE, octave_ws, start_with, terminal};
+use super::{TEMPERATURE, kill, octave_ws, start, start_with, terminal};
 
 /// As much as a run may take beyond its time, here, where others run beside it.
 const GRACE: Duration = Duration::from_secs(2);
@@ -89,5 +93,159 @@ fn nor_the_end_of_the_run_for_longer_than_two_seconds() {
         assert_eq!(code, Some(75), "{told}");
         let wanted = "error: output: the reader takes nothing more, lines are left\n";
         assert!(told.ends_with(wanted), "{told}");
+    }
+}
+
+/// A named pipe, with nobody at its other end.
+fn named_pipe(folder: &Path) -> PathBuf {
+    let path = folder.join("pipe");
+    let mode = Mode::RUSR | Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, mode, 0).unwrap();
+    path
+}
+
+/// A file that another process has locked.
+fn locked_file(folder: &Path) -> (PathBuf, File) {
+    let path = folder.join("events.jsonl");
+    let file = File::create(&path).unwrap();
+    flock(&file, FlockOperation::LockExclusive).unwrap();
+    (path, file)
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_and_a_lock_do_not_outlast_the_deadline_nor_a_signal() {
+    let (sim, _seen) = start(0.0);
+    let folder = tempfile::tempdir().unwrap();
+    let (file, _lock) = locked_file(folder.path());
+    for path in [named_pipe(folder.path()), file] {
+        let output = format!("--output={}", path.display());
+        let args = ["listen", TEMPERATURE, "-W1s", &output];
+        let (code, told) = end(octave_ws(&sim, &args).spawn().unwrap(), TIMEOUT + GRACE);
+        let path = path.display();
+        let wanted = format!("error: timeout: output: {path} could not be opened in time\n");
+        assert_eq!((code, told), (Some(75), wanted));
+
+        let child = octave_ws(&sim, &args[..2]).arg(&output).spawn().unwrap();
+        await_sleep(&child);
+        kill(&child, Signal::TERM);
+        assert_eq!(end(child, GRACE).0, Some(0));
+    }
+}
+
+/// Waits until it waits for something, having caught signals.
+fn await_sleep(child: &Child) {
+    let path = format!("/proc/{}/stat", child.id());
+    let sleeps = || std::fs::read_to_string(&path).unwrap().contains(") S ");
+    while !super::files::catches_signals(child) || !sleeps() {
+        thread::yield_now();
+    }
+}
+
+/// A run of which something is to be read that does not come.
+fn starved(sim: &Sim, command: &str, option: &str, source: &Path) -> Command {
+    let mut run = octave_ws(sim, &[command, &format!("{option}={}", source.display())]);
+    if option == "--token-file" {
+        run.env_remove("OCTAVE_TOKEN");
+    }
+    run.stdin(Stdio::piped());
+    run
+}
+
+#[test]
+fn what_is_read_does_not_outlast_the_deadline_nor_a_signal() {
+    let (sim, _seen) = start(0.0);
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = named_pipe(folder.path());
+    for (option, source, what) in [
+        (
+            "--streams-file",
+            Path::new("-"),
+            "streams of standard input",
+        ),
+        ("--streams-file", &pipe, "streams of PIPE"),
+        ("--token-file", Path::new("-"), "token on standard input"),
+        ("--token-file", &pipe, "token file PIPE"),
+        ("--config", &pipe, "PIPE"),
+        ("--ca-file", &pipe, "CA file PIPE"),
+    ] {
+        let what = what.replace("PIPE", &format!("{pipe:?}"));
+        let mut run = starved(&sim, "listen", option, source);
+        let child = run.args([TEMPERATURE, "-W1s"]).spawn().unwrap();
+        let wanted = format!("error: timeout: {what} did not come in time\n");
+        assert_eq!(end(child, TIMEOUT + GRACE), (Some(75), wanted));
+
+        for (command, wanted) in [
+            ("listen", 0),
+            ("capture", 75),
+            ("session", 69),
+            ("doctor", 75),
+        ] {
+            let takes_streams = command == "listen" || command == "capture";
+            if option == "--streams-file" && !takes_streams {
+                continue;
+            }
+            let mut run = starved(&sim, command, option, source);
+            if takes_streams {
+                run.arg(TEMPERATURE);
+            }
+            if command == "capture" {
+                run.arg("-C1");
+            }
+            let child = run.spawn().unwrap();
+            await_sleep(&child);
+            kill(&child, Signal::TERM);
+            let (code, told) = end(child, GRACE);
+            assert_eq!(code, Some(wanted), "{command} {option}: {told}");
+        }
+    }
+}
+
+#[test]
+fn what_comes_without_end_does_not_outlast_the_deadline() {
+    let (sim, _seen) = start(0.0);
+    let endless = File::open("/dev/zero").unwrap();
+    for option in ["--streams-file", "--token-file"] {
+        let mut run = starved(&sim, "listen", option, Path::new("-"));
+        run.args([TEMPERATURE, "-W1s"])
+            .stdin(endless.try_clone().unwrap());
+        let (code, told) = end(run.spawn().unwrap(), TIMEOUT + GRACE);
+        assert!(matches!(code, Some(75 | 78)), "{told}");
+    }
+}
+
+#[test]
+fn what_is_read_may_come_late_and_in_parts() {
+    let (sim, _seen) = start(0.0);
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = named_pipe(folder.path());
+    let mut run = starved(&sim, "listen", "--token-file", &pipe);
+    let child = run.arg("/demo/none").spawn().unwrap();
+    await_sleep(&child);
+    let mut writer = File::options().write(true).open(&pipe).unwrap();
+    let (first, second) = sim.token().split_at(3);
+    write!(writer, "\u{feff}{first}").unwrap();
+    await_sleep(&child);
+    writeln!(writer, "{second}").unwrap();
+    drop(writer);
+    let (code, told) = end(child, GRACE);
+    // The token was good.
+    assert_eq!(code, Some(77), "{told}");
+    assert!(told.contains("refused /demo/none"), "{told}");
+}
+
+#[test]
+fn a_signal_before_there_is_a_session_is_69() {
+    for command in ["session", "shell"] {
+        let (sim, seen) = start_with(Options {
+            faults: vec![Fault::SessionSilent],
+            ..Options::default()
+        });
+        let child = octave_ws(&sim, &[command]).spawn().unwrap();
+        seen.iter()
+            .find(|seen| seen.what == What::Swallowed)
+            .unwrap();
+        kill(&child, Signal::TERM);
+        let wanted = "error: stopped before there was a session\n".to_owned();
+        assert_eq!(end(child, GRACE), (Some(69), wanted));
     }
 }

@@ -108,6 +108,17 @@ pub(crate) enum Command {
     Doctor(Doctor),
 }
 
+impl Command {
+    /// How long it may take as a whole.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        match self {
+            Self::Listen(listen) => listen.timeout,
+            Self::Capture(capture) => capture.timeout,
+            Self::Session(_) | Self::Shell(_) | Self::Doctor(_) => None,
+        }
+    }
+}
+
 /// `listen` and `capture` take the same options. argh has no way to say that.
 macro_rules! receivers {
     ($(#[$listen:meta])* listen; $(#[$capture:meta])* capture;

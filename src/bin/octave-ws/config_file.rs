@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
 use crate::exit::Failure;
+use crate::source;
 
 /// A JSON object of strings and numbers, whose keys are those of [`KEYS`].
 #[derive(Default)]
@@ -38,11 +38,11 @@ impl ConfigFile {
     pub(crate) fn read(named: Option<String>) -> Result<Self, Failure> {
         if let Some(path) = named {
             let path = PathBuf::from(path);
-            let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
+            let text = read(&path).map_err(|error| unreadable(&path, &error))?;
             return Self::parse(path, &text);
         }
         for path in places() {
-            match fs::read_to_string(&path) {
+            match read(&path) {
                 Ok(text) => return Self::parse(path, &text),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
@@ -89,7 +89,11 @@ impl ConfigFile {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    Failure::config(format!("config: {path:?} cannot be read: {error}"))
+    Failure::unreadable(&format!("{path:?}"), error)
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    source::read_to_string(&source::open(path)?)
 }
 
 fn places() -> impl Iterator<Item = PathBuf> {

@@ -2,7 +2,6 @@
 
 use std::env;
 use std::fs::File;
-use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -11,9 +10,10 @@ use octave_ws::Token;
 use crate::config_file::ConfigFile;
 use crate::environment;
 use crate::exit::Failure;
+use crate::source;
 
 /// Nothing longer is a token.
-const MAX_TOKEN: u64 = 64 << 10;
+const MAX_TOKEN: usize = 64 << 10;
 
 /// The token, and where it was: the file that is named, the environment, systemd's credentials or
 /// the file that the config names, whichever is there first.
@@ -46,28 +46,27 @@ pub(crate) fn token(option: Option<String>, file: &ConfigFile) -> Result<(Token,
 
 fn from_option(path: &str) -> Result<(Token, String), Failure> {
     if path == "-" {
-        let token = read(io::stdin(), "token on standard input")?;
-        return Ok((token, "standard input".to_owned()));
+        let what = "token on standard input";
+        let stdin = source::stdin().map_err(|error| Failure::unreadable(what, &error))?;
+        return Ok((read(&stdin, what)?, "standard input".to_owned()));
     }
     from_file(Path::new(path))
 }
 
 fn from_file(path: &Path) -> Result<(Token, String), Failure> {
     let what = format!("token file {path:?}");
-    let file = File::open(path)
-        .map_err(|error| Failure::config(format!("config: {what} cannot be read: {error}")))?;
+    let file = source::open(path).map_err(|error| Failure::unreadable(&what, &error))?;
     let mode = file.metadata().map_or(0, |data| data.permissions().mode());
     if mode & 0o004 != 0 {
         log::warn!("{what} can be read by everybody on this machine: chmod o-r");
     }
-    Ok((read(file, &what)?, path.display().to_string()))
+    Ok((read(&file, &what)?, path.display().to_string()))
 }
 
-fn read(source: impl Read, what: &str) -> Result<Token, Failure> {
-    let mut text = String::new();
-    let read = source.take(MAX_TOKEN + 1).read_to_string(&mut text);
-    read.map_err(|error| Failure::config(format!("config: {what} cannot be read: {error}")))?;
-    if text.len() as u64 > MAX_TOKEN {
+fn read(file: &File, what: &str) -> Result<Token, Failure> {
+    let text = source::read_to_string(file);
+    let text = text.map_err(|error| Failure::unreadable(what, &error))?;
+    if text.len() > MAX_TOKEN {
         return Err(Failure::config(format!(
             "config: {what} is too long for a token"
         )));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::certificate::Certificate;
 use crate::chart::Chart;
-use crate::exit::{Failure, INCOMPLETE, UNAVAILABLE};
+use crate::exit::{Failure, UNAVAILABLE};
 use crate::setup::Examination;
 
 /// How long an event is waited for, at the end.
@@ -116,7 +116,7 @@ fn next(client: &mut Client, by: Instant) -> Result<Next, Failure> {
 
 fn failure(error: octave_ws::Error) -> Failure {
     match error.kind() {
-        ErrorKind::Stopped => Failure::new(INCOMPLETE, "stopped before it was done"),
+        ErrorKind::Stopped => Failure::stopped(),
         _ => error.into(),
     }
 }

@@ -62,6 +62,23 @@ impl Failure {
         Self::new(CONFIG, message)
     }
 
+    /// What was asked for was not done to its end.
+    pub(crate) fn stopped() -> Self {
+        Self::new(INCOMPLETE, "stopped before it was done")
+    }
+
+    pub(crate) fn no_session() -> Self {
+        Self::new(UNAVAILABLE, "stopped before there was a session")
+    }
+
+    /// A file of the configuration.
+    pub(crate) fn unreadable(what: &str, error: &io::Error) -> Self {
+        match Cut::of(error) {
+            Some(_) => Self::new(INCOMPLETE, format!("timeout: {what} did not come in time")),
+            None => Self::config(format!("config: {what} cannot be read: {error}")),
+        }
+    }
+
     #[allow(clippy::needless_pass_by_value, reason = "it is mapped from a result")]
     pub(crate) fn signals(error: io::Error) -> Self {
         Self::new(UNAVAILABLE, format!("signals: {error}"))
@@ -88,6 +105,18 @@ pub(crate) enum End {
 }
 
 impl End {
+    /// Of an output that could not be opened, for want of a reader or for another's lock maybe.
+    pub(crate) fn of_opening(name: &str, error: &io::Error) -> Self {
+        match Cut::of(error) {
+            Some(Cut::Stopped) => Self::Stopped,
+            Some(_) => {
+                let message = format!("timeout: output: {name} could not be opened in time");
+                Self::Failed(Failure::new(INCOMPLETE, message))
+            }
+            None => Self::of_output(name, error),
+        }
+    }
+
     pub(crate) fn of_output(name: &str, error: &io::Error) -> Self {
         match Cut::of(error) {
             Some(cut) => Self::Unread(cut),

@@ -53,7 +53,7 @@ impl Listening {
         match end {
             Err(End::Failed(failure)) => Err(failure),
             Err(End::Stopped | End::Unread(Cut::Stopped)) if self.is_bounded => {
-                Err(Failure::new(INCOMPLETE, "stopped before it was done"))
+                Err(Failure::stopped())
             }
             Err(End::Unread(Cut::TimedOut)) => {
                 let message = "timeout: output: nobody has read all lines in time";

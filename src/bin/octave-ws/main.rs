@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use octave_ws::Stop;
 
-use crate::args::{Args, Asked};
+use crate::args::{Args, Asked, Command};
 use crate::exit::Failure;
 use crate::setup::Setup;
 
@@ -35,6 +35,7 @@ mod setup;
 mod shell;
 mod signals;
 mod sink;
+mod source;
 mod standing;
 mod streams;
 mod typed;
@@ -67,14 +68,30 @@ fn run(start: Instant) -> Result<(), Failure> {
         return Err(Failure::usage("--quiet and --verbose exclude each other"));
     }
     report::start(args.quiet, args.verbose);
-    let setup = Setup::resolve(args, start)?;
-    match setup {
-        Setup::Listen(config, listening) => {
-            wait::set_deadline(listening.deadline);
-            listen::listen(config, &listening, &stop)
-        }
+    let deadline = args
+        .command
+        .timeout()
+        .and_then(|time| start.checked_add(time));
+    wait::set_deadline(deadline);
+    let stopped = stopped(&args.command);
+    let setup = Setup::resolve(args, deadline);
+    // What was being read then is no failure.
+    if stop.is_stopped() {
+        return stopped;
+    }
+    match setup? {
+        Setup::Listen(config, listening) => listen::listen(config, &listening, &stop),
         Setup::Doctor(examination) => doctor::doctor(examination, &stop),
         Setup::Shell(config, is_edited) => shell::shell(config, is_edited, &stop),
         Setup::Session(config, shown) => session::session(&config.stop(stop), shown),
+    }
+}
+
+/// How a command ends that was stopped before it began.
+fn stopped(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Listen(_) => Ok(()),
+        Command::Capture(_) | Command::Doctor(_) => Err(Failure::stopped()),
+        Command::Session(_) | Command::Shell(_) => Err(Failure::no_session()),
     }
 }

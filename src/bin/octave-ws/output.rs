@@ -29,7 +29,7 @@ impl Output {
         let name = "standard output";
         match Sink::stdout() {
             Ok(sink) => Ok(Self::new(sink, name)),
-            Err(error) => Err(End::of_output(name, &error)),
+            Err(error) => Err(End::of_opening(name, &error)),
         }
     }
 
@@ -47,7 +47,7 @@ impl Output {
         });
         match sink {
             Ok(sink) => Ok(Self::new(sink, path)),
-            Err(error) => Err(End::of_output(path, &error)),
+            Err(error) => Err(End::of_opening(path, &error)),
         }
     }
 
@@ -79,7 +79,7 @@ impl Output {
                 let message = format!("output: another run is writing {path}.part");
                 Failure::new(INCOMPLETE, message).into()
             }
-            _ => End::of_output(path, &error),
+            _ => End::of_opening(path, &error),
         })
     }
 

@@ -9,7 +9,7 @@ use crate::setup::Shown;
 /// Asks for a session and prints what another client needs of it.
 pub(crate) fn session(config: &Config, shown: Shown) -> Result<(), Failure> {
     let id = match SessionId::request(config) {
-        Err(error) if error.kind() == ErrorKind::Stopped => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::Stopped => return Err(Failure::no_session()),
         done => done?,
     };
     match shown {

@@ -1,9 +1,9 @@
 //! The settings, resolved: an option before the environment, that before the config file, that
 //! before the default.
 
-use std::fs;
 use std::io::{self, IsTerminal};
 use std::mem;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use octave_ws::{Config, Credentials, Stream};
@@ -13,6 +13,7 @@ use crate::config_file::ConfigFile;
 use crate::credentials;
 use crate::environment;
 use crate::exit::Failure;
+use crate::source;
 use crate::streams;
 
 /// What to do, and with what.
@@ -69,8 +70,8 @@ pub(crate) struct Listening {
 }
 
 impl Setup {
-    /// `start` is when the process started.
-    pub(crate) fn resolve(mut args: Args, start: Instant) -> Result<Self, Failure> {
+    /// `deadline` is when the whole run is to be over.
+    pub(crate) fn resolve(mut args: Args, deadline: Option<Instant>) -> Result<Self, Failure> {
         let mut is_bounded = false;
         let mut listen = match &mut args.command {
             Command::Listen(listen) => mem::take(listen),
@@ -105,7 +106,7 @@ impl Setup {
             let message = "--streams-file - and --token-file - exclude each other";
             return Err(Failure::usage(message));
         }
-        let listening = Listening::resolve(&mut listen, is_bounded, args.quiet, start)?;
+        let listening = Listening::resolve(&mut listen, is_bounded, args.quiet, deadline)?;
         let retry_for = match (listen.no_reconnect, listen.retry_for) {
             (true, Some(_)) => {
                 let message = "--no-reconnect and --retry-for exclude each other";
@@ -127,7 +128,7 @@ impl Listening {
         listen: &mut Listen,
         is_bounded: bool,
         is_quiet: bool,
-        start: Instant,
+        deadline: Option<Instant>,
     ) -> Result<Self, Failure> {
         let given = mem::take(&mut listen.streams);
         let streams = streams::resolve(given, listen.streams_file.as_deref(), listen.shard)?;
@@ -154,9 +155,7 @@ impl Listening {
             count: listen.count,
             duration: listen.duration,
             idle: listen.idle,
-            deadline: listen
-                .timeout
-                .and_then(|timeout| start.checked_add(timeout)),
+            deadline,
             output,
             is_watched: !is_quiet && io::stderr().is_terminal() && !is_dumb,
             is_bounded,
@@ -231,9 +230,8 @@ fn described(args: Args) -> Result<(Config, Vec<String>), Failure> {
         "ca_file",
     )?;
     if let Some(path) = ca_file {
-        let pem = fs::read(&path).map_err(|error| {
-            Failure::config(format!("config: CA file {path:?} cannot be read: {error}"))
-        })?;
+        let pem = source::open(Path::new(&path)).and_then(|file| source::read_to_end(&file));
+        let pem = pem.map_err(|error| Failure::unreadable(&format!("CA file {path:?}"), &error))?;
         config = config.ca_pem(pem);
         words.push(format!("authorities of {path}"));
     }

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use octave_ws::{Action, Client, Config, Next, Stop, Stream};
+use octave_ws::{Action, Client, Config, ErrorKind, Next, Stop, Stream};
 use serde_json::value::RawValue;
 
 use crate::exit::{End, Failure, UNAVAILABLE};
@@ -35,7 +35,10 @@ pub(crate) fn shell(config: Config, is_edited: bool, stop: &Stop) -> Result<(), 
 
 fn converse(config: &Config, is_edited: bool) -> Result<(), End> {
     let output = Output::stdout()?;
-    let mut client = Client::connect(config)?;
+    let mut client = Client::connect(config).map_err(|error| match error.kind() {
+        ErrorKind::Stopped => Failure::no_session(),
+        _ => error.into(),
+    })?;
     log::info!("connected to {}", client.peer());
     let mut shell = Shell {
         output,

@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::fs;
-use std::io;
+use std::path::Path;
 use std::str::FromStr;
 
 use octave_ws::Stream;
 
 use crate::exit::Failure;
+use crate::source;
 
 /// The streams that are given and those of a file (`-` for standard input), each once, of which
 /// all or one share are taken.
@@ -22,14 +22,14 @@ pub(crate) fn resolve(
 ) -> Result<Vec<Stream>, Failure> {
     let mut streams = given;
     if let Some(path) = file {
-        let text = match path {
-            "-" => io::read_to_string(io::stdin()),
-            path => fs::read_to_string(path),
+        let file = match path {
+            "-" => source::stdin(),
+            path => source::open(Path::new(path)),
         };
         let name = named(path);
-        let text = text.map_err(|error| {
-            Failure::config(format!("config: streams of {name} cannot be read: {error}"))
-        })?;
+        let text = file
+            .and_then(|file| source::read_to_string(&file))
+            .map_err(|error| Failure::unreadable(&format!("streams of {name}"), &error))?;
         streams.extend(listed(&text, &name).map_err(Failure::usage)?);
     }
     if streams.is_empty() {
@@ -64,7 +64,6 @@ fn named(path: &str) -> String {
 /// One a line. What stands behind `#`, at the beginning or after a blank, is a comment.
 fn listed(text: &str, name: &str) -> Result<Vec<Stream>, String> {
     let mut streams = Vec::new();
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (line, number) in text.lines().zip(1..) {
         let blank = |at: usize| {
             line[..at]
@@ -130,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_list_has_comments_and_blank_lines() {
-        let text = "\u{feff}# ours\n\n /a/b # b\r\n/a#1\n  #\n/c d";
+        let text = "# ours\n\n /a/b # b\r\n/a#1\n  #\n/c d";
         let listed = listed(text, "FILE").unwrap();
         let listed: Vec<&str> = listed.iter().map(Stream::as_str).collect();
         assert_eq!(listed, ["/a/b", "/a#1", "/c d"]);

@@ -103,22 +103,32 @@ fn for_reader(
     }
 }
 
+/// Waits for something to read. What comes without end does not outlast the limits either.
+///
+/// # Errors
+/// A [`Cut`], as an [`io::Error`].
+pub(crate) fn readable(fd: impl AsFd) -> io::Result<()> {
+    input(Some(fd.as_fd()), None)
+}
+
 /// Waits for so long.
 ///
 /// # Errors
 /// A [`Cut`], as an [`io::Error`].
 pub(crate) fn pause(time: Duration) -> io::Result<()> {
+    input(None, Some(Instant::now() + time))
+}
+
+fn input(fd: Option<BorrowedFd<'_>>, until: Option<Instant>) -> io::Result<()> {
     let (stop, deadline) = {
         let limits = limits();
         (limits.stop.clone(), limits.deadline)
     };
-    let at = Instant::now() + time;
-    let mut fds: Vec<_> = stop
-        .iter()
-        .map(|stop| PollFd::new(stop, PollFlags::IN))
-        .collect();
-    let until = deadline.map_or(at, |deadline| deadline.min(at));
-    if poll_until(&mut fds, Some(until))? > 0 {
+    let mut fds: Vec<PollFd<'_>> = Vec::new();
+    fds.extend(stop.iter().map(|stop| PollFd::new(stop, PollFlags::IN)));
+    fds.extend(fd.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+    poll_until(&mut fds, deadline.into_iter().chain(until).min())?;
+    if stop.is_some() && is_ready(&fds[0]) {
         return Err(Cut::Stopped.into());
     }
     if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
