@@ -7,12 +7,13 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, Options, Sim, What};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{FileType, FlockOperation, Mode, flock};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, fcntl_setfl, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+use rustix::termios::{Action, tcflow};
 
 use super::{TEMPERATURE, kill, octave_ws, start, start_with, terminal};
 
@@ -132,11 +133,16 @@ fn a_pipe_that_nobody_reads_and_a_lock_do_not_outlast_the_deadline_nor_a_signal(
     }
 }
 
-/// Waits until it waits for something, having caught signals.
+/// Waits until it waits for something, having caught signals, or is at its end.
 fn await_sleep(child: &Child) {
+    let deadline = Instant::now() + Duration::from_secs(10);
     let path = format!("/proc/{}/stat", child.id());
-    let sleeps = || std::fs::read_to_string(&path).unwrap().contains(") S ");
-    while !super::files::catches_signals(child) || !sleeps() {
+    loop {
+        let stat = std::fs::read_to_string(&path).unwrap();
+        if stat.contains(") Z ") || stat.contains(") S ") && super::files::catches_signals(child) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "it does not wait: {stat}");
         thread::yield_now();
     }
 }
@@ -247,5 +253,73 @@ fn a_signal_before_there_is_a_session_is_69() {
         kill(&child, Signal::TERM);
         let wanted = "error: stopped before there was a session\n".to_owned();
         assert_eq!(end(child, GRACE), (Some(69), wanted));
+    }
+}
+
+/// A pipe that takes nothing more.
+fn full_pipe() -> (OwnedFd, OwnedFd) {
+    let (reader, writer) = io::pipe().unwrap();
+    fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
+    while (&writer).write(&[b'\n'; 4096]).is_ok() {}
+    fcntl_setfl(&writer, OFlags::empty()).unwrap();
+    (writer.into(), reader.into())
+}
+
+/// A terminal that somebody has stopped with ^S.
+fn stopped_terminal() -> (OwnedFd, OwnedFd) {
+    let (terminal, screen) = terminal();
+    tcflow(&terminal, Action::OOff).unwrap();
+    (terminal, screen.into())
+}
+
+#[test]
+fn nothing_that_cannot_be_written_outlasts_a_signal() {
+    let sim = busy();
+    for (args, codes) in [
+        (&["listen", TEMPERATURE][..], &[0][..]),
+        (&["capture", TEMPERATURE, "-C1000000"], &[75]),
+        // Before or after there is a session.
+        (&["shell"], &[0, 69]),
+        (&["session"], &[75, 69]),
+        (&["doctor"], &[75]),
+        (&["--help"], &[75]),
+    ] {
+        for stuck in [full_pipe, stopped_terminal] {
+            // Standard output, or standard error, or both.
+            for which in 1..4 {
+                let (fd, _other) = stuck();
+                let mut program = octave_ws(&sim, args);
+                program.stdin(Stdio::piped());
+                if which & 1 > 0 {
+                    program.stdout(fd.try_clone().unwrap());
+                }
+                if which & 2 > 0 {
+                    program.stderr(fd).arg("-v");
+                }
+                let mut child = program.spawn().unwrap();
+                drop(program);
+                if args == ["shell"] {
+                    let line = format!("subscribe {TEMPERATURE}\n");
+                    child
+                        .stdin
+                        .as_ref()
+                        .unwrap()
+                        .write_all(line.as_bytes())
+                        .unwrap();
+                }
+                let drained = child.stdout.take().map(|mut stdout| {
+                    thread::spawn(move || io::copy(&mut stdout, &mut io::sink()))
+                });
+                await_sleep(&child);
+                kill(&child, Signal::TERM);
+                let status = wait(&mut child, GRACE).code();
+                // A command may have been done before.
+                let is_done = which == 2 && status == Some(0);
+                let is_right = status.is_some_and(|status| codes.contains(&status));
+                assert!(is_right || is_done, "{args:?} {which}: {status:?}");
+                drop(child);
+                drained.map(|thread| thread.join().unwrap().unwrap());
+            }
+        }
     }
 }

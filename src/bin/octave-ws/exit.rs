@@ -90,7 +90,11 @@ impl Failure {
     }
 
     pub(crate) fn output(name: &str, error: &io::Error) -> Self {
-        Self::new(OUTPUT, format!("output: {name}: {error}"))
+        match Cut::of(error) {
+            Some(Cut::Stopped) => Self::stopped(),
+            Some(_) => Self::new(INCOMPLETE, format!("timeout: output: {name} takes nothing")),
+            None => Self::new(OUTPUT, format!("output: {name}: {error}")),
+        }
     }
 }
 
