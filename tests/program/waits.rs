@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, Options, Sim, What};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{FileType, FlockOperation, Mode, OFlags, fcntl_setfl, flock};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, fcntl_getfl, fcntl_setfl, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use rustix::termios::{Action, tcflow};
 
-use super::{TEMPERATURE, kill, octave_ws, start, start_with, terminal};
+use serde::de::IgnoredAny;
+use serde_json::json;
+
+use super::{TEMPERATURE, await_subscription, kill, octave_ws, start, start_with, terminal};
 
 /// As much as a run may take beyond its time, here, where others run beside it.
 const GRACE: Duration = Duration::from_secs(2);
@@ -321,5 +324,84 @@ fn nothing_that_cannot_be_written_outlasts_a_signal() {
                 drained.map(|thread| thread.join().unwrap().unwrap());
             }
         }
+    }
+}
+
+#[test]
+fn no_line_is_torn_in_a_pipe_however_long_it_is() {
+    for length in [100, 5_000, 100_000, 300_000] {
+        for (args, signal) in [(&["listen"][..], true), (&["listen", "-W1s"], false)] {
+            let (sim, seen) = start(0.0);
+            let (mut reader, writer) = io::pipe().unwrap();
+            let mut program = octave_ws(&sim, &[args, &[TEMPERATURE]].concat());
+            let mut child = program.stdout(writer).spawn().unwrap();
+            drop(program);
+            await_subscription(&seen);
+            let text = "x".repeat(length);
+            sim.publish_burst(TEMPERATURE, &vec![json!(text); 1 + 400_000 / length]);
+            // Until it is full: its pages may be half full.
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while rustix::io::ioctl_fionread(&reader).unwrap() < 30_000 {
+                assert!(Instant::now() < deadline);
+                thread::yield_now();
+            }
+            await_sleep(&child);
+            if signal {
+                kill(&child, Signal::TERM);
+            }
+            let code = wait(&mut child, TIMEOUT + GRACE).code();
+            assert_eq!(code, Some(if signal { 0 } else { 75 }));
+            let mut text = String::new();
+            reader.read_to_string(&mut text).unwrap();
+            assert!(text.ends_with("}\n"), "{length}");
+            for line in text.lines() {
+                serde_json::from_str::<IgnoredAny>(line).unwrap();
+            }
+        }
+    }
+}
+
+/// Reads what an output holds, a while after it has been filled.
+fn read_late(mut reader: impl Read) -> String {
+    thread::sleep(Duration::from_millis(500));
+    let mut text = Vec::new();
+    // That a terminal is left is an error of its own.
+    let _ = reader.read_to_end(&mut text);
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn an_output_that_somebody_has_made_nonblocking_is_waited_for() {
+    for (output, reader) in unread() {
+        let sim = busy();
+        fcntl_setfl(&output, OFlags::NONBLOCK).unwrap();
+        let mut program = octave_ws(&sim, &["listen", TEMPERATURE, "-C2000", "-Fevent"]);
+        let mut child = program.stdout(output.try_clone().unwrap()).spawn().unwrap();
+        drop(program);
+        // What others have set stays as it is.
+        let flags = fcntl_getfl(&output).unwrap();
+        assert!(flags.contains(OFlags::NONBLOCK));
+        drop(output);
+        let text = read_late(File::from(reader));
+        assert_eq!(wait(&mut child, GRACE).code(), Some(0));
+        assert_eq!(text.lines().count(), 2000);
+    }
+}
+
+#[test]
+fn dev_stdout_may_be_a_socket() {
+    let sim = busy();
+    for command in ["listen", "capture"] {
+        let (mut far, near) = UnixStream::pair().unwrap();
+        let args = [command, TEMPERATURE, "-C20", "-W9s", "-o/dev/stdout"];
+        let child = octave_ws(&sim, &args)
+            .stdout(OwnedFd::from(near))
+            .spawn()
+            .unwrap();
+        let mut text = String::new();
+        far.read_to_string(&mut text).unwrap();
+        let (code, told) = end(child, GRACE);
+        assert_eq!(code, Some(0), "{told}");
+        assert_eq!(text.lines().count(), 20);
     }
 }

@@ -1,7 +1,7 @@
 //! Where `--output` leads.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ impl Place {
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
             Ok(found) if found.is_file() => Ok(Self::File(fs::canonicalize(path)?)),
-            Ok(_) => Ok(Self::Stream(stream(path)?)),
+            Ok(found) => Ok(Self::Stream(stream(path, &found)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_link(path) {
                 Ok(to) => Self::of(&path.parent().unwrap_or(Path::new("")).join(to)),
                 Err(_) => Ok(Self::File(path.to_owned())),
@@ -42,7 +42,11 @@ impl Place {
 }
 
 /// Opens a device, or a named pipe once somebody reads it.
-fn stream(path: &Path) -> io::Result<Sink> {
+fn stream(path: &Path, found: &Metadata) -> io::Result<Sink> {
+    // What cannot be opened again under /dev/stdout: a socket, or another user's pipe.
+    if let Some(sink) = Sink::inherited_as(found) {
+        return Ok(sink);
+    }
     loop {
         match Sink::open(path) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::NXIO) => wait::pause(LOOK)?,

@@ -1,9 +1,9 @@
 //! What is written to without waiting but in the one place for it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -51,6 +51,17 @@ impl Sink {
 
     pub(crate) fn stderr() -> io::Result<Self> {
         Self::inherited(io::stderr().as_fd())
+    }
+
+    /// Standard output or standard error, if it is this socket or pipe.
+    pub(crate) fn inherited_as(found: &Metadata) -> Option<Self> {
+        let kind = found.file_type();
+        let streams = [Self::stdout(), Self::stderr()].into_iter().flatten();
+        let is_found = |sink: &Self| {
+            let own = sink.file.metadata();
+            own.is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()))
+        };
+        { streams }.find(|sink| (kind.is_socket() || kind.is_fifo()) && is_found(sink))
     }
 
     fn inherited(fd: BorrowedFd<'_>) -> io::Result<Self> {
