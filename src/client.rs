@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::mem;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,7 +14,7 @@ use crate::dial::Route;
 use crate::error::{ErrorKind, Phase};
 use crate::next::{Gap, Next};
 use crate::protocol::{Ack, Action, Backoff, Stream, Subscriptions};
-use crate::wire;
+use crate::wire::{self, Watched};
 use crate::{Error, Result};
 
 /// A client of the service, with one connection at a time.
@@ -36,7 +36,9 @@ pub struct Client {
     loss: Option<(SystemTime, String)>,
     /// How it failed last, and how often in a row.
     failure: (String, u32),
-    watched: Option<Arc<OwnedFd>>,
+    watched: Watched,
+    /// Whether the caller was told last that something watched is ready.
+    has_told: bool,
     /// What came in and was not asked for yet.
     queue: VecDeque<Next>,
 }
@@ -69,11 +71,12 @@ impl Client {
             subscriptions: Subscriptions::default(),
             loss: None,
             failure: Default::default(),
-            watched: None,
+            watched: Watched::default(),
+            has_told: false,
             queue: VecDeque::new(),
         };
         while let State::Waiting(at) = client.state {
-            if !client.attempt_by(at, config.connect_deadline, None)? {
+            if !client.attempt_by(at, config.connect_deadline, &Watched::default())? {
                 let message = format!("no connection to {} in time", client.peer());
                 return Err(Error::new(Phase::Connect, ErrorKind::TimedOut, message));
             }
@@ -149,7 +152,7 @@ impl Client {
     }
 
     /// The next thing to come in, waiting for it for `timeout` at most. Zero takes what has come
-    /// in already. An attempt to connect again, once begun, is not cut short by the timeout, but by
+    /// in already, or makes the attempt to connect again that is due. An attempt to connect again, once begun, is not cut short by the timeout, but by
     /// [`Client::set_connect_deadline`].
     ///
     /// # Errors
@@ -241,10 +244,17 @@ impl Client {
 
     /// From now on [`Client::next`] also waits for this descriptor to have something to read, or to
     /// have come to its end, and then finds [`Next::Readable`], again and again until it is read:
-    /// for a program that has no other place to wait for both. An attempt to connect is not cut
-    /// short by it.
-    pub fn watch(&mut self, watched: Option<OwnedFd>) {
-        self.watched = watched.map(Arc::new);
+    /// for a program that has no other place to wait for both. What comes in does not wait for it,
+    /// and it does not wait for a pause in what comes in. An attempt to connect is not cut short by
+    /// it.
+    pub fn watch(&mut self, readable: Option<OwnedFd>) {
+        self.watched.readable = readable.map(Arc::new);
+    }
+
+    /// The same for a descriptor that is written to: once nobody is at its other end any more,
+    /// [`Client::next`] finds [`Next::Readable`].
+    pub fn watch_hangup(&mut self, written: Option<OwnedFd>) {
+        self.watched.hangup = written.map(Arc::new);
     }
 
     fn ask(&mut self, action: Action, stream: &Stream) -> Result<()> {
@@ -272,7 +282,7 @@ impl Client {
                 return Err(Error::new(Phase::Subscribe, ErrorKind::TooLong, message));
             }
             looked_at = self.queue.len();
-            self.advance(None, None)?;
+            self.advance(None, Watched::default())?;
         }
     }
 
@@ -292,16 +302,12 @@ impl Client {
 
     /// Goes a step further: reads something into the queue, or tries to connect. False where the
     /// deadline came first.
-    fn advance(
-        &mut self,
-        deadline: Option<Instant>,
-        watched: Option<Arc<OwnedFd>>,
-    ) -> Result<bool> {
+    fn advance(&mut self, deadline: Option<Instant>, watched: Watched) -> Result<bool> {
         match &mut self.state {
             State::Closed => Err(closed()),
             State::Waiting(at) => {
                 let at = *at;
-                self.attempt_by(at, deadline, watched.as_deref())
+                self.attempt_by(at, deadline, &watched)
             }
             State::Open(connection) => {
                 connection.watch(watched);
@@ -329,30 +335,28 @@ impl Client {
         &mut self,
         at: Instant,
         deadline: Option<Instant>,
-        watched: Option<&OwnedFd>,
+        watched: &Watched,
     ) -> Result<bool> {
-        let now = Instant::now();
         let until = deadline.map_or(at, |deadline| deadline.min(at));
-        if until > now {
-            let watched = watched.map(AsFd::as_fd);
-            let stop = &self.route.stop;
-            match wire::wait_watching(stop, PollFlags::IN, None, watched, Some(until)) {
-                Ok(()) => return Err(Error::stopped(Phase::Connect)),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(error) => {
-                    let message = "no way to wait";
-                    let error =
-                        Error::new(Phase::Connect, ErrorKind::System, message).because(error);
-                    return Err(error);
-                }
+        let stop = &self.route.stop;
+        match wire::wait_watching(stop, PollFlags::IN, None, watched, Some(until)) {
+            Ok(()) => return Err(Error::stopped(Phase::Connect)),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => {
+                let message = "no way to wait";
+                return Err(Error::new(Phase::Connect, ErrorKind::System, message).because(error));
             }
         }
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return Ok(false);
-        }
-        if at > Instant::now() {
+        let is_time = at <= Instant::now();
+        // Where nobody reads what is watched, it does not keep an attempt from being made.
+        if watched.is_ready() && !(is_time && self.has_told) {
+            self.has_told = true;
             self.queue.push_back(Next::Readable);
             return Ok(true);
+        }
+        self.has_told = false;
+        if !is_time {
+            return Ok(false);
         }
         match Connection::open(&self.config, &self.route) {
             Ok(connection) => self.opened(connection)?,

@@ -1,5 +1,3 @@
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
@@ -12,11 +10,17 @@ use crate::secret::Quote;
 use crate::session;
 use crate::socket::{Received, Socket};
 use crate::step::Step;
-use crate::wire;
+use crate::wire::Watched;
 use crate::{Error, Result, SessionId};
 
 /// How long it may take to say goodbye.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// How long is looked for an answer that is late, where something else comes in.
+const REPRIEVE: Duration = Duration::from_secs(1);
+
+/// As many messages of no interest are read beyond a deadline.
+const MAX_IGNORED: usize = 256;
 
 /// How many requests wait for their answers at most.
 const WINDOW: usize = 64;
@@ -28,10 +32,13 @@ pub(crate) struct Connection {
     quote: Quote,
     /// The last ping that was asked for: how many there were, and when it was sent.
     ping: (u64, Option<Instant>),
-    watched: Option<Arc<OwnedFd>>,
+    watched: Watched,
+    /// How long an answer that is late may still be looked for. What comes in behind a reader that
+    /// was busy takes its time.
+    reprieve: Option<Duration>,
     /// How many bytes had come in when the peer was last known to live.
     heard: u64,
-    write_timeout: Duration,
+    ack_timeout: Duration,
 }
 
 /// What came in.
@@ -41,7 +48,7 @@ pub(crate) enum Arrival {
     Unknown(Unknown),
     /// The answer to a ping that was asked for, after so long.
     Pong(Duration),
-    /// Nothing did, but what is watched is readable.
+    /// Nothing did, or not only that: what is watched is ready.
     Watched,
 }
 
@@ -80,8 +87,9 @@ impl Connection {
             exchange: Exchange::new(liveness, config.ack_timeout, Instant::now()),
             quote,
             ping: (0, None),
-            watched: None,
-            write_timeout: config.ack_timeout,
+            watched: Watched::default(),
+            reprieve: None,
+            ack_timeout: config.ack_timeout,
         })
     }
 
@@ -90,13 +98,13 @@ impl Connection {
         log::debug!("{action}: asked for {stream}");
         let now = Instant::now();
         let text = self.exchange.request(action, stream.clone(), now);
-        self.socket.send(text, now + self.write_timeout)
+        self.socket.send(text, now + self.ack_timeout)
     }
 
     /// Sends a text that is the caller's own.
     pub(crate) fn send(&mut self, text: &str) -> Result<()> {
         self.exchange.sent(text);
-        let deadline = Instant::now() + self.write_timeout;
+        let deadline = Instant::now() + self.ack_timeout;
         self.socket.send(text.to_owned(), deadline)
     }
 
@@ -105,7 +113,7 @@ impl Connection {
         let now = Instant::now();
         self.ping = (self.ping.0 + 1, Some(now));
         let payload = self.ping.0.to_be_bytes();
-        self.socket.ping(&payload, now + self.write_timeout)
+        self.socket.ping(&payload, now + self.ack_timeout)
     }
 
     /// Whether another request may be sent. A service that is busy with answers need not read, and
@@ -119,17 +127,22 @@ impl Connection {
         self.exchange.heard_at()
     }
 
-    /// From now on a read ends while this is readable, too.
-    pub(crate) fn watch(&mut self, watched: Option<Arc<OwnedFd>>) {
+    /// From now on a read that finds nothing ends while this is ready, too.
+    pub(crate) fn watch(&mut self, watched: Watched) {
         self.socket.watch(watched.clone());
         self.watched = watched;
     }
 
-    /// The next thing to come in, `None` if that is nothing by the deadline.
+    /// The next thing to come in, `None` if that is nothing by the deadline. What has come is taken
+    /// before anything is held against the peer.
     ///
     /// # Errors
     /// `Stopped` leaves the connection as it was. After any other it is of no more use.
     pub(crate) fn read(&mut self, deadline: Option<Instant>) -> Result<Option<Arrival>> {
+        if self.socket.take_noticed() {
+            return Ok(Some(Arrival::Watched));
+        }
+        let mut ignored = 0;
         loop {
             let now = Instant::now();
             let due = self.exchange.due(now);
@@ -137,50 +150,69 @@ impl Connection {
                 Due::Nothing(next) => deadline.into_iter().chain(*next).min(),
                 Due::Ping => {
                     log::trace!("socket: ping");
-                    self.socket.ping(&[], now + self.write_timeout)?;
+                    self.socket.ping(&[], now + self.ack_timeout)?;
                     continue;
                 }
                 Due::Heartbeat => {
                     log::trace!("socket: heartbeat");
                     let text = HEARTBEAT.to_owned();
-                    self.socket.send(text, now + self.write_timeout)?;
+                    self.socket.send(text, now + self.ack_timeout)?;
                     continue;
                 }
-                // Its sign of life may be here already, after a sleep of this machine.
                 Due::Dead => Some(now),
-                Due::AckLate(action, stream) => {
-                    let peer = self.socket.peer();
-                    let message = format!("{peer} did not answer in time to {action} {stream}");
-                    return Err(Error::new(Phase::Subscribe, ErrorKind::TimedOut, message));
-                }
+                Due::AckLate(action, stream) => match self.reprieve {
+                    Some(Duration::ZERO) => return Err(self.late(*action, stream)),
+                    left => deadline
+                        .into_iter()
+                        .chain(Some(now + left.unwrap_or_default()))
+                        .min(),
+                },
             };
             let received = self.socket.read(until)?;
-            let now = Instant::now();
+            let after = Instant::now();
             let bytes = self.socket.received();
             let alive = received.is_some() || bytes != self.heard;
             if alive {
-                self.exchange.heard(now);
+                self.exchange.heard(after);
                 self.heard = bytes;
             }
-            match received {
-                Some(received) => {
-                    if let Some(arrival) = self.arrived(received)? {
-                        return Ok(Some(arrival));
-                    }
-                }
-                None if due == Due::Dead && !alive => {
-                    let message = format!("no sign of life from {}", self.socket.peer());
-                    return Err(Error::new(Phase::Socket, ErrorKind::TimedOut, message));
-                }
-                None if self.watched.as_ref().is_some_and(wire::is_readable) => {
-                    return Ok(Some(Arrival::Watched));
-                }
-                None => {}
+            self.reprieve = match &due {
+                Due::AckLate(action, stream) => match self.reprieve {
+                    // It cannot come before the end of the message that is coming in.
+                    _ if alive && self.socket.is_amid_message() => Some(self.ack_timeout),
+                    None if !alive => return Err(self.late(*action, stream)),
+                    None => Some(REPRIEVE),
+                    Some(left) => Some(left.saturating_sub(after - now)),
+                },
+                _ => None,
+            };
+            let is_nothing = received.is_none();
+            if let Some(received) = received
+                && let Some(arrival) = self.arrived(received)?
+            {
+                return Ok(Some(arrival));
             }
-            if deadline.is_some_and(|deadline| deadline <= now) {
+            if is_nothing && due == Due::Dead && !alive {
+                let message = format!("no sign of life from {}", self.socket.peer());
+                return Err(Error::new(Phase::Socket, ErrorKind::TimedOut, message));
+            }
+            if is_nothing && self.watched.is_ready() {
+                return Ok(Some(Arrival::Watched));
+            }
+            // Something may have come behind what was none of the caller's business.
+            ignored += 1;
+            if deadline.is_some_and(|deadline| deadline <= after)
+                && (is_nothing || ignored == MAX_IGNORED)
+            {
                 return Ok(None);
             }
         }
+    }
+
+    fn late(&self, action: Action, stream: &Stream) -> Error {
+        let peer = self.socket.peer();
+        let message = format!("{peer} did not answer in time to {action} {stream}");
+        Error::new(Phase::Subscribe, ErrorKind::TimedOut, message)
     }
 
     fn arrived(&mut self, received: Received) -> Result<Option<Arrival>> {
@@ -226,7 +258,7 @@ impl Connection {
     pub(crate) fn close(mut self, subscribed: impl IntoIterator<Item = Stream>) -> Result<()> {
         log::debug!("socket: taking leave of {}", self.socket.peer());
         self.socket.ignore_stop();
-        self.watch(None);
+        self.watch(Watched::default());
         let deadline = Instant::now() + CLOSE_TIMEOUT;
         let half = Instant::now() + CLOSE_TIMEOUT / 2;
         let unsubscribed = self.unsubscribe(subscribed, half);

@@ -36,6 +36,10 @@ impl Meter {
         &mut self.link
     }
 
+    pub(crate) fn is_amid_message(&self) -> bool {
+        self.tally.message.is_some()
+    }
+
     /// A message has come to its end.
     pub(crate) fn whole(&mut self) {
         self.tally.message = None;

@@ -16,7 +16,8 @@ pub enum Next {
     Unknown(Unknown),
     /// The answer to a [`Client::ping`](crate::Client::ping), after so long.
     Pong(Duration),
-    /// What is [watched](crate::Client::watch) has something to read.
+    /// What is [watched](crate::Client::watch) has something to read, or what is
+    /// [written to](crate::Client::watch_hangup) has no reader.
     Readable,
     /// Nothing came in by the deadline. The next call may find something.
     TimedOut,

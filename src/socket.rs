@@ -1,6 +1,4 @@
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tungstenite::handshake::client::generate_key;
@@ -15,7 +13,7 @@ use crate::dial::Link;
 use crate::error::{ErrorKind, Phase};
 use crate::head::Head;
 use crate::meter::{Meter, NoEnd};
-use crate::wire;
+use crate::wire::{self, Watched};
 use crate::{Error, Result};
 
 /// An open WebSocket.
@@ -133,9 +131,19 @@ impl Socket {
         self.write(Message::Ping(payload.to_vec().into()), deadline)
     }
 
-    /// From now on a read finds nothing while this is readable, too.
-    pub(crate) fn watch(&mut self, watched: Option<Arc<OwnedFd>>) {
+    /// From now on a read that finds nothing ends while this is ready, too.
+    pub(crate) fn watch(&mut self, watched: Watched) {
         self.socket.get_mut().link().wire().watch(watched);
+    }
+
+    /// Whether that is so, and had to stand back for what came in.
+    pub(crate) fn take_noticed(&mut self) -> bool {
+        self.socket.get_mut().link().wire().take_noticed()
+    }
+
+    /// Whether a part of a message has come in, and not its end.
+    pub(crate) fn is_amid_message(&mut self) -> bool {
+        self.socket.get_mut().is_amid_message()
     }
 
     fn set_deadline(&mut self, deadline: Option<Instant>) {

@@ -20,8 +20,10 @@ pub(crate) struct Wire {
     /// `None` while closing: the close handshake follows the stop.
     stop: Option<Stop>,
     deadline: Option<Instant>,
-    /// What ends the wait of a read when it is readable.
-    watched: Option<Arc<OwnedFd>>,
+    /// What ends the wait of a read, too.
+    watched: Watched,
+    /// Whether that was ready while there was something to read.
+    has_noticed: bool,
     /// The first read under a new deadline takes what has already come, even if it has passed.
     fresh: bool,
     /// rustls asks for 4 KiB at a time; one read(2) serves many of those.
@@ -41,7 +43,8 @@ impl Wire {
             tcp,
             stop: Some(stop),
             deadline: None,
-            watched: None,
+            watched: Watched::default(),
+            has_noticed: false,
             fresh: true,
             buffer: vec![0; BUFFER].into(),
             start: 0,
@@ -56,9 +59,16 @@ impl Wire {
         self.fresh = true;
     }
 
-    /// From now on a read gives up with [`ErrorKind::WouldBlock`] while this is readable, too.
-    pub(crate) fn watch(&mut self, watched: Option<Arc<OwnedFd>>) {
+    /// From now on a read that finds nothing gives up with [`ErrorKind::WouldBlock`] while this is
+    /// ready, too.
+    pub(crate) fn watch(&mut self, watched: Watched) {
         self.watched = watched;
+    }
+
+    /// Whether what is watched is ready and had to stand back: what comes in without a pause is
+    /// read first, but not for ever.
+    pub(crate) fn take_noticed(&mut self) -> bool {
+        mem::take(&mut self.has_noticed) && self.watched.is_ready()
     }
 
     /// From now on only the deadline ends a wait.
@@ -73,9 +83,36 @@ impl Wire {
         if expired && !fresh {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let watched = self.watched.as_ref().filter(|_| what == PollFlags::IN);
-        let watched = watched.map(AsFd::as_fd);
-        wait_watching(&self.tcp, what, self.stop.as_ref(), watched, self.deadline)
+        let nothing = Watched::default();
+        let watched = if what == PollFlags::IN {
+            &self.watched
+        } else {
+            &nothing
+        };
+        let found = poll_all(&self.tcp, what, self.stop.as_ref(), watched, self.deadline)?;
+        self.has_noticed |= found.is_watched_ready;
+        if found.is_ready {
+            return Ok(());
+        }
+        Err(ErrorKind::WouldBlock.into())
+    }
+}
+
+/// Descriptors of the caller's that a wait ends for.
+#[derive(Clone, Default)]
+pub(crate) struct Watched {
+    /// Once there is something to read, or its end.
+    pub(crate) readable: Option<Arc<OwnedFd>>,
+    /// Once nobody is at the other end.
+    pub(crate) hangup: Option<Arc<OwnedFd>>,
+}
+
+impl Watched {
+    /// Whether a wait would end at once.
+    pub(crate) fn is_ready(&self) -> bool {
+        let is_ready =
+            |fd: &Option<Arc<OwnedFd>>, what| fd.as_ref().is_some_and(|fd| is_ready_now(fd, what));
+        is_ready(&self.readable, PollFlags::IN) || is_ready(&self.hangup, PollFlags::empty())
     }
 }
 
@@ -90,10 +127,10 @@ pub(crate) fn wait(
     stop: Option<&Stop>,
     deadline: Option<Instant>,
 ) -> io::Result<()> {
-    wait_watching(tcp, what, stop, None, deadline)
+    wait_watching(tcp, what, stop, &Watched::default(), deadline)
 }
 
-/// The same, and with `WouldBlock` too while `watched` is readable.
+/// The same, and with `WouldBlock` too once something watched is ready and the socket is not.
 ///
 /// # Errors
 /// Those of [`wait`].
@@ -101,28 +138,56 @@ pub(crate) fn wait_watching(
     tcp: impl AsFd,
     what: PollFlags,
     stop: Option<&Stop>,
-    watched: Option<BorrowedFd<'_>>,
+    watched: &Watched,
     deadline: Option<Instant>,
 ) -> io::Result<()> {
+    match poll_all(tcp, what, stop, watched, deadline)? {
+        found if found.is_ready => Ok(()),
+        _ => Err(ErrorKind::WouldBlock.into()),
+    }
+}
+
+/// Neither is so where the deadline came first.
+struct Found {
+    is_ready: bool,
+    is_watched_ready: bool,
+}
+
+fn poll_all(
+    tcp: impl AsFd,
+    what: PollFlags,
+    stop: Option<&Stop>,
+    watched: &Watched,
+    deadline: Option<Instant>,
+) -> io::Result<Found> {
+    let readable_fd = watched.readable.as_deref().map(AsFd::as_fd);
+    let hangup_fd = watched.hangup.as_deref().map(AsFd::as_fd);
+    let others = [
+        (stop.map(AsFd::as_fd), PollFlags::IN),
+        (readable_fd, PollFlags::IN),
+        // Which is told whether it is asked for or not.
+        (hangup_fd, PollFlags::empty()),
+    ];
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         // Where there is nothing to wait for, nothing is asked of the descriptor in its place.
-        let others = [stop.map(AsFd::as_fd), watched].map(|fd| match fd {
-            Some(fd) => PollFd::from_borrowed_fd(fd, PollFlags::IN),
+        let [stopped, readable, hangup] = others.map(|(fd, what)| match fd {
+            Some(fd) => PollFd::from_borrowed_fd(fd, what),
             None => PollFd::from_borrowed_fd(tcp.as_fd(), PollFlags::empty()),
         });
-        let [stopped, readable] = others;
-        let mut fds = [stopped, readable, PollFd::new(&tcp, what)];
+        let mut fds = [PollFd::new(&tcp, what), stopped, readable, hangup];
         match poll(&mut fds, left.map(timespec).as_ref()) {
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-            Ok(_) if stop.is_some() && is_ready(&fds[0]) => return Err(io::Error::other(Stopped)),
-            Ok(_) if watched.is_some() && is_ready(&fds[1]) => {
-                return Err(ErrorKind::WouldBlock.into());
-            }
-            Ok(_) if is_ready(&fds[2]) => return Ok(()),
-            Ok(_) => return Err(ErrorKind::WouldBlock.into()),
+            Err(rustix::io::Errno::INTR) => continue,
+            done => done?,
+        };
+        if stop.is_some() && is_ready(&fds[1]) {
+            return Err(io::Error::other(Stopped));
         }
+        return Ok(Found {
+            is_ready: is_ready(&fds[0]),
+            is_watched_ready: readable_fd.is_some() && is_ready(&fds[2])
+                || hangup_fd.is_some() && is_ready(&fds[3]),
+        });
     }
 }
 
@@ -133,7 +198,11 @@ pub(crate) fn is_stop(error: &io::Error) -> bool {
 
 /// Whether there is something to read, or the end of it.
 pub(crate) fn is_readable(fd: impl AsFd) -> bool {
-    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+    is_ready_now(fd, PollFlags::IN)
+}
+
+fn is_ready_now(fd: impl AsFd, what: PollFlags) -> bool {
+    let mut fds = [PollFd::new(&fd, what)];
     loop {
         match poll(&mut fds, Some(&Timespec::default())) {
             Err(rustix::io::Errno::INTR) => {}

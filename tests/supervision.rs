@@ -2,7 +2,7 @@
 //! time, comes back to its stream after each of them, and tells each gap.
 
 use std::fmt::Debug;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
@@ -12,9 +12,11 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use rustix::net::sockopt::set_socket_linger;
-use tungstenite::handshake::derive_accept_key;
-use tungstenite::protocol::{Role, WebSocket};
 use tungstenite::{Bytes, Message};
+
+use crate::raw::{Socket, give_session, grant, request, upgraded};
+
+mod raw;
 
 const STREAM: &str = "/demo/stream";
 
@@ -145,7 +147,7 @@ fn accept(listener: &TcpListener, before: Option<TcpStream>, told: &impl Debug) 
 }
 
 /// Does as the protocol says up to the place; a socket where that is behind the upgrade.
-fn serve(mut tcp: &TcpStream, place: Place) -> Option<WebSocket<&TcpStream>> {
+fn serve(tcp: &TcpStream, place: Place) -> Option<Socket<'_>> {
     let mut requests = BufReader::new(tcp);
     let first = request(&mut requests);
     if place == Place::Session {
@@ -158,47 +160,7 @@ fn serve(mut tcp: &TcpStream, place: Place) -> Option<WebSocket<&TcpStream>> {
         give_session(tcp);
         request(&mut requests)
     };
-    if place == Place::Upgrade {
-        return None;
-    }
-    let (_, key) = upgrade.split_once("Sec-WebSocket-Key: ").unwrap();
-    let accept = derive_accept_key(key.lines().next().unwrap().as_bytes());
-    let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
-    );
-    tcp.write_all(answer.as_bytes()).unwrap();
-    Some(WebSocket::from_raw_socket(tcp, Role::Server, None))
-}
-
-fn give_session(mut tcp: &TcpStream) {
-    let body = r#"{"head":{"ok":true},"body":{"id":"a"}}"#;
-    let length = body.len();
-    let answer = format!("HTTP/1.1 201 Created\r\nContent-Length: {length}\r\n\r\n{body}");
-    tcp.write_all(answer.as_bytes()).unwrap();
-}
-
-/// The head of a request, whose body is read.
-fn request(requests: &mut BufReader<&TcpStream>) -> String {
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        assert_ne!(requests.read_line(&mut head).unwrap(), 0, "{head}");
-    }
-    let lower = head.to_ascii_lowercase();
-    if let Some((_, length)) = lower.split_once("content-length: ") {
-        let length = length.lines().next().unwrap().parse().unwrap();
-        let mut body = vec![0; length];
-        requests.read_exact(&mut body).unwrap();
-    }
-    head
-}
-
-fn grant(socket: &mut WebSocket<&TcpStream>, request: &Message) {
-    let text = request.to_text().unwrap();
-    let (_, id) = text.split_once(r#""msgId":""#).unwrap();
-    let (id, _) = id.split_once('"').unwrap();
-    let ack = format!(r#"{{"head":{{"msgId":"{id}","ok":true}}}}"#);
-    socket.send(Message::text(ack)).unwrap();
+    (place != Place::Upgrade).then(|| upgraded(tcp, &upgrade))
 }
 
 /// Plays the fault. Returns the connection where the client is to end it.

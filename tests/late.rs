@@ -1,0 +1,205 @@
+//! What has come in is taken before it is held against the peer that it did not.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use octave_ws::{Action, Client, ErrorKind, Next, Stream};
+use tungstenite::{Bytes, Message};
+
+use crate::raw::{Socket, config, grant, play, serve_out};
+
+mod raw;
+
+const LONG: Duration = Duration::from_secs(10);
+
+/// What a caller allows, and as long as it is busy then.
+const ALLOWED: Duration = Duration::from_millis(200);
+const BUSY: Duration = Duration::from_millis(600);
+
+fn stream() -> Stream {
+    "/a".parse().unwrap()
+}
+
+fn event(n: usize, length: usize) -> Message {
+    Message::text(format!(
+        r#"{{"value":{{"n":{n},"x":"{}"}}}}"#,
+        "x".repeat(length)
+    ))
+}
+
+#[test]
+fn an_ack_that_has_come_is_not_late_whatever_came_before_it() {
+    for events in [0, 1, 300] {
+        let (endpoint, service) = play([Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
+            let request = socket.read().unwrap();
+            for n in 0..events {
+                socket.write(event(n, 10_000)).unwrap();
+            }
+            grant(&mut socket, &request);
+            serve_out(&mut socket);
+        })]);
+        let mut client = Client::connect(&config(&endpoint).ack_timeout(ALLOWED)).unwrap();
+        client.request(Action::Subscribe, &stream()).unwrap();
+        thread::sleep(BUSY);
+        for _ in 0..events {
+            assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+            // A caller that is slow lets the service write no faster.
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(matches!(client.next(LONG).unwrap(), Next::Ack(_)));
+        drop(client);
+        service.join().unwrap();
+    }
+}
+
+#[test]
+fn an_ack_that_does_not_come_is_late_though_messages_come_without_a_pause() {
+    let (endpoint, _service) = play([Box::new(
+        |_: &TcpStream, mut socket: Socket<'_>| {
+            while socket.send(event(0, 100)).is_ok() {}
+        },
+    )]);
+    let mut client = Client::connect(&config(&endpoint).ack_timeout(ALLOWED)).unwrap();
+    client.request(Action::Subscribe, &stream()).unwrap();
+    let start = Instant::now();
+    let error = loop {
+        match client.next(LONG) {
+            Ok(_) => assert!(start.elapsed() < LONG, "it is never late"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+}
+
+#[test]
+fn an_ack_that_does_not_come_is_late_at_once_where_nothing_else_comes() {
+    let (endpoint, _service) = play([Box::new(
+        |_: &TcpStream, mut socket: Socket<'_>| {
+            while socket.read().is_ok() {}
+        },
+    )]);
+    let mut client = Client::connect(&config(&endpoint).ack_timeout(ALLOWED)).unwrap();
+    client.request(Action::Subscribe, &stream()).unwrap();
+    let start = Instant::now();
+    assert_eq!(client.next(LONG).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert!(start.elapsed() < ALLOWED + BUSY);
+}
+
+#[test]
+fn a_pong_that_has_come_is_one_whatever_is_watched() {
+    let (endpoint, service) = play([Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        // Read alone answers nothing.
+        assert!(socket.read().unwrap().is_ping());
+        thread::sleep(ALLOWED / 2);
+        socket.send(Message::Pong(Bytes::new())).unwrap();
+        serve_out(&mut socket);
+    })]);
+    let config = config(&endpoint)
+        .ping_interval(ALLOWED)
+        .ping_timeout(ALLOWED);
+    let mut client = Client::connect(&config).unwrap();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    client.watch(Some(OwnedFd::from(reader)));
+    // Long enough for a ping to be sent, not for its answer.
+    let next = client.next(ALLOWED + ALLOWED / 10);
+    assert!(matches!(next.unwrap(), Next::TimedOut));
+    thread::sleep(BUSY);
+    writer.write_all(b"x").unwrap();
+    assert!(matches!(client.next(LONG).unwrap(), Next::Readable));
+    drop(client);
+    service.join().unwrap();
+}
+
+#[test]
+fn what_is_always_readable_keeps_neither_events_nor_limits_back() {
+    let (endpoint, service) = play([Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        socket.send(event(0, 100)).unwrap();
+        grant(&mut socket, &request);
+        // The ack of another is never sent.
+        while socket.read().is_ok() {}
+    })]);
+    let mut client = Client::connect(&config(&endpoint).ack_timeout(ALLOWED)).unwrap();
+    client.watch(Some(OwnedFd::from(
+        std::fs::File::open("/dev/zero").unwrap(),
+    )));
+    client.request(Action::Subscribe, &stream()).unwrap();
+    let (mut events, mut acks, mut readable) = (0, 0, 0);
+    let start = Instant::now();
+    let error = loop {
+        assert!(start.elapsed() < LONG, "it is never late");
+        match client.next(LONG) {
+            Ok(Next::Event(_)) => events += 1,
+            Ok(Next::Ack(_)) => {
+                acks += 1;
+                client.request(Action::Unsubscribe, &stream()).unwrap();
+            }
+            Ok(Next::Readable) => readable += 1,
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert_eq!((events, acks), (1, 1));
+    assert!(readable > 0);
+    drop(client);
+    service.join().unwrap();
+}
+
+#[test]
+fn what_is_watched_is_told_though_messages_come_without_a_pause() {
+    let (endpoint, _service) = play([Box::new(
+        |_: &TcpStream, mut socket: Socket<'_>| {
+            while socket.send(event(0, 100)).is_ok() {}
+        },
+    )]);
+    let mut client = Client::connect(&config(&endpoint)).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    client.watch_hangup(Some(OwnedFd::from(writer)));
+    assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+    drop(reader);
+    let start = Instant::now();
+    while !matches!(client.next(LONG).unwrap(), Next::Readable) {
+        assert!(start.elapsed() < LONG);
+    }
+}
+
+#[test]
+fn no_time_at_all_makes_an_attempt_and_hears_a_stop() {
+    let sessions = |n| {
+        let part = |_: &TcpStream, mut socket: Socket<'_>| {
+            let request = socket.read().unwrap();
+            grant(&mut socket, &request);
+        };
+        vec![part; n]
+    };
+    let [first, second] = sessions(2)[..] else {
+        unreachable!()
+    };
+    let (endpoint, service) = play([Box::new(first), Box::new(second)]);
+    let stop = octave_ws::Stop::new().unwrap();
+    let config = config(&endpoint).retry_for(LONG).stop(stop.clone());
+    let mut client = Client::connect(&config).unwrap();
+    client.subscribe(&stream()).unwrap();
+    let start = Instant::now();
+    let gap = loop {
+        assert!(start.elapsed() < LONG, "it does not connect");
+        match client.next(Duration::ZERO).unwrap() {
+            Next::Gap(gap) => break gap,
+            _ => thread::yield_now(),
+        }
+    };
+    assert!(
+        gap.reason.contains("ended the connection"),
+        "{}",
+        gap.reason
+    );
+    service.join().unwrap();
+    stop.stop();
+    while let Ok(next) = client.next(Duration::ZERO) {
+        assert!(start.elapsed() < LONG, "{next:?}");
+    }
+}
