@@ -92,7 +92,7 @@ impl Config {
     }
 
     /// How long each part of connecting may take: the name, TCP and TLS together; the session's
-    /// answer; the upgrade. By default 10 s.
+    /// answer; the upgrade. More than zero; by default 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout.min(FOREVER);
         self
@@ -111,7 +111,7 @@ impl Config {
         self
     }
 
-    /// How long a request may go unanswered. By default 10 s.
+    /// How long a request may go unanswered. More than zero; by default 10 s.
     pub fn ack_timeout(mut self, timeout: Duration) -> Self {
         self.ack_timeout = timeout.min(FOREVER);
         self
@@ -123,15 +123,20 @@ impl Config {
         self
     }
 
-    /// How long to wait for a sign of life. By default 20 s.
+    /// How long to wait for a sign of life; zero never asks for one. By default 20 s.
     pub fn ping_timeout(mut self, timeout: Duration) -> Self {
         self.ping_timeout = timeout.min(FOREVER);
         self
     }
 
-    /// How often to send the text frame `{"type":"heartbeat"}`; zero for never. By default never.
+    /// How often to send the text frame `{"type":"heartbeat"}`, a second at least; zero for never.
+    /// By default never.
     pub fn heartbeat(mut self, interval: Duration) -> Self {
-        self.heartbeat = interval.min(FOREVER);
+        self.heartbeat = if interval.is_zero() {
+            interval
+        } else {
+            interval.clamp(Duration::from_secs(1), FOREVER)
+        };
         self
     }
 
@@ -172,6 +177,12 @@ impl Config {
     /// Checks what can be checked before anything is sent.
     pub(crate) fn check(&self) -> Result<Endpoint> {
         self.credentials.check()?;
+        for (name, timeout) in [("connect", self.connect_timeout), ("ack", self.ack_timeout)] {
+            if timeout.is_zero() {
+                let message = format!("the {name} timeout is zero: nothing would be in time");
+                return Err(Error::config(message));
+            }
+        }
         Endpoint::parse(&self.endpoint, self.allow_plaintext)
     }
 }

@@ -31,7 +31,7 @@ impl Ack {
 pub(crate) struct Liveness {
     /// A ping after so long without a byte; zero turns pings off.
     pub(crate) ping_interval: Duration,
-    /// Dead after so long without a byte since the ping.
+    /// Dead after so long without a byte since the ping; zero turns pings off, too.
     pub(crate) ping_timeout: Duration,
     /// A heartbeat frame this often; zero for never.
     pub(crate) heartbeat: Duration,
@@ -155,7 +155,7 @@ impl Exchange {
             .first_key_value()
             .map(|(_, pending)| pending.deadline);
         let mut until = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
-        if !ping_interval.is_zero() {
+        if !ping_interval.is_zero() && !ping_timeout.is_zero() {
             match self.pinged_at {
                 Some(at) if at + ping_timeout <= now => return Due::Dead,
                 Some(at) => until(at + ping_timeout),

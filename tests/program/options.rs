@@ -401,3 +401,23 @@ fn the_proxy_comes_from_the_option_the_environment_or_the_config_file() {
         (78, message.to_owned())
     );
 }
+
+#[test]
+fn a_timeout_of_nothing_is_refused() {
+    let wanted = "give a duration of more than 0s, as 10s";
+    for (option, key) in [
+        ("--connect-timeout=0s", "connect_timeout"),
+        ("--ack-timeout=0s", "ack_timeout"),
+    ] {
+        assert!(
+            usage(&["listen", "/a", option]).ends_with(wanted),
+            "{option}"
+        );
+        let (sim, _seen) = start(0.0);
+        let config = file(&sim, "zero.json", &format!(r#"{{"{key}": "0s"}}"#));
+        let mut command = octave_ws(&sim, &["listen", "/a"]);
+        let (code, line) = end(command.env("OCTAVE_CONFIG", config));
+        assert_eq!(code, 78);
+        assert!(line.ends_with(wanted), "{line}");
+    }
+}

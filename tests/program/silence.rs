@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::Child;
+use std::process::{Child, ChildStdout};
+use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Duration;
 
-use octave_ws::sim::Sim;
+use octave_ws::sim::{Seen, Sim};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -15,45 +16,44 @@ use super::{TEMPERATURE, await_subscription, kill, octave_ws, start, stderr};
 /// Long against any tick that a loop might have, short against a ping.
 const WINDOW: Duration = Duration::from_millis(300);
 
-/// How often the process has gone to wait: each time after a system call that another one
-/// follows.
-fn waits(child: &Child) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-    let mut lines = status.lines();
-    let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-    count.unwrap().trim().parse().unwrap()
+/// How long the process has had a CPU.
+fn cpu_time(child: &Child) -> Duration {
+    let path = format!("/proc/{}/schedstat", child.id());
+    let stat = fs::read_to_string(path).unwrap();
+    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
 }
 
-/// How often it goes to wait within a window.
-fn waits_in_a_window(child: &Child) -> u64 {
-    let before = waits(child);
+/// How long it has one within a window.
+fn cpu_time_in_a_window(child: &mut Child) -> Duration {
+    let before = cpu_time(child);
     thread::sleep(WINDOW);
-    waits(child) - before
+    assert_eq!(child.try_wait().unwrap(), None, "it is at its end");
+    cpu_time(child).saturating_sub(before)
 }
 
-/// A client that is subscribed and has printed an event, which is the last.
-fn idle(sim: &Sim, seen: &std::sync::mpsc::Receiver<octave_ws::sim::Seen>, args: &[&str]) -> Child {
+/// A client that is subscribed and has printed an event, which is the last, and its reader.
+fn idle(sim: &Sim, seen: &Receiver<Seen>, args: &[&str]) -> (Child, BufReader<ChildStdout>) {
     let mut command = octave_ws(sim, &["listen", TEMPERATURE]);
     let mut child = command.args(args).spawn().unwrap();
     await_subscription(seen);
     sim.publish(TEMPERATURE, &json!(1));
     let mut out = BufReader::new(child.stdout.take().unwrap());
     out.read_line(&mut String::new()).unwrap();
-    child
+    (child, out)
 }
 
 #[test]
-fn an_idle_client_makes_no_system_call_and_has_one_thread() {
+fn an_idle_client_takes_no_time_and_has_one_thread() {
     let (sim, seen) = start(0.0);
     // By name, for which there was another thread.
     let endpoint = format!("--endpoint=https://localhost:{}", sim.addr().port());
-    let mut child = idle(&sim, &seen, &[&endpoint]);
+    let (mut child, _out) = idle(&sim, &seen, &[&endpoint]);
     // The first windows may still see it go to rest.
-    let rests = (0..5).any(|_| waits_in_a_window(&child) == 0);
+    let rests = (0..5).any(|_| cpu_time_in_a_window(&mut child).is_zero());
     let threads = fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
     let threads = threads.count();
     kill(&child, Signal::TERM);
-    child.wait().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(rests);
     assert_eq!(threads, 1);
 }
@@ -61,11 +61,13 @@ fn an_idle_client_makes_no_system_call_and_has_one_thread() {
 #[test]
 fn but_for_its_pings() {
     let (sim, seen) = start(0.0);
-    let mut child = idle(&sim, &seen, &["--ping-interval=100ms"]);
-    let rests = (0..5).any(|_| waits_in_a_window(&child) == 0);
+    let (mut child, _out) = idle(&sim, &seen, &["--ping-interval=100ms"]);
+    let times: Vec<_> = (0..5).map(|_| cpu_time_in_a_window(&mut child)).collect();
     kill(&child, Signal::TERM);
-    child.wait().unwrap();
-    assert!(!rests);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(times.iter().all(|time| !time.is_zero()), "{times:?}");
+    let least = times.iter().min().unwrap();
+    assert!(*least < WINDOW / 10, "{times:?}");
 }
 
 #[test]

@@ -361,6 +361,32 @@ fn no_line_is_torn_in_a_pipe_however_long_it_is() {
     }
 }
 
+#[test]
+fn a_reader_that_goes_away_is_noticed_though_no_event_comes() {
+    for command in ["listen", "shell"] {
+        let (sim, seen) = start(0.0);
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut program = octave_ws(&sim, &[command]);
+        if command == "listen" {
+            program.arg(TEMPERATURE);
+        }
+        let mut child = program
+            .stdin(Stdio::piped())
+            .stdout(writer)
+            .spawn()
+            .unwrap();
+        drop(program);
+        if let ("shell", Some(stdin)) = (command, &mut child.stdin) {
+            writeln!(stdin, "subscribe {TEMPERATURE}").unwrap();
+        }
+        await_subscription(&seen);
+        sim.publish(TEMPERATURE, &json!(1));
+        assert!(reader.read(&mut [0; 8192]).unwrap() > 0);
+        drop(reader);
+        assert_eq!(wait(&mut child, GRACE).code(), Some(0), "{command}");
+    }
+}
+
 /// Reads what an output holds, a while after it has been filled.
 fn read_late(mut reader: impl Read) -> String {
     thread::sleep(Duration::from_millis(500));

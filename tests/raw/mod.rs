@@ -12,11 +12,12 @@ use tungstenite::protocol::{Role, WebSocket};
 
 pub(crate) type Socket<'a> = WebSocket<&'a TcpStream>;
 
+/// What a service does on a connection whose socket is open.
+pub(crate) type Part = dyn FnOnce(&TcpStream, Socket<'_>) + Send;
+
 /// Plays a service on a thread of its own, to whom the first connections belong: one each.
 /// Returns its endpoint, and what is joined for its panics.
-pub(crate) fn play<const N: usize>(
-    parts: [Box<dyn FnOnce(&TcpStream, Socket<'_>) + Send>; N],
-) -> (String, JoinHandle<()>) {
+pub(crate) fn play<const N: usize>(parts: [Box<Part>; N]) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let thread = thread::spawn(move || {

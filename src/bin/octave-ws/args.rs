@@ -59,22 +59,22 @@ pub(crate) struct Args {
     pub(crate) proxy: Option<String>,
 
     /// how long each part of connecting may take: 10s
-    #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
+    #[argh(option, arg_name = "D", from_str_fn(parse_timeout))]
     pub(crate) connect_timeout: Option<Duration>,
 
     /// how long a request may go unanswered: 10s
-    #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
+    #[argh(option, arg_name = "D", from_str_fn(parse_timeout))]
     pub(crate) ack_timeout: Option<Duration>,
 
     /// after how long a silence to ask for a sign of life: 20s; 0s never asks
     #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
     pub(crate) ping_interval: Option<Duration>,
 
-    /// how long to wait for a sign of life: 20s
+    /// how long to wait for a sign of life: 20s; 0s never asks for one
     #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
     pub(crate) ping_timeout: Option<Duration>,
 
-    /// how often to send {"type":"heartbeat"}; not given for never
+    /// how often to send {"type":"heartbeat"}, 1s at least; not given for never
     #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
     pub(crate) heartbeat: Option<Duration>,
 
@@ -331,6 +331,14 @@ fn parse_count(text: &str) -> Result<u64, String> {
 /// A duration as `250ms`, `10s` or `1h30m`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "give a duration as 250ms, 10s or 1h30m".to_owned())
+}
+
+/// A duration of more than nothing.
+pub(crate) fn parse_timeout(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("give a duration of more than 0s, as 10s".to_owned()),
+        timeout => Ok(timeout),
+    }
 }
 
 /// A size in bytes as `4096`, `64KiB` or `16MiB`; at least 1.

@@ -126,7 +126,12 @@ impl<'a> Run<'a> {
         if let Some(hangups) = &self.hangups {
             client.watch(Some(hangups.try_clone().map_err(Failure::signals)?));
         }
+        client.watch_hangup(self.reader()?);
         Ok(client)
+    }
+
+    fn reader(&self) -> Result<Option<OwnedFd>, Failure> {
+        self.output.reader().map_err(Failure::signals)
     }
 
     /// Writes what is left to write. Whatever the end was: what has come in is not lost.
@@ -202,8 +207,13 @@ impl<'a> Run<'a> {
                     }
                 }
                 Ok(Next::Readable) => {
-                    self.hangups.iter().for_each(signals::forget);
-                    self.reopen()?;
+                    if self.output.is_left() {
+                        return Err(End::ReaderGone);
+                    }
+                    if self.hangups.as_ref().is_some_and(wait::is_readable) {
+                        self.hangups.iter().for_each(signals::forget);
+                        self.reopen(client)?;
+                    }
                 }
                 Ok(Next::TimedOut | Next::Pong(_)) => {}
                 Ok(_) => {
@@ -247,11 +257,12 @@ impl<'a> Run<'a> {
         progress.into_iter().chain(notify).min()
     }
 
-    fn reopen(&mut self) -> Result<(), End> {
+    fn reopen(&mut self, client: &mut Client) -> Result<(), End> {
         if let Some(notify) = &self.notify {
             notify.reloading();
         }
         self.output.reopen()?;
+        client.watch_hangup(self.reader()?);
         if let Some(notify) = &self.notify
             && self.standing.subscribed_at.is_some()
         {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Seek, Write};
 use std::mem;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::pipe::PIPE_BUF;
@@ -10,6 +11,7 @@ use rustix::pipe::PIPE_BUF;
 use crate::exit::{End, Failure, INCOMPLETE};
 use crate::place::{self, Part, Place};
 use crate::sink::Sink;
+use crate::wait;
 
 /// Writes whole lines, together while there are more to come.
 pub(crate) struct Output {
@@ -90,6 +92,19 @@ impl Output {
             lines: Vec::new(),
             part: None,
         }
+    }
+
+    /// What nobody is at the other end of once the reader is gone, if there is one.
+    pub(crate) fn reader(&self) -> io::Result<Option<OwnedFd>> {
+        if self.is_file() {
+            return Ok(None);
+        }
+        self.sink.as_fd().try_clone_to_owned().map(Some)
+    }
+
+    /// Whether the reader is gone.
+    pub(crate) fn is_left(&self) -> bool {
+        !self.is_file() && wait::is_left(&self.sink)
     }
 
     /// Whether lines stay where they are written.

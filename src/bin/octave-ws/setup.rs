@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use octave_ws::{Config, Credentials, Stream};
 
-use crate::args::{Args, Command, Format, Listen, Require, parse_duration, parse_size};
+use crate::args::{
+    Args, Command, Format, Listen, Require, parse_duration, parse_size, parse_timeout,
+};
 use crate::config_file::ConfigFile;
 use crate::credentials;
 use crate::environment;
@@ -171,6 +173,8 @@ fn is_dumb() -> Result<bool, Failure> {
 /// The variables of other programs that name a proxy.
 const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
+type DurationParser = fn(&str) -> Result<Duration, String>;
+
 type DurationSetter = fn(Config, Duration) -> Config;
 
 /// What all commands connect with.
@@ -235,34 +239,41 @@ fn described(args: Args) -> Result<(Config, Vec<String>), Failure> {
         config = config.ca_pem(pem);
         words.push(format!("authorities of {path}"));
     }
-    let own = match args.proxy {
-        None => environment::first(&["OCTAVE_PROXY"])?,
-        given => given,
-    };
-    if let Some(url) = own {
-        // An empty option is how not to use that of the environment.
-        if !url.is_empty() {
-            config = config.proxy(url);
-        }
-    } else if let Some(url) = environment::first(&PROXIES)? {
-        let exempt = environment::first(&["NO_PROXY", "no_proxy"])?;
-        config = config.proxy(url).no_proxy(exempt.unwrap_or_default());
-    } else if let Some(url) = file.get("proxy") {
-        config = config.proxy(url);
-    }
-    let durations: [(_, _, DurationSetter); 5] = [
+    config = proxied(config, args.proxy, &file)?;
+    let durations: [(_, _, DurationParser, DurationSetter); 5] = [
         (
             "connect_timeout",
             args.connect_timeout,
+            parse_timeout,
             Config::connect_timeout,
         ),
-        ("ack_timeout", args.ack_timeout, Config::ack_timeout),
-        ("ping_interval", args.ping_interval, Config::ping_interval),
-        ("ping_timeout", args.ping_timeout, Config::ping_timeout),
-        ("heartbeat", args.heartbeat, Config::heartbeat),
+        (
+            "ack_timeout",
+            args.ack_timeout,
+            parse_timeout,
+            Config::ack_timeout,
+        ),
+        (
+            "ping_interval",
+            args.ping_interval,
+            parse_duration,
+            Config::ping_interval,
+        ),
+        (
+            "ping_timeout",
+            args.ping_timeout,
+            parse_duration,
+            Config::ping_timeout,
+        ),
+        (
+            "heartbeat",
+            args.heartbeat,
+            parse_duration,
+            Config::heartbeat,
+        ),
     ];
-    for (key, option, set) in durations {
-        if let Some(value) = option.or(file.parsed(key, parse_duration)?) {
+    for (key, option, parse, set) in durations {
+        if let Some(value) = option.or(file.parsed(key, parse)?) {
             config = set(config, value);
         }
     }
@@ -270,4 +281,25 @@ fn described(args: Args) -> Result<(Config, Vec<String>), Failure> {
         config = config.max_message(bytes);
     }
     Ok((config, words))
+}
+
+/// With the proxy that the option, the environment or the config file names.
+fn proxied(config: Config, option: Option<String>, file: &ConfigFile) -> Result<Config, Failure> {
+    let own = match option {
+        None => environment::first(&["OCTAVE_PROXY"])?,
+        given => given,
+    };
+    Ok(match own {
+        // An empty option is how not to use that of the environment.
+        Some(url) if url.is_empty() => config,
+        Some(url) => config.proxy(url),
+        None => match (environment::first(&PROXIES)?, file.get("proxy")) {
+            (Some(url), _) => {
+                let exempt = environment::first(&["NO_PROXY", "no_proxy"])?;
+                config.proxy(url).no_proxy(exempt.unwrap_or_default())
+            }
+            (None, Some(url)) => config.proxy(url),
+            (None, None) => config,
+        },
+    })
 }

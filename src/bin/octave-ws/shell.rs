@@ -50,6 +50,7 @@ fn converse(config: &Config, is_edited: bool) -> Result<(), End> {
         leave_by: None,
     };
     client.watch(Some(shell.typed.watched().map_err(Failure::input)?));
+    client.watch_hangup(shell.output.reader().map_err(Failure::input)?);
     let end = shell.run(&mut client);
     shell.typed.leave();
     report::status("");
@@ -120,6 +121,7 @@ impl Shell {
                     let closed = "socket: the connection is closed";
                     return Err(Failure::new(UNAVAILABLE, closed).into());
                 }
+                Next::Readable if self.output.is_left() => return Err(End::ReaderGone),
                 _ => {}
             }
         }

@@ -137,6 +137,22 @@ fn input(fd: Option<BorrowedFd<'_>>, until: Option<Instant>) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether nobody is at the other end any more.
+pub(crate) fn is_left(fd: impl AsFd) -> bool {
+    // Which is told whether it is asked for or not.
+    is_ready_now(fd, PollFlags::empty())
+}
+
+/// Whether there is something to read, or its end.
+pub(crate) fn is_readable(fd: impl AsFd) -> bool {
+    is_ready_now(fd, PollFlags::IN)
+}
+
+fn is_ready_now(fd: impl AsFd, what: PollFlags) -> bool {
+    let mut fds = [PollFd::new(&fd, what)];
+    poll_until(&mut fds, Some(Instant::now())).is_ok_and(|ready| ready > 0)
+}
+
 /// How a wait was cut short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
