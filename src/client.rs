@@ -6,8 +6,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::event::PollFlags;
-
 use crate::config::Config;
 use crate::connection::{Arrival, Connection};
 use crate::dial::Route;
@@ -31,6 +29,11 @@ pub struct Client {
     route: Route,
     backoff: Backoff,
     state: State,
+    /// Whether there was no connection yet.
+    is_new: bool,
+    /// Whether the last attempt to connect was cut short by what is watched. The next one is not,
+    /// so that one comes to its end.
+    was_cut_short: bool,
     subscriptions: Subscriptions,
     /// Since when, and why, events may be missing.
     loss: Option<(SystemTime, String)>,
@@ -51,6 +54,9 @@ enum State {
     Closed,
 }
 
+/// How long after an attempt that was cut short the next one is made.
+const CUT_SHORT: Duration = Duration::from_secs(1);
+
 /// As many messages of the greatest length are kept while an answer is waited for.
 const KEPT_MESSAGES: usize = 2;
 
@@ -58,30 +64,43 @@ impl Client {
     /// Connects: a session, and the WebSocket that belongs to it.
     ///
     /// # Errors
-    /// `Config` before anything is sent; `Refused` for the credentials; otherwise what failed is
-    /// told by [`Error::phase`] and [`Error::kind`], and whether it may pass by
+    /// `Config` before anything is sent; `Refused` for the credentials; `Stopped`; otherwise what
+    /// failed is told by [`Error::phase`] and [`Error::kind`], and whether it may pass by
     /// [`Error::is_retryable`].
     pub fn connect(config: &Config) -> Result<Self> {
+        let mut client = Self::new(config)?;
+        while let State::Waiting(at) = client.state {
+            let deadline = client.config.connect_deadline;
+            if !client.attempt_by(at, deadline, &Watched::default())? {
+                let message = format!("no connection to {} in time", client.peer());
+                return Err(Error::new(Phase::Connect, ErrorKind::TimedOut, message));
+            }
+        }
+        client.queue.clear();
+        Ok(client)
+    }
+
+    /// A client without a connection. [`Client::next`] connects, as it does after a loss, and finds
+    /// [`Next::Connected`]: for a program that has something to [watch](Client::watch) meanwhile.
+    ///
+    /// # Errors
+    /// `Config`, and `System` where there are no file descriptors left.
+    pub fn new(config: &Config) -> Result<Self> {
         let now = Instant::now();
-        let mut client = Self {
+        Ok(Self {
             config: config.clone(),
             route: Route::new(config)?,
             backoff: Backoff::new(config.retry_for, now),
             state: State::Waiting(now),
+            is_new: true,
+            was_cut_short: false,
             subscriptions: Subscriptions::default(),
             loss: None,
             failure: Default::default(),
             watched: Watched::default(),
             has_told: false,
             queue: VecDeque::new(),
-        };
-        while let State::Waiting(at) = client.state {
-            if !client.attempt_by(at, config.connect_deadline, &Watched::default())? {
-                let message = format!("no connection to {} in time", client.peer());
-                return Err(Error::new(Phase::Connect, ErrorKind::TimedOut, message));
-            }
-        }
-        Ok(client)
+        })
     }
 
     /// Subscribes to a stream and waits until that is acknowledged. What else comes in meanwhile
@@ -223,6 +242,12 @@ impl Client {
         matches!(self.state, State::Open(_))
     }
 
+    /// How the last attempt to connect failed, in one line, where there was none since that has
+    /// come to a connection with all streams subscribed.
+    pub fn last_failure(&self) -> Option<&str> {
+        Some(self.failure.0.as_str()).filter(|failure| !failure.is_empty())
+    }
+
     /// When the service was last heard of, if there is a connection.
     pub fn heard_at(&self) -> Option<Instant> {
         match &self.state {
@@ -245,8 +270,8 @@ impl Client {
     /// From now on [`Client::next`] also waits for this descriptor to have something to read, or to
     /// have come to its end, and then finds [`Next::Readable`], again and again until it is read:
     /// for a program that has no other place to wait for both. What comes in does not wait for it,
-    /// and it does not wait for a pause in what comes in. An attempt to connect is not cut short by
-    /// it.
+    /// and it does not wait for a pause in what comes in. An attempt to connect is cut short by it, and
+    /// made again a second later.
     pub fn watch(&mut self, readable: Option<OwnedFd>) {
         self.watched.readable = readable.map(Arc::new);
     }
@@ -337,11 +362,12 @@ impl Client {
         deadline: Option<Instant>,
         watched: &Watched,
     ) -> Result<bool> {
+        self.route.attention.watched = watched.clone();
         let until = deadline.map_or(at, |deadline| deadline.min(at));
-        let stop = &self.route.stop;
-        match wire::wait_watching(stop, PollFlags::IN, None, watched, Some(until)) {
-            Ok(()) => return Err(Error::stopped(Phase::Connect)),
+        match self.route.wait_until(until) {
+            Err(error) if wire::is_stop(&error) => return Err(Error::stopped(Phase::Connect)),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Ok(()) => {}
             Err(error) => {
                 let message = "no way to wait";
                 return Err(Error::new(Phase::Connect, ErrorKind::System, message).because(error));
@@ -358,8 +384,20 @@ impl Client {
         if !is_time {
             return Ok(false);
         }
+        let may_cut_short = !self.was_cut_short && !watched.is_ready();
+        if !may_cut_short {
+            self.route.attention.watched = Watched::default();
+        }
+        self.was_cut_short = false;
         match Connection::open(&self.config, &self.route) {
             Ok(connection) => self.opened(connection)?,
+            // Which is nobody's fault.
+            Err(error) if may_cut_short && error.is_retryable() && watched.is_ready() => {
+                self.was_cut_short = true;
+                self.has_told = true;
+                self.state = State::Waiting(Instant::now() + CUT_SHORT);
+                self.queue.push_back(Next::Readable);
+            }
             Err(error) => self.failed(error)?,
         }
         Ok(true)
@@ -368,6 +406,9 @@ impl Client {
     /// Takes a new connection, and subscribes on it to whatever is wanted.
     fn opened(&mut self, connection: Connection) -> Result<()> {
         self.state = State::Open(connection);
+        if mem::take(&mut self.is_new) {
+            self.queue.push_back(Next::Connected);
+        }
         self.backoff.connected();
         self.subscriptions.connected();
         self.settle();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::dial::Route;
 use crate::secret::Hidden;
 use crate::step::{Observer, Step};
+use crate::wire::Pulse;
 use crate::{Error, Result, SessionId, Stop, Token};
 
 /// What a [`Client`](crate::Client) is to connect to, with what, and how patiently.
@@ -26,6 +27,7 @@ pub struct Config {
     pub(crate) max_message: usize,
     pub(crate) stop: Option<Stop>,
     pub(crate) observer: Observer,
+    pub(crate) pulse: Pulse,
 }
 
 /// As good as for ever, and no danger to the arithmetic of instants.
@@ -54,6 +56,7 @@ impl Config {
             max_message: 16 << 20,
             stop: None,
             observer: Observer::default(),
+            pulse: Pulse::default(),
         }
     }
 
@@ -155,6 +158,18 @@ impl Config {
     /// Who is told of each step of connecting, when it is done. By default nobody.
     pub fn observer(mut self, observer: impl Fn(&Step) + Send + Sync + 'static) -> Self {
         self.observer = Observer::new(observer);
+        self
+    }
+
+    /// What is called again and again, at least `every` so often, while there is no connection but
+    /// attempts to make one: for a program that has something else to see to, as a watchdog. By
+    /// default nothing is.
+    pub fn while_connecting(
+        mut self,
+        every: Duration,
+        call: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        self.pulse = Pulse::new(every.max(Duration::from_millis(1)), call);
         self
     }
 

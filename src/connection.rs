@@ -73,6 +73,7 @@ impl Connection {
                 done => done?,
             },
         };
+        socket.set_connected();
         route.observer.tell(&Step::Upgraded);
         let liveness = Liveness {
             ping_interval: config.ping_interval,

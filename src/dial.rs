@@ -15,13 +15,13 @@ use crate::error::{ErrorKind, Phase};
 use crate::proxy::{self, Proxy};
 use crate::step::{Observer, Step};
 use crate::tls;
-use crate::wire::{self, Wire};
+use crate::wire::{self, Attention, Wire};
 use crate::{Error, Result, Stop};
 
 /// The way to the service, the same for the session's POST and the WebSocket.
 pub(crate) struct Route {
     pub(crate) endpoint: Endpoint,
-    pub(crate) stop: Stop,
+    pub(crate) attention: Attention,
     pub(crate) observer: Observer,
     proxy: Option<Proxy>,
     tls: Arc<ClientConfig>,
@@ -47,13 +47,28 @@ impl Route {
                 Error::new(Phase::Config, ErrorKind::System, message).because(error)
             })?,
         };
+        let attention = Attention {
+            stop: Some(stop),
+            pulse: config.pulse.clone(),
+            ..Attention::default()
+        };
         Ok(Self {
             endpoint,
-            stop,
+            attention,
             observer: config.observer.clone(),
             proxy,
             tls,
         })
+    }
+
+    /// Waits for the time to come. With `WouldBlock` it has, or something watched is ready.
+    pub(crate) fn wait_until(&self, time: Instant) -> io::Result<()> {
+        // Of the stop's own descriptor nothing is asked here.
+        let nothing = PollFlags::empty();
+        match &self.attention.stop {
+            Some(stop) => wire::wait_for(stop, nothing, &self.attention, Some(time)),
+            None => Ok(()),
+        }
     }
 
     /// Connects to one of the addresses of the endpoint, or of the proxy, by the deadline. Each has
@@ -63,7 +78,7 @@ impl Route {
     /// That of the last address; one that nothing but a change of configuration mends, at once.
     pub(crate) fn dial(&self, deadline: Instant) -> Result<Link> {
         let at = self.first();
-        let addrs = resolve(at, &self.stop, deadline)?;
+        let addrs = resolve(at, &self.attention, deadline)?;
         self.observer.tell(&Step::Resolved {
             host: at.host.clone(),
             addrs: addrs.clone(),
@@ -96,9 +111,9 @@ impl Route {
     }
 
     fn connect(&self, addr: SocketAddr, deadline: Instant) -> Result<Link> {
-        let connected = tcp(addr, &self.stop, deadline);
+        let connected = tcp(addr, &self.attention, deadline);
         let mut wire = connected
-            .and_then(|tcp| Wire::new(tcp, self.stop.clone()))
+            .and_then(|tcp| Wire::new(tcp, self.attention.clone()))
             .map_err(|error| unreachable(self.first(), addr, error))?;
         self.observer.tell(&Step::Connected { addr });
         wire.set_deadline(Some(deadline));
@@ -184,7 +199,7 @@ impl Write for Link {
 }
 
 /// The addresses of a host, in the system's order; at least one.
-fn resolve(at: &HostPort, stop: &Stop, deadline: Instant) -> Result<Vec<SocketAddr>> {
+fn resolve(at: &HostPort, attention: &Attention, deadline: Instant) -> Result<Vec<SocketAddr>> {
     if let Ok(ip) = at.host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, at.port)]);
     }
@@ -205,7 +220,7 @@ fn resolve(at: &HostPort, stop: &Stop, deadline: Instant) -> Result<Vec<SocketAd
     };
     let thread = thread::Builder::new().name("resolve".to_owned());
     thread.spawn(lookup).map_err(system)?;
-    match wire::wait(&done, PollFlags::IN, Some(stop), Some(deadline)) {
+    match wire::wait_for(&done, PollFlags::IN, attention, Some(deadline)) {
         Err(error) if wire::is_stop(&error) => return Err(Error::stopped(Phase::Resolve)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             let message = format!("{} was not looked up in time", at.host);
@@ -241,7 +256,7 @@ fn unreachable(at: &HostPort, addr: SocketAddr, error: io::Error) -> Error {
     Error::new(Phase::Connect, ErrorKind::Disconnected, message).because(error)
 }
 
-fn tcp(addr: SocketAddr, stop: &Stop, deadline: Instant) -> io::Result<TcpStream> {
+fn tcp(addr: SocketAddr, attention: &Attention, deadline: Instant) -> io::Result<TcpStream> {
     let family = if addr.is_ipv4() {
         AddressFamily::INET
     } else {
@@ -254,7 +269,7 @@ fn tcp(addr: SocketAddr, stop: &Stop, deadline: Instant) -> io::Result<TcpStream
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
-    wire::wait(&socket, PollFlags::OUT, Some(stop), Some(deadline))?;
+    wire::wait_for(&socket, PollFlags::OUT, attention, Some(deadline))?;
     let tcp = TcpStream::from(socket);
     match tcp.take_error()? {
         Some(error) => Err(error),

@@ -10,6 +10,8 @@ pub enum Next {
     Event(Event),
     /// The answer to a [`Client::request`](crate::Client::request), or a refusal of what had been granted before.
     Ack(Ack),
+    /// The first connection of a client that was [new](crate::Client::new).
+    Connected,
     /// There is a connection again, and all is subscribed as before.
     Gap(Gap),
     /// A message that is none of the protocol.

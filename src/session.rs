@@ -64,11 +64,15 @@ pub(crate) fn open(
     credentials: &Credentials,
     deadline: Instant,
 ) -> Result<(SessionId, Option<Link>)> {
-    let Route { endpoint, stop, .. } = route;
+    let Route {
+        endpoint,
+        attention,
+        ..
+    } = route;
     link.wire().set_deadline(Some(deadline));
     let lender = Lender::new(link);
     let answer = post(&lender, endpoint, credentials).map_err(|error| {
-        if stop.is_stopped() {
+        if attention.is_stopped() {
             return Error::stopped(Phase::Session);
         }
         if Instant::now() >= deadline {

@@ -131,6 +131,11 @@ impl Socket {
         self.write(Message::Ping(payload.to_vec().into()), deadline)
     }
 
+    /// The attempt to connect is over: nobody is called while it waits.
+    pub(crate) fn set_connected(&mut self) {
+        self.socket.get_mut().link().wire().set_connected();
+    }
+
     /// From now on a read that finds nothing ends while this is ready, too.
     pub(crate) fn watch(&mut self, watched: Watched) {
         self.socket.get_mut().link().wire().watch(watched);

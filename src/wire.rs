@@ -17,11 +17,8 @@ use crate::Stop;
 /// never lets up, is cut off here, where no layer above can forget to look.
 pub(crate) struct Wire {
     tcp: TcpStream,
-    /// `None` while closing: the close handshake follows the stop.
-    stop: Option<Stop>,
+    attention: Attention,
     deadline: Option<Instant>,
-    /// What ends the wait of a read, too.
-    watched: Watched,
     /// Whether that was ready while there was something to read.
     has_noticed: bool,
     /// The first read under a new deadline takes what has already come, even if it has passed.
@@ -36,14 +33,13 @@ const BUFFER: usize = 64 << 10;
 
 impl Wire {
     /// Takes a connected socket over. It waits without a deadline until it is given one.
-    pub(crate) fn new(tcp: TcpStream, stop: Stop) -> io::Result<Self> {
+    pub(crate) fn new(tcp: TcpStream, attention: Attention) -> io::Result<Self> {
         tcp.set_nonblocking(true)?;
         tcp.set_nodelay(true)?;
         Ok(Self {
             tcp,
-            stop: Some(stop),
+            attention,
             deadline: None,
-            watched: Watched::default(),
             has_noticed: false,
             fresh: true,
             buffer: vec![0; BUFFER].into(),
@@ -62,18 +58,23 @@ impl Wire {
     /// From now on a read that finds nothing gives up with [`ErrorKind::WouldBlock`] while this is
     /// ready, too.
     pub(crate) fn watch(&mut self, watched: Watched) {
-        self.watched = watched;
+        self.attention.watched = watched;
+    }
+
+    /// From now on nobody is called while it waits.
+    pub(crate) fn set_connected(&mut self) {
+        self.attention.pulse = Pulse::default();
     }
 
     /// Whether what is watched is ready and had to stand back: what comes in without a pause is
     /// read first, but not for ever.
     pub(crate) fn take_noticed(&mut self) -> bool {
-        mem::take(&mut self.has_noticed) && self.watched.is_ready()
+        mem::take(&mut self.has_noticed) && self.attention.watched.is_ready()
     }
 
     /// From now on only the deadline ends a wait.
     pub(crate) fn ignore_stop(&mut self) {
-        self.stop = None;
+        self.attention.stop = None;
     }
 
     /// Before each read(2) and write(2), so that neither can outlive the deadline or a stop.
@@ -83,18 +84,69 @@ impl Wire {
         if expired && !fresh {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let nothing = Watched::default();
-        let watched = if what == PollFlags::IN {
-            &self.watched
+        let unwatched;
+        let attention = if what == PollFlags::IN {
+            &self.attention
         } else {
-            &nothing
+            unwatched = self.attention.unwatched();
+            &unwatched
         };
-        let found = poll_all(&self.tcp, what, self.stop.as_ref(), watched, self.deadline)?;
+        let found = poll_all(&self.tcp, what, attention, self.deadline)?;
         self.has_noticed |= found.is_watched_ready;
         if found.is_ready {
             return Ok(());
         }
         Err(ErrorKind::WouldBlock.into())
+    }
+}
+
+/// What else is looked at while something is waited for.
+#[derive(Clone, Default)]
+pub(crate) struct Attention {
+    /// `None` while closing: the close handshake follows the stop.
+    pub(crate) stop: Option<Stop>,
+    pub(crate) watched: Watched,
+    pub(crate) pulse: Pulse,
+}
+
+impl Attention {
+    /// For what must not be cut short by what is watched.
+    pub(crate) fn unwatched(&self) -> Self {
+        Self {
+            watched: Watched::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether it is stopped.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(Stop::is_stopped)
+    }
+}
+
+/// Who is called now and then while it is waited.
+#[derive(Clone, Default)]
+pub(crate) struct Pulse(Option<(Duration, Arc<Beat>)>);
+
+type Beat = dyn Fn() + Send + Sync;
+
+impl Pulse {
+    pub(crate) fn new(every: Duration, call: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Some((every, Arc::new(call))))
+    }
+
+    /// Calls, and says how soon to do so again.
+    fn beat(&self) -> Option<Duration> {
+        self.0.as_ref().map(|(every, call)| {
+            call();
+            *every
+        })
+    }
+}
+
+impl fmt::Debug for Pulse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pulse")
     }
 }
 
@@ -121,27 +173,31 @@ impl Watched {
 /// # Errors
 /// [`ErrorKind::WouldBlock`] once `deadline` has passed, the error that [`is_stop`] knows once
 /// `stop` is pulled.
+#[cfg(any(feature = "sim", test))]
 pub(crate) fn wait(
     tcp: impl AsFd,
     what: PollFlags,
     stop: Option<&Stop>,
     deadline: Option<Instant>,
 ) -> io::Result<()> {
-    wait_watching(tcp, what, stop, &Watched::default(), deadline)
+    let attention = Attention {
+        stop: stop.cloned(),
+        ..Attention::default()
+    };
+    wait_for(tcp, what, &attention, deadline)
 }
 
 /// The same, and with `WouldBlock` too once something watched is ready and the socket is not.
 ///
 /// # Errors
 /// Those of [`wait`].
-pub(crate) fn wait_watching(
+pub(crate) fn wait_for(
     tcp: impl AsFd,
     what: PollFlags,
-    stop: Option<&Stop>,
-    watched: &Watched,
+    attention: &Attention,
     deadline: Option<Instant>,
 ) -> io::Result<()> {
-    match poll_all(tcp, what, stop, watched, deadline)? {
+    match poll_all(tcp, what, attention, deadline)? {
         found if found.is_ready => Ok(()),
         _ => Err(ErrorKind::WouldBlock.into()),
     }
@@ -156,28 +212,31 @@ struct Found {
 fn poll_all(
     tcp: impl AsFd,
     what: PollFlags,
-    stop: Option<&Stop>,
-    watched: &Watched,
+    attention: &Attention,
     deadline: Option<Instant>,
 ) -> io::Result<Found> {
-    let readable_fd = watched.readable.as_deref().map(AsFd::as_fd);
-    let hangup_fd = watched.hangup.as_deref().map(AsFd::as_fd);
+    let stop = attention.stop.as_ref().map(AsFd::as_fd);
+    let Watched { readable, hangup } = &attention.watched;
+    let readable = readable.as_deref().map(AsFd::as_fd);
+    let hangup = hangup.as_deref().map(AsFd::as_fd);
     let others = [
-        (stop.map(AsFd::as_fd), PollFlags::IN),
-        (readable_fd, PollFlags::IN),
+        (stop, PollFlags::IN),
+        (readable, PollFlags::IN),
         // Which is told whether it is asked for or not.
-        (hangup_fd, PollFlags::empty()),
+        (hangup, PollFlags::empty()),
     ];
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = left.into_iter().chain(attention.pulse.beat()).min();
         // Where there is nothing to wait for, nothing is asked of the descriptor in its place.
-        let [stopped, readable, hangup] = others.map(|(fd, what)| match fd {
+        let [stopped, watched, left_by_reader] = others.map(|(fd, what)| match fd {
             Some(fd) => PollFd::from_borrowed_fd(fd, what),
             None => PollFd::from_borrowed_fd(tcp.as_fd(), PollFlags::empty()),
         });
-        let mut fds = [PollFd::new(&tcp, what), stopped, readable, hangup];
-        match poll(&mut fds, left.map(timespec).as_ref()) {
+        let mut fds = [PollFd::new(&tcp, what), stopped, watched, left_by_reader];
+        match poll(&mut fds, timeout.map(timespec).as_ref()) {
             Err(rustix::io::Errno::INTR) => continue,
+            Ok(0) if timeout != left => continue,
             done => done?,
         };
         if stop.is_some() && is_ready(&fds[1]) {
@@ -185,8 +244,8 @@ fn poll_all(
         }
         return Ok(Found {
             is_ready: is_ready(&fds[0]),
-            is_watched_ready: readable_fd.is_some() && is_ready(&fds[2])
-                || hangup_fd.is_some() && is_ready(&fds[3]),
+            is_watched_ready: readable.is_some() && is_ready(&fds[2])
+                || hangup.is_some() && is_ready(&fds[3]),
         });
     }
 }
@@ -298,7 +357,11 @@ mod tests {
         let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (far, _) = listener.accept().unwrap();
         let stop = Stop::new().unwrap();
-        (Wire::new(near, stop.clone()).unwrap(), far, stop)
+        let attention = Attention {
+            stop: Some(stop.clone()),
+            ..Attention::default()
+        };
+        (Wire::new(near, attention).unwrap(), far, stop)
     }
 
     #[test]

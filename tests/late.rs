@@ -1,15 +1,16 @@
 //! What has come in is taken before it is held against the peer that it did not.
 
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use octave_ws::{Action, Client, ErrorKind, Next, Stream};
 use tungstenite::{Bytes, Message};
 
-use crate::raw::{Socket, config, grant, play, serve_out};
+use crate::raw::{Socket, config, grant, open, play, serve_out};
 
 mod raw;
 
@@ -202,4 +203,63 @@ fn no_time_at_all_makes_an_attempt_and_hears_a_stop() {
     while let Ok(next) = client.next(Duration::ZERO) {
         assert!(start.elapsed() < LONG, "{next:?}");
     }
+}
+
+/// A service whose first connection is left hanging; the next ones are served.
+fn hanging() -> (String, thread::JoinHandle<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let service = thread::spawn(move || {
+        let (first, _) = listener.accept().unwrap();
+        let (tcp, _) = listener.accept().unwrap();
+        let mut socket = open(&tcp);
+        serve_out(&mut socket);
+        first
+    });
+    (endpoint, service)
+}
+
+#[test]
+fn what_is_watched_cuts_an_attempt_short_once() {
+    let (endpoint, service) = hanging();
+    let mut client = Client::new(&config(&endpoint).retry_for(LONG)).unwrap();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    client.watch(Some(OwnedFd::from(reader)));
+    let start = Instant::now();
+    let thread = thread::spawn(move || {
+        thread::sleep(ALLOWED);
+        writer.write_all(b"x").unwrap();
+        writer
+    });
+    assert!(matches!(client.next(LONG).unwrap(), Next::Readable));
+    assert!(start.elapsed() < ALLOWED + BUSY);
+    // Though nobody reads it.
+    while !matches!(client.next(LONG).unwrap(), Next::Connected) {
+        assert!(start.elapsed() < LONG);
+        thread::yield_now();
+    }
+    drop(client);
+    drop(thread.join().unwrap());
+    service.join().unwrap();
+}
+
+#[test]
+fn somebody_can_be_called_while_it_connects_and_not_after() {
+    let (endpoint, service) = hanging();
+    let (sender, called) = mpsc::channel();
+    let every = Duration::from_millis(10);
+    let config = config(&endpoint)
+        .retry_for(LONG)
+        .connect_timeout(BUSY)
+        .while_connecting(every, move || sender.send(Instant::now()).unwrap());
+    let mut client = Client::new(&config).unwrap();
+    assert!(matches!(client.next(LONG).unwrap(), Next::Connected));
+    let calls: Vec<Instant> = called.try_iter().collect();
+    // While the first attempt hung, and until the second one was made.
+    let span = *calls.last().unwrap() - calls[0];
+    assert!(span >= BUSY && calls.len() > 20, "{} {span:?}", calls.len());
+    assert!(matches!(client.next(ALLOWED).unwrap(), Next::TimedOut));
+    assert_eq!(called.try_iter().count(), 0);
+    drop(client);
+    service.join().unwrap();
 }
