@@ -17,7 +17,7 @@ use super::{TEMPERATURE, await_subscription, kill, octave_ws, start, stderr};
 const WINDOW: Duration = Duration::from_millis(300);
 
 /// How long the process has had a CPU.
-fn cpu_time(child: &Child) -> Duration {
+pub(super) fn cpu_time(child: &Child) -> Duration {
     let path = format!("/proc/{}/schedstat", child.id());
     let stat = fs::read_to_string(path).unwrap();
     Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())

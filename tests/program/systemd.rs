@@ -1,5 +1,6 @@
 //! A service manager, and what it is told.
 
+use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Child, Command};
@@ -11,6 +12,7 @@ use octave_ws::sim::{Fault, Sim};
 use rustix::process::Signal;
 use serde_json::json;
 
+use super::silence::cpu_time;
 use super::{TEMPERATURE, kill, octave_ws, start, stderr};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -187,4 +189,89 @@ fn it_is_not_told_of_each_event() {
         .filter(|told| told.starts_with("STATUS="))
         .count();
     assert!(statuses >= 2 && statuses as u64 <= most, "{all:?}");
+}
+
+/// What it is told of an outage that begins after a connection and lasts as long as the test.
+fn outage(sim: Sim, hanging: bool) -> (Manager, Child) {
+    let addr = sim.addr();
+    let manager = Manager::new();
+    let mut command = manager.listen(&sim, &["-v", "--connect-timeout=2s"]);
+    let child = command.env("WATCHDOG_USEC", "200000").spawn().unwrap();
+    await_told(&manager.told, "READY=1");
+    drop(sim);
+    if hanging {
+        // It accepts, and never answers.
+        let listener = TcpListener::bind(addr).unwrap();
+        thread::spawn(move || listener.incoming().collect::<Vec<_>>());
+    }
+    (manager, child)
+}
+
+#[test]
+fn its_watchdog_is_fed_while_another_connection_is_tried_for() {
+    for hanging in [false, true] {
+        let (sim, _seen) = start(0.0);
+        let (manager, child) = outage(sim, hanging);
+        let window = Instant::now() + Duration::from_secs(4);
+        let before = cpu_time(&child);
+        let mut fed = Vec::new();
+        while Instant::now() < window {
+            if manager.told.recv_timeout(LONG).unwrap() == "WATCHDOG=1" {
+                fed.push(Instant::now());
+            }
+        }
+        let longest = fed.windows(2).map(|fed| fed[1] - fed[0]).max().unwrap();
+        assert!(longest < Duration::from_millis(200), "{longest:?}");
+        // It takes turns of waiting, not of looking.
+        let time = cpu_time(&child).saturating_sub(before);
+        assert!(time < Duration::from_millis(400), "{time:?}");
+        manager.stop(child);
+    }
+}
+
+#[test]
+fn after_an_outage_it_listens_again() {
+    let (sim, _seen) = start(0.0);
+    let manager = Manager::new();
+    let mut command = manager.listen(&sim, &[]);
+    let child = command.env("WATCHDOG_USEC", "200000").spawn().unwrap();
+    await_told(&manager.told, "READY=1");
+    sim.drop_all();
+    let deadline = Instant::now() + LONG;
+    while sim.publish(TEMPERATURE, &json!(1)) == 0 {
+        assert!(Instant::now() < deadline);
+        thread::yield_now();
+    }
+    manager.stop(child);
+}
+
+#[test]
+fn a_file_is_opened_again_at_once_though_there_is_no_connection() {
+    for hanging in [false, true] {
+        // At first, too, when there was none yet.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("--endpoint=https://{}", listener.local_addr().unwrap());
+        let listener = Some(listener).filter(|_| hanging);
+        let (sim, _seen) = start(0.0);
+        let manager = Manager::new();
+        let file = manager.folder.path().join("events.jsonl");
+        let output = format!("--output={}", file.display());
+        let child = manager.listen(&sim, &[&endpoint, &output]).spawn().unwrap();
+        let deadline = Instant::now() + LONG;
+        while !file.exists() {
+            assert!(Instant::now() < deadline);
+            thread::yield_now();
+        }
+        // Once it hangs, or waits for the next attempt.
+        super::waits::await_sleep(&child);
+        std::fs::rename(&file, file.with_extension("1")).unwrap();
+        let start = Instant::now();
+        kill(&child, Signal::HUP);
+        while !file.exists() {
+            assert!(start.elapsed() < Duration::from_secs(1));
+            thread::yield_now();
+        }
+        manager.stop(child);
+        drop(listener);
+    }
 }

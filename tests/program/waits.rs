@@ -137,7 +137,7 @@ fn a_pipe_that_nobody_reads_and_a_lock_do_not_outlast_the_deadline_nor_a_signal(
 }
 
 /// Waits until it waits for something, having caught signals, or is at its end.
-fn await_sleep(child: &Child) {
+pub(super) fn await_sleep(child: &Child) {
     let deadline = Instant::now() + Duration::from_secs(10);
     let path = format!("/proc/{}/stat", child.id());
     loop {

@@ -20,8 +20,7 @@ use crate::wait::{self, Cut};
 /// Writes events until there were enough of them, time is up, or it is stopped.
 pub(crate) fn listen(config: Config, listening: &Listening, stop: &Stop) -> Result<(), Failure> {
     let end = Run::begin(listening).and_then(|mut run| {
-        let config = config.stop(stop.clone());
-        let mut client = match run.connect(&config) {
+        let mut client = match run.client(config.stop(stop.clone())) {
             Ok(client) => client,
             Err(end) => return run.finish(Err(end)),
         };
@@ -112,17 +111,12 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn connect(&mut self, config: &Config) -> Result<Client, End> {
-        let mut client = match Client::connect(config) {
-            Ok(client) => client,
-            Err(error) if error.is_retryable() && self.listening.is_overdue() => {
-                let message = format!("timeout: {}", Failure::from(error));
-                return Err(Failure::new(INCOMPLETE, message).into());
-            }
-            Err(error) => return Err(error.into()),
-        };
-        log::info!("connected to {}", client.peer());
-        self.write(&Record::Connected(&client.peer()))?;
+    /// A client that is not connected yet.
+    fn client(&self, mut config: Config) -> Result<Client, End> {
+        if let Some((every, feed)) = self.notify.as_ref().and_then(Notify::feeder) {
+            config = config.while_connecting(every, feed);
+        }
+        let mut client = Client::new(&config)?;
         if let Some(hangups) = &self.hangups {
             client.watch(Some(hangups.try_clone().map_err(Failure::signals)?));
         }
@@ -167,13 +161,15 @@ impl<'a> Run<'a> {
     }
 
     fn receive(&mut self, client: &mut Client) -> Result<(), End> {
-        for stream in &self.listening.streams {
-            client.request(Action::Subscribe, stream)?;
-        }
         loop {
             self.tell(client)?;
             // First what has come in already, so that lines go out together while there are more.
-            let next = match client.next(Duration::ZERO) {
+            let found = if client.is_connected() {
+                client.next(Duration::ZERO)
+            } else {
+                Ok(Next::TimedOut)
+            };
+            let next = match found {
                 Ok(Next::TimedOut) => {
                     self.output.flush()?;
                     let end = self.end();
@@ -185,11 +181,20 @@ impl<'a> Run<'a> {
                 }
                 found => found,
             };
+            let is_quiet = matches!(next, Ok(Next::TimedOut));
             match next {
                 Ok(Next::Event(event)) => {
                     self.print(&event)?;
                     if self.listening.count == Some(self.standing.summary.events) {
                         return Ok(());
+                    }
+                }
+                Ok(Next::Connected) => {
+                    log::info!("connected to {}", client.peer());
+                    self.standing.was_connected = true;
+                    self.write(&Record::Connected(&client.peer()))?;
+                    for stream in &self.listening.streams {
+                        client.request(Action::Subscribe, stream)?;
                     }
                 }
                 Ok(Next::Ack(ack)) => self.answered(ack, &client.peer())?,
@@ -221,15 +226,21 @@ impl<'a> Run<'a> {
                     return Err(Failure::new(UNAVAILABLE, closed).into());
                 }
                 // An attempt to connect that was cut short by the end of the run.
-                Err(error) if error.is_retryable() && self.is_at_end() => {}
+                Err(error) if error.is_retryable() && self.listening.is_overdue() => {
+                    let message = format!("timeout: {}", Failure::from(error));
+                    return Err(Failure::new(INCOMPLETE, message).into());
+                }
+                Err(error) if error.is_retryable() && self.is_at_end(true) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
             if self.listening.is_overdue() {
                 let events = self.standing.summary.events;
-                let message = format!("timeout: not done in time, events: {events}");
+                let cause = client.last_failure().map(str::to_owned);
+                let cause = cause.unwrap_or_else(|| format!("not done in time, events: {events}"));
+                let message = format!("timeout: {cause}");
                 return Err(Failure::new(INCOMPLETE, message).into());
             }
-            if self.is_at_end() {
+            if self.is_at_end(is_quiet) {
                 return Ok(());
             }
         }
@@ -271,8 +282,15 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn is_at_end(&self) -> bool {
-        self.end().is_some_and(|end| end <= Instant::now())
+    /// Whether there is nothing more to wait for. That no event has come for so long is not said
+    /// before all has been read that came, until it is quiet.
+    fn is_at_end(&self, is_quiet: bool) -> bool {
+        let end = if is_quiet {
+            self.end()
+        } else {
+            self.duration_end()
+        };
+        end.is_some_and(|end| end <= Instant::now())
     }
 
     /// When there is nothing more to wait for.

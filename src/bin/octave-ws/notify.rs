@@ -2,11 +2,13 @@
 
 use std::env;
 use std::io;
+use std::mem;
 #[cfg(target_os = "linux")]
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -19,14 +21,21 @@ pub(crate) struct Notify {
     told_at: Option<Instant>,
     /// Whether there may be more to tell since.
     is_behind: bool,
-    watchdog: Option<Watchdog>,
+    watchdog: Option<Arc<Watchdog>>,
 }
 
 /// It expects a sign of life twice as often.
 struct Watchdog {
+    socket: UnixDatagram,
     pause: Duration,
-    /// When it was given the last one.
-    fed_at: Instant,
+    state: Mutex<Fed>,
+}
+
+struct Fed {
+    /// When it was given the last sign of life.
+    at: Instant,
+    /// When it was last looked whether there is another one.
+    looked_at: Instant,
     /// Whether the service has been asked for one since.
     has_asked: bool,
 }
@@ -48,15 +57,11 @@ impl Notify {
             }
         };
         let mut notify = Self {
+            watchdog: Watchdog::begin(&socket),
             socket,
             status: String::new(),
             told_at: None,
             is_behind: false,
-            watchdog: watchdog().map(|interval| Watchdog {
-                pause: interval / 2,
-                fed_at: Instant::now(),
-                has_asked: false,
-            }),
         };
         notify.status(|| "connecting".to_owned());
         Some(notify)
@@ -92,38 +97,77 @@ impl Notify {
         }
     }
 
-    /// Feeds the watchdog if it is time and the service was heard of since the last time. True
-    /// where the service should be asked for a sign of life.
-    pub(crate) fn feed(&mut self, heard_at: Option<Instant>) -> bool {
-        let now = Instant::now();
-        let Some(watchdog) = &mut self.watchdog else {
-            return false;
-        };
-        if now < watchdog.fed_at + watchdog.pause {
-            return false;
-        }
-        if heard_at.is_some_and(|at| at > watchdog.fed_at) {
-            watchdog.fed_at = now;
-            watchdog.has_asked = false;
-            self.send("WATCHDOG=1");
-            return false;
-        }
-        heard_at.is_some() && !std::mem::replace(&mut watchdog.has_asked, true)
+    /// Feeds the watchdog if it is time and the service was heard of since the last time, or there
+    /// is no connection but another one is tried for. True where the service should be asked for a
+    /// sign of life.
+    pub(crate) fn feed(&self, heard_at: Option<Instant>) -> bool {
+        let watchdog = self.watchdog.as_ref();
+        watchdog.is_some_and(|watchdog| watchdog.feed(heard_at))
+    }
+
+    /// How often to feed the watchdog while it is being connected, and what does that.
+    pub(crate) fn feeder(&self) -> Option<(Duration, impl Fn() + Send + Sync + 'static)> {
+        let watchdog = Arc::clone(self.watchdog.as_ref()?);
+        Some((watchdog.pause / 2, move || {
+            watchdog.feed(None);
+        }))
     }
 
     /// When there may be something to tell, though nothing has come in.
     pub(crate) fn due(&self) -> Option<Instant> {
         let status = self.told_at.filter(|_| self.is_behind).map(|at| at + PAUSE);
-        let watchdog = self.watchdog.as_ref();
-        let watchdog = watchdog.filter(|watchdog| !watchdog.has_asked);
-        let watchdog = watchdog.map(|watchdog| watchdog.fed_at + watchdog.pause);
+        let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.due());
         status.into_iter().chain(watchdog).min()
     }
 
     fn send(&self, message: &str) {
-        if let Err(error) = self.socket.send(message.as_bytes()) {
-            log::debug!("systemd: not told {message:?}: {error}");
+        send(&self.socket, message);
+    }
+}
+
+impl Watchdog {
+    fn begin(socket: &UnixDatagram) -> Option<Arc<Self>> {
+        let now = Instant::now();
+        Some(Arc::new(Self {
+            pause: watchdog()? / 2,
+            socket: socket.try_clone().ok()?,
+            state: Mutex::new(Fed {
+                at: now,
+                looked_at: now,
+                has_asked: false,
+            }),
+        }))
+    }
+
+    fn feed(&self, heard_at: Option<Instant>) -> bool {
+        let now = Instant::now();
+        let mut fed = self.fed();
+        if now < fed.at.max(fed.looked_at) + self.pause {
+            return false;
         }
+        fed.looked_at = now;
+        if heard_at.is_none_or(|at| at > fed.at) {
+            fed.at = now;
+            fed.has_asked = false;
+            send(&self.socket, "WATCHDOG=1");
+            return false;
+        }
+        !mem::replace(&mut fed.has_asked, true)
+    }
+
+    fn due(&self) -> Instant {
+        let fed = self.fed();
+        fed.at.max(fed.looked_at) + self.pause
+    }
+
+    fn fed(&self) -> MutexGuard<'_, Fed> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn send(socket: &UnixDatagram, message: &str) {
+    if let Err(error) = socket.send(message.as_bytes()) {
+        log::debug!("systemd: not told {message:?}: {error}");
     }
 }
 

@@ -55,6 +55,9 @@ impl<'a> Progress<'a> {
     }
 
     fn line(&mut self, standing: &Standing, now: Instant) -> String {
+        if !standing.was_connected {
+            return standing.state();
+        }
         let listening = self.listening;
         let Summary { events, bytes, .. } = standing.summary;
         let mut parts = Vec::new();

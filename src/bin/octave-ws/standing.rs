@@ -6,6 +6,7 @@ use crate::record::Summary;
 
 pub(crate) struct Standing {
     pub(crate) is_connected: bool,
+    pub(crate) was_connected: bool,
     pub(crate) streams: usize,
     pub(crate) summary: Summary,
     /// As many streams wait for their first answer.
@@ -20,6 +21,7 @@ impl Standing {
     pub(crate) fn new(streams: usize) -> Self {
         Self {
             is_connected: false,
+            was_connected: false,
             streams,
             summary: Summary::default(),
             unanswered: streams,
@@ -30,7 +32,9 @@ impl Standing {
 
     /// How it is about the connection.
     pub(crate) fn state(&self) -> String {
-        if !self.is_connected {
+        if !self.was_connected {
+            "connecting".to_owned()
+        } else if !self.is_connected {
             "connecting again".to_owned()
         } else if self.unanswered > 0 {
             let answered = self.streams - self.unanswered;
