@@ -180,7 +180,9 @@ impl Connection {
             self.reprieve = match &due {
                 Due::AckLate(action, stream) => match self.reprieve {
                     // It cannot come before the end of the message that is coming in.
-                    _ if alive && self.socket.is_amid_message() => Some(self.ack_timeout),
+                    _ if alive && received.is_none() && self.socket.is_amid_message() => {
+                        Some(self.ack_timeout)
+                    }
                     None if !alive => return Err(self.late(*action, stream)),
                     None => Some(REPRIEVE),
                     Some(left) => Some(left.saturating_sub(after - now)),

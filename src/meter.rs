@@ -1,65 +1,93 @@
 use std::error;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::time::{Duration, Instant};
+use std::mem;
+use std::time::Duration;
 
 use crate::dial::Link;
 
 /// A link below a WebSocket, which sees to it that a message has an end.
 ///
 /// tungstenite's read comes back when a message is whole. What is sent instead may be fragments
-/// without end, empty ones even, or a byte now and then, and is none of its business.
+/// without end, empty ones even, or a byte now and then, and is none of its business. It also makes
+/// room for a frame as soon as it is announced; a long one is handed to it in pieces.
 pub(crate) struct Meter {
     link: Link,
-    tally: Tally,
+    /// What came in behind the answer to the upgrade.
+    early: io::Cursor<Vec<u8>>,
+    frames: Frames,
+    /// How long the link had been waited for, before the message that is coming in.
+    waited_before: Duration,
 }
 
-/// Whoever is no slower than this has time enough: 4 KiB/s, and half a minute besides.
-const SLOWEST: u64 = 4 << 10;
+/// How long a message may take to come in, whatever its length.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// As many bytes may stand for one of a message, for it may come in fragments of one byte, each
-/// with its header.
-const OVERHEAD: u64 = 4;
-const SMALLEST_LIMIT: u64 = 64 << 10;
+/// It may take a second more for each so many bytes: a tenth of what GPRS carries.
+const SLOWEST: u64 = 256;
+
+/// As many frames without content are taken amid a message: fragments, pings.
+const MAX_EMPTY: u32 = 16 << 10;
+
+/// A longer frame is handed on in pieces. It is more than is read at a time.
+const PIECE: u64 = 1 << 20;
 
 impl Meter {
-    pub(crate) fn new(link: Link, max_message: usize) -> Self {
-        let tally = Tally {
-            message: None,
-            max_message: max_message as u64,
-        };
-        Self { link, tally }
+    pub(crate) fn new(link: Link, early: Vec<u8>, max_message: usize) -> Self {
+        Self {
+            link,
+            early: io::Cursor::new(early),
+            frames: Frames::new(max_message as u64),
+            waited_before: Duration::ZERO,
+        }
     }
 
     pub(crate) fn link(&mut self) -> &mut Link {
         &mut self.link
     }
 
+    /// Whether a part of a message has come in, and not its end.
     pub(crate) fn is_amid_message(&self) -> bool {
-        self.tally.message.is_some()
+        self.frames.is_amid_message()
     }
 
-    /// A message has come to its end.
-    pub(crate) fn whole(&mut self) {
-        self.tally.message = None;
-    }
-
-    /// A control frame has come, perhaps amid the fragments of a message: its bytes do not count.
-    pub(crate) fn control(&mut self, payload: usize) {
-        self.tally.control(payload);
+    fn read_in(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self.early.read(out)? {
+            0 => {
+                let is_amid = self.is_amid_message();
+                self.link.wire().measure(is_amid);
+                self.link.read(out)
+            }
+            n => Ok(n),
+        }
     }
 }
 
 impl Read for Meter {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let n = self.link.read(out)?;
-        if n > 0 {
-            self.tally
-                .count(n, Instant::now())
-                .map_err(io::Error::other)?;
+        loop {
+            let pending = self.frames.take_pending(out);
+            if pending > 0 {
+                return Ok(pending);
+            }
+            let most = self.frames.at_most(out.len());
+            let n = self.read_in(&mut out[..most])?;
+            if n == 0 {
+                return Ok(0);
+            }
+            let waited = self.link.wire().waited();
+            let handed_on = self.frames.pass(&mut out[..n]).map_err(io::Error::other)?;
+            if self.frames.take_has_ended() {
+                self.waited_before = waited;
+            }
+            let time = waited.saturating_sub(self.waited_before);
+            if self.is_amid_message() && time > self.frames.allowed() {
+                return Err(io::Error::other(NoEnd::TooSlow));
+            }
+            if handed_on > 0 {
+                return Ok(handed_on);
+            }
         }
-        Ok(n)
     }
 }
 
@@ -73,34 +101,192 @@ impl Write for Meter {
     }
 }
 
-/// What has come in of a message that is not whole.
-struct Tally {
-    /// How many bytes, and since when.
-    message: Option<(u64, Instant)>,
+/// Follows the headers of frames, RFC 6455 §5.2, in the bytes that go by.
+struct Frames {
     max_message: u64,
+    /// The beginning of a header, which is handed on as a whole.
+    head: Vec<u8>,
+    /// What is handed on before what comes in: a header.
+    pending: Vec<u8>,
+    /// How much of the payload of a frame, or of a piece of one, is still to come.
+    left: u64,
+    /// How much of the frame follows that piece, and whether it is the last one of its message.
+    rest: Option<(u64, bool)>,
+    is_control: bool,
+    /// Whether there is a message whose last frame has not begun.
+    is_open: bool,
+    /// The length of that message, as far as it was announced and as far as it has come.
+    announced: u64,
+    received: u64,
+    /// How many frames without content have come amid it.
+    empty: u32,
+    has_ended: bool,
 }
 
-impl Tally {
-    fn count(&mut self, n: usize, now: Instant) -> Result<(), NoEnd> {
-        let (bytes, since) = self.message.get_or_insert((0, now));
-        *bytes += n as u64;
-        let limit = self.max_message.saturating_mul(OVERHEAD);
-        if *bytes > limit.max(SMALLEST_LIMIT) {
-            return Err(NoEnd::TooLong);
+impl Frames {
+    fn new(max_message: u64) -> Self {
+        Self {
+            max_message,
+            head: Vec::new(),
+            pending: Vec::new(),
+            left: 0,
+            rest: None,
+            is_control: false,
+            is_open: false,
+            announced: 0,
+            received: 0,
+            empty: 0,
+            has_ended: false,
         }
-        let allowed = PATIENCE + Duration::from_secs(*bytes / SLOWEST);
-        if now.duration_since(*since) > allowed {
-            return Err(NoEnd::TooSlow);
+    }
+
+    fn is_amid_message(&self) -> bool {
+        !self.head.is_empty() || self.left > 0 || self.is_open
+    }
+
+    /// How long the message may take that is coming in.
+    fn allowed(&self) -> Duration {
+        PATIENCE + Duration::from_secs(self.received / SLOWEST)
+    }
+
+    /// Whether a message has come to its end since this was asked last.
+    fn take_has_ended(&mut self) -> bool {
+        mem::take(&mut self.has_ended)
+    }
+
+    fn take_pending(&mut self, out: &mut [u8]) -> usize {
+        let n = self.pending.len().min(out.len());
+        out[..n].copy_from_slice(&self.pending[..n]);
+        self.pending.drain(..n);
+        n
+    }
+
+    /// How many bytes to read at most: not beyond a header that is held back, nor beyond a piece.
+    fn at_most(&self, most: usize) -> usize {
+        if !self.head.is_empty() {
+            return most.min(header_length(&self.head) - self.head.len());
+        }
+        match self.rest {
+            Some(_) => usize::try_from(self.left).map_or(most, |left| most.min(left)),
+            None => most,
+        }
+    }
+
+    /// Takes note of what has come in, [`at_most`](Self::at_most) as much as that. Returns how much
+    /// of it is to be handed on.
+    fn pass(&mut self, bytes: &mut [u8]) -> Result<usize, NoEnd> {
+        let was_held_back = !self.head.is_empty();
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.left > 0 {
+                at += self.payload(bytes.len() - at);
+                continue;
+            }
+            self.head.push(bytes[at]);
+            at += 1;
+            if self.head.len() == header_length(&self.head) {
+                self.begin()?;
+                let head = mem::take(&mut self.head);
+                if was_held_back {
+                    // Before the next piece of it, if it has come to its end already.
+                    self.pending.splice(..0, head);
+                    return Ok(0);
+                }
+                bytes[at - head.len()..at].copy_from_slice(&head);
+            }
+        }
+        if was_held_back && !self.head.is_empty() {
+            return Ok(0);
+        }
+        Ok(bytes.len() - self.head.len())
+    }
+
+    /// A frame begins, whose header is whole.
+    fn begin(&mut self) -> Result<(), NoEnd> {
+        let is_last = self.head[0] & 0x80 != 0;
+        let length = payload_length(&self.head);
+        self.is_control = self.head[0] & 0x08 != 0;
+        self.left = length;
+        if self.is_control {
+            // RFC 6455 §5.5: "MUST have a payload length of 125 bytes or less".
+            if length > 125 {
+                return Err(NoEnd::LongControl);
+            }
+        } else {
+            self.is_open = !is_last;
+            self.announced = self.announced.saturating_add(length);
+            if self.announced > self.max_message {
+                return Err(NoEnd::TooLong);
+            }
+        }
+        if self.is_open && (self.is_control || length == 0) {
+            self.empty += 1;
+            if self.empty > MAX_EMPTY {
+                return Err(NoEnd::TooLong);
+            }
+        }
+        if length > PIECE {
+            self.left = PIECE;
+            self.rest = Some((length - PIECE, is_last));
+            self.is_open = true;
+            self.head[0] &= 0x7f;
+            self.head[2..10].copy_from_slice(&PIECE.to_be_bytes());
+        } else if length == 0 {
+            self.end();
         }
         Ok(())
     }
 
-    fn control(&mut self, payload: usize) {
-        let frame = 2 + payload as u64;
-        self.message = match self.message {
-            Some((bytes, since)) if bytes > frame => Some((bytes - frame, since)),
-            _ => None,
-        };
+    /// As many bytes of payload as this have come in, or more. Returns how many are.
+    fn payload(&mut self, bytes: usize) -> usize {
+        let n = self.left.min(bytes as u64);
+        self.left -= n;
+        if !self.is_control {
+            self.received += n;
+        }
+        if self.left == 0 {
+            self.end();
+        }
+        // No more than `bytes`.
+        usize::try_from(n).unwrap_or(bytes)
+    }
+
+    /// A frame, or a piece of one, is whole.
+    fn end(&mut self) {
+        if let Some((rest, is_last)) = self.rest.take() {
+            self.left = rest.min(PIECE);
+            let more = rest - self.left;
+            self.rest = (more > 0).then_some((more, is_last));
+            let ends = more == 0 && is_last;
+            self.is_open = !ends;
+            self.pending = vec![if ends { 0x80 } else { 0 }, 127];
+            self.pending.extend(self.left.to_be_bytes());
+        } else if !self.is_open {
+            (self.announced, self.received, self.empty) = (0, 0, 0);
+            self.has_ended = true;
+        }
+    }
+}
+
+/// How long a header is that begins so, as far as that can be told yet.
+fn header_length(head: &[u8]) -> usize {
+    let Some(second) = head.get(1) else { return 2 };
+    let length = match second & 0x7f {
+        126 => 2 + 2,
+        127 => 2 + 8,
+        _ => 2,
+    };
+    // A mask, which a client would not be sent.
+    length + if second & 0x80 == 0 { 0 } else { 4 }
+}
+
+/// Of a header that is whole.
+fn payload_length(head: &[u8]) -> u64 {
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |n, &byte| n << 8 | u64::from(byte));
+    match head[1] & 0x7f {
+        126 => number(&head[2..4]),
+        127 => number(&head[2..10]),
+        length => length.into(),
     }
 }
 
@@ -109,6 +295,7 @@ impl Tally {
 pub(crate) enum NoEnd {
     TooLong,
     TooSlow,
+    LongControl,
 }
 
 impl NoEnd {
@@ -120,7 +307,10 @@ impl NoEnd {
 
 impl fmt::Display for NoEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a message has no end")
+        f.write_str(match self {
+            Self::TooLong | Self::TooSlow => "a message has no end",
+            Self::LongControl => "a control frame is too long",
+        })
     }
 }
 
@@ -128,49 +318,152 @@ impl error::Error for NoEnd {}
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    const SECOND: Duration = Duration::from_secs(1);
+    /// A frame as a server sends it, with a length of this.
+    fn header(first: u8, length: usize) -> Vec<u8> {
+        let mut head = vec![first];
+        match length {
+            0..126 => head.push(u8::try_from(length).unwrap()),
+            126..0x1_0000 => {
+                head.push(126);
+                head.extend(u16::try_from(length).unwrap().to_be_bytes());
+            }
+            _ => {
+                head.push(127);
+                head.extend((length as u64).to_be_bytes());
+            }
+        }
+        head
+    }
 
-    fn tally() -> (Tally, Instant) {
-        let tally = Tally {
-            message: None,
-            max_message: 1 << 20,
+    /// All that is handed on, where as many bytes are read at a time as `cuts` say in turn.
+    fn handed_on(frames: &mut Frames, mut bytes: &[u8], cuts: &[usize]) -> Result<Vec<u8>, NoEnd> {
+        let mut all = Vec::new();
+        let mut out = vec![0; 16 << 10];
+        for &cut in cuts.iter().cycle() {
+            let pending = frames.take_pending(&mut out[..cut]);
+            all.extend_from_slice(&out[..pending]);
+            if pending > 0 {
+                continue;
+            }
+            let n = frames.at_most(cut).min(bytes.len());
+            if n == 0 {
+                break;
+            }
+            out[..n].copy_from_slice(&bytes[..n]);
+            bytes = &bytes[n..];
+            let passed = frames.pass(&mut out[..n])?;
+            all.extend_from_slice(&out[..passed]);
+        }
+        Ok(all)
+    }
+
+    /// The messages of frames: their payloads, and the first byte of their first frame.
+    fn messages(bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+        let mut messages: Vec<(u8, Vec<u8>)> = Vec::new();
+        let mut open: Option<(u8, Vec<u8>)> = None;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let length = header_length(rest);
+            let payload = usize::try_from(payload_length(&rest[..length])).unwrap();
+            let (head, behind) = rest.split_at(length);
+            let (payload, behind) = behind.split_at(payload);
+            rest = behind;
+            if head[0] & 0x08 != 0 {
+                messages.push((head[0], payload.to_vec()));
+                continue;
+            }
+            let (_, message) = open.get_or_insert((head[0] & 0x0f, Vec::new()));
+            message.extend_from_slice(payload);
+            if head[0] & 0x80 != 0 {
+                messages.extend(open.take());
+            }
+        }
+        messages
+    }
+
+    proptest! {
+        /// Whatever the frames, and however they are cut: the same messages, and no long frame.
+        #[test]
+        fn frames_arrive_whole_or_in_pieces(
+            parts in prop::collection::vec((0_u8..3, prop_oneof![
+                0_usize..3, 120_usize..130, 65_530_usize..65_540, 1_048_570_usize..1_048_580,
+                Just(3 << 20),
+            ]), 1..6),
+            cuts in prop::collection::vec(1_usize..5000, 1..5),
+        ) {
+            let mut bytes = Vec::new();
+            let mut is_open = false;
+            for (kind, length) in parts {
+                let opcode = u8::from(!is_open);
+                let (first, length) = match kind {
+                    0 => (0x89, length.min(125)),
+                    1 => (opcode, length),
+                    _ => (0x80 | opcode, length),
+                };
+                if kind > 0 {
+                    is_open = kind == 1;
+                }
+                bytes.extend(header(first, length));
+                bytes.extend((0..length).map(|n| n.to_be_bytes()[7]));
+            }
+            if is_open {
+                bytes.extend(header(0x80, 0));
+            }
+            let mut frames = Frames::new(u64::MAX);
+            let all = handed_on(&mut frames, &bytes, &cuts).unwrap();
+            prop_assert!(!frames.is_amid_message());
+            prop_assert!(messages(&all) == messages(&bytes));
+        }
+    }
+
+    #[test]
+    fn a_frame_is_judged_by_what_it_announces() {
+        let limit = 1 << 20;
+        for (frames, end) in [
+            (vec![header(0x81, limit)], None),
+            (vec![header(0x81, limit + 1)], Some(NoEnd::TooLong)),
+            (vec![header(0x81, 1 << 40)], Some(NoEnd::TooLong)),
+            (vec![header(0x89, 126)], Some(NoEnd::LongControl)),
+            (
+                vec![header(0x01, 0); 1 + MAX_EMPTY as usize],
+                Some(NoEnd::TooLong),
+            ),
+            (
+                [
+                    vec![header(0x01, 0)],
+                    vec![header(0x89, 0); MAX_EMPTY as usize],
+                ]
+                .concat(),
+                Some(NoEnd::TooLong),
+            ),
+            // Each by itself.
+            (vec![header(0x89, 0); 2 + MAX_EMPTY as usize], None),
+            (vec![header(0x81, 0); 2 + MAX_EMPTY as usize], None),
+        ] {
+            let bytes = frames.concat();
+            let handed_on = handed_on(&mut Frames::new(limit as u64), &bytes, &[4096]);
+            assert_eq!(handed_on.err(), end);
+        }
+    }
+
+    #[test]
+    fn only_content_buys_time() {
+        let mut frames = Frames::new(1 << 20);
+        let mut give = |bytes: Vec<u8>| {
+            handed_on(&mut frames, &bytes, &[4096]).unwrap();
+            frames.allowed().as_secs()
         };
-        (tally, Instant::now())
-    }
-
-    #[test]
-    fn a_byte_now_and_then_is_not_enough_and_a_slow_link_is() {
-        let (mut tally, start) = tally();
-        assert_eq!(tally.count(1, start), Ok(()));
-        assert_eq!(tally.count(1, start + 30 * SECOND), Ok(()));
-        assert_eq!(tally.count(1, start + 31 * SECOND), Err(NoEnd::TooSlow));
-        tally.message = None;
-        for second in 0..256 {
-            assert_eq!(tally.count(4096, start + second * SECOND), Ok(()));
-        }
-    }
-
-    #[test]
-    fn fragments_of_a_byte_fit_and_fragments_without_end_do_not() {
-        let (mut tally, start) = tally();
-        for _ in 0..1 << 20 {
-            assert_eq!(tally.count(3, start), Ok(()));
-        }
-        let ends = (0..1 << 20).any(|_| tally.count(3, start) == Err(NoEnd::TooLong));
-        assert!(ends);
-    }
-
-    #[test]
-    fn control_frames_do_not_count_and_do_not_hide_what_does() {
-        let (mut tally, start) = tally();
-        tally.count(7, start).unwrap();
-        tally.control(5);
-        assert_eq!(tally.message, None);
-        tally.count(2 + 7, start).unwrap();
-        tally.control(5);
-        assert_eq!(tally.message, Some((2, start)));
-        assert_eq!(tally.count(2, start + 31 * SECOND), Err(NoEnd::TooSlow));
+        assert_eq!(give(header(0x01, 0)), 30);
+        assert_eq!(give(header(0, 0).repeat(1000)), 30);
+        assert_eq!(give([header(0, 512), vec![b'a'; 511]].concat()), 31);
+        assert_eq!(give(vec![b'a']), 32);
+        assert_eq!(give([header(0x89, 125), vec![b'a'; 125]].concat()), 32);
+        assert_eq!(give([0, 1, b'a'].repeat(256)), 33);
+        assert_eq!(give(header(0x80, 0)), 30);
+        assert!(frames.take_has_ended() && !frames.is_amid_message());
     }
 }

@@ -61,9 +61,8 @@ impl Socket {
             .max_message_size(Some(max_message))
             .max_frame_size(Some(max_message));
         Ok(Self {
-            socket: WebSocket::from_partially_read(
-                Meter::new(link, max_message),
-                rest,
+            socket: WebSocket::from_raw_socket(
+                Meter::new(link, rest, max_message),
                 Role::Client,
                 Some(config),
             ),
@@ -94,12 +93,8 @@ impl Socket {
             }
             done => done.map_err(|error| self.failed(error))?,
         };
-        match &message {
-            Message::Ping(payload) | Message::Pong(payload) => {
-                self.socket.get_mut().control(payload.len());
-            }
-            Message::Close(_) => self.leave(),
-            _ => self.socket.get_mut().whole(),
+        if let Message::Close(_) = message {
+            self.leave();
         }
         Ok(Some(message))
     }
@@ -242,7 +237,11 @@ impl Socket {
             }
             E::Io(error) if NoEnd::of(error) == Some(NoEnd::TooSlow) => {
                 let message = format!("{peer} sent a message that did not end in time");
-                (ErrorKind::TimedOut, message, Some(CloseCode::Policy))
+                (ErrorKind::TimedOut, message, Some(CloseCode::Size))
+            }
+            E::Io(error) if NoEnd::of(error) == Some(NoEnd::LongControl) => {
+                let message = format!("{peer} broke the WebSocket protocol");
+                (ErrorKind::Malformed, message, Some(CloseCode::Protocol))
             }
             E::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
                 let message = format!("the connection to {peer} was lost");

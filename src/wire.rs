@@ -21,6 +21,9 @@ pub(crate) struct Wire {
     deadline: Option<Instant>,
     /// Whether that was ready while there was something to read.
     has_noticed: bool,
+    /// How long reads have waited, as long as that was measured.
+    waited: Duration,
+    is_measured: bool,
     /// The first read under a new deadline takes what has already come, even if it has passed.
     fresh: bool,
     /// rustls asks for 4 KiB at a time; one read(2) serves many of those.
@@ -30,6 +33,9 @@ pub(crate) struct Wire {
 }
 
 const BUFFER: usize = 64 << 10;
+
+/// How finely is measured how long it waits.
+const SLICE: Duration = Duration::from_secs(1);
 
 impl Wire {
     /// Takes a connected socket over. It waits without a deadline until it is given one.
@@ -41,6 +47,8 @@ impl Wire {
             attention,
             deadline: None,
             has_noticed: false,
+            waited: Duration::ZERO,
+            is_measured: false,
             fresh: true,
             buffer: vec![0; BUFFER].into(),
             start: 0,
@@ -64,6 +72,17 @@ impl Wire {
     /// From now on nobody is called while it waits.
     pub(crate) fn set_connected(&mut self) {
         self.attention.pulse = Pulse::default();
+    }
+
+    /// Whether from now on it is measured how long reads wait.
+    pub(crate) fn measure(&mut self, is_measured: bool) {
+        self.is_measured = is_measured;
+    }
+
+    /// How long they have waited, as far as it was measured. The time that the process did not run
+    /// is none of it.
+    pub(crate) fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// Whether what is watched is ready and had to stand back: what comes in without a pause is
@@ -91,7 +110,11 @@ impl Wire {
             unwatched = self.attention.unwatched();
             &unwatched
         };
-        let found = poll_all(&self.tcp, what, attention, self.deadline)?;
+        let found = if self.is_measured && what == PollFlags::IN {
+            poll_in_slices(&self.tcp, attention, self.deadline, &mut self.waited)?
+        } else {
+            poll_all(&self.tcp, what, attention, self.deadline)?
+        };
         self.has_noticed |= found.is_watched_ready;
         if found.is_ready {
             return Ok(());
@@ -200,6 +223,26 @@ pub(crate) fn wait_for(
     match poll_all(tcp, what, attention, deadline)? {
         found if found.is_ready => Ok(()),
         _ => Err(ErrorKind::WouldBlock.into()),
+    }
+}
+
+/// The same as [`poll_all`] for something to read, measured. A process that is stopped does not
+/// wait: no more than the slice is counted in which that happened.
+fn poll_in_slices(
+    tcp: impl AsFd,
+    attention: &Attention,
+    deadline: Option<Instant>,
+    waited: &mut Duration,
+) -> io::Result<Found> {
+    loop {
+        let start = Instant::now();
+        let end = start + SLICE;
+        let until = deadline.map_or(end, |deadline| deadline.min(end));
+        let found = poll_all(&tcp, PollFlags::IN, attention, Some(until))?;
+        *waited += start.elapsed().min(SLICE);
+        if found.is_ready || found.is_watched_ready || until < end {
+            return Ok(found);
+        }
     }
 }
 

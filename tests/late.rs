@@ -263,3 +263,21 @@ fn somebody_can_be_called_while_it_connects_and_not_after() {
     drop(client);
     service.join().unwrap();
 }
+
+#[test]
+fn empty_fragments_buy_no_time_at_any_speed() {
+    let (endpoint, service) = play([Box::new(|mut tcp: &TcpStream, mut socket: Socket<'_>| {
+        tcp.write_all(&[0x01, 1, b'"']).unwrap();
+        // 20 KB/s.
+        let empty = [0, 0].repeat(1000);
+        while tcp.write_all(&empty).is_ok() {
+            thread::sleep(Duration::from_millis(100));
+        }
+        let _ = socket.read();
+    })]);
+    let mut client = Client::connect(&config(&endpoint)).unwrap();
+    let error = client.next(LONG).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLong);
+    drop(client);
+    service.join().unwrap();
+}

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::Child;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Sim, What};
 use rustix::process::Signal;
@@ -97,4 +98,28 @@ fn endless(limit: &str) -> u64 {
     kill(&child, Signal::TERM);
     child.wait().unwrap();
     peak_yet
+}
+
+#[test]
+fn what_is_announced_takes_nothing_before_it_comes() {
+    let (sim, seen) = start(0.0);
+    let args = ["listen", TEMPERATURE, "-q", "--max-message=4096GiB"];
+    let mut child = octave_ws(&sim, &args).spawn().unwrap();
+    await_subscription(&seen);
+    // A tebibyte.
+    sim.send_raw(&[0x81, 127, 0, 0, 1, 0, 0, 0, 0, 0]);
+    for _ in 0..64 {
+        sim.send_raw(&[b'a'; 1 << 14]);
+    }
+    // An answer to a ping would come behind it.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while peak(&child) < 1 << 20 {
+        assert!(Instant::now() < deadline);
+    }
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(child.try_wait().unwrap(), None, "it has ended");
+    let peak = peak(&child);
+    kill(&child, Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(peak < MOST, "{peak}");
 }

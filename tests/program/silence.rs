@@ -89,3 +89,24 @@ fn a_client_that_was_asleep_finds_what_has_come_before_it_judges_its_peer() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
+
+#[test]
+fn the_time_that_it_is_asleep_is_not_held_against_a_message_that_comes_in() {
+    let (sim, seen) = start(0.0);
+    let mut command = octave_ws(&sim, &["listen", TEMPERATURE, "-C1", "--no-reconnect"]);
+    // No sign of life is asked for that could be missed.
+    let child = command.arg("--ping-interval=0s").spawn().unwrap();
+    await_subscription(&seen);
+    let text = r#"{"value":{"whole":true}}"#;
+    let frame = [&[0x81, 24], text.as_bytes()].concat();
+    sim.send_raw(&frame[..10]);
+    // For longer than a message of this length may take.
+    kill(&child, Signal::STOP);
+    thread::sleep(Duration::from_secs(32));
+    sim.send_raw(&frame[10..20]);
+    kill(&child, Signal::CONT);
+    sim.send_raw(&frame[20..]);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(output.stdout, b"{\"whole\":true}\n");
+}
