@@ -59,6 +59,7 @@ const CUT_SHORT: Duration = Duration::from_secs(1);
 
 /// As many messages of the greatest length are kept while an answer is waited for.
 const KEPT_MESSAGES: usize = 2;
+const KEPT_AT_LEAST: usize = 1 << 20;
 
 impl Client {
     /// Connects: a session, and the WebSocket that belongs to it.
@@ -104,7 +105,8 @@ impl Client {
     }
 
     /// Subscribes to a stream and waits until that is acknowledged. What else comes in meanwhile
-    /// is kept for [`Client::next`], up to twice [`Config::max_message`].
+    /// is kept for [`Client::next`], up to the memory of two messages of [`Config::max_message`],
+    /// 1 MiB at least.
     ///
     /// # Errors
     /// `Refused` with the service's words and `TooLong` where more came in than is kept, after
@@ -291,9 +293,10 @@ impl Client {
                 Next::Ack(ack) => ack.action == action && ack.stream == *stream,
                 _ => false,
             };
-            let new = self.queue.iter().skip(looked_at);
-            kept += new.clone().map(Next::bytes).sum::<usize>();
-            if let Some(at) = new.clone().position(is_answer)
+            self.queue.iter_mut().skip(looked_at).for_each(Next::detach);
+            let mut new = self.queue.iter().skip(looked_at);
+            kept += new.clone().map(Next::cost).sum::<usize>();
+            if let Some(at) = new.position(is_answer)
                 && let Some(Next::Ack(ack)) = self.queue.remove(looked_at + at)
             {
                 return ack.outcome.map_err(|words| {
@@ -301,7 +304,8 @@ impl Client {
                     Error::new(Phase::Subscribe, ErrorKind::Refused, message)
                 });
             }
-            if kept > self.config.max_message.saturating_mul(KEPT_MESSAGES) {
+            let most = self.config.max_message.saturating_mul(KEPT_MESSAGES);
+            if kept > most.max(KEPT_AT_LEAST) {
                 let peer = self.peer();
                 let message = format!("more came from {peer} before its answer than can be kept");
                 return Err(Error::new(Phase::Subscribe, ErrorKind::TooLong, message));

@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-use crate::protocol::{Ack, Event, Unknown};
+use crate::protocol::{Ack, Event, Unknown, detach};
 
 /// What [`Client::next`](crate::Client::next) found.
 #[derive(Debug)]
@@ -28,9 +28,21 @@ pub enum Next {
 }
 
 impl Next {
-    /// How much of the service's own it holds.
-    pub(crate) fn bytes(&self) -> usize {
+    /// Makes it ready to be kept: it keeps no more than itself.
+    pub(crate) fn detach(&mut self) {
         match self {
+            Self::Event(event) => event.detach(),
+            Self::Ack(ack) => detach(&mut ack.text),
+            Self::Unknown(unknown) => unknown.detach(),
+            _ => {}
+        }
+    }
+
+    /// How much memory it takes, about.
+    pub(crate) fn cost(&self) -> usize {
+        // What it is in, and what an allocation takes besides.
+        let own = 2 * size_of::<Self>();
+        own + match self {
             Self::Event(event) => event.message().len(),
             Self::Ack(ack) => ack.message().len(),
             Self::Unknown(unknown) => unknown.text().len(),

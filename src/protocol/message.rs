@@ -3,7 +3,7 @@ use std::fmt::{self, Write as _};
 use std::ops::Range;
 
 use serde_core::Deserialize;
-use serde_core::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_core::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Stream;
@@ -30,6 +30,16 @@ impl fmt::Display for Action {
             Self::Subscribe => "subscribe",
             Self::Unsubscribe => "unsubscribe",
         })
+    }
+}
+
+/// A text that shares a buffer of up to this keeps all of it.
+const SHARED: usize = 16 << 10;
+
+/// Makes a copy of a short text, so that keeping it keeps nothing else.
+pub(crate) fn detach(text: &mut Text) {
+    if text.len() < SHARED {
+        *text = Text::from(text.as_str().to_owned());
     }
 }
 
@@ -141,6 +151,11 @@ impl Event {
         serde_json::from_str(elems.map_or("null", RawValue::get))
     }
 
+    /// Lets go of the frame in which it came.
+    pub(crate) fn detach(&mut self) {
+        detach(&mut self.text);
+    }
+
     fn string(&self, name: &str) -> Option<Cow<'_, str>> {
         self.member::<JsonStr<'_>>(name).map(|string| string.0)
     }
@@ -181,6 +196,11 @@ impl Unknown {
     /// The text as it came, which need not be JSON. Empty where it was not even text.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Lets go of the frame in which it came.
+    pub(crate) fn detach(&mut self) {
+        detach(&mut self.text);
     }
 
     /// What about it was not understood.
@@ -245,8 +265,12 @@ pub(super) fn msg_id(request: &str) -> Option<String> {
     msg_id.and_then(number_or_string)
 }
 
+/// No request has a longer id.
+const MAX_ID: usize = 1 << 10;
+
 fn number_or_string(id: &RawValue) -> Option<String> {
     match id.get().as_bytes().first()? {
+        _ if id.get().len() > MAX_ID => None,
         b'"' => string(id).map(Cow::into_owned),
         b'{' | b'[' | b'n' | b't' | b'f' => None,
         _ => Some(id.get().to_owned()),
@@ -262,8 +286,8 @@ fn answer(head: &RawValue) -> Option<Answer> {
         (Some(errors), _) => Err(errors),
         (None, Some("true")) => Ok(()),
         (None, Some("false")) => Err(match status {
-            Some(status) => format!("status {status}"),
-            None => "without a reason".to_owned(),
+            Some(status) if status.get().len() <= MAX_ID => format!("status {status}"),
+            _ => "without a reason".to_owned(),
         }),
         (None, _) => return None,
     };
@@ -296,15 +320,68 @@ pub(crate) fn session_answer(body: &str) -> Result<Result<String, String>, &'sta
 
 /// A list of errors in one line, `None` where there is none.
 fn words(errors: &RawValue) -> Option<String> {
-    if let Some(one) = string(errors) {
+    if let Some(one) = beginning(errors) {
         return (!one.is_empty()).then(|| one.into_owned());
     }
-    let list: Vec<&RawValue> = serde_json::from_str(errors.get()).ok()?;
-    let texts = list
-        .iter()
-        .map(|&item| string(item).unwrap_or(Cow::Borrowed(item.get())));
-    let texts: Vec<_> = texts.collect();
-    (!texts.is_empty()).then(|| texts.join("; "))
+    let list: Words = serde_json::from_str(errors.get()).ok()?;
+    list.0
+}
+
+/// As much of an answer's words is looked at. Far less of it is shown.
+const MAX_WORDS: usize = 64 << 10;
+
+/// The beginning of a JSON string, and all of it where it is not too long.
+fn beginning(json: &RawValue) -> Option<Cow<'_, str>> {
+    let text = json.get();
+    if text.len() <= MAX_WORDS || !text.starts_with('"') {
+        return string(json);
+    }
+    // Not within an escape, the longest of which is a pair of surrogates.
+    let ends = (MAX_WORDS - 12..=MAX_WORDS).rev();
+    let cut = |end| Some(format!("{}\"", text.get(..end)?));
+    { ends }.find_map(|end| {
+        let cut = cut(end)?;
+        let words = serde_json::from_str::<JsonStr<'_>>(&cut).ok()?;
+        Some(Cow::Owned(words.0.into_owned()))
+    })
+}
+
+/// The items of a list, as far as they are looked at, in one line; `None` of an empty one.
+struct Words(Option<String>);
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(WordsVisitor)
+    }
+}
+
+struct WordsVisitor;
+
+impl<'de> Visitor<'de> for WordsVisitor {
+    type Value = Words;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Words, A::Error> {
+        let mut words: Option<String> = None;
+        while let Some(item) = list.next_element::<&RawValue>()? {
+            match &mut words {
+                Some(words) if words.len() >= MAX_WORDS => continue,
+                Some(words) => words.push_str("; "),
+                None => {}
+            }
+            let item = beginning(item).unwrap_or_else(|| {
+                let text = item.get();
+                let end = text.len().min(MAX_WORDS);
+                let end = (0..=end).rev().find(|&end| text.is_char_boundary(end));
+                Cow::Borrowed(&text[..end.unwrap_or_default()])
+            });
+            words.get_or_insert_default().push_str(&item);
+        }
+        Ok(Words(words))
+    }
 }
 
 fn string(json: &RawValue) -> Option<Cow<'_, str>> {

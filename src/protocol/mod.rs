@@ -32,6 +32,6 @@ pub(crate) use backoff::{Backoff, Retry};
 pub use exchange::Ack;
 pub(crate) use exchange::{Due, Exchange, Liveness};
 pub use message::{Action, Event, Unknown};
-pub(crate) use message::{HEARTBEAT, Incoming, Text, session_answer};
+pub(crate) use message::{HEARTBEAT, Incoming, Text, detach, session_answer};
 pub use stream::{ParseStreamError, Stream};
 pub(crate) use subscriptions::Subscriptions;

@@ -21,6 +21,8 @@ mod memory;
 mod octave_sim;
 mod options;
 mod progress;
+#[path = "../raw/mod.rs"]
+mod raw;
 mod readme;
 mod reconnect;
 mod session;

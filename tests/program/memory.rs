@@ -1,26 +1,33 @@
 //! How much memory a client takes, whatever comes.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::process::Child;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Sim, What};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tungstenite::Message;
 
+use super::raw::{Socket, play, serve_out};
 use super::{TEMPERATURE, await_subscription, kill, octave_ws, start};
 
 const MOST: u64 = 16 << 20;
 
 /// The most memory that the process has had at a time, in bytes.
 fn peak(child: &Child) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    peak_of(child).unwrap()
+}
+
+fn peak_of(child: &Child) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
     let mut lines = status.lines();
-    let peak = lines.find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak = lines.find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
-    kib << 10
+    Some(kib << 10)
 }
 
 fn flood(sim: &Sim, events: usize) {
@@ -122,4 +129,89 @@ fn what_is_announced_takes_nothing_before_it_comes() {
     kill(&child, Signal::TERM);
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(peak < MOST, "{peak}");
+}
+
+/// What leads the program to a service that is played.
+fn led_to(endpoint: &str, args: &[&str]) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_octave-ws"));
+    program
+        .args(args)
+        .arg("--allow-plaintext")
+        .env_clear()
+        .env("OCTAVE_ENDPOINT", endpoint)
+        .env("OCTAVE_COMPANY", "demo")
+        .env("OCTAVE_TOKEN", "t")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    program
+}
+
+/// The most memory that the program takes until it ends, and how that is.
+fn peak_to_the_end(mut child: Child) -> (u64, Output) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "it does not end");
+        // None where it has ended since.
+        most = most.max(peak_of(&child).unwrap_or_default());
+    }
+    (most, child.wait_with_output().unwrap())
+}
+
+#[test]
+fn what_is_kept_while_an_answer_is_awaited_is_counted_as_it_is() {
+    let tiny = [
+        frame(0x81, br#"{"value":1}"#),
+        frame(0x89, &[0; 100]).repeat(160),
+    ]
+    .concat();
+    let binary = frame(0x82, b"\xff").repeat(10_000);
+    for flood in [tiny, binary] {
+        let (endpoint, service) = play([Box::new(
+            move |mut tcp: &TcpStream, mut socket: Socket<'_>| {
+                // The request is not answered.
+                socket.read().unwrap();
+                // Whoever floods does not wait for pongs.
+                let reader = tcp.try_clone().unwrap();
+                let reader = thread::spawn(move || io::copy(&mut &reader, &mut io::sink()));
+                while tcp.write_all(&flood).is_ok() {}
+                let _ = reader.join().unwrap();
+            },
+        )]);
+        let args = ["doctor", "/a", "--max-message=2MiB", "--ack-timeout=3s"];
+        let (peak, output) = peak_to_the_end(led_to(&endpoint, &args).spawn().unwrap());
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(76), "{told}");
+        // By what was kept, or by the time that it took.
+        assert!(peak < MOST, "{peak}");
+        service.join().unwrap();
+    }
+}
+
+#[test]
+fn a_refusal_takes_no_more_than_its_message() {
+    const LENGTH: usize = 14 << 20;
+    let escaped = format!("[\"{}\"]", "\\n".repeat(LENGTH / 2));
+    let plain = format!("\"{}\"", "a".repeat(LENGTH));
+    let list = format!("[{}1]", "1,".repeat(LENGTH / 2));
+    for errors in [escaped, plain, list] {
+        let (endpoint, service) = play([Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
+            socket.read().unwrap();
+            let refusal = format!(r#"{{"head":{{"msgId":"1","ok":false,"errors":{errors}}}}}"#);
+            socket.send(Message::text(refusal)).unwrap();
+            serve_out(&mut socket);
+        })]);
+        let args = ["listen", "/a"];
+        let (peak, output) = peak_to_the_end(led_to(&endpoint, &args).spawn().unwrap());
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(77), "{told}");
+        assert!(peak < MOST + LENGTH as u64, "{peak}");
+        service.join().unwrap();
+    }
+}
+
+/// A frame of up to 125 bytes.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[first, length], payload].concat()
 }
