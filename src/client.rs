@@ -269,13 +269,13 @@ impl Client {
         self.config.connect_deadline = deadline;
     }
 
-    /// From now on [`Client::next`] also waits for this descriptor to have something to read, or to
-    /// have come to its end, and then finds [`Next::Readable`], again and again until it is read:
+    /// From now on [`Client::next`] also waits for one of these descriptors to have something to read,
+    /// or to have come to its end, and then finds [`Next::Readable`], again and again until it is read:
     /// for a program that has no other place to wait for both. What comes in does not wait for it,
     /// and it does not wait for a pause in what comes in. An attempt to connect is cut short by it, and
     /// made again a second later.
-    pub fn watch(&mut self, readable: Option<OwnedFd>) {
-        self.watched.readable = readable.map(Arc::new);
+    pub fn watch(&mut self, readable: impl IntoIterator<Item = OwnedFd>) {
+        self.watched.readable = readable.into_iter().collect();
     }
 
     /// The same for a descriptor that is written to: once nobody is at its other end any more,

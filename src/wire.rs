@@ -176,8 +176,8 @@ impl fmt::Debug for Pulse {
 /// Descriptors of the caller's that a wait ends for.
 #[derive(Clone, Default)]
 pub(crate) struct Watched {
-    /// Once there is something to read, or its end.
-    pub(crate) readable: Option<Arc<OwnedFd>>,
+    /// Once there is something to read of one of them, or its end.
+    pub(crate) readable: Arc<[OwnedFd]>,
     /// Once nobody is at the other end.
     pub(crate) hangup: Option<Arc<OwnedFd>>,
 }
@@ -185,9 +185,16 @@ pub(crate) struct Watched {
 impl Watched {
     /// Whether a wait would end at once.
     pub(crate) fn is_ready(&self) -> bool {
-        let is_ready =
-            |fd: &Option<Arc<OwnedFd>>, what| fd.as_ref().is_some_and(|fd| is_ready_now(fd, what));
-        is_ready(&self.readable, PollFlags::IN) || is_ready(&self.hangup, PollFlags::empty())
+        self.entries().any(|(fd, what)| is_ready_now(fd, what))
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+        let readable = self.readable.iter();
+        let readable = readable.map(|fd| (fd.as_fd(), PollFlags::IN));
+        // Which is told whether it is asked for or not.
+        let hangup = self.hangup.as_deref();
+        let hangup = hangup.map(|fd| (fd.as_fd(), PollFlags::empty()));
+        readable.chain(hangup)
     }
 }
 
@@ -258,37 +265,26 @@ fn poll_all(
     attention: &Attention,
     deadline: Option<Instant>,
 ) -> io::Result<Found> {
-    let stop = attention.stop.as_ref().map(AsFd::as_fd);
-    let Watched { readable, hangup } = &attention.watched;
-    let readable = readable.as_deref().map(AsFd::as_fd);
-    let hangup = hangup.as_deref().map(AsFd::as_fd);
-    let others = [
-        (stop, PollFlags::IN),
-        (readable, PollFlags::IN),
-        // Which is told whether it is asked for or not.
-        (hangup, PollFlags::empty()),
-    ];
+    let stop = attention.stop.as_ref();
+    let mut fds = vec![PollFd::new(&tcp, what)];
+    fds.extend(stop.map(|stop| PollFd::new(stop, PollFlags::IN)));
+    let others = fds.len();
+    let watched = attention.watched.entries();
+    fds.extend(watched.map(|(fd, what)| PollFd::from_borrowed_fd(fd, what)));
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = left.into_iter().chain(attention.pulse.beat()).min();
-        // Where there is nothing to wait for, nothing is asked of the descriptor in its place.
-        let [stopped, watched, left_by_reader] = others.map(|(fd, what)| match fd {
-            Some(fd) => PollFd::from_borrowed_fd(fd, what),
-            None => PollFd::from_borrowed_fd(tcp.as_fd(), PollFlags::empty()),
-        });
-        let mut fds = [PollFd::new(&tcp, what), stopped, watched, left_by_reader];
         match poll(&mut fds, timeout.map(timespec).as_ref()) {
             Err(rustix::io::Errno::INTR) => continue,
             Ok(0) if timeout != left => continue,
             done => done?,
         };
-        if stop.is_some() && is_ready(&fds[1]) {
+        if fds[1..others].iter().any(is_ready) {
             return Err(io::Error::other(Stopped));
         }
         return Ok(Found {
             is_ready: is_ready(&fds[0]),
-            is_watched_ready: readable.is_some() && is_ready(&fds[2])
-                || hangup.is_some() && is_ready(&fds[3]),
+            is_watched_ready: fds[others..].iter().any(is_ready),
         });
     }
 }
