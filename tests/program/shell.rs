@@ -1,13 +1,15 @@
 //! The prompt.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, Options, Seen, Sim, What};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::{Value, json};
 
@@ -271,4 +273,104 @@ fn a_terminal_has_a_prompt_and_what_comes_in_does_not_steer_it() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let modes = tcgetattr(&screen).unwrap().local_modes;
     assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO));
+}
+
+/// Types a line again and again, until nobody reads it any more.
+fn flood(shell: &mut Shell, mut line: impl FnMut(usize) -> String + Send + 'static) {
+    let mut typed = shell.typed.take().unwrap();
+    thread::spawn(move || {
+        for n in 0.. {
+            if writeln!(typed, "{}", line(n)).is_err() {
+                break;
+            }
+        }
+    });
+}
+
+#[test]
+fn commands_without_a_pause_do_not_keep_answers_from_being_read() {
+    let (sim, _seen) = start_with(Options {
+        any_stream: true,
+        ..Options::default()
+    });
+    let mut shell = Shell::start(&sim);
+    flood(&mut shell, |_| "ping".to_owned());
+    let mut told = BufReader::new(shell.child.stderr.take().unwrap());
+    let mut line = String::new();
+    told.read_line(&mut line).unwrap();
+    for _ in 0..100 {
+        line.clear();
+        told.read_line(&mut line).unwrap();
+        assert!(line.starts_with("pong after "), "{line}");
+    }
+    kill(&shell.child, Signal::TERM);
+    assert_eq!(shell.child.wait().unwrap().code(), Some(0));
+
+    let mut shell = Shell::start(&sim);
+    flood(&mut shell, |n| format!("subscribe /a/{n}"));
+    for n in 1..=1000 {
+        assert_eq!(shell.printed(), granted(&n.to_string()));
+    }
+    kill(&shell.child, Signal::TERM);
+    assert_eq!(shell.child.wait().unwrap().code(), Some(0));
+}
+
+/// A shell at a terminal of its own, with a prompt.
+fn at_terminal(sim: &Sim) -> (Child, File) {
+    let (terminal, mut screen) = terminal();
+    let mut command = octave_ws(sim, &["shell"]);
+    command
+        .stdin(terminal.try_clone().unwrap())
+        .stdout(terminal.try_clone().unwrap());
+    let child = command.stderr(terminal).spawn().unwrap();
+    drop(command);
+    await_shown(&mut screen, PROMPT);
+    (child, screen)
+}
+
+const PROMPT: &str = "\x1b[?7l> ";
+
+fn is_as_it_was(screen: &File) -> bool {
+    let modes = tcgetattr(screen).unwrap().local_modes;
+    modes.contains(LocalModes::ICANON | LocalModes::ECHO)
+}
+
+#[test]
+fn a_terminal_is_as_it_was_after_a_signal_that_ends_it() {
+    for signal in [Signal::QUIT, Signal::HUP, Signal::TERM, Signal::INT] {
+        let (sim, _seen) = start(0.0);
+        let (mut child, screen) = at_terminal(&sim);
+        assert!(!is_as_it_was(&screen));
+        kill(&child, signal);
+        let status = child.wait().unwrap();
+        assert!(is_as_it_was(&screen), "{signal:?}");
+        match signal {
+            // As whoever has started it would be told without it.
+            Signal::QUIT | Signal::HUP => assert_eq!(status.signal(), Some(signal.as_raw())),
+            _ => assert_eq!(status.code(), Some(0)),
+        }
+    }
+}
+
+#[test]
+fn a_terminal_is_as_it_was_while_the_shell_is_stopped() {
+    let (sim, seen) = start(0.0);
+    let (mut child, mut screen) = at_terminal(&sim);
+    screen.write_all(b"half").unwrap();
+    await_shown(&mut screen, "> half");
+    for _ in 0..2 {
+        kill(&child, Signal::TSTP);
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
+        assert!(status.stopped());
+        assert!(is_as_it_was(&screen));
+        kill(&child, Signal::CONT);
+        await_shown(&mut screen, "> half");
+        assert!(!is_as_it_was(&screen));
+    }
+    screen.write_all(b"\x15ping\n").unwrap();
+    await_shown(&mut screen, "pong after ");
+    screen.write_all(b"quit\n").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(asked(&seen), [What::Closed(Some(1000))]);
 }

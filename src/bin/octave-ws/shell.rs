@@ -1,6 +1,7 @@
 //! `shell`: a prompt, on one socket.
 
 use std::io::{self, IsTerminal};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use octave_ws::{Action, Client, Config, ErrorKind, Next, Stop, Stream};
@@ -10,7 +11,9 @@ use crate::exit::{End, Failure, UNAVAILABLE};
 use crate::output::Output;
 use crate::printable::Printable;
 use crate::report;
+use crate::signals::{self, Deadly};
 use crate::typed::{Sent, Typed};
+use crate::wait;
 
 const HELP: [&str; 6] = [
     "subscribe STREAM      be sent the events of a stream: its id or its path",
@@ -24,10 +27,20 @@ const HELP: [&str; 6] = [
 /// How long the last answers are waited for.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
+/// As many commands may wait for their answers.
+const WINDOW: usize = 64;
+
 /// Does what is typed, and prints what comes in, until the end of either.
 pub(crate) fn shell(config: Config, is_edited: bool, stop: &Stop) -> Result<(), Failure> {
     let config = config.stop(stop.clone()).retry_for(Duration::ZERO);
-    match converse(&config, is_edited) {
+    // A terminal is left as it was.
+    let deadly = is_edited.then(|| Deadly::catch(stop)).transpose();
+    let deadly = deadly.map_err(Failure::signals)?;
+    let end = converse(&config, is_edited);
+    if let Some(deadly) = deadly {
+        deadly.end();
+    }
+    match end {
         Err(End::Failed(failure)) => Err(failure),
         _ => Ok(()),
     }
@@ -40,16 +53,18 @@ fn converse(config: &Config, is_edited: bool) -> Result<(), End> {
         _ => error.into(),
     })?;
     log::info!("connected to {}", client.peer());
+    let suspensions = is_edited.then(signals::suspensions).transpose();
     let mut shell = Shell {
         output,
+        suspensions: suspensions.map_err(Failure::signals)?,
         typed: Typed::new(is_edited).map_err(Failure::input)?,
+        is_watched: None,
         is_seen: io::stdout().is_terminal(),
         asked: 0,
-        is_pinged: false,
+        pinged_at: None,
         sent: Sent::default(),
         leave_by: None,
     };
-    client.watch(Some(shell.typed.watched().map_err(Failure::input)?));
     client.watch_hangup(shell.output.reader().map_err(Failure::input)?);
     let end = shell.run(&mut client);
     shell.typed.leave();
@@ -69,21 +84,26 @@ fn converse(config: &Config, is_edited: bool) -> Result<(), End> {
 struct Shell {
     output: Output,
     typed: Typed,
+    /// Readable when the process is to be stopped for a while.
+    suspensions: Option<OwnedFd>,
+    /// Whether the client looks for what is typed, once that has been decided.
+    is_watched: Option<bool>,
     /// Whether what comes in is for eyes.
     is_seen: bool,
     /// How many commands wait for an answer.
     asked: usize,
-    is_pinged: bool,
+    pinged_at: Option<Instant>,
     sent: Sent,
     /// Set at the end of input: when to wait for answers no longer.
     leave_by: Option<Instant>,
 }
 
 impl Shell {
+    /// One line of what was typed and one message of what came in by turns, since either may come
+    /// without a pause.
     fn run(&mut self, client: &mut Client) -> Result<(), End> {
         loop {
-            // Between any two messages: they may come in without a pause.
-            if self.leave_by.is_none() && self.typed.is_ready() {
+            if self.may_act() {
                 self.read(client)?;
             }
             if let Some(by) = self.leave_by
@@ -97,9 +117,8 @@ impl Shell {
                     if let Some(prompt) = self.typed.prompt() {
                         report::status(&prompt);
                     }
-                    let now = Instant::now();
-                    let left = self.leave_by.map(|by| by.saturating_duration_since(now));
-                    client.next(left.unwrap_or(Duration::MAX))
+                    self.watch(client)?;
+                    client.next(self.patience())
                 }
                 found => found,
             };
@@ -114,7 +133,7 @@ impl Shell {
                     self.print(unknown.text())?;
                 }
                 Next::Pong(time) => {
-                    self.is_pinged = false;
+                    self.pinged_at = None;
                     log::info!("pong after {:.1} ms", time.as_secs_f64() * 1000.0);
                 }
                 Next::Closed => {
@@ -122,24 +141,83 @@ impl Shell {
                     return Err(Failure::new(UNAVAILABLE, closed).into());
                 }
                 Next::Readable if self.output.is_left() => return Err(End::ReaderGone),
+                Next::Readable => self.suspend()?,
                 _ => {}
             }
         }
     }
 
     fn is_answered(&self) -> bool {
-        self.asked == 0 && !self.is_pinged && self.sent.is_answered()
+        self.asked == 0 && self.pinged_at.is_none() && self.sent.waiting() == 0
     }
 
-    /// Does what has been typed meanwhile.
-    fn read(&mut self, client: &mut Client) -> Result<(), End> {
-        self.typed.read().map_err(Failure::input)?;
-        let mut is_over = false;
-        while !is_over && let Some(line) = self.typed.line() {
-            is_over = self.act(line.trim(), client)?;
+    /// Whether another line may be acted upon: not while too many wait for their answers, nor, in
+    /// a script, while a ping waits for its own.
+    fn may_act(&self) -> bool {
+        let is_pinging = self.pong_by().is_some_and(|by| by > Instant::now());
+        self.leave_by.is_none() && self.asked + self.sent.waiting() < WINDOW && !is_pinging
+    }
+
+    /// Until when a script waits for a pong.
+    fn pong_by(&self) -> Option<Instant> {
+        let pinged_at = self.pinged_at.filter(|_| !self.typed.is_terminal());
+        pinged_at.map(|at| at + LAST_ANSWERS)
+    }
+
+    /// For how long nothing is to be done where nothing comes in.
+    fn patience(&self) -> Duration {
+        if self.may_act() && (self.typed.has_line() || self.typed.is_over()) {
+            return Duration::ZERO;
         }
-        if is_over || self.typed.is_over() {
-            client.watch(None);
+        let by = self.leave_by.into_iter().chain(self.pong_by()).min();
+        by.map_or(Duration::MAX, |by| {
+            by.saturating_duration_since(Instant::now())
+        })
+    }
+
+    /// Has the client look for what is typed, as long as that may be acted upon.
+    fn watch(&mut self, client: &mut Client) -> Result<(), Failure> {
+        let is_watched = self.may_act();
+        if self.is_watched.replace(is_watched) == Some(is_watched) {
+            return Ok(());
+        }
+        let typed = is_watched.then(|| self.typed.watched()).transpose();
+        let typed = typed.map_err(Failure::input)?;
+        let suspensions = self
+            .suspensions
+            .as_ref()
+            .map(OwnedFd::try_clone)
+            .transpose();
+        client.watch(
+            typed
+                .into_iter()
+                .chain(suspensions.map_err(Failure::signals)?),
+        );
+        Ok(())
+    }
+
+    /// Stops for a while, if that was asked for, and leaves the terminal as it was meanwhile.
+    fn suspend(&mut self) -> Result<(), Failure> {
+        let Some(suspensions) = self.suspensions.as_ref().filter(|fd| wait::is_readable(fd)) else {
+            return Ok(());
+        };
+        signals::forget(suspensions);
+        report::status("");
+        self.typed.suspend();
+        signals::suspend().map_err(Failure::signals)?;
+        self.typed.resume().map_err(Failure::input)
+    }
+
+    /// Does what the next line says that has been typed.
+    fn read(&mut self, client: &mut Client) -> Result<(), End> {
+        if !self.typed.has_line() && self.typed.is_ready() {
+            self.typed.read().map_err(Failure::input)?;
+        }
+        let is_over = match self.typed.line() {
+            Some(line) => self.act(line.trim(), client)?,
+            None => self.typed.is_over(),
+        };
+        if is_over {
             self.typed.leave();
             report::status("");
             self.leave_by = Some(Instant::now() + LAST_ANSWERS);
@@ -159,7 +237,7 @@ impl Shell {
             ("subscribe", stream) => self.ask(Action::Subscribe, stream, client),
             ("unsubscribe", stream) => self.ask(Action::Unsubscribe, stream, client),
             ("ping", "") => {
-                self.is_pinged = true;
+                self.pinged_at = Some(Instant::now());
                 client.ping()
             }
             ("help", "") => {

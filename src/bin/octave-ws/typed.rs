@@ -1,21 +1,23 @@
 //! What is typed at the prompt, and what has become of it.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use octave_ws::{Action, Stream};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use serde_json::Value;
 
 use crate::editor::{Editor, Pressed};
 use crate::report;
+use crate::source;
+use crate::wait;
 
 /// Lines of standard input, without waiting for one.
 pub(crate) struct Typed {
-    input: OwnedFd,
+    input: File,
     source: Source,
     lines: VecDeque<String>,
     is_over: bool,
@@ -26,19 +28,19 @@ enum Source {
     Pipe(Vec<u8>),
     Terminal {
         editor: Editor,
-        /// As long as this is here.
-        _raw: Raw,
+        /// While the terminal is ours.
+        raw: Option<Raw>,
     },
 }
 
 impl Typed {
     /// At a terminal the line is edited here, since what comes in meanwhile stands above it.
     pub(crate) fn new(is_edited: bool) -> io::Result<Self> {
-        let input = io::stdin().as_fd().try_clone_to_owned()?;
+        let input = source::stdin()?;
         let source = if is_edited {
             Source::Terminal {
                 editor: Editor::default(),
-                _raw: Raw::enter(&input)?,
+                raw: Some(Raw::enter(&input)?),
             }
         } else {
             Source::Pipe(Vec::new())
@@ -70,15 +72,34 @@ impl Typed {
         self.source = Source::Pipe(Vec::new());
     }
 
+    /// Gives the terminal back, for a while.
+    pub(crate) fn suspend(&mut self) {
+        if let Source::Terminal { raw, .. } = &mut self.source {
+            *raw = None;
+        }
+    }
+
+    /// Has it again.
+    pub(crate) fn resume(&mut self) -> io::Result<()> {
+        if let Source::Terminal { raw, .. } = &mut self.source {
+            *raw = Some(Raw::enter(&self.input)?);
+        }
+        Ok(())
+    }
+
+    /// Whether it is somebody who types, and sees what comes of it.
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(self.source, Source::Terminal { .. })
+    }
+
     /// What is readable when there is something to [read](Typed::read).
     pub(crate) fn watched(&self) -> io::Result<OwnedFd> {
-        self.input.try_clone()
+        self.input.as_fd().try_clone_to_owned()
     }
 
     /// Whether a read does not have to wait.
     pub(crate) fn is_ready(&self) -> bool {
-        let mut input = [PollFd::new(&self.input, PollFlags::IN)];
-        matches!(poll(&mut input, Some(&Timespec::default())), Ok(1))
+        !self.is_over && wait::is_readable(&self.input)
     }
 
     /// Takes in what has been typed.
@@ -127,9 +148,14 @@ impl Typed {
         self.lines.pop_front()
     }
 
-    /// Whether the last line has been read.
+    /// Whether there is a line that is whole.
+    pub(crate) fn has_line(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
+    /// Whether the last line has been taken.
     pub(crate) fn is_over(&self) -> bool {
-        self.is_over
+        self.is_over && self.lines.is_empty()
     }
 }
 
@@ -138,25 +164,25 @@ const PROMPT: &str = "> ";
 /// A terminal that hands on each key and shows none, for as long as this lives. Keys that send
 /// signals go on doing so.
 struct Raw {
-    terminal: OwnedFd,
+    terminal: File,
     before: Termios,
 }
 
 impl Raw {
-    fn enter(terminal: &OwnedFd) -> io::Result<Self> {
+    fn enter(terminal: &File) -> io::Result<Self> {
         let terminal = terminal.try_clone()?;
         let before = tcgetattr(&terminal)?;
         let mut raw = before.clone();
         raw.local_modes -= LocalModes::ICANON | LocalModes::ECHO;
-        tcsetattr(&terminal, OptionalActions::Drain, &raw)?;
+        tcsetattr(&terminal, OptionalActions::Now, &raw)?;
         Ok(Self { terminal, before })
     }
 }
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // A terminal that is gone needs no care.
-        let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.before);
+        // A terminal that is gone needs no care, and one that is stopped is not waited for.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
     }
 }
 
@@ -194,8 +220,9 @@ impl Sent {
         };
     }
 
-    pub(crate) fn is_answered(&self) -> bool {
-        self.waiting.is_empty()
+    /// How many wait for their answer.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// The streams that are subscribed by it.
