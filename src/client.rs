@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::clock;
 use crate::config::Config;
 use crate::connection::{Arrival, Connection};
 use crate::dial::Route;
@@ -31,19 +32,27 @@ pub struct Client {
     state: State,
     /// Whether there was no connection yet.
     is_new: bool,
-    /// Whether the last attempt to connect was cut short by what is watched. The next one is not,
-    /// so that one comes to its end.
-    was_cut_short: bool,
     subscriptions: Subscriptions,
     /// Since when, and why, events may be missing.
     loss: Option<(SystemTime, String)>,
     /// How it failed last, and how often in a row.
     failure: (String, u32),
-    watched: Watched,
-    /// Whether the caller was told last that something watched is ready.
-    has_told: bool,
+    /// Whether an answer did not come in time.
+    is_late: bool,
+    aside: Aside,
     /// What came in and was not asked for yet.
     queue: VecDeque<Next>,
+}
+
+/// What the caller has to see to besides.
+#[derive(Default)]
+struct Aside {
+    watched: Watched,
+    /// Whether the caller was told last that something of it is ready.
+    was_told: bool,
+    /// Whether the last attempt to connect was cut short by it. The next one is not, so that one
+    /// comes to its end.
+    cut_short: bool,
 }
 
 #[allow(clippy::large_enum_variant, reason = "there is one of them")]
@@ -94,12 +103,11 @@ impl Client {
             backoff: Backoff::new(config.retry_for, now),
             state: State::Waiting(now),
             is_new: true,
-            was_cut_short: false,
             subscriptions: Subscriptions::default(),
             loss: None,
             failure: Default::default(),
-            watched: Watched::default(),
-            has_told: false,
+            is_late: false,
+            aside: Aside::default(),
             queue: VecDeque::new(),
         })
     }
@@ -109,9 +117,9 @@ impl Client {
     /// 1 MiB at least.
     ///
     /// # Errors
-    /// `Refused` with the service's words and `TooLong` where more came in than is kept, after
-    /// which the client can go on, and those of [`Client::next`], `TimedOut` without an answer in
-    /// time among them.
+    /// `Refused` with the service's words, `TooLong` where more came in than is kept, and `TimedOut`
+    /// without an answer within [`Config::ack_timeout`], after which the client can go on; those of
+    /// [`Client::next`]. What was not answered is asked for again on the next connection.
     pub fn subscribe(&mut self, stream: &Stream) -> Result<()> {
         self.ask(Action::Subscribe, stream)
     }
@@ -275,18 +283,19 @@ impl Client {
     /// and it does not wait for a pause in what comes in. An attempt to connect is cut short by it, and
     /// made again a second later.
     pub fn watch(&mut self, readable: impl IntoIterator<Item = OwnedFd>) {
-        self.watched.readable = readable.into_iter().collect();
+        self.aside.watched.readable = readable.into_iter().collect();
     }
 
     /// The same for a descriptor that is written to: once nobody is at its other end any more,
     /// [`Client::next`] finds [`Next::Readable`].
     pub fn watch_hangup(&mut self, written: Option<OwnedFd>) {
-        self.watched.hangup = written.map(Arc::new);
+        self.aside.watched.hangup = written.map(Arc::new);
     }
 
     fn ask(&mut self, action: Action, stream: &Stream) -> Result<()> {
         let mut looked_at = self.queue.len();
         let mut kept = 0;
+        self.is_late = false;
         self.request(action, stream)?;
         loop {
             let is_answer = |next: &Next| match next {
@@ -312,6 +321,11 @@ impl Client {
             }
             looked_at = self.queue.len();
             self.advance(None, Watched::default())?;
+            if mem::take(&mut self.is_late) {
+                let peer = self.peer();
+                let message = format!("{peer} did not answer in time to {action} {stream}");
+                return Err(Error::new(Phase::Subscribe, ErrorKind::TimedOut, message));
+            }
         }
     }
 
@@ -323,7 +337,7 @@ impl Client {
             if let State::Closed = self.state {
                 return Ok(Next::Closed);
             }
-            if !self.advance(deadline, self.watched.clone())? {
+            if !self.advance(deadline, self.aside.watched.clone())? {
                 return Ok(Next::TimedOut);
             }
         }
@@ -379,26 +393,26 @@ impl Client {
         }
         let is_time = at <= Instant::now();
         // Where nobody reads what is watched, it does not keep an attempt from being made.
-        if watched.is_ready() && !(is_time && self.has_told) {
-            self.has_told = true;
+        if watched.is_ready() && !(is_time && self.aside.was_told) {
+            self.aside.was_told = true;
             self.queue.push_back(Next::Readable);
             return Ok(true);
         }
-        self.has_told = false;
+        self.aside.was_told = false;
         if !is_time {
             return Ok(false);
         }
-        let may_cut_short = !self.was_cut_short && !watched.is_ready();
+        let may_cut_short = !self.aside.cut_short && !watched.is_ready();
         if !may_cut_short {
             self.route.attention.watched = Watched::default();
         }
-        self.was_cut_short = false;
+        self.aside.cut_short = false;
         match Connection::open(&self.config, &self.route) {
             Ok(connection) => self.opened(connection)?,
             // Which is nobody's fault.
             Err(error) if may_cut_short && error.is_retryable() && watched.is_ready() => {
-                self.was_cut_short = true;
-                self.has_told = true;
+                self.aside.cut_short = true;
+                self.aside.was_told = true;
                 self.state = State::Waiting(Instant::now() + CUT_SHORT);
                 self.queue.push_back(Next::Readable);
             }
@@ -424,6 +438,7 @@ impl Client {
         if error.kind() == ErrorKind::Stopped {
             return Err(error);
         }
+        self.is_late |= (error.kind(), error.phase()) == (ErrorKind::TimedOut, Phase::Subscribe);
         let now = Instant::now();
         let retry_at = self
             .backoff
@@ -438,7 +453,10 @@ impl Client {
             && !self.subscriptions.subscribed().is_empty()
         {
             let silence = now.saturating_duration_since(connection.heard_at());
-            let from = SystemTime::now() - silence;
+            let from = clock::now().checked_sub(silence);
+            let from = from
+                .unwrap_or(SystemTime::UNIX_EPOCH)
+                .max(SystemTime::UNIX_EPOCH);
             self.loss.get_or_insert_with(|| (from, error.to_string()));
         }
         self.disconnected();
@@ -496,7 +514,7 @@ impl Client {
         self.backoff.subscribed(Instant::now());
         self.failure = Default::default();
         if let Some((from, reason)) = self.loss.take() {
-            let to = SystemTime::now();
+            let to = clock::now();
             self.queue.push_back(Next::Gap(Gap { from, to, reason }));
         }
     }

@@ -1,6 +1,8 @@
 use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, SystemTime};
 
+use crate::clock;
+
 /// The head of an HTTP answer.
 pub(crate) struct Head {
     pub(crate) status: u16,
@@ -86,7 +88,7 @@ pub(crate) fn retry_after(value: &[u8]) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     let date = date(value)?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+    Some(date.duration_since(clock::now()).unwrap_or_default())
 }
 
 /// A date as in a Date or a Retry-After (RFC 9110 §5.6.7).
@@ -102,7 +104,7 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         assert_eq!(retry_after(b" 120 "), Some(Duration::from_secs(120)));
-        let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
+        let soon = httpdate::fmt_http_date(clock::now() + Duration::from_secs(100));
         let left = retry_after(soon.as_bytes()).unwrap().as_secs();
         assert!((90..=100).contains(&left), "{left}");
         let past = b"Sun, 06 Nov 1994 08:49:37 GMT";

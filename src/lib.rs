@@ -30,6 +30,7 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod client;
+mod clock;
 mod config;
 mod connection;
 mod dial;

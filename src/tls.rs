@@ -1,6 +1,5 @@
 use std::io::{self, ErrorKind::InvalidData};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use rustls::client::Resumption;
 use rustls::crypto::ring;
@@ -10,6 +9,7 @@ use rustls::{
     ProtocolVersion, RootCertStore, StreamOwned,
 };
 
+use crate::clock::{self, Clock};
 use crate::config::{Config, Endpoint};
 use crate::error::{ErrorKind, Phase};
 use crate::step::Step;
@@ -26,7 +26,7 @@ const SESSIONS: usize = 4;
 /// first one's session.
 pub(crate) fn configure(config: &Config) -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(ring::default_provider());
-    let mut tls = ClientConfig::builder_with_provider(provider)
+    let mut tls = ClientConfig::builder_with_details(provider, Arc::new(Clock))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::config("TLS cannot be set up").because(error))?
         .with_root_certificates(roots(config)?)
@@ -134,7 +134,7 @@ fn failed(endpoint: &Endpoint, error: io::Error) -> Error {
 }
 
 fn verdict(why: &CertificateError) -> String {
-    let clock = || humantime::format_rfc3339_seconds(SystemTime::now());
+    let clock = || humantime::format_rfc3339_seconds(clock::now());
     match why {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             format!("has expired (the clock here says {})", clock())

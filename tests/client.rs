@@ -591,3 +591,24 @@ fn the_steps_of_connecting_are_told_as_they_are_done() {
         }
     }
 }
+
+#[test]
+fn a_subscription_without_an_answer_times_out_and_is_asked_for_again() {
+    let (sim, _seen) = start(&[Fault::AckSilent]);
+    let config = config(&sim).retry_for(Duration::MAX).ack_timeout(SHORT);
+    let mut client = Client::connect(&config).unwrap();
+    let error = client.subscribe(&stream(TEMPERATURE)).unwrap_err();
+    let message = format!(
+        "subscribe: {} did not answer in time to subscribe {TEMPERATURE}",
+        sim.addr()
+    );
+    assert_eq!(
+        (error.kind(), error.to_string()),
+        (ErrorKind::TimedOut, message)
+    );
+    sim.set_faults(&[]);
+    let Next::Ack(ack) = client.next(LONG).unwrap() else {
+        panic!("no ack")
+    };
+    assert_eq!((ack.stream, ack.outcome), (stream(TEMPERATURE), Ok(())));
+}

@@ -132,7 +132,7 @@ fn what_is_announced_takes_nothing_before_it_comes() {
 }
 
 /// What leads the program to a service that is played.
-fn led_to(endpoint: &str, args: &[&str]) -> Command {
+pub(super) fn led_to(endpoint: &str, args: &[&str]) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_octave-ws"));
     program
         .args(args)

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::certificate::Certificate;
 use crate::chart::Chart;
+use crate::clock;
 use crate::exit::{Failure, UNAVAILABLE};
 use crate::setup::Examination;
 
@@ -42,7 +43,7 @@ fn examine(examination: Examination, chart: &Chart, stop: &Stop) -> Result<(), F
     chart.passed(&words, json!({ "settings": words }));
 
     chart.at("clock");
-    let (words, facts) = clock(SystemTime::now());
+    let (words, facts) = clock_line(clock::now());
     chart.passed(&words, facts);
 
     chart.at("dns");
@@ -180,7 +181,7 @@ fn told(step: &Step, chart: &Chart) {
     chart.passed(&words, facts);
 }
 
-fn clock(now: SystemTime) -> (Vec<String>, Value) {
+fn clock_line(now: SystemTime) -> (Vec<String>, Value) {
     let time = humantime::format_rfc3339_seconds(now).to_string();
     let is_set = time.as_str() >= THIS_AGE;
     let mut words = vec![time.clone()];
@@ -207,7 +208,7 @@ fn tls(version: &str, cipher: &str, certificate: &[u8]) -> (Vec<String>, Value) 
         words.push(format!("certificate for {told}{more}"));
         words.push(format!("valid from {not_before} to {not_after}"));
         let end = humantime::parse_rfc3339(&not_after).ok();
-        let left = end.and_then(|end| end.duration_since(SystemTime::now()).ok());
+        let left = end.and_then(|end| end.duration_since(clock::now()).ok());
         if let Some(left) = left {
             words.push(format!("{} days left", left.as_secs() / (24 * 60 * 60)));
         }
@@ -244,16 +245,16 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_never_set_is_told() {
-        let (words, facts) = clock(SystemTime::UNIX_EPOCH);
+        let (words, facts) = clock_line(SystemTime::UNIX_EPOCH);
         assert_eq!(words[0], "1970-01-01T00:00:00Z");
         assert!(words[1].starts_with("never set"));
         assert_eq!(facts["is_set"], false);
-        assert_eq!(clock(SystemTime::now()).0.len(), 1);
+        assert_eq!(clock_line(clock::now()).0.len(), 1);
     }
 
     #[test]
     fn clocks_that_differ_are_told() {
-        let now = SystemTime::now();
+        let now = clock::now();
         let hour = Duration::from_secs(3605);
         for (date, told) in [
             (now, "agrees with this one"),

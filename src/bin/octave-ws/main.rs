@@ -15,6 +15,7 @@ mod args;
 mod arrange;
 mod certificate;
 mod chart;
+mod clock;
 mod config_file;
 mod credentials;
 mod doctor;

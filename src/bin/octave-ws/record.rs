@@ -1,13 +1,13 @@
 //! What a line of output holds.
 
 use std::borrow::Cow;
-use std::time::SystemTime;
 
 use octave_ws::{Event, Gap, Stream};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::args::Format;
+use crate::clock;
 use crate::printable::Printable;
 use crate::setup::Listening;
 
@@ -118,5 +118,5 @@ fn json(record: &Record<'_>) -> String {
 
 /// RFC 3339, in UTC and milliseconds.
 fn now() -> String {
-    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+    humantime::format_rfc3339_millis(clock::now()).to_string()
 }

@@ -1,10 +1,10 @@
 //! What is said on standard error: a line each.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use crate::clock;
 use crate::exit::Failure;
 use crate::printable::Printable;
 use crate::sink::Sink;
@@ -46,7 +46,7 @@ impl Log for Report {
             Level::Info | Level::Debug | Level::Trace => "",
         };
         if log::max_level() > LevelFilter::Info {
-            let at = humantime::format_rfc3339_millis(SystemTime::now());
+            let at = humantime::format_rfc3339_millis(clock::now());
             say(&format!("{at} {kind}{}", record.args()));
         } else {
             say(&format!("{kind}{}", record.args()));

@@ -1,0 +1,71 @@
+//! A clock that is set to before 1970.
+
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tungstenite::Message;
+
+use super::memory::led_to;
+use super::raw::{Part, Socket, grant, play, serve_out};
+use super::{TEMPERATURE, octave_ws, start, stderr, text};
+
+/// What is loaded before the C library, and puts the clock back.
+fn clock_of_1969() -> PathBuf {
+    const SOURCE: &str = "
+        #include <sys/syscall.h>
+        #include <time.h>
+        #include <unistd.h>
+        int clock_gettime(clockid_t clock, struct timespec *time) {
+            int result = syscall(SYS_clock_gettime, clock, time);
+            if (clock == CLOCK_REALTIME) time->tv_sec = -86400;
+            return result;
+        }";
+    let folder = tempfile::tempdir().unwrap().keep();
+    let (source, library) = (folder.join("clock.c"), folder.join("clock.so"));
+    std::fs::write(&source, SOURCE).unwrap();
+    let mut cc = Command::new("cc");
+    let built = cc
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(source);
+    assert!(built.status().unwrap().success());
+    library
+}
+
+#[test]
+fn it_is_1970_for_it_and_nothing_panics() {
+    let library = clock_of_1969();
+    // A connection that is lost, for a gap.
+    let part = |event: bool| -> Box<Part> {
+        Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
+            let request = socket.read().unwrap();
+            grant(&mut socket, &request);
+            if event {
+                socket.send(Message::text(r#"{"value":1}"#)).unwrap();
+                serve_out(&mut socket);
+            }
+        })
+    };
+    let (endpoint, service) = play([part(false), part(true)]);
+    let args = ["listen", "/a", "-vv", "-C1", "-Frecord"];
+    let mut listen = led_to(&endpoint, &args);
+    let output = listen.env("LD_PRELOAD", &library).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    service.join().unwrap();
+    let lines = text(&output.stdout);
+    let at = r#"{"at":"1970-01-01T00:00:00.000Z","kind":"#;
+    assert!(lines.lines().all(|line| line.starts_with(at)), "{lines}");
+    let gap = r#""gap","from":"1970-01-01T00:00:00.000Z","to":"1970-01-01T00:00:00.000Z","#;
+    assert!(lines.contains(gap), "{lines}");
+
+    let (sim, _seen) = start(0.0);
+    for command in ["listen", "doctor"] {
+        let mut program = octave_ws(&sim, &[command, TEMPERATURE]);
+        let output = program.env("LD_PRELOAD", &library).output().unwrap();
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(69), "{told}");
+        let verdict = "is not valid yet (the clock here says 1970-01-01T00:00:00Z)";
+        assert!(told.contains(verdict), "{told}");
+    }
+}
