@@ -67,3 +67,70 @@ fn one_room_knows_each_library_and_few_the_wall_clock() {
         }
     }
 }
+
+/// What waits, blocks or does so where its descriptor does.
+const WAITS: [&str; 18] = [
+    "poll(",
+    "sleep(",
+    "LockShared",
+    "LockExclusive",
+    "io::stdin()",
+    "io::stdout()",
+    "io::stderr()",
+    "print!(",
+    "println!(",
+    "eprint!(",
+    "eprintln!(",
+    "File::open(",
+    "OpenOptions::new()",
+    "fs::read(",
+    "read_to_string(io",
+    "fs::read_to_string(",
+    "set_write_timeout(",
+    "recv_timeout(",
+];
+
+#[test]
+fn the_program_waits_in_one_room() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin/octave-ws");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    // What opens so that nothing blocks, regular files, locks that are only tried, and asking
+    // whether a stream is a terminal.
+    let allowed = [
+        ("wait.rs", &["poll("][..]),
+        (
+            "sink.rs",
+            &["io::stdout()", "io::stderr()", "OpenOptions::new()"],
+        ),
+        ("source.rs", &["io::stdin()", "OpenOptions::new()"]),
+        (
+            "place.rs",
+            &[
+                "LockShared",
+                "LockExclusive",
+                "OpenOptions::new()",
+                "File::open(",
+            ],
+        ),
+        ("setup.rs", &["io::stdin()", "io::stdout()", "io::stderr()"]),
+        ("shell.rs", &["io::stdout()"]),
+    ];
+    for file in files {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let allowed = allowed.iter().find(|(room, _)| *room == name);
+        let allowed = allowed.map_or(&[][..], |(_, allowed)| allowed);
+        for line in fs::read_to_string(&file).unwrap().lines() {
+            let code = line.trim_start();
+            // One by one: a wait is a method of this name, too.
+            let waits = |wait: &&&str| !code.starts_with("//") && code.contains(**wait);
+            let found = WAITS
+                .iter()
+                .find(|wait| waits(wait) && !allowed.contains(wait));
+            assert_eq!(found, None, "{file:?}: {line}");
+        }
+    }
+    let place = fs::read_to_string(root.join("place.rs")).unwrap();
+    let locks = place.matches("FlockOperation::").count();
+    assert_eq!(locks, place.matches("FlockOperation::NonBlocking").count());
+}

@@ -11,7 +11,11 @@ use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::wait;
 
 /// A service manager that listens.
 pub(crate) struct Notify {
@@ -166,7 +170,14 @@ impl Watchdog {
 }
 
 fn send(socket: &UnixDatagram, message: &str) {
-    if let Err(error) = socket.send(message.as_bytes()) {
+    let attempt = || rustix::net::send(socket, message.as_bytes(), SendFlags::DONTWAIT);
+    let sent = match attempt() {
+        Err(Errno::AGAIN) => {
+            wait::writable_by(socket, Instant::now() + LONGEST_WAIT).and_then(|()| Ok(attempt()?))
+        }
+        done => done.map_err(io::Error::from),
+    };
+    if let Err(error) = sent {
         log::debug!("systemd: not told {message:?}: {error}");
     }
 }
@@ -182,8 +193,6 @@ fn connect() -> io::Result<Option<UnixDatagram>> {
     };
     let socket = UnixDatagram::unbound()?;
     socket.connect_addr(&addr)?;
-    // More than that it is not worth to wait.
-    socket.set_write_timeout(Some(LONGEST_WAIT))?;
     Ok(Some(socket))
 }
 

@@ -60,6 +60,14 @@ pub(crate) fn writable(fd: impl AsFd, moved_at: Instant) -> io::Result<()> {
     for_reader(Some(fd.as_fd()), moved_at, None)
 }
 
+/// The same, until the time comes.
+///
+/// # Errors
+/// A [`Cut`], as an [`io::Error`].
+pub(crate) fn writable_by(fd: impl AsFd, time: Instant) -> io::Result<()> {
+    for_reader(Some(fd.as_fd()), Instant::now(), Some(time))
+}
+
 /// The same for a moment, where poll(2) tells too early that a write does not have to wait.
 ///
 /// # Errors
