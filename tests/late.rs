@@ -1,6 +1,6 @@
 //! What has come in is taken before it is held against the peer that it did not.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc;
@@ -212,6 +212,7 @@ fn hanging() -> (String, thread::JoinHandle<TcpStream>) {
     let service = thread::spawn(move || {
         let (first, _) = listener.accept().unwrap();
         let (tcp, _) = listener.accept().unwrap();
+        thread::sleep(ALLOWED * 2);
         let mut socket = open(&tcp);
         serve_out(&mut socket);
         first
@@ -240,6 +241,30 @@ fn what_is_watched_cuts_an_attempt_short_once() {
     }
     drop(client);
     drop(thread.join().unwrap());
+    service.join().unwrap();
+}
+
+#[test]
+fn the_attempt_after_one_that_was_cut_short_comes_to_its_end() {
+    let (endpoint, service) = hanging();
+    let mut client = Client::new(&config(&endpoint).retry_for(LONG)).unwrap();
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    client.watch(Some(reader.try_clone().unwrap().into()));
+    // Whenever it looks.
+    thread::spawn(move || {
+        loop {
+            thread::sleep(ALLOWED);
+            if writer.write_all(b"x").is_err() {
+                break;
+            }
+        }
+    });
+    let start = Instant::now();
+    while !matches!(client.next(LONG).unwrap(), Next::Connected) {
+        assert!(start.elapsed() < LONG, "it does not connect");
+        reader.read_exact(&mut [0]).unwrap();
+    }
+    drop(client);
     service.join().unwrap();
 }
 

@@ -1,12 +1,17 @@
 //! The doctor, stage by stage.
 
-use std::net::TcpListener;
+use std::io::{self, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, Sim};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::memory::led_to;
+use super::raw::{Socket, grant, play};
 use super::{TEMPERATURE, kill, lines, octave_ws, start, stderr, text};
 
 /// What it says of each stage.
@@ -229,4 +234,26 @@ fn a_stop_ends_it_and_an_output_that_is_full_is_told() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
+}
+
+#[test]
+fn events_without_a_pause_do_not_keep_it_from_its_end() {
+    let (endpoint, service) = play([Box::new(|mut tcp: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        grant(&mut socket, &request);
+        // Its pings are not answered.
+        let reader = tcp.try_clone().unwrap();
+        let reader = thread::spawn(move || io::copy(&mut &reader, &mut io::sink()));
+        let event = br#"{"value":1}"#;
+        let flood = [&[0x81, 11], &event[..]].concat().repeat(1000);
+        while tcp.write_all(&flood).is_ok() {}
+        let _ = reader.join().unwrap();
+    })]);
+    let start = Instant::now();
+    let output = led_to(&endpoint, &["doctor", "/a"]).output().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(15));
+    assert_eq!(output.status.code(), Some(69));
+    let told = stderr(&output);
+    assert!(told.contains("no pong from "), "{told}");
+    service.join().unwrap();
 }

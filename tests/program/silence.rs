@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Duration;
 
-use octave_ws::sim::{Seen, Sim};
+use octave_ws::sim::{Seen, Sim, What};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -97,15 +97,19 @@ fn the_time_that_it_is_asleep_is_not_held_against_a_message_that_comes_in() {
     // No sign of life is asked for that could be missed.
     let child = command.arg("--ping-interval=0s").spawn().unwrap();
     await_subscription(&seen);
-    let text = r#"{"value":{"whole":true}}"#;
-    let frame = [&[0x81, 24], text.as_bytes()].concat();
-    sim.send_raw(&frame[..10]);
+    // A pong tells that the first fragment has been read.
+    sim.send_raw(b"\x01\x09{\"value\":");
+    sim.send_raw(&[0x89, 0]);
+    seen.iter().find(|seen| seen.what == What::Pong).unwrap();
+    super::waits::await_sleep(&child);
     // For longer than a message of this length may take.
     kill(&child, Signal::STOP);
     thread::sleep(Duration::from_secs(32));
-    sim.send_raw(&frame[10..20]);
+    sim.send_raw(b"\0\x08{\"whole\"");
     kill(&child, Signal::CONT);
-    sim.send_raw(&frame[20..]);
+    // It looks at each fragment by itself.
+    thread::sleep(WINDOW);
+    sim.send_raw(b"\x80\x07:true}}");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(output.stdout, b"{\"whole\":true}\n");

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -17,8 +18,13 @@ use rustix::termios::{Action, tcflow};
 
 use serde::de::IgnoredAny;
 use serde_json::json;
+use tungstenite::Message;
 
-use super::{TEMPERATURE, await_subscription, kill, octave_ws, start, start_with, terminal};
+use super::memory::led_to;
+use super::raw::{Socket, grant, play, serve_out};
+use super::{
+    TEMPERATURE, await_shown, await_subscription, kill, octave_ws, start, start_with, terminal,
+};
 
 /// As much as a run may take beyond its time, here, where others run beside it.
 const GRACE: Duration = Duration::from_secs(2);
@@ -430,4 +436,65 @@ fn dev_stdout_may_be_a_socket() {
         assert_eq!(code, Some(0), "{told}");
         assert_eq!(text.lines().count(), 20);
     }
+}
+
+#[test]
+fn a_status_that_is_not_taken_does_not_hold_events_up() {
+    let (sim, seen) = start(0.0);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let output = format!("--output={}", file.display());
+    let (terminal, mut screen) = terminal();
+    let mut program = octave_ws(&sim, &["listen", TEMPERATURE, &output]);
+    let mut child = program
+        .stderr(terminal.try_clone().unwrap())
+        .spawn()
+        .unwrap();
+    drop(program);
+    await_subscription(&seen);
+    sim.publish(TEMPERATURE, &json!(1));
+    await_shown(&mut screen, "1 event,");
+    tcflow(&terminal, Action::OOff).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    for n in 2..8 {
+        // As many events, each of which would be shown.
+        thread::sleep(Duration::from_millis(300));
+        sim.publish(TEMPERATURE, &json!(n));
+        while std::fs::read_to_string(&file).unwrap().lines().count() < n {
+            assert!(Instant::now() < deadline);
+            thread::yield_now();
+        }
+    }
+    kill(&child, Signal::TERM);
+    assert_eq!(wait(&mut child, GRACE).code(), Some(0));
+}
+
+#[test]
+fn a_run_is_not_idle_before_all_is_read_that_has_come() {
+    let (endpoint, service) = play([Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        grant(&mut socket, &request);
+        let event = format!(r#"{{"value":"{}"}}"#, "x".repeat(1000));
+        for _ in 0..20 {
+            socket.write(Message::text(event.clone())).unwrap();
+        }
+        socket.flush().unwrap();
+        // While the program waits for its reader.
+        thread::sleep(TIMEOUT / 2);
+        socket.send(Message::text("no event")).unwrap();
+        socket.send(Message::text(r#"{"value":"last"}"#)).unwrap();
+        serve_out(&mut socket);
+    })]);
+    let (mut reader, writer) = io::pipe().unwrap();
+    // All of it is held back until there is no more, and then does not fit.
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    let mut program = led_to(&endpoint, &["capture", "/a", "--idle=1s"]);
+    let mut child = program.stdout(writer).spawn().unwrap();
+    drop(program);
+    thread::sleep(2 * TIMEOUT);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(wait(&mut child, GRACE).code(), Some(0));
+    assert!(text.ends_with("\"last\"\n"), "{}", text.len());
+    service.join().unwrap();
 }

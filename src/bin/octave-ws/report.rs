@@ -8,6 +8,7 @@ use crate::clock;
 use crate::exit::Failure;
 use crate::printable::Printable;
 use crate::sink::Sink;
+use crate::wait;
 
 /// Says what is logged, by this program and its library and by nobody else: others may know
 /// secrets.
@@ -71,7 +72,14 @@ struct Screen {
 /// Puts a text in place of the last one, on a terminal. An empty one takes it away.
 pub(crate) fn status(text: &str) {
     let mut screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if screen.status != text {
+    // How far a run is, is not waited for.
+    let is_late = || {
+        screen
+            .sink
+            .as_ref()
+            .is_some_and(|sink| !wait::is_writable(sink))
+    };
+    if screen.status != text && (text.is_empty() || !is_late()) {
         text.clone_into(&mut screen.status);
         screen.write(&redrawn("", text));
     }

@@ -151,6 +151,11 @@ pub(crate) fn is_left(fd: impl AsFd) -> bool {
     is_ready_now(fd, PollFlags::empty())
 }
 
+/// Whether a write does not have to wait.
+pub(crate) fn is_writable(fd: impl AsFd) -> bool {
+    is_ready_now(fd, PollFlags::OUT)
+}
+
 /// Whether there is something to read, or its end.
 pub(crate) fn is_readable(fd: impl AsFd) -> bool {
     is_ready_now(fd, PollFlags::IN)
