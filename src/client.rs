@@ -37,8 +37,8 @@ pub struct Client {
     loss: Option<(SystemTime, String)>,
     /// How it failed last, and how often in a row.
     failure: (String, u32),
-    /// Whether an answer did not come in time.
-    is_late: bool,
+    /// On how many connections an answer did not come in time, since it was asked for.
+    late: u32,
     aside: Aside,
     /// What came in and was not asked for yet.
     queue: VecDeque<Next>,
@@ -65,6 +65,9 @@ enum State {
 
 /// How long after an attempt that was cut short the next one is made.
 const CUT_SHORT: Duration = Duration::from_secs(1);
+
+/// A subscription is given up that was not answered on so many connections.
+const MAX_LATE: u32 = 4;
 
 /// As many messages of the greatest length are kept while an answer is waited for.
 const KEPT_MESSAGES: usize = 2;
@@ -106,7 +109,7 @@ impl Client {
             subscriptions: Subscriptions::default(),
             loss: None,
             failure: Default::default(),
-            is_late: false,
+            late: 0,
             aside: Aside::default(),
             queue: VecDeque::new(),
         })
@@ -118,7 +121,8 @@ impl Client {
     ///
     /// # Errors
     /// `Refused` with the service's words, `TooLong` where more came in than is kept, and `TimedOut`
-    /// without an answer within [`Config::ack_timeout`], after which the client can go on; those of
+    /// without an answer within [`Config::ack_timeout`], on four connections in turn where
+    /// [`Config::retry_for`] lets there be as many, after which the client can go on; those of
     /// [`Client::next`]. What was not answered is asked for again on the next connection.
     pub fn subscribe(&mut self, stream: &Stream) -> Result<()> {
         self.ask(Action::Subscribe, stream)
@@ -295,7 +299,7 @@ impl Client {
     fn ask(&mut self, action: Action, stream: &Stream) -> Result<()> {
         let mut looked_at = self.queue.len();
         let mut kept = 0;
-        self.is_late = false;
+        self.late = 0;
         self.request(action, stream)?;
         loop {
             let is_answer = |next: &Next| match next {
@@ -321,7 +325,7 @@ impl Client {
             }
             looked_at = self.queue.len();
             self.advance(None, Watched::default())?;
-            if mem::take(&mut self.is_late) {
+            if self.late == MAX_LATE {
                 let peer = self.peer();
                 let message = format!("{peer} did not answer in time to {action} {stream}");
                 return Err(Error::new(Phase::Subscribe, ErrorKind::TimedOut, message));
@@ -438,7 +442,8 @@ impl Client {
         if error.kind() == ErrorKind::Stopped {
             return Err(error);
         }
-        self.is_late |= (error.kind(), error.phase()) == (ErrorKind::TimedOut, Phase::Subscribe);
+        let is_late = (error.kind(), error.phase()) == (ErrorKind::TimedOut, Phase::Subscribe);
+        self.late += u32::from(is_late);
         let now = Instant::now();
         let retry_at = self
             .backoff

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use octave_ws::{Action, Client, ErrorKind, Next, Stream};
 use tungstenite::{Bytes, Message};
 
-use crate::raw::{Socket, config, grant, open, play, serve_out};
+use crate::raw::{Socket, accept, config, grant, open, play, serve_out};
 
 mod raw;
 
@@ -210,8 +210,8 @@ fn hanging() -> (String, thread::JoinHandle<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let service = thread::spawn(move || {
-        let (first, _) = listener.accept().unwrap();
-        let (tcp, _) = listener.accept().unwrap();
+        let first = accept(&listener);
+        let tcp = accept(&listener);
         thread::sleep(ALLOWED * 2);
         let mut socket = open(&tcp);
         serve_out(&mut socket);

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Options, Seen, Sim, What};
 use rustix::process::{Pid, Signal, kill_process};
@@ -54,8 +55,18 @@ fn start_with(mut options: Options) -> (Sim, Receiver<Seen>) {
 
 /// Waits until a client has subscribed.
 fn await_subscription(seen: &Receiver<Seen>) {
-    let subscribed = |seen: &Seen| matches!(seen.what, What::Subscribed(_));
-    seen.iter().find(subscribed).unwrap();
+    await_seen(seen, |what| matches!(what, What::Subscribed(_)));
+}
+
+/// Waits until the stand-in has seen this, which would not come from a program that has failed.
+fn await_seen(seen: &Receiver<Seen>, is_awaited: impl Fn(&What) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if is_awaited(&seen.recv_timeout(left).expect("it is not seen").what) {
+            return;
+        }
+    }
 }
 
 /// The program, led to the stand-in by its environment and nothing else.

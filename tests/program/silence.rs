@@ -11,7 +11,7 @@ use octave_ws::sim::{Seen, Sim, What};
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::{TEMPERATURE, await_subscription, kill, octave_ws, start, stderr};
+use super::{TEMPERATURE, await_seen, await_subscription, kill, octave_ws, start, stderr};
 
 /// Long against any tick that a loop might have, short against a ping.
 const WINDOW: Duration = Duration::from_millis(300);
@@ -100,7 +100,7 @@ fn the_time_that_it_is_asleep_is_not_held_against_a_message_that_comes_in() {
     // A pong tells that the first fragment has been read.
     sim.send_raw(b"\x01\x09{\"value\":");
     sim.send_raw(&[0x89, 0]);
-    seen.iter().find(|seen| seen.what == What::Pong).unwrap();
+    await_seen(&seen, |what| *what == What::Pong);
     super::waits::await_sleep(&child);
     // For longer than a message of this length may take.
     kill(&child, Signal::STOP);

@@ -4,8 +4,10 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use octave_ws::{Config, Credentials, Token};
+use rustix::event::{PollFd, PollFlags, poll};
 use tungstenite::Message;
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::{Role, WebSocket};
@@ -22,12 +24,20 @@ pub(crate) fn play<const N: usize>(parts: [Box<Part>; N]) -> (String, JoinHandle
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let thread = thread::spawn(move || {
         for part in parts {
-            let (tcp, _) = listener.accept().unwrap();
+            let tcp = accept(&listener);
             tcp.set_nodelay(true).unwrap();
             part(&tcp, open(&tcp));
         }
     });
     (endpoint, thread)
+}
+
+/// The next connection, which a client that has failed would not make.
+pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
+    let mut fds = [PollFd::new(listener, PollFlags::IN)];
+    let ready = poll(&mut fds, Some(&Duration::from_secs(60).try_into().unwrap()));
+    assert_eq!(ready, Ok(1), "nobody connects");
+    listener.accept().unwrap().0
 }
 
 /// What leads a client there.
