@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::connection::{Arrival, Connection};
 use crate::dial::Route;
 use crate::error::{ErrorKind, Phase};
-use crate::next::{Gap, Next};
+use crate::next::{Gap, Loss, Next};
 use crate::protocol::{Ack, Action, Backoff, Stream, Subscriptions};
 use crate::wire::{self, Watched};
 use crate::{Error, Result};
@@ -24,7 +24,7 @@ use crate::{Error, Result};
 ///
 /// A connection that is lost is made again for as long as [`Config::retry_for`] says: with growing
 /// delays, a new session, and every stream subscribed once more. What the streams had meanwhile is
-/// lost, and [`Next::Gap`] says so.
+/// lost: [`Next::Lost`] says so at once, and [`Next::Gap`] from when to when.
 pub struct Client {
     config: Config,
     route: Route,
@@ -33,8 +33,10 @@ pub struct Client {
     /// Whether there was no connection yet.
     is_new: bool,
     subscriptions: Subscriptions,
-    /// Since when, and why, events may be missing.
-    loss: Option<(SystemTime, String)>,
+    loss: Option<Loss>,
+    /// A failure that is to be logged once it is waited for the next attempt: by then, what came
+    /// in before it has been handed over.
+    unsaid: Option<String>,
     /// How it failed last, and how often in a row.
     failure: (String, u32),
     /// On how many connections an answer did not come in time, since it was asked for.
@@ -108,6 +110,7 @@ impl Client {
             is_new: true,
             subscriptions: Subscriptions::default(),
             loss: None,
+            unsaid: None,
             failure: Default::default(),
             late: 0,
             aside: Aside::default(),
@@ -270,6 +273,12 @@ impl Client {
         }
     }
 
+    /// The loss that lasts, if one does: events may be missing since then. It goes on until all is
+    /// subscribed again, and beyond the end of the client.
+    pub fn loss(&self) -> Option<&Loss> {
+        self.loss.as_ref()
+    }
+
     /// The streams that have been acknowledged, and not since unsubscribed.
     pub fn subscribed(&self) -> impl Iterator<Item = &Stream> {
         self.subscriptions.subscribed().iter()
@@ -384,6 +393,9 @@ impl Client {
         deadline: Option<Instant>,
         watched: &Watched,
     ) -> Result<bool> {
+        if let Some(message) = self.unsaid.take() {
+            log::warn!("{message}");
+        }
         self.route.attention.watched = watched.clone();
         let until = deadline.map_or(at, |deadline| deadline.min(at));
         match self.route.wait_until(until) {
@@ -449,21 +461,28 @@ impl Client {
             .backoff
             .failed(error.retry(), error.retry_after(), random(), now);
         let open = mem::replace(&mut self.state, State::Closed);
+        // What was lost first, whatever follows.
+        if let State::Open(connection) = open
+            && !self.subscriptions.subscribed().is_empty()
+            && self.loss.is_none()
+        {
+            let silence = now.saturating_duration_since(connection.heard_at());
+            let from = clock::now().checked_sub(silence);
+            let from = from.unwrap_or(SystemTime::UNIX_EPOCH);
+            let loss = Loss {
+                from: from.max(SystemTime::UNIX_EPOCH),
+                reason: error.to_string(),
+            };
+            if retry_at.is_some() {
+                self.queue.push_back(Next::Lost(loss.clone()));
+            }
+            self.loss = Some(loss);
+        }
         let Some(at) = retry_at else {
             self.subscriptions.clear();
             return Err(error);
         };
         self.state = State::Waiting(at);
-        if let State::Open(connection) = open
-            && !self.subscriptions.subscribed().is_empty()
-        {
-            let silence = now.saturating_duration_since(connection.heard_at());
-            let from = clock::now().checked_sub(silence);
-            let from = from
-                .unwrap_or(SystemTime::UNIX_EPOCH)
-                .max(SystemTime::UNIX_EPOCH);
-            self.loss.get_or_insert_with(|| (from, error.to_string()));
-        }
         self.disconnected();
         let over = self.config.connect_deadline;
         if over.is_some_and(|deadline| deadline <= now) {
@@ -482,7 +501,8 @@ impl Client {
             _ => format!(" ({times} times)"),
         };
         let delay = delay.as_secs_f64();
-        log::warn!("{failure}{repeated}; trying again in {delay:.1} s");
+        let message = format!("{failure}{repeated}; trying again in {delay:.1} s");
+        self.unsaid = Some(message);
         *last = failure;
     }
 
@@ -518,7 +538,7 @@ impl Client {
         }
         self.backoff.subscribed(Instant::now());
         self.failure = Default::default();
-        if let Some((from, reason)) = self.loss.take() {
+        if let Some(Loss { from, reason }) = self.loss.take() {
             let to = clock::now();
             self.queue.push_back(Next::Gap(Gap { from, to, reason }));
         }

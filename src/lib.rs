@@ -54,7 +54,7 @@ mod wire;
 pub use client::Client;
 pub use config::{Config, Credentials};
 pub use error::{Error, ErrorKind, Phase, Result};
-pub use next::{Gap, Next};
+pub use next::{Gap, Loss, Next};
 pub use protocol::{Ack, Action, Event, ParseStreamError, Stream, Unknown};
 pub use secret::{SessionId, Token};
 pub use step::Step;

@@ -12,7 +12,9 @@ pub enum Next {
     Ack(Ack),
     /// The first connection of a client that was [new](crate::Client::new).
     Connected,
-    /// There is a connection again, and all is subscribed as before.
+    /// There is no connection any more, and what the streams have is lost until there is another.
+    Lost(Loss),
+    /// There is a connection again, and all is subscribed as before: the end of a loss.
     Gap(Gap),
     /// A message that is none of the protocol.
     Unknown(Unknown),
@@ -49,6 +51,16 @@ impl Next {
             _ => 0,
         }
     }
+}
+
+/// A loss of which the end is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Loss {
+    /// When the service was last heard of.
+    pub from: SystemTime,
+    /// How the connection was lost, in one line.
+    pub reason: String,
 }
 
 /// A time of which events may be missing.

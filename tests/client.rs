@@ -294,9 +294,15 @@ fn a_lost_connection_is_made_again_with_every_stream_and_the_gap_is_told() {
             0 => assert_eq!(sim.close_all(1012), 1),
             _ => assert_eq!(sim.drop_all(), 1),
         }
+        let Next::Lost(loss) = no_event(&mut client) else {
+            panic!("no loss")
+        };
+        assert_eq!((client.loss(), client.is_connected()), (Some(&loss), false));
         let Next::Gap(gap) = no_event(&mut client) else {
             panic!("no gap")
         };
+        assert_eq!(client.loss(), None);
+        assert_eq!((gap.from, &gap.reason), (loss.from, &loss.reason));
         assert_eq!(gap.reason, reason);
         assert!(gap.from <= gap.to && before <= gap.to);
         for (n, stream) in streams.iter().enumerate() {
@@ -322,6 +328,7 @@ fn a_stream_that_is_refused_the_second_time_is_told() {
     client.subscribe(&stream(HUMIDITY)).unwrap();
     sim.set_faults(&[Fault::Refuse(HUMIDITY)]);
     sim.drop_all();
+    assert!(matches!(no_event(&mut client), Next::Lost(_)));
     let Next::Ack(ack) = no_event(&mut client) else {
         panic!("no ack")
     };

@@ -82,11 +82,15 @@ fn play(faults: &[(Place, Fault)]) {
     let client = thread::spawn(move || {
         let mut client = Client::connect(&config).unwrap();
         client.subscribe(&STREAM.parse().unwrap()).unwrap();
-        let mut gaps = 0;
+        let (mut losses, mut gaps) = (0, 0);
         loop {
             match client.next(Duration::from_secs(60)).unwrap() {
                 Next::Event(_) => break,
-                Next::Gap(_) => gaps += 1,
+                Next::Lost(_) => losses += 1,
+                Next::Gap(_) => {
+                    gaps += 1;
+                    assert_eq!(losses, gaps);
+                }
                 other => panic!("{other:?}"),
             }
         }
