@@ -42,8 +42,16 @@ fn records_tell_the_runs_own_story() {
         ..output
     };
     let mut records = records(&output);
+    let lost = records.remove(3);
     let gap = records.remove(3);
-    assert_eq!(gap["kind"], "gap");
+    assert_eq!(
+        (&lost["kind"], &gap["kind"]),
+        (&json!("lost"), &json!("gap"))
+    );
+    assert_eq!(
+        (&lost["from"], &lost["reason"]),
+        (&gap["from"], &gap["reason"])
+    );
     assert_eq!(gap["reason"], format!("socket: {peer} closed with 1012"));
     let date = |name: &str| humantime::parse_rfc3339(gap[name].as_str().unwrap()).unwrap();
     assert!(date("from") <= date("to"));

@@ -1,10 +1,10 @@
 //! What `listen` does about a connection that is lost, or does not come about.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::Child;
 
 use octave_ws::sim::{Fault, Options, What};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     HUMIDITY, TEMPERATURE, await_subscription, octave_ws, start, start_with, stderr, text,
@@ -145,4 +145,102 @@ fn the_end_of_a_run_cuts_an_attempt_short() {
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
     }
+}
+
+/// What a run leaves that loses its connection for good: how it ends, the records of it, and what
+/// is said.
+fn lost(args: &[&str]) -> (Option<i32>, Vec<Value>, String) {
+    let (sim, seen) = start(0.0);
+    let args = [args, &[TEMPERATURE, "-Frecord"]].concat();
+    let child = octave_ws(&sim, &args).spawn().unwrap();
+    await_subscription(&seen);
+    sim.publish(TEMPERATURE, &json!(1));
+    drop(sim);
+    let output = child.wait_with_output().unwrap();
+    let records = super::lines(&output);
+    (output.status.code(), records, stderr(&output).to_owned())
+}
+
+#[test]
+fn a_loss_that_lasts_to_the_end_is_told_whatever_the_end() {
+    for (args, code) in [
+        (&["listen", "--duration=2s"][..], 0),
+        (&["listen", "--no-reconnect"], 69),
+        (&["listen", "-W2s"], 75),
+        (&["listen", "--duration=2s", "--require-gapless"], 75),
+        // What is missing may be the very events that it was for.
+        (&["capture", "--duration=2s"], 75),
+        // Without a connection nothing is quiet.
+        (&["capture", "--idle=1s", "-W3s"], 75),
+        (&["listen", "--idle=1s", "-W3s"], 75),
+        (&["listen", "-q", "--duration=2s"], 0),
+    ] {
+        let (end, records, told) = lost(args);
+        assert_eq!(end, Some(code), "{args:?}: {told}");
+        let [.., before, gap, summary] = &records[..] else {
+            panic!("{records:?}")
+        };
+        if !args.contains(&"--no-reconnect") {
+            assert_eq!(
+                (&before["kind"], &before["from"]),
+                (&json!("lost"), &gap["from"])
+            );
+        }
+        assert_eq!(gap["kind"], "gap");
+        assert_eq!(
+            (&summary["gaps"], &summary["exit"]),
+            (&json!(1), &json!(code))
+        );
+        let from = gap["from"].as_str().unwrap();
+        let warning = format!("events may be missing from {from} to ");
+        assert_eq!(told.matches(&warning).count(), 1, "{told}");
+    }
+}
+
+#[test]
+fn a_gap_is_allowed_unless_that_is_asked_for() {
+    for (option, code) in [("--require=all", 0), ("--require-gapless", 75)] {
+        let (sim, seen) = start(0.0);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("events.jsonl");
+        let output = format!("-o{}", file.display());
+        let args = ["capture", TEMPERATURE, "-qC2", option, &output];
+        let child = octave_ws(&sim, &args).spawn().unwrap();
+        for n in 0..2 {
+            await_subscription(&seen);
+            sim.publish(TEMPERATURE, &json!(n));
+            sim.close_all(1012);
+        }
+        let output = child.wait_with_output().unwrap();
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        // Said with -q, too.
+        let warning = "warning: connected again, events may be missing from ";
+        assert_eq!(told.matches(warning).count(), 1, "{told}");
+        let whole = if code == 0 {
+            file
+        } else {
+            folder.path().join("events.jsonl.part")
+        };
+        let text = std::fs::read_to_string(whole).unwrap();
+        assert_eq!(text.lines().count(), 2);
+    }
+}
+
+#[test]
+fn what_came_before_a_loss_is_printed_before_that_is_told() {
+    let (sim, seen) = start(0.0);
+    let (mut both, writer) = std::io::pipe().unwrap();
+    let mut program = octave_ws(&sim, &["listen", TEMPERATURE, "--duration=1s"]);
+    program.stdout(writer.try_clone().unwrap()).stderr(writer);
+    let mut child = program.spawn().unwrap();
+    drop(program);
+    await_subscription(&seen);
+    sim.publish_burst(TEMPERATURE, &vec![json!(1); 20]);
+    sim.close_all(1012);
+    let mut text = String::new();
+    both.read_to_string(&mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let (before, _) = text.split_once("warning: ").unwrap();
+    assert_eq!(before.matches("\"elems\":1,").count(), 20, "{text}");
 }

@@ -209,6 +209,10 @@ not 0.",
     #[argh(option, arg_name = "all|any", default = "Require::default()")]
     require: Require,
 
+    /// end with 75 where events may be missing; capture then leaves FILE.part
+    #[argh(switch)]
+    require_gapless: bool,
+
     /// streams, one a line, with # comments; - for standard input
     #[argh(option, arg_name = "FILE")]
     streams_file: Option<String>,

@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use octave_ws::{Ack, Action, Client, Config, Event, Next, Stop, Stream};
 
 use crate::args::Require;
+use crate::clock;
 use crate::exit::{End, Failure, INCOMPLETE, UNAVAILABLE};
 use crate::notify::Notify;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::record::{Lines, Record};
+use crate::report;
 use crate::setup::{Destination, Listening};
 use crate::signals;
 use crate::standing::Standing;
@@ -25,6 +27,12 @@ pub(crate) fn listen(config: Config, listening: &Listening, stop: &Stop) -> Resu
             Err(end) => return run.finish(Err(end)),
         };
         let end = run.receive(&mut client);
+        let end = match (end, client.loss()) {
+            // There is nobody to be told in the output.
+            (Err(end @ (End::ReaderGone | End::Unread(_))), _) => Err(end),
+            (end, Some(loss)) => end.and(run.gap(loss.from, clock::now(), &loss.reason)),
+            (end, None) => end,
+        };
         let end = run.finish(end);
         let closed = client.close();
         if end.is_ok() {
@@ -141,6 +149,9 @@ impl<'a> Run<'a> {
         let mut summary = self.standing.summary;
         let end = match end {
             Err(lost @ (End::ReaderGone | End::Unread(_))) => return Err(lost),
+            Ok(()) if self.listening.is_gapless && summary.gaps > 0 => {
+                Err(Failure::new(INCOMPLETE, "events may be missing"))
+            }
             Ok(()) => Ok(()),
             Err(End::Stopped) => self.listening.judge(Err(End::Stopped)),
             Err(End::Failed(failure)) => Err(failure),
@@ -198,11 +209,15 @@ impl<'a> Run<'a> {
                     }
                 }
                 Ok(Next::Ack(ack)) => self.answered(ack, &client.peer())?,
+                Ok(Next::Lost(loss)) => {
+                    self.standing.lost();
+                    self.write(&Record::Lost(&loss))?;
+                    // Before more is said of it.
+                    self.output.flush()?;
+                }
                 Ok(Next::Gap(gap)) => {
-                    self.standing.summary.gaps += 1;
-                    self.write(&Record::Gap(&gap))?;
-                    let [from, to] = [gap.from, gap.to].map(humantime::format_rfc3339_millis);
-                    log::warn!("connected again, events may be missing from {from} to {to}");
+                    self.standing.resumed();
+                    self.gap(gap.from, gap.to, &gap.reason)?;
                 }
                 Ok(Next::Unknown(unknown)) => {
                     let count = self.skipped.entry(unknown.reason().to_owned()).or_default();
@@ -230,7 +245,9 @@ impl<'a> Run<'a> {
                     let message = format!("timeout: {}", Failure::from(error));
                     return Err(Failure::new(INCOMPLETE, message).into());
                 }
-                Err(error) if error.is_retryable() && self.is_at_end(true) => return Ok(()),
+                Err(error) if error.is_retryable() && self.is_at_end(true) => {
+                    return self.done(client);
+                }
                 Err(error) => return Err(error.into()),
             }
             if self.listening.is_overdue() {
@@ -241,9 +258,38 @@ impl<'a> Run<'a> {
                 return Err(Failure::new(INCOMPLETE, message).into());
             }
             if self.is_at_end(is_quiet) {
-                return Ok(());
+                return self.done(client);
             }
         }
+    }
+
+    /// Tells that events may be missing.
+    fn gap(&mut self, from: SystemTime, to: SystemTime, reason: &str) -> Result<(), End> {
+        self.standing.summary.gaps += 1;
+        self.write(&Record::Gap(from, to, reason))?;
+        self.output.flush()?;
+        let [from, to] = [from, to].map(humantime::format_rfc3339_millis);
+        let how = if self.standing.is_lost() {
+            "not connected at the end"
+        } else {
+            "connected again"
+        };
+        // At any verbosity: it is a loss of data.
+        report::say(&format!(
+            "warning: {how}, events may be missing from {from} to {to}: {reason}"
+        ));
+        Ok(())
+    }
+
+    /// What a run is that is at its end: done, unless it is bounded and not connected, or has missed
+    /// what it must not.
+    fn done(&self, client: &Client) -> Result<(), End> {
+        if !self.listening.is_bounded || client.is_connected() && client.loss().is_none() {
+            return Ok(());
+        }
+        let failure = client.last_failure().unwrap_or("not connected");
+        let message = format!("no connection at the end of the run: {failure}");
+        Err(Failure::new(INCOMPLETE, message).into())
     }
 
     /// Tells whoever watches how it stands.
@@ -310,7 +356,7 @@ impl<'a> Run<'a> {
         self.write(&Record::Event(event))?;
         self.standing.summary.events += 1;
         self.standing.summary.bytes += event.message().len() as u64;
-        self.standing.event_at = Some(Instant::now());
+        self.standing.event();
         Ok(())
     }
 
@@ -335,7 +381,7 @@ impl<'a> Run<'a> {
         let standing = &mut self.standing;
         standing.unanswered = self.unanswered.len();
         if standing.unanswered == 0 && standing.subscribed_at.is_none() {
-            standing.subscribed_at = Some(Instant::now());
+            standing.subscribed();
             wait::set_end(self.duration_end());
             if let Some(notify) = &self.notify {
                 notify.ready();

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use octave_ws::{Event, Gap, Stream};
+use std::time::SystemTime;
+
+use octave_ws::{Event, Loss, Stream};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -16,7 +18,9 @@ pub(crate) enum Record<'a> {
     Connected(&'a str),
     Subscribed(&'a Stream),
     Event(&'a Event),
-    Gap(&'a Gap),
+    Lost(&'a Loss),
+    /// From when to when events may be missing, and why.
+    Gap(SystemTime, SystemTime, &'a str),
     Summary(Summary),
 }
 
@@ -97,11 +101,16 @@ fn json(record: &Record<'_>) -> String {
             let value = event.value();
             format!(r#""event","resource":{resource},"event":{value}"#)
         }
-        Record::Gap(gap) => format!(
+        Record::Lost(loss) => format!(
+            r#""lost","from":"{}","reason":{}"#,
+            date(loss.from),
+            string(&loss.reason)
+        ),
+        Record::Gap(from, to, reason) => format!(
             r#""gap","from":"{}","to":"{}","reason":{}"#,
-            date(gap.from),
-            date(gap.to),
-            string(&gap.reason)
+            date(*from),
+            date(*to),
+            string(reason)
         ),
         Record::Summary(summary) => {
             let Summary {

@@ -52,6 +52,10 @@ pub(crate) enum Destination {
 }
 
 /// What `listen` or `capture` is to do.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a setting of its own"
+)]
 pub(crate) struct Listening {
     /// Each once.
     pub(crate) streams: Vec<Stream>,
@@ -69,6 +73,8 @@ pub(crate) struct Listening {
     pub(crate) is_watched: bool,
     /// Whether a run that is stopped is one that was not done.
     pub(crate) is_bounded: bool,
+    /// Whether a run in which events may be missing is one, too.
+    pub(crate) is_gapless: bool,
 }
 
 impl Setup {
@@ -161,6 +167,7 @@ impl Listening {
             output,
             is_watched: !is_quiet && io::stderr().is_terminal() && !is_dumb,
             is_bounded,
+            is_gapless: listen.require_gapless,
         })
     }
 }

@@ -15,6 +15,11 @@ pub(crate) struct Standing {
     pub(crate) subscribed_at: Option<Instant>,
     /// When the last event came.
     pub(crate) event_at: Option<Instant>,
+    /// Since when nothing has come of all that was subscribed. The time without a connection is
+    /// left out.
+    quiet_since: Option<Instant>,
+    /// When the connection was lost, as long as there is no other.
+    lost_at: Option<Instant>,
 }
 
 impl Standing {
@@ -27,6 +32,8 @@ impl Standing {
             unanswered: streams,
             subscribed_at: None,
             event_at: None,
+            quiet_since: None,
+            lost_at: None,
         }
     }
 
@@ -56,9 +63,38 @@ impl Standing {
         format!("{state}, events: {events}, bytes: {bytes}, gaps: {gaps}")
     }
 
-    /// Since when nothing has come of all that was subscribed.
+    /// All is subscribed.
+    pub(crate) fn subscribed(&mut self) {
+        let now = Instant::now();
+        self.subscribed_at = Some(now);
+        self.quiet_since = Some(now);
+    }
+
+    pub(crate) fn event(&mut self) {
+        let now = Instant::now();
+        self.event_at = Some(now);
+        // What comes before all is subscribed does not begin it.
+        if let Some(quiet_since) = &mut self.quiet_since {
+            *quiet_since = now;
+        }
+    }
+
+    pub(crate) fn lost(&mut self) {
+        self.lost_at = Some(Instant::now());
+    }
+
+    pub(crate) fn resumed(&mut self) {
+        if let (Some(lost_at), Some(quiet_since)) = (self.lost_at.take(), &mut self.quiet_since) {
+            *quiet_since += lost_at.elapsed();
+        }
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost_at.is_some()
+    }
+
+    /// Since when nothing has come, unless there is no connection that it could come by.
     pub(crate) fn quiet_since(&self) -> Option<Instant> {
-        self.subscribed_at
-            .map(|at| self.event_at.map_or(at, |event| event.max(at)))
+        self.quiet_since.filter(|_| !self.is_lost())
     }
 }
