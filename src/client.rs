@@ -235,15 +235,30 @@ impl Client {
     }
 
     /// Unsubscribes from everything, closes with 1000 and waits for the answers, for two seconds
-    /// at most and whether it is stopped or not. Take what has come in before with [`Client::next`]
-    /// and a timeout of zero: here it is dropped.
+    /// at most and whether it is stopped or not. What comes in meanwhile is dropped.
     ///
     /// # Errors
     /// What went wrong with that. The connection is ended all the same.
     pub fn close(self) -> Result<()> {
+        self.close_with(|_| {})
+    }
+
+    /// The same, and hands what comes in before the streams are unsubscribed to the callback: what
+    /// [`Client::next`] would have found.
+    ///
+    /// # Errors
+    /// Those of [`Client::close`].
+    pub fn close_with(mut self, mut callback: impl FnMut(Next)) -> Result<()> {
+        self.queue.drain(..).for_each(&mut callback);
         match self.state {
             State::Open(connection) => {
-                connection.close(self.subscriptions.subscribed().iter().cloned())
+                let streams = self.subscriptions.subscribed().iter().cloned();
+                connection.close(streams, |arrival| match arrival {
+                    Arrival::Event(event) => callback(Next::Event(event)),
+                    Arrival::Unknown(unknown) => callback(Next::Unknown(unknown)),
+                    // The answers are those that it waits for itself.
+                    Arrival::Ack(_) | Arrival::Pong(_) | Arrival::Watched => {}
+                })
             }
             State::Waiting(_) | State::Closed => Ok(()),
         }

@@ -254,17 +254,22 @@ impl Connection {
     }
 
     /// Unsubscribes from the streams, closes with 1000 and waits for the answers to both. It takes
-    /// no more than two seconds, and no stop cuts it short.
+    /// no more than two seconds, and no stop cuts it short. Hands over what comes in before the
+    /// streams are unsubscribed.
     ///
     /// # Errors
     /// Those of the connection, `TimedOut` where an answer did not come.
-    pub(crate) fn close(mut self, subscribed: impl IntoIterator<Item = Stream>) -> Result<()> {
+    pub(crate) fn close(
+        mut self,
+        subscribed: impl IntoIterator<Item = Stream>,
+        arrived: impl FnMut(Arrival),
+    ) -> Result<()> {
         log::debug!("socket: taking leave of {}", self.socket.peer());
         self.socket.ignore_stop();
         self.watch(Watched::default());
         let deadline = Instant::now() + CLOSE_TIMEOUT;
         let half = Instant::now() + CLOSE_TIMEOUT / 2;
-        let unsubscribed = self.unsubscribe(subscribed, half);
+        let unsubscribed = self.unsubscribe(subscribed, half, arrived);
         let closed = self.socket.close(deadline);
         unsubscribed.and(closed)
     }
@@ -273,6 +278,7 @@ impl Connection {
         &mut self,
         streams: impl IntoIterator<Item = Stream>,
         deadline: Instant,
+        mut arrived: impl FnMut(Arrival),
     ) -> Result<()> {
         let mut streams = streams.into_iter();
         loop {
@@ -287,7 +293,10 @@ impl Connection {
                 return Ok(());
             }
             // Events may come in for as long as it takes: the clock is looked at here too.
-            if self.read(Some(deadline))?.is_none() || Instant::now() >= deadline {
+            let arrival = self.read(Some(deadline))?;
+            let is_nothing = arrival.is_none();
+            arrival.into_iter().for_each(&mut arrived);
+            if is_nothing || Instant::now() >= deadline {
                 let message = format!("{} did not answer in time", self.socket.peer());
                 return Err(Error::new(Phase::Subscribe, ErrorKind::TimedOut, message));
             }

@@ -67,6 +67,21 @@ fn records_tell_the_runs_own_story() {
 }
 
 #[test]
+fn a_stream_that_is_refused_is_a_record() {
+    for (require, code) in [("--require=any", 0), ("--require=all", 77)] {
+        let (sim, _seen) = start(0.0);
+        let args = ["listen", TEMPERATURE, "/demo/none", "-Frecord", require];
+        let mut command = octave_ws(&sim, &args);
+        let output = command.arg("--duration=100ms").output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        let refused = json!({"kind": "refused", "stream": "/demo/none"});
+        let records = records(&output);
+        let found = records.iter().filter(|record| **record == refused);
+        assert_eq!(found.count(), 1, "{records:?}");
+    }
+}
+
+#[test]
 fn the_summary_has_the_exit_code_whatever_the_end() {
     for (args, code) in [
         (&["listen", "/demo/none"][..], 77),

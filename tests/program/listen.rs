@@ -1,6 +1,7 @@
 //! What `listen` prints, and how it ends.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
@@ -8,7 +9,10 @@ use std::process::Command;
 use octave_ws::sim::{Fault, Options, Seen, What};
 use rustix::process::Signal;
 use serde_json::json;
+use tungstenite::Message;
 
+use super::memory::led_to;
+use super::raw::{Socket, grant, play, serve_out};
 use super::{
     HUMIDITY, TEMPERATURE, await_subscription, kill, lines, octave_ws, start, start_with, stderr,
     text,
@@ -477,4 +481,41 @@ fn ten_thousand_streams_are_listened_to() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(lines(&output).len(), 1);
+}
+
+/// A service that sends an event between a request to unsubscribe and its acknowledgement.
+fn sends_while_unsubscribed() -> (String, std::thread::JoinHandle<()>) {
+    play([Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        grant(&mut socket, &request);
+        socket.send(Message::text(r#"{"value":1}"#)).unwrap();
+        let request = socket.read().unwrap();
+        socket.send(Message::text(r#"{"value":2}"#)).unwrap();
+        grant(&mut socket, &request);
+        serve_out(&mut socket);
+    })])
+}
+
+#[test]
+fn what_comes_before_it_has_unsubscribed_is_printed() {
+    for (args, events) in [
+        (&["listen", "/a"][..], "1\n2\n"),
+        (&["listen", "/a", "--idle=300ms"], "1\n2\n"),
+        (&["capture", "/a", "--idle=300ms"], "1\n2\n"),
+        (&["listen", "/a", "-C1"], "1\n"),
+        (&["listen", "/a", "-W300ms"], "1\n2\n"),
+    ] {
+        let (endpoint, service) = sends_while_unsubscribed();
+        let mut child = led_to(&endpoint, args).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut text = String::new();
+        out.read_line(&mut text).unwrap();
+        if args.len() == 2 {
+            kill(&child, Signal::TERM);
+        }
+        out.read_to_string(&mut text).unwrap();
+        child.wait().unwrap();
+        assert_eq!(text, events, "{args:?}");
+        service.join().unwrap();
+    }
 }

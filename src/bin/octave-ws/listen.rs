@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant, SystemTime};
 
-use octave_ws::{Ack, Action, Client, Config, Event, Next, Stop, Stream};
+use octave_ws::{Ack, Action, Client, Config, Event, Loss, Next, Stop, Stream};
 
 use crate::args::Require;
 use crate::clock;
-use crate::exit::{End, Failure, INCOMPLETE, UNAVAILABLE};
+use crate::exit::{End, Failure, INCOMPLETE, OUTPUT, UNAVAILABLE};
 use crate::notify::Notify;
 use crate::output::Output;
 use crate::progress::Progress;
@@ -22,23 +22,15 @@ use crate::wait::{self, Cut};
 /// Writes events until there were enough of them, time is up, or it is stopped.
 pub(crate) fn listen(config: Config, listening: &Listening, stop: &Stop) -> Result<(), Failure> {
     let end = Run::begin(listening).and_then(|mut run| {
-        let mut client = match run.client(config.stop(stop.clone())) {
-            Ok(client) => client,
-            Err(end) => return run.finish(Err(end)),
-        };
-        let end = run.receive(&mut client);
-        let end = match (end, client.loss()) {
-            // There is nobody to be told in the output.
-            (Err(end @ (End::ReaderGone | End::Unread(_))), _) => Err(end),
-            (end, Some(loss)) => end.and(run.gap(loss.from, clock::now(), &loss.reason)),
-            (end, None) => end,
+        let end = match run.client(config.stop(stop.clone())) {
+            Ok(mut client) => {
+                let end = run.receive(&mut client);
+                run.leave(end, client)
+            }
+            Err(end) => Err(end),
         };
         let end = run.finish(end);
-        let closed = client.close();
-        if end.is_ok() {
-            if let Err(error) = closed {
-                log::warn!("{}", Failure::from(error));
-            }
+        if end.is_ok() && run.standing.was_connected {
             log::info!("closed, events: {}", run.standing.summary.events);
         }
         end
@@ -136,13 +128,49 @@ impl<'a> Run<'a> {
         self.output.reader().map_err(Failure::signals)
     }
 
-    /// Writes what is left to write. Whatever the end was: what has come in is not lost.
-    fn finish(&mut self, end: Result<(), End>) -> Result<(), End> {
-        wait::set_end(Some(Instant::now()));
+    /// Takes leave of the service. What comes in before it has unsubscribed is printed, too.
+    fn leave(&mut self, end: Result<(), End>, client: Client) -> Result<(), End> {
         self.progress = None;
         if let Some(notify) = &self.notify {
             notify.stopping();
         }
+        wait::set_end(Some(Instant::now()));
+        let loss = client.loss().cloned();
+        let mut printed = Ok(());
+        // Where not all could be written, nothing is to follow it.
+        let is_written = match &end {
+            Err(End::ReaderGone | End::Unread(_)) => false,
+            Err(End::Failed(failure)) => failure.code != OUTPUT,
+            _ => true,
+        };
+        let closed = client.close_with(|next| match next {
+            Next::Event(event) if is_written && printed.is_ok() && !self.has_enough() => {
+                printed = self.print(&event);
+            }
+            _ => {}
+        });
+        if let Some(Loss { from, reason, .. }) = loss
+            && is_written
+            && printed.is_ok()
+        {
+            printed = self.gap(from, clock::now(), &reason);
+        }
+        if let (Ok(()) | Err(End::Stopped), Err(error)) = (&end, closed) {
+            log::warn!("{}", Failure::from(error));
+        }
+        match (end, printed) {
+            (Ok(()) | Err(End::Stopped), Err(end)) => Err(end),
+            (end, _) => end,
+        }
+    }
+
+    /// Whether there are as many events as were asked for.
+    fn has_enough(&self) -> bool {
+        self.listening.count == Some(self.standing.summary.events)
+    }
+
+    /// Writes what is left to write. Whatever the end was: what has come in is not lost.
+    fn finish(&mut self, end: Result<(), End>) -> Result<(), End> {
         for (reason, count) in self.skipped.iter().filter(|(_, count)| **count > 1) {
             log::warn!("messages were skipped, {count} times: {reason}");
         }
@@ -196,7 +224,7 @@ impl<'a> Run<'a> {
             match next {
                 Ok(Next::Event(event)) => {
                     self.print(&event)?;
-                    if self.listening.count == Some(self.standing.summary.events) {
+                    if self.has_enough() {
                         return Ok(());
                     }
                 }
@@ -369,6 +397,7 @@ impl<'a> Run<'a> {
                 self.write(&Record::Subscribed(&stream))?;
             }
             Err(words) => {
+                self.write(&Record::Refused(&stream))?;
                 let message = format!("subscribe: {peer} refused {stream}: {words}");
                 self.refused.insert(stream);
                 let all = self.refused.len() == self.listening.streams.len();

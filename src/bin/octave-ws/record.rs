@@ -18,6 +18,7 @@ pub(crate) enum Record<'a> {
     Connected(&'a str),
     Subscribed(&'a Stream),
     Event(&'a Event),
+    Refused(&'a Stream),
     Lost(&'a Loss),
     /// From when to when events may be missing, and why.
     Gap(SystemTime, SystemTime, &'a str),
@@ -95,6 +96,9 @@ fn json(record: &Record<'_>) -> String {
         Record::Connected(peer) => format!(r#""connected","peer":{}"#, string(peer)),
         Record::Subscribed(stream) => {
             format!(r#""subscribed","stream":{}"#, string(stream.as_str()))
+        }
+        Record::Refused(stream) => {
+            format!(r#""refused","stream":{}"#, string(stream.as_str()))
         }
         Record::Event(event) => {
             let resource = event.resource().map_or("null".to_owned(), string);
