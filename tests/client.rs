@@ -619,3 +619,38 @@ fn a_subscription_without_an_answer_times_out_and_is_asked_for_again() {
     };
     assert_eq!((ack.stream, ack.outcome), (stream(TEMPERATURE), Ok(())));
 }
+
+#[test]
+fn what_was_asked_for_last_holds_whatever_was_lost_meanwhile() {
+    for (last, subscribed) in [(Action::Subscribe, 1), (Action::Unsubscribe, 0)] {
+        let (sim, seen) = start(&[]);
+        let mut client = Client::connect(&config(&sim).retry_for(LONG)).unwrap();
+        client.subscribe(&stream(TEMPERATURE)).unwrap();
+        client.subscribe(&stream(HUMIDITY)).unwrap();
+        // Two requests in flight, when the connection is lost.
+        sim.set_faults(&[Fault::AckSilent]);
+        let actions = match last {
+            Action::Subscribe => [Action::Unsubscribe, Action::Subscribe],
+            Action::Unsubscribe => [Action::Subscribe, Action::Unsubscribe],
+        };
+        for action in actions {
+            client.request(action, &stream(TEMPERATURE)).unwrap();
+        }
+        let swallowed = |seen: &Seen| seen.what == What::Swallowed;
+        assert_eq!(seen.iter().filter(swallowed).take(2).count(), 2);
+        sim.set_faults(&[]);
+        sim.drop_all();
+        let mut acks = Vec::new();
+        loop {
+            match client.next(LONG).unwrap() {
+                Next::Ack(ack) => acks.push((ack.action, ack.outcome)),
+                Next::Gap(_) => break,
+                Next::Lost(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(acks.last(), Some(&(last, Ok(()))));
+        assert_eq!(sim.publish(TEMPERATURE, &json!(1)), subscribed);
+        assert_eq!(client.subscribed().count(), 1 + subscribed);
+    }
+}

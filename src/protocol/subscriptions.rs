@@ -1,33 +1,27 @@
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Stream;
 use super::exchange::Ack;
 use super::message::{Action, Text};
 
 /// The account of what is wanted, what is subscribed, and what has yet to be asked for, from one
-/// connection to the next.
+/// connection to the next. What the caller asked for last is what holds.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     /// Requests that have not been sent on this connection.
     requests: VecDeque<(Action, Stream)>,
-    /// Streams whose first ack is awaited.
-    asked: BTreeSet<Stream>,
+    /// The caller's requests that await their acks, for each stream in order.
+    asked: BTreeMap<Stream, Vec<Action>>,
     /// Streams that have been acknowledged, on whatever connection.
     subscribed: BTreeSet<Stream>,
     /// Those of them whose ack on this connection is awaited.
     again: BTreeSet<Stream>,
-    /// Streams of which the unsubscription is awaited.
-    leaving: BTreeSet<Stream>,
 }
 
 impl Subscriptions {
     /// Takes a request of the caller's.
     pub(crate) fn request(&mut self, action: Action, stream: Stream) {
-        let awaited = match action {
-            Action::Subscribe => &mut self.asked,
-            Action::Unsubscribe => &mut self.leaving,
-        };
-        awaited.insert(stream.clone());
+        self.asked.entry(stream.clone()).or_default().push(action);
         self.requests.push_back((action, stream));
     }
 
@@ -39,7 +33,8 @@ impl Subscriptions {
     /// There is a new connection, on which everything has to be asked for.
     pub(crate) fn connected(&mut self) {
         self.again = self.subscribed.clone();
-        let wanted = self.again.union(&self.asked);
+        let asked: BTreeSet<Stream> = self.asked.keys().cloned().collect();
+        let wanted = self.again.union(&asked);
         let requests = wanted.map(|stream| (Action::Subscribe, stream.clone()));
         self.requests = requests.collect();
     }
@@ -47,17 +42,25 @@ impl Subscriptions {
     /// There is no connection: what is not connected is not subscribed either. Returns the acks
     /// that this makes up for.
     pub(crate) fn disconnected(&mut self) -> Vec<Ack> {
-        let leaving = std::mem::take(&mut self.leaving).into_iter();
-        let acks = leaving.map(|stream| Ack {
-            action: Action::Unsubscribe,
-            stream,
-            outcome: Ok(()),
-            text: Text::default(),
+        let mut acks = Vec::new();
+        self.asked.retain(|stream, actions| {
+            let is_wanted = actions.last() == Some(&Action::Subscribe);
+            let before = actions.len();
+            actions.retain(|action| *action == Action::Subscribe);
+            if actions.len() < before {
+                self.subscribed.remove(stream);
+                self.again.remove(stream);
+                acks.push(Ack {
+                    action: Action::Unsubscribe,
+                    stream: stream.clone(),
+                    outcome: Ok(()),
+                    text: Text::default(),
+                });
+            }
+            // On the next connection one request stands for them all.
+            actions.truncate(usize::from(is_wanted));
+            is_wanted
         });
-        let acks: Vec<Ack> = acks.collect();
-        for ack in &acks {
-            self.acknowledged(ack);
-        }
         acks
     }
 
@@ -65,9 +68,9 @@ impl Subscriptions {
     /// there was before.
     pub(crate) fn acknowledged(&mut self, ack: &Ack) -> bool {
         let stream = &ack.stream;
+        let was_asked = self.answer(stream, ack.action);
         match (ack.action, &ack.outcome) {
             (Action::Subscribe, outcome) => {
-                let was_asked = self.asked.remove(stream);
                 let is_again = self.again.remove(stream);
                 let has_changed = match outcome {
                     Ok(()) => self.subscribed.insert(stream.clone()),
@@ -76,20 +79,32 @@ impl Subscriptions {
                 has_changed || was_asked || !is_again
             }
             (Action::Unsubscribe, outcome) => {
-                self.leaving.remove(stream);
                 if outcome.is_ok() {
                     self.subscribed.remove(stream);
                     self.again.remove(stream);
-                    self.asked.remove(stream);
                 }
                 true
             }
         }
     }
 
+    /// The first of the caller's requests of this kind has its answer, if there is one.
+    fn answer(&mut self, stream: &Stream, action: Action) -> bool {
+        let Some(actions) = self.asked.get_mut(stream) else {
+            return false;
+        };
+        let at = actions.iter().position(|asked| *asked == action);
+        at.map(|at| actions.remove(at));
+        if actions.is_empty() {
+            self.asked.remove(stream);
+        }
+        at.is_some()
+    }
+
     /// Whether all that is wanted is subscribed, on this connection.
     pub(crate) fn is_settled(&self) -> bool {
-        self.asked.is_empty() && self.again.is_empty()
+        let mut asked = self.asked.values().flatten();
+        self.again.is_empty() && !asked.any(|action| *action == Action::Subscribe)
     }
 
     pub(crate) fn subscribed(&self) -> &BTreeSet<Stream> {
@@ -123,7 +138,7 @@ mod tests {
 
     proptest! {
         /// Whatever is lost, and whenever: once a connection lasts, the service has exactly what
-        /// the caller believes to have, and nothing waits for ever.
+        /// the caller asked for last, and believes to have, and nothing waits for ever.
         #[test]
         fn no_stream_is_forgotten(steps in prop::collection::vec((0_u8..6, 0_usize..4), 0..60)) {
             let streams = ["/a", "/b", "/c", "/d"].map(|path| path.parse::<Stream>().unwrap());
@@ -131,7 +146,7 @@ mod tests {
             account.connected();
             // What the service has been asked on this connection, and what it has granted.
             let (mut sent, mut service) = (VecDeque::new(), BTreeSet::new());
-            let mut believed = BTreeSet::new();
+            let (mut believed, mut wished) = (BTreeSet::new(), BTreeSet::new());
             let mut believe = |ack: &Ack| match (ack.action, &ack.outcome) {
                 (Action::Subscribe, Ok(())) => drop(believed.insert(ack.stream.clone())),
                 (Action::Unsubscribe, Err(_)) => {}
@@ -140,8 +155,14 @@ mod tests {
             let last = [(4, 0); 40];
             for (step, n) in steps.into_iter().chain([(5, 0)]).chain(last) {
                 match step {
-                    0 | 1 => account.request(Action::Subscribe, streams[n].clone()),
-                    2 => account.request(Action::Unsubscribe, streams[n].clone()),
+                    0 | 1 => {
+                        wished.insert(streams[n].clone());
+                        account.request(Action::Subscribe, streams[n].clone());
+                    }
+                    2 => {
+                        wished.remove(&streams[n]);
+                        account.request(Action::Unsubscribe, streams[n].clone());
+                    }
                     3 => sent.extend(account.next_request()),
                     4 => {
                         sent.extend(account.next_request());
@@ -169,6 +190,7 @@ mod tests {
             prop_assert!(account.is_settled());
             prop_assert_eq!(&service, account.subscribed());
             prop_assert_eq!(&service, &believed);
+            prop_assert_eq!(&service, &wished);
         }
     }
 
