@@ -12,7 +12,7 @@ use crate::connection::{Arrival, Connection};
 use crate::dial::Route;
 use crate::error::{ErrorKind, Phase};
 use crate::next::{Gap, Loss, Next};
-use crate::protocol::{Ack, Action, Backoff, Stream, Subscriptions};
+use crate::protocol::{Ack, Action, Backoff, Retry, Stream, Subscriptions};
 use crate::wire::{self, Watched};
 use crate::{Error, Result};
 
@@ -33,6 +33,7 @@ pub struct Client {
     /// Whether there was no connection yet.
     is_new: bool,
     subscriptions: Subscriptions,
+    postponed: Postponed,
     loss: Option<Loss>,
     /// A failure that is to be logged once it is waited for the next attempt: by then, what came
     /// in before it has been handed over.
@@ -55,6 +56,45 @@ struct Aside {
     /// Whether the last attempt to connect was cut short by it. The next one is not, so that one
     /// comes to its end.
     cut_short: bool,
+}
+
+/// Streams that had been granted and were refused on a new connection, by a refusal that may pass.
+struct Postponed {
+    streams: Vec<Stream>,
+    /// When to ask for them again, if there are any.
+    until: Option<Instant>,
+    backoff: Backoff,
+}
+
+impl Postponed {
+    fn new(now: Instant) -> Self {
+        Self {
+            streams: Vec::new(),
+            until: None,
+            backoff: Backoff::new(Duration::MAX, now),
+        }
+    }
+
+    /// Postpones a stream. Returns for how long, where that was not told yet.
+    fn push(&mut self, stream: Stream, now: Instant) -> Option<Duration> {
+        self.streams.push(stream);
+        if self.until.is_some() {
+            return None;
+        }
+        self.until = self.backoff.failed(Retry::Always, None, random(), now);
+        self.until.map(|until| until - now)
+    }
+
+    /// Those whose time has come.
+    fn take(&mut self, now: Instant) -> Vec<Stream> {
+        match self.until {
+            Some(until) if until <= now => {
+                self.until = None;
+                mem::take(&mut self.streams)
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 #[allow(clippy::large_enum_variant, reason = "there is one of them")]
@@ -109,6 +149,7 @@ impl Client {
             state: State::Waiting(now),
             is_new: true,
             subscriptions: Subscriptions::default(),
+            postponed: Postponed::new(now),
             loss: None,
             unsaid: None,
             failure: Default::default(),
@@ -382,7 +423,14 @@ impl Client {
             }
             State::Open(connection) => {
                 connection.watch(watched);
-                match connection.read(deadline) {
+                let until = deadline.into_iter().chain(self.postponed.until).min();
+                match connection.read(until) {
+                    Ok(None) if until != deadline => {
+                        for stream in self.postponed.take(Instant::now()) {
+                            self.subscriptions.restore(stream);
+                        }
+                        self.send_requests()?;
+                    }
                     Ok(None) => return Ok(false),
                     Ok(Some(Arrival::Event(event))) => self.queue.push_back(Next::Event(event)),
                     Ok(Some(Arrival::Unknown(unknown))) => {
@@ -459,6 +507,7 @@ impl Client {
             self.queue.push_back(Next::Connected);
         }
         self.backoff.connected();
+        self.postponed = Postponed::new(Instant::now());
         self.subscriptions.connected();
         self.settle();
         self.send_requests()
@@ -539,6 +588,17 @@ impl Client {
     }
 
     fn acknowledged(&mut self, ack: Ack) {
+        if ack.may_pass() && self.subscriptions.is_restored(&ack.stream) {
+            let words = ack.outcome.err().unwrap_or_default();
+            let stream = ack.stream.to_string();
+            if let Some(delay) = self.postponed.push(ack.stream, Instant::now()) {
+                let (peer, delay) = (self.peer(), delay.as_secs_f64());
+                log::warn!(
+                    "subscribe: {peer} refused {stream}: {words}; asking again in {delay:.1} s"
+                );
+            }
+            return;
+        }
         if self.subscriptions.acknowledged(&ack) {
             self.queue.push_back(Next::Ack(ack));
         }

@@ -654,3 +654,38 @@ fn what_was_asked_for_last_holds_whatever_was_lost_meanwhile() {
         assert_eq!(client.subscribed().count(), 1 + subscribed);
     }
 }
+
+#[test]
+fn a_refusal_that_may_pass_is_asked_again_about_what_was_granted() {
+    let (sim, seen) = start(&[]);
+    let mut client = Client::connect(&config(&sim).retry_for(LONG)).unwrap();
+    for name in [TEMPERATURE, HUMIDITY] {
+        client.subscribe(&stream(name)).unwrap();
+    }
+    for status in [429, 503] {
+        sim.set_faults(&[Fault::RefuseWith(HUMIDITY, status)]);
+        sim.drop_all();
+        assert!(matches!(no_event(&mut client), Next::Lost(_)));
+        assert!(matches!(client.next(SHORT).unwrap(), Next::TimedOut));
+        while !matches!(client.next(SHORT).unwrap(), Next::TimedOut)
+            || seen
+                .try_iter()
+                .all(|seen| !matches!(seen.what, What::NotGranted(_)))
+        {}
+        sim.set_faults(&[]);
+        assert!(matches!(no_event(&mut client), Next::Gap(_)));
+        assert_eq!(client.subscribed().count(), 2);
+        assert_eq!(sim.publish(HUMIDITY, &json!(1)), 1);
+        event(client.next(LONG).unwrap());
+    }
+    // What was never granted is refused for good, and so is what may not pass.
+    client.unsubscribe(&stream(HUMIDITY)).unwrap();
+    sim.set_faults(&[Fault::RefuseWith(HUMIDITY, 503)]);
+    client
+        .request(Action::Subscribe, &stream(HUMIDITY))
+        .unwrap();
+    let Next::Ack(ack) = client.next(LONG).unwrap() else {
+        panic!("no ack")
+    };
+    assert_eq!((ack.outcome.is_err(), ack.status), (true, Some(503)));
+}

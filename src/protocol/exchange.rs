@@ -15,10 +15,17 @@ pub struct Ack {
     /// Whether it was granted; if not, the service's own words, escaped where they could steer a
     /// terminal and cut to 200 bytes.
     pub outcome: Result<(), String>,
+    /// The status that the service told with it, as of HTTP, if it told one.
+    pub status: Option<u16>,
     pub(crate) text: Text,
 }
 
 impl Ack {
+    /// Whether it is a refusal that may pass: 408, 425, 429 or 5xx.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.outcome.is_err() && matches!(self.status, Some(408 | 425 | 429 | 500..600))
+    }
+
     /// The whole answer as it came. Empty where none did: a stream is unsubscribed, too, by the
     /// end of its connection.
     pub fn message(&self) -> &str {
@@ -117,11 +124,12 @@ impl Exchange {
     pub(crate) fn answered(&mut self, answer: &Answer) -> Option<Ack> {
         let id = answer.msg_id.as_ref()?.parse().ok()?;
         let Pending { action, stream, .. } = self.pending.remove(&id)?;
-        let outcome = answer.outcome.clone();
+        let (outcome, status) = (answer.outcome.clone(), answer.status);
         Some(Ack {
             action,
             stream,
             outcome,
+            status,
             text: Text::default(),
         })
     }
@@ -196,6 +204,7 @@ mod tests {
         Answer {
             msg_id: Some(msg_id.to_owned()),
             outcome: Ok(()),
+            status: None,
         }
     }
 
@@ -204,6 +213,7 @@ mod tests {
             action: Action::Subscribe,
             stream: stream(path),
             outcome: Ok(()),
+            status: None,
             text: Text::default(),
         }
     }

@@ -179,6 +179,8 @@ pub(crate) struct Answer {
     pub(crate) msg_id: Option<String>,
     /// The service's own words where it refused.
     pub(crate) outcome: Result<(), String>,
+    /// As of HTTP, if the service told one.
+    pub(crate) status: Option<u16>,
 }
 
 /// A message that is neither an event nor an answer.
@@ -291,7 +293,12 @@ fn answer(head: &RawValue) -> Option<Answer> {
         }),
         (None, _) => return None,
     };
-    Some(Answer { msg_id, outcome })
+    let status = status.and_then(|status| status.get().parse().ok());
+    Some(Answer {
+        msg_id,
+        outcome,
+        status,
+    })
 }
 
 /// The answer to the session request: the id that was given, or the service's words of refusal.

@@ -32,9 +32,10 @@ impl Subscriptions {
 
     /// There is a new connection, on which everything has to be asked for.
     pub(crate) fn connected(&mut self) {
-        self.again = self.subscribed.clone();
-        let asked: BTreeSet<Stream> = self.asked.keys().cloned().collect();
-        let wanted = self.again.union(&asked);
+        let is_asked = |stream: &&Stream| self.asked.contains_key(*stream);
+        let again = self.subscribed.iter().filter(|stream| !is_asked(stream));
+        self.again = again.cloned().collect();
+        let wanted = self.again.iter().chain(self.asked.keys());
         let requests = wanted.map(|stream| (Action::Subscribe, stream.clone()));
         self.requests = requests.collect();
     }
@@ -54,6 +55,7 @@ impl Subscriptions {
                     action: Action::Unsubscribe,
                     stream: stream.clone(),
                     outcome: Ok(()),
+                    status: None,
                     text: Text::default(),
                 });
             }
@@ -68,10 +70,11 @@ impl Subscriptions {
     /// there was before.
     pub(crate) fn acknowledged(&mut self, ack: &Ack) -> bool {
         let stream = &ack.stream;
-        let was_asked = self.answer(stream, ack.action);
         match (ack.action, &ack.outcome) {
             (Action::Subscribe, outcome) => {
+                // What restores was sent before all that the caller has asked for since.
                 let is_again = self.again.remove(stream);
+                let was_asked = !is_again && self.answer(stream, Action::Subscribe);
                 let has_changed = match outcome {
                     Ok(()) => self.subscribed.insert(stream.clone()),
                     Err(_) => self.subscribed.remove(stream),
@@ -79,12 +82,25 @@ impl Subscriptions {
                 has_changed || was_asked || !is_again
             }
             (Action::Unsubscribe, outcome) => {
+                self.answer(stream, Action::Unsubscribe);
                 if outcome.is_ok() {
                     self.subscribed.remove(stream);
                     self.again.remove(stream);
                 }
                 true
             }
+        }
+    }
+
+    /// Whether the stream was granted before, and only that is to be restored.
+    pub(crate) fn is_restored(&self, stream: &Stream) -> bool {
+        self.again.contains(stream) && !self.asked.contains_key(stream)
+    }
+
+    /// Asks for a stream once more that is to be restored, unless it has been given up since.
+    pub(crate) fn restore(&mut self, stream: Stream) {
+        if self.is_restored(&stream) {
+            self.requests.push_back((Action::Subscribe, stream));
         }
     }
 
@@ -132,6 +148,7 @@ mod tests {
             action,
             stream: stream.clone(),
             outcome,
+            status: None,
             text: Text::default(),
         }
     }

@@ -29,6 +29,8 @@ pub enum Fault {
     Refuse(&'static str),
     /// It refuses every subscription.
     RefuseAll,
+    /// It refuses every subscription to this stream with this status.
+    RefuseWith(&'static str, u16),
     /// It never answers a request on the socket.
     AckSilent,
     /// Once it has granted a subscription it neither reads nor writes any more.

@@ -261,13 +261,14 @@ impl Session<'_> {
         let ((Some(name), None) | (None, Some(name))) = (id, path) else {
             return Err((400, "give a streamId or a path".to_owned()));
         };
-        let refuses = |fault: &Fault| match fault {
-            Fault::Refuse(other) => *other == name,
-            Fault::RefuseAll => true,
-            _ => false,
+        let refusal = |fault: &Fault| match fault {
+            Fault::Refuse(other) if *other == name => Some(403),
+            Fault::RefuseAll => Some(403),
+            Fault::RefuseWith(other, status) if *other == name => Some(*status),
+            _ => None,
         };
-        if self.shared.faults().iter().any(refuses) {
-            return Err((403, format!("no right to {name}")));
+        if let Some(status) = self.shared.faults().iter().find_map(refusal) {
+            return Err((status, format!("no right to {name}")));
         }
         let named = self.shared.cloud.find(name);
         let stream = named.ok_or_else(|| (404, format!("no stream {name}")))?;
