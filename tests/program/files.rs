@@ -238,6 +238,23 @@ fn what_stands_in_the_way_of_the_part_is_74() {
     assert!(!file.exists());
 }
 
+/// The program where a file may hold no more than this: what a full disk does to it.
+fn limited(program: &std::process::Command) -> std::process::Command {
+    let mut limited = std::process::Command::new("sh");
+    limited
+        .args(["-c", "trap '' XFSZ; ulimit -f 20; exec \"$0\" \"$@\""])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .env_clear()
+        .envs(
+            program
+                .get_envs()
+                .map(|(name, value)| (name, value.unwrap())),
+        )
+        .stderr(std::process::Stdio::piped());
+    limited
+}
+
 #[test]
 fn a_full_disk_is_74_and_leaves_whole_lines() {
     // The most that a file may hold here is what a full disk does to it.
@@ -245,20 +262,7 @@ fn a_full_disk_is_74_and_leaves_whole_lines() {
     for command in ["listen", "capture"] {
         let (sim, seen) = start(0.0);
         let args = [command, TEMPERATURE, "-C1000", "-o", name(&file)];
-        let program = octave_ws(&sim, &args);
-        let mut limited = std::process::Command::new("sh");
-        limited
-            .args(["-c", "trap '' XFSZ; ulimit -f 20; exec \"$0\" \"$@\""])
-            .arg(program.get_program())
-            .args(program.get_args())
-            .env_clear()
-            .envs(
-                program
-                    .get_envs()
-                    .map(|(name, value)| (name, value.unwrap())),
-            )
-            .stderr(std::process::Stdio::piped());
-        let child = limited.spawn().unwrap();
+        let child = limited(&octave_ws(&sim, &args)).spawn().unwrap();
         await_subscription(&seen);
         sim.publish_burst(TEMPERATURE, &numbers(1000));
         let output = child.wait_with_output().unwrap();
@@ -277,6 +281,49 @@ fn a_full_disk_is_74_and_leaves_whole_lines() {
         assert_eq!(written, numbers(written.len()));
         fs::remove_file(&file).unwrap();
         fs::write(&file, "").unwrap();
+    }
+}
+
+#[test]
+fn the_summary_says_what_stands_in_the_file_and_how_the_process_ends() {
+    // A file that cannot be put in its place.
+    let (folder, file) = folder();
+    let part = folder.path().join("events.jsonl.part");
+    let args = ["capture", TEMPERATURE, "-C1", "-Frecord", "-o", name(&file)];
+    let (sim, _seen, child) = subscribed(&args);
+    fs::create_dir(&file).unwrap();
+    sim.publish_burst(TEMPERATURE, &numbers(1));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
+    let text = fs::read_to_string(&part).unwrap();
+    let kinds = [
+        r#""kind":"event","#,
+        r#""kind":"summary","events":1,"gaps":0,"#,
+    ];
+    let found: Vec<_> = kinds.map(|kind| text.matches(kind).count()).into();
+    assert_eq!(found, [1, 1], "{text}");
+    assert!(text.ends_with(",\"exit\":74}\n"), "{text}");
+
+    // A disk that is full with the last of the events, and takes a shorter line.
+    for length in [300, 2000, 9000] {
+        let file = folder.path().join(length.to_string());
+        let (sim, seen) = start(0.0);
+        let args = ["listen", TEMPERATURE, "-Frecord", "-o", name(&file)];
+        let child = limited(&octave_ws(&sim, &args)).spawn().unwrap();
+        await_subscription(&seen);
+        sim.publish_burst(TEMPERATURE, &vec![json!("x".repeat(length)); 200]);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
+        let text = fs::read_to_string(&file).unwrap();
+        let events = text.matches(r#""kind":"event","#).count();
+        assert!(text.ends_with('\n'));
+        if let Some(summary) = text.lines().find(|line| line.contains("\"summary\"")) {
+            let summary: Value = serde_json::from_str(summary).unwrap();
+            assert_eq!(
+                (&summary["events"], &summary["exit"]),
+                (&json!(events), &json!(74))
+            );
+        }
     }
 }
 

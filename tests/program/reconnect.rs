@@ -244,3 +244,22 @@ fn what_came_before_a_loss_is_printed_before_that_is_told() {
     let (before, _) = text.split_once("warning: ").unwrap();
     assert_eq!(before.matches("\"elems\":1,").count(), 20, "{text}");
 }
+
+#[test]
+fn time_without_a_connection_is_not_idle() {
+    let (sim, seen) = start(0.0);
+    let args = ["capture", TEMPERATURE, "--idle=1s"];
+    let child = octave_ws(&sim, &args).spawn().unwrap();
+    await_subscription(&seen);
+    sim.set_faults(&[Fault::SessionAnswer(503, "later")]);
+    sim.drop_all();
+    // For longer than it may be idle.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    sim.set_faults(&[]);
+    await_subscription(&seen);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(sim.publish(TEMPERATURE, &json!(1)), 1);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(super::lines(&output).len(), 1);
+}

@@ -184,12 +184,30 @@ impl<'a> Run<'a> {
             Err(End::Stopped) => self.listening.judge(Err(End::Stopped)),
             Err(End::Failed(failure)) => Err(failure),
         };
-        summary.exit = end.as_ref().err().map_or(0, |failure| failure.code);
+        let flushed = self.output.flush();
+        let lost = self.output.lost();
+        summary.events -= lost.0;
+        summary.bytes -= lost.1;
+        let length = self.output.length();
+        summary.exit = match (&end, &flushed) {
+            (Err(failure), _) | (Ok(()), Err(End::Failed(failure))) => failure.code,
+            _ => 0,
+        };
         let written = self.write(&Record::Summary(summary));
         let written = written.and_then(|()| self.output.flush());
         end?;
+        flushed?;
         written?;
-        self.output.finish()
+        let finished = self.output.finish();
+        if let (Err(End::Failed(failure)), Some(length)) = (&finished, length) {
+            // It says how the process ends.
+            summary.exit = failure.code;
+            let written = self.output.take_back(length);
+            let written = written.and_then(|()| self.write(&Record::Summary(summary)));
+            // What went wrong first is told.
+            let _ = written.and_then(|()| self.output.flush());
+        }
+        finished
     }
 
     fn write(&mut self, record: &Record<'_>) -> Result<(), End> {
@@ -381,9 +399,13 @@ impl<'a> Run<'a> {
     }
 
     fn print(&mut self, event: &Event) -> Result<(), End> {
-        self.write(&Record::Event(event))?;
+        let length = event.message().len() as u64;
+        // Before it is written: what is lost of it is taken off.
         self.standing.summary.events += 1;
-        self.standing.summary.bytes += event.message().len() as u64;
+        self.standing.summary.bytes += length;
+        if let Some(line) = self.lines.line(&Record::Event(event)) {
+            self.output.write_event(&line, length)?;
+        }
         self.standing.event();
         Ok(())
     }

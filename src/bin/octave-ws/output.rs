@@ -1,7 +1,7 @@
 //! Records, on standard output or in a file.
 
 use std::borrow::Cow;
-use std::io::{self, Seek, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -19,6 +19,10 @@ pub(crate) struct Output {
     /// As errors name it.
     name: String,
     lines: Vec<u8>,
+    /// Where in them events end, and the length of their messages.
+    events: Vec<(usize, u64)>,
+    /// How many events were lost to a file that takes no more, and the length of their messages.
+    lost: (u64, u64),
     /// Where the file is still to be put in its place.
     part: Option<Part>,
 }
@@ -90,6 +94,8 @@ impl Output {
             sink,
             name: name.to_owned(),
             lines: Vec::new(),
+            events: Vec::new(),
+            lost: (0, 0),
             part: None,
         }
     }
@@ -114,19 +120,64 @@ impl Output {
 
     /// Writes one JSON document as one line, sooner or later.
     pub(crate) fn write(&mut self, json: &str) -> Result<(), End> {
+        self.hold(json);
+        self.flush_if_enough()
+    }
+
+    /// The same with an event, whose message had this length.
+    pub(crate) fn write_event(&mut self, json: &str, length: u64) -> Result<(), End> {
+        self.hold(json);
+        self.events.push((self.lines.len(), length));
+        self.flush_if_enough()
+    }
+
+    fn hold(&mut self, json: &str) {
         self.lines.extend_from_slice(one_line(json).as_bytes());
         self.lines.push(b'\n');
+    }
+
+    fn flush_if_enough(&mut self) -> Result<(), End> {
         if self.lines.len() < ENOUGH {
             return Ok(());
         }
         self.flush()
     }
 
+    /// How many events that were written are not in the file, and the length of their messages.
+    pub(crate) fn lost(&self) -> (u64, u64) {
+        self.lost
+    }
+
+    /// How long a file in the making is, so that what is written from now on can be taken back.
+    pub(crate) fn length(&self) -> Option<u64> {
+        let part = self.part.as_ref()?;
+        Some(part.file().metadata().ok()?.len())
+    }
+
+    /// Takes back what was written since it had this length.
+    pub(crate) fn take_back(&mut self, length: u64) -> Result<(), End> {
+        let mut file = self.sink.file();
+        let done = file
+            .set_len(length)
+            .and_then(|()| file.seek(SeekFrom::Start(length)));
+        match done {
+            Ok(_) => Ok(()),
+            Err(error) => Err(End::of_output(&self.name, &error)),
+        }
+    }
+
     /// Writes what has been held back. After an error it is gone.
     pub(crate) fn flush(&mut self) -> Result<(), End> {
         let mut lines = mem::take(&mut self.lines);
+        let events = mem::take(&mut self.events);
         let written = if self.is_file() {
-            self.write_to_file(&lines)
+            self.write_to_file(&lines).map_err(|(error, kept)| {
+                for (_, length) in events.iter().filter(|&&(end, _)| end > kept) {
+                    self.lost.0 += 1;
+                    self.lost.1 += length;
+                }
+                error
+            })
         } else {
             self.write_to_reader(&lines)
         };
@@ -143,20 +194,24 @@ impl Output {
         finished.map_err(|error| End::of_output(&self.name, &error))
     }
 
-    /// Leaves no part of a line where not all of it fits.
-    fn write_to_file(&self, bytes: &[u8]) -> io::Result<()> {
+    /// Leaves no part of a line where not all of it fits. An error comes with how much was written
+    /// and stays.
+    fn write_to_file(&self, bytes: &[u8]) -> Result<(), (io::Error, usize)> {
         let mut written = 0;
         while written < bytes.len() {
-            match self.sink.file().write(&bytes[written..]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => written += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    let torn = bytes[..written].rsplit(|&b| b == b'\n').next();
-                    self.cut(torn.map_or(0, <[u8]>::len));
-                    return Err(error);
+            let error = match self.sink.file().write(&bytes[written..]) {
+                Ok(0) => io::ErrorKind::WriteZero.into(),
+                Ok(n) => {
+                    written += n;
+                    continue;
                 }
-            }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => error,
+            };
+            let torn = bytes[..written].rsplit(|&b| b == b'\n').next();
+            let torn = torn.map_or(0, <[u8]>::len);
+            self.cut(torn);
+            return Err((error, written - torn));
         }
         Ok(())
     }
@@ -167,8 +222,13 @@ impl Output {
         if let (Ok(end), Ok(position)) = (end, self.sink.file().stream_position())
             && end == position
         {
+            let end = end - length as u64;
             // It was of no use to the one who gets the error, either.
-            let _ = self.sink.file().set_len(end - length as u64);
+            let _ = self
+                .sink
+                .file()
+                .set_len(end)
+                .and_then(|()| self.sink.file().seek(SeekFrom::Start(end)));
         }
     }
 

@@ -115,7 +115,10 @@ impl Part {
         options.write(true).create(true).custom_flags(flags);
         loop {
             let file = options.open(&name)?;
-            flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+            // Not every file system has locks.
+            if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+                return Err(Errno::WOULDBLOCK.into());
+            }
             // Between the two, whoever had it may have made it the whole one.
             let (own, there) = (file.metadata()?, fs::metadata(&name));
             if there.is_ok_and(|there| (there.dev(), there.ino()) == (own.dev(), own.ino())) {
@@ -141,6 +144,10 @@ impl Part {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
         };
-        File::open(folder)?.sync_all()
+        match File::open(folder)?.sync_all() {
+            // Not every file system can do that for a folder.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            done => done,
+        }
     }
 }
