@@ -49,6 +49,21 @@ fn a_file_every_quarter_of_an_hour_by_cron() {
     let name = file.file_stem().unwrap().to_str().unwrap();
     assert_eq!(name.len(), "20240214T0028".len());
     assert!(fs::read_to_string(file).unwrap().lines().count() > 3);
+
+    // A gap is mailed, of a run that was done.
+    fs::remove_file(file).unwrap();
+    let longer = command.replace("--duration 500ms", "--duration 4s");
+    // Those of the runs before.
+    gateway.seen.try_iter().for_each(drop);
+    let child = gateway.shell(&longer).spawn().unwrap();
+    gateway.await_subscriptions(STREAMS.len());
+    assert_eq!(gateway.sim.drop_all(), 1);
+    let output = child.wait_with_output().unwrap();
+    let mail = text(&output.stderr);
+    let warning = "warning: connected again, events may be missing from ";
+    assert!(mail.lines().all(|line| line.starts_with(warning)), "{mail}");
+    assert!(!mail.is_empty());
+    assert_eq!(output.status.code(), Some(0));
 }
 
 #[test]
