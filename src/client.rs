@@ -415,6 +415,7 @@ impl Client {
     /// Goes a step further: reads something into the queue, or tries to connect. False where the
     /// deadline came first.
     fn advance(&mut self, deadline: Option<Instant>, watched: Watched) -> Result<bool> {
+        self.restore_postponed()?;
         match &mut self.state {
             State::Closed => Err(closed()),
             State::Waiting(at) => {
@@ -425,12 +426,8 @@ impl Client {
                 connection.watch(watched);
                 let until = deadline.into_iter().chain(self.postponed.until).min();
                 match connection.read(until) {
-                    Ok(None) if until != deadline => {
-                        for stream in self.postponed.take(Instant::now()) {
-                            self.subscriptions.restore(stream);
-                        }
-                        self.send_requests()?;
-                    }
+                    // Time to ask for what was postponed.
+                    Ok(None) if until != deadline => {}
                     Ok(None) => return Ok(false),
                     Ok(Some(Arrival::Event(event))) => self.queue.push_back(Next::Event(event)),
                     Ok(Some(Arrival::Unknown(unknown))) => {
@@ -447,6 +444,17 @@ impl Client {
                 Ok(true)
             }
         }
+    }
+
+    /// Asks for the streams that were postponed until now, whatever comes in meanwhile.
+    fn restore_postponed(&mut self) -> Result<()> {
+        if self.postponed.until.is_none() {
+            return Ok(());
+        }
+        for stream in self.postponed.take(Instant::now()) {
+            self.subscriptions.restore(stream);
+        }
+        self.send_requests()
     }
 
     /// Waits until it is time and tries to connect. False where the deadline comes first.

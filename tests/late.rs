@@ -1,16 +1,16 @@
 //! What has come in is taken before it is held against the peer that it did not.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use octave_ws::{Action, Client, ErrorKind, Next, Stream};
 use tungstenite::{Bytes, Message};
 
-use crate::raw::{Socket, accept, config, grant, open, play, serve_out};
+use crate::raw::{Part, Socket, accept, config, grant, open, play, serve_out};
 
 mod raw;
 
@@ -303,6 +303,51 @@ fn empty_fragments_buy_no_time_at_any_speed() {
     let mut client = Client::connect(&config(&endpoint)).unwrap();
     let error = client.next(LONG).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLong);
+    drop(client);
+    service.join().unwrap();
+}
+
+#[test]
+fn what_was_refused_for_now_is_asked_again_though_messages_come_without_a_pause() {
+    let first: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        grant(&mut socket, &request);
+    });
+    let second: Box<Part> = Box::new(|tcp: &TcpStream, mut socket: Socket<'_>| {
+        let refused = r#"{"head":{"msgId":"1","ok":false,"status":503,"errors":["later"]}}"#;
+        socket.read().unwrap();
+        socket.send(Message::text(refused)).unwrap();
+        let flood = [&[0x81, 11], &br#"{"value":1}"#[..]]
+            .concat()
+            .repeat(10_000);
+        // Whole frames, from either side.
+        let turn = Mutex::new(());
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut tcp = tcp;
+                let mut write = || {
+                    let _turn = turn.lock().unwrap();
+                    tcp.write_all(&flood).is_ok()
+                };
+                while write() {}
+            });
+            // Answers wait for their turn, and are not lost.
+            while let Ok(request) = socket.read() {
+                let _turn = turn.lock().unwrap();
+                if request.is_text() {
+                    grant(&mut socket, &request);
+                }
+            }
+            let _ = tcp.shutdown(Shutdown::Both);
+        });
+    });
+    let (endpoint, service) = play([first, second]);
+    let mut client = Client::connect(&config(&endpoint).retry_for(LONG)).unwrap();
+    client.subscribe(&stream()).unwrap();
+    let deadline = Instant::now() + LONG;
+    while !matches!(client.next(LONG).unwrap(), Next::Gap(_)) {
+        assert!(Instant::now() < deadline, "it is not asked for again");
+    }
     drop(client);
     service.join().unwrap();
 }
