@@ -236,7 +236,11 @@ fn after_an_outage_it_listens_again() {
     let mut command = manager.listen(&sim, &[]);
     let child = command.env("WATCHDOG_USEC", "200000").spawn().unwrap();
     await_told(&manager.told, "READY=1");
+    // Several times as long as the watchdog waits.
+    sim.set_faults(&[Fault::SessionAnswer(503, "later")]);
     sim.drop_all();
+    thread::sleep(Duration::from_secs(1));
+    sim.set_faults(&[]);
     let deadline = Instant::now() + LONG;
     while sim.publish(TEMPERATURE, &json!(1)) == 0 {
         assert!(Instant::now() < deadline);

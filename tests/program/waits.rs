@@ -23,7 +23,8 @@ use tungstenite::Message;
 use super::memory::led_to;
 use super::raw::{Socket, grant, play, serve_out};
 use super::{
-    TEMPERATURE, await_shown, await_subscription, kill, octave_ws, start, start_with, terminal,
+    TEMPERATURE, await_seen, await_shown, await_subscription, kill, octave_ws, start, start_with,
+    terminal,
 };
 
 /// As much as a run may take beyond its time, here, where others run beside it.
@@ -256,9 +257,7 @@ fn a_signal_before_there_is_a_session_is_69() {
             ..Options::default()
         });
         let child = octave_ws(&sim, &[command]).spawn().unwrap();
-        seen.iter()
-            .find(|seen| seen.what == What::Swallowed)
-            .unwrap();
+        await_seen(&seen, |what| *what == What::Swallowed);
         kill(&child, Signal::TERM);
         let wanted = "error: stopped before there was a session\n".to_owned();
         assert_eq!(end(child, GRACE), (Some(69), wanted));
@@ -497,4 +496,28 @@ fn a_run_is_not_idle_before_all_is_read_that_has_come() {
     assert_eq!(wait(&mut child, GRACE).code(), Some(0));
     assert!(text.ends_with("\"last\"\n"), "{}", text.len());
     service.join().unwrap();
+}
+
+#[test]
+fn a_reader_that_is_slow_is_given_all_of_it_at_the_end() {
+    let (sim, seen) = start(0.0);
+    let (mut reader, writer) = io::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    let mut program = octave_ws(&sim, &["capture", TEMPERATURE, "-C20"]);
+    let mut child = program.stdout(writer).spawn().unwrap();
+    drop(program);
+    await_subscription(&seen);
+    sim.publish_burst(TEMPERATURE, &vec![json!("x".repeat(1000)); 20]);
+    // It takes longer by far than a reader may sleep, and never sleeps for so long.
+    let mut text = Vec::new();
+    let mut block = [0; 4096];
+    loop {
+        thread::sleep(Duration::from_millis(600));
+        match reader.read(&mut block).unwrap() {
+            0 => break,
+            n => text.extend_from_slice(&block[..n]),
+        }
+    }
+    assert_eq!(wait(&mut child, GRACE).code(), Some(0));
+    assert_eq!(String::from_utf8(text).unwrap().lines().count(), 20);
 }

@@ -185,6 +185,10 @@ impl<'a> Run<'a> {
             Err(End::Failed(failure)) => Err(failure),
         };
         let flushed = self.output.flush();
+        if let Err(unread @ (End::ReaderGone | End::Unread(_))) = flushed {
+            // Nothing is to follow what is missing there.
+            return Err(unread);
+        }
         let lost = self.output.lost();
         summary.events -= lost.0;
         summary.bytes -= lost.1;
