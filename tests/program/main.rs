@@ -59,7 +59,7 @@ fn await_subscription(seen: &Receiver<Seen>) {
 }
 
 /// Waits until the stand-in has seen this, which would not come from a program that has failed.
-fn await_seen(seen: &Receiver<Seen>, is_awaited: impl Fn(&What) -> bool) {
+fn await_seen(seen: &Receiver<Seen>, mut is_awaited: impl FnMut(&What) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

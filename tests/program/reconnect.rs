@@ -7,7 +7,8 @@ use octave_ws::sim::{Fault, Options, What};
 use serde_json::{Value, json};
 
 use super::{
-    HUMIDITY, TEMPERATURE, await_subscription, octave_ws, start, start_with, stderr, text,
+    HUMIDITY, TEMPERATURE, await_seen, await_subscription, octave_ws, start, start_with, stderr,
+    text,
 };
 
 #[test]
@@ -108,6 +109,39 @@ fn require_any_goes_on_without_the_streams_that_are_refused() {
     let args = ["listen", "/demo/none", "/demo/neither", "--require=any"];
     let output = octave_ws(&sim, &args).output().unwrap();
     assert_eq!(output.status.code(), Some(77));
+}
+
+#[test]
+fn a_stream_that_is_refused_for_good_later_leaves_the_others() {
+    let (sim, seen) = start(0.0);
+    for (require, code) in [("any", 0), ("all", 77)] {
+        sim.set_faults(&[]);
+        let args = ["listen", TEMPERATURE, HUMIDITY, "-C1", "-Frecord"];
+        let mut command = octave_ws(&sim, &args);
+        let child = command.args(["--require", require]).spawn().unwrap();
+        await_subscription(&seen);
+        await_subscription(&seen);
+        sim.set_faults(&[Fault::RefuseWith(HUMIDITY, 404)]);
+        sim.close_all(1012);
+        // They are asked for together, in any order.
+        let mut answered = 0;
+        await_seen(&seen, |what| {
+            answered += usize::from(matches!(what, What::Subscribed(_) | What::NotGranted(_)));
+            answered == 2
+        });
+        sim.publish(TEMPERATURE, &json!(1));
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        let records = super::lines(&output);
+        let of_kind = |kind: &str| records.iter().filter(|line| line["kind"] == kind).count();
+        if code == 0 {
+            assert_eq!(of_kind("event"), 1, "{records:?}");
+        }
+        let refused = json!({"kind": "refused", "stream": HUMIDITY});
+        let is_refused =
+            |line: &&Value| line["kind"] == refused["kind"] && line["stream"] == refused["stream"];
+        assert_eq!(records.iter().filter(is_refused).count(), 1, "{records:?}");
+    }
 }
 
 #[test]
