@@ -3,6 +3,7 @@ use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use crate::dial::Route;
+use crate::error::Setting;
 use crate::secret::Hidden;
 use crate::step::{Observer, Step};
 use crate::wire::Pulse;
@@ -229,15 +230,20 @@ impl Credentials {
     fn check(&self) -> Result<()> {
         let user = self.user.as_deref().unwrap_or("none");
         let token = self.token.expose_secret();
-        for (name, value) in [("user", user), ("company", &self.company), ("token", token)] {
+        for (setting, name, value) in [
+            (Setting::User, "user", user),
+            (Setting::Company, "company", &self.company),
+            (Setting::Token, "token", token),
+        ] {
             if value.is_empty() {
-                return Err(Error::config(format!("the {name} is empty")));
+                return Err(Error::config(format!("the {name} is empty")).about(setting));
             }
             if let Some(at) = value.chars().position(|c| c.is_control()) {
                 let place = at + 1;
-                return Err(Error::config(format!(
+                let message = format!(
                     "the {name} has a control character at place {place}: no header may hold one"
-                )));
+                );
+                return Err(Error::config(message).about(setting));
             }
         }
         Ok(())
@@ -259,13 +265,12 @@ impl Endpoint {
     fn parse(url: &str, allow_plaintext: bool) -> Result<Self> {
         // First of all, since every other complaint shows the URL.
         if url.contains('@') {
-            return Err(Error::config(
-                "endpoint: a user or password in it: give https://HOST[:PORT]",
-            ));
+            let message = "endpoint: a user or password in it: give https://HOST[:PORT]";
+            return Err(Error::config(message).about(Setting::Endpoint));
         }
         let wrong = |what: &str| {
             let wanted = "give https://HOST[:PORT]";
-            Error::config(format!("endpoint {url:?}: {what}: {wanted}"))
+            Error::config(format!("endpoint {url:?}: {what}: {wanted}")).about(Setting::Endpoint)
         };
         let uri: ureq::http::Uri = url.parse().map_err(|_| wrong("not a URL"))?;
         let tls = match uri.scheme_str() {

@@ -11,7 +11,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustls::ClientConfig;
 
 use crate::config::{Config, Endpoint, HostPort};
-use crate::error::{ErrorKind, Phase};
+use crate::error::{ErrorKind, Phase, Setting};
 use crate::proxy::{self, Proxy};
 use crate::step::{Observer, Step};
 use crate::tls;
@@ -77,10 +77,10 @@ impl Route {
     /// # Errors
     /// That of the last address; one that nothing but a change of configuration mends, at once.
     pub(crate) fn dial(&self, deadline: Instant) -> Result<Link> {
-        let at = self.first();
-        let addrs = resolve(at, &self.attention, deadline)?;
+        let hop = self.first();
+        let addrs = resolve(&hop, &self.attention, deadline)?;
         self.observer.tell(&Step::Resolved {
-            host: at.host.clone(),
+            host: hop.at.host.clone(),
             addrs: addrs.clone(),
         });
         self.dial_one_of(&addrs, deadline)
@@ -100,21 +100,22 @@ impl Route {
                 done => return done,
             }
         }
-        Err(last.unwrap_or_else(|| no_address(self.first())))
+        Err(last.unwrap_or_else(|| no_address(&self.first())))
     }
 
-    /// The first stop on the way.
-    fn first(&self) -> &HostPort {
-        self.proxy
-            .as_ref()
-            .map_or(&self.endpoint.at, |proxy| &proxy.at)
+    fn first(&self) -> Hop<'_> {
+        let (at, setting) = match &self.proxy {
+            Some(proxy) => (&proxy.at, Setting::Proxy),
+            None => (&self.endpoint.at, Setting::Endpoint),
+        };
+        Hop { at, setting }
     }
 
     fn connect(&self, addr: SocketAddr, deadline: Instant) -> Result<Link> {
         let connected = tcp(addr, &self.attention, deadline);
         let mut wire = connected
             .and_then(|tcp| Wire::new(tcp, self.attention.clone()))
-            .map_err(|error| unreachable(self.first(), addr, error))?;
+            .map_err(|error| unreachable(&self.first(), addr, error))?;
         self.observer.tell(&Step::Connected { addr });
         wire.set_deadline(Some(deadline));
         if let Some(proxy) = &self.proxy {
@@ -128,6 +129,22 @@ impl Route {
             Ok(Link::new(Layer::Tls(Box::new(stream))))
         } else {
             Ok(Link::new(Layer::Plain(wire)))
+        }
+    }
+}
+
+/// The first stop on the way: the service, or the proxy.
+struct Hop<'a> {
+    at: &'a HostPort,
+    setting: Setting,
+}
+
+impl Hop<'_> {
+    /// What an error calls it, by one of its names.
+    fn called(&self, name: &str) -> String {
+        match self.setting {
+            Setting::Proxy => format!("the proxy {name}"),
+            _ => name.to_owned(),
         }
     }
 }
@@ -199,7 +216,8 @@ impl Write for Link {
 }
 
 /// The addresses of a host, in the system's order; at least one.
-fn resolve(at: &HostPort, attention: &Attention, deadline: Instant) -> Result<Vec<SocketAddr>> {
+fn resolve(hop: &Hop<'_>, attention: &Attention, deadline: Instant) -> Result<Vec<SocketAddr>> {
+    let at = hop.at;
     if let Ok(ip) = at.host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, at.port)]);
     }
@@ -223,37 +241,40 @@ fn resolve(at: &HostPort, attention: &Attention, deadline: Instant) -> Result<Ve
     match wire::wait_for(&done, PollFlags::IN, attention, Some(deadline)) {
         Err(error) if wire::is_stop(&error) => return Err(Error::stopped(Phase::Resolve)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            let message = format!("{} was not looked up in time", at.host);
-            return Err(Error::new(Phase::Resolve, ErrorKind::TimedOut, message));
+            let message = format!("{} was not looked up in time", hop.called(&at.host));
+            let error = Error::new(Phase::Resolve, ErrorKind::TimedOut, message);
+            return Err(error.about(hop.setting));
         }
         _ => {}
     }
     match receiver.try_recv() {
         Ok(Ok(addrs)) if !addrs.is_empty() => Ok(addrs),
-        Ok(Err(error)) => Err(no_address(at).because(error)),
-        _ => Err(no_address(at)),
+        Ok(Err(error)) => Err(no_address(hop).because(error)),
+        _ => Err(no_address(hop)),
     }
 }
 
-fn no_address(at: &HostPort) -> Error {
-    let message = format!("no address for {}", at.host);
-    Error::new(Phase::Resolve, ErrorKind::Disconnected, message)
+fn no_address(hop: &Hop<'_>) -> Error {
+    let message = format!("no address for {}", hop.called(&hop.at.host));
+    Error::new(Phase::Resolve, ErrorKind::Disconnected, message).about(hop.setting)
 }
 
-fn unreachable(at: &HostPort, addr: SocketAddr, error: io::Error) -> Error {
+fn unreachable(hop: &Hop<'_>, addr: SocketAddr, error: io::Error) -> Error {
     if wire::is_stop(&error) {
         return Error::stopped(Phase::Connect);
     }
-    let peer = match at.to_string() {
+    let peer = match hop.at.to_string() {
         same if same == addr.to_string() => same,
         named => format!("{named} ({addr})"),
     };
+    let peer = hop.called(&peer);
     if error.kind() == io::ErrorKind::WouldBlock {
         let message = format!("no connection to {peer} in time");
-        return Error::new(Phase::Connect, ErrorKind::TimedOut, message);
+        return Error::new(Phase::Connect, ErrorKind::TimedOut, message).about(hop.setting);
     }
     let message = format!("no connection to {peer}");
-    Error::new(Phase::Connect, ErrorKind::Disconnected, message).because(error)
+    let failed = Error::new(Phase::Connect, ErrorKind::Disconnected, message);
+    failed.about(hop.setting).because(error)
 }
 
 fn tcp(addr: SocketAddr, attention: &Attention, deadline: Instant) -> io::Result<TcpStream> {
@@ -391,6 +412,36 @@ mod tests {
         let error = dial(&config, &Stop::new().unwrap(), LONG).err().unwrap();
         assert_eq!(error.phase(), Phase::Resolve);
         assert!(error.is_retryable());
+    }
+
+    #[test]
+    fn a_proxy_that_is_not_there_is_not_taken_for_the_service() {
+        let (hole, _hole) = black_hole();
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+        let gone = gone.unwrap();
+        for (proxy, timeout, text) in [
+            (
+                gone.to_string(),
+                LONG,
+                format!("no connection to the proxy {gone}"),
+            ),
+            (
+                hole.to_string(),
+                LONG / 100,
+                format!("no connection to the proxy {hole} in time"),
+            ),
+            (
+                "none.invalid".to_owned(),
+                LONG,
+                "no address for the proxy none.invalid".to_owned(),
+            ),
+        ] {
+            let config = config("https://h".to_owned()).proxy(proxy);
+            let error = dial(&config, &Stop::new().unwrap(), timeout).err().unwrap();
+            let told = format!("{}: {text}", error.phase());
+            assert_eq!(error.to_string(), told);
+            assert_eq!(error.setting(), Some(Setting::Proxy));
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ struct Inner {
     phase: Phase,
     kind: ErrorKind,
     message: String,
+    setting: Option<Setting>,
     source: Option<Box<dyn error::Error + Send + Sync>>,
     retry_after: Option<Duration>,
 }
@@ -92,12 +93,31 @@ pub enum ErrorKind {
     Stopped,
 }
 
+/// A part of a [`Config`](crate::Config) that an error can be about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Setting {
+    /// The URL of the service.
+    Endpoint,
+    /// The user of the [`Credentials`](crate::Credentials).
+    User,
+    /// Their company.
+    Company,
+    /// Their token.
+    Token,
+    /// The CA certificates.
+    CaPem,
+    /// The proxy.
+    Proxy,
+}
+
 impl Error {
     pub(crate) fn new(phase: Phase, kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             phase,
             kind,
             message: message.into(),
+            setting: None,
             source: None,
             retry_after: None,
         }))
@@ -105,6 +125,11 @@ impl Error {
 
     pub(crate) fn config(message: impl Into<String>) -> Self {
         Self::new(Phase::Config, ErrorKind::Config, message)
+    }
+
+    pub(crate) fn about(mut self, setting: Setting) -> Self {
+        self.0.setting = Some(setting);
+        self
     }
 
     pub(crate) fn stopped(phase: Phase) -> Self {
@@ -127,6 +152,12 @@ impl Error {
     /// What kind of failure it was.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// The setting that is invalid, or that led to a peer other than the service. `None` where it
+    /// is none of them alone.
+    pub fn setting(&self) -> Option<Setting> {
+        self.0.setting
     }
 
     /// The error and what caused it, in one line.

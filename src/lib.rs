@@ -53,7 +53,7 @@ mod wire;
 
 pub use client::Client;
 pub use config::{Config, Credentials};
-pub use error::{Error, ErrorKind, Phase, Result};
+pub use error::{Error, ErrorKind, Phase, Result, Setting};
 pub use next::{Gap, Loss, Next};
 pub use protocol::{Ack, Action, Event, ParseStreamError, Stream, Unknown};
 pub use secret::{SessionId, Token};

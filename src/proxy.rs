@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode_str;
 
 use crate::config::{Endpoint, HostPort};
-use crate::error::{ErrorKind, Phase};
+use crate::error::{ErrorKind, Phase, Setting};
 use crate::head::Head;
 use crate::wire::{self, Wire};
 use crate::{Error, Result};
@@ -24,9 +24,8 @@ impl Proxy {
     pub(crate) fn parse(url: &str) -> Result<Self> {
         // The URL is not shown, since a password may stand in it.
         let wrong = |what: &str| {
-            Error::config(format!(
-                "proxy: {what}: give http://[USER:PASSWORD@]HOST[:PORT]"
-            ))
+            let message = format!("proxy: {what}: give http://[USER:PASSWORD@]HOST[:PORT]");
+            Error::config(message).about(Setting::Proxy)
         };
         let rest = match url.split_once("://") {
             None => url,
@@ -65,7 +64,10 @@ impl Proxy {
         let head = sent
             .and_then(|()| Head::read(wire))
             .map_err(|error| self.broken(error))?;
-        let new = |kind, message: String| Err(Error::new(Phase::Proxy, kind, message));
+        let new = |kind, message: String| {
+            let error = Error::new(Phase::Proxy, kind, message);
+            Err(error.about(Setting::Proxy))
+        };
         match head.status {
             200..300 if head.rest.is_empty() => Ok(()),
             // TLS lets the client speak first.
@@ -88,7 +90,8 @@ impl Proxy {
         let (kind, message) = match error.kind() {
             io::ErrorKind::WouldBlock => {
                 let message = format!("no answer from {at} in time");
-                return Error::new(Phase::Proxy, ErrorKind::TimedOut, message);
+                let error = Error::new(Phase::Proxy, ErrorKind::TimedOut, message);
+                return error.about(Setting::Proxy);
             }
             io::ErrorKind::InvalidData => (
                 ErrorKind::Malformed,
@@ -99,7 +102,8 @@ impl Proxy {
                 format!("{at} ended the connection"),
             ),
         };
-        Error::new(Phase::Proxy, kind, message).because(error)
+        let error = Error::new(Phase::Proxy, kind, message).because(error);
+        error.about(Setting::Proxy)
     }
 }
 

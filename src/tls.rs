@@ -11,7 +11,7 @@ use rustls::{
 
 use crate::clock::{self, Clock};
 use crate::config::{Config, Endpoint};
-use crate::error::{ErrorKind, Phase};
+use crate::error::{ErrorKind, Phase, Setting};
 use crate::step::Step;
 use crate::wire::{self, Wire};
 use crate::{Error, Result};
@@ -41,15 +41,17 @@ fn roots(config: &Config) -> Result<RootCertStore> {
     };
     let mut roots = RootCertStore::empty();
     for (i, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
-        let wrong = || Error::config(format!("CA certificate {} cannot be used", i + 1));
+        let wrong = || {
+            let message = format!("CA certificate {} cannot be used", i + 1);
+            Error::config(message).about(Setting::CaPem)
+        };
         let certificate = certificate.map_err(|error| wrong().because(error))?;
         let added = roots.add(certificate);
         added.map_err(|error| wrong().because(error))?;
     }
     if roots.is_empty() {
-        return Err(Error::config(
-            "no PEM certificate among the CA certificates",
-        ));
+        let message = "no PEM certificate among the CA certificates";
+        return Err(Error::config(message).about(Setting::CaPem));
     }
     Ok(roots)
 }
