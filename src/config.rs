@@ -183,6 +183,15 @@ impl Config {
         Route::new(self).map(drop)
     }
 
+    /// The proxy that connections to the endpoint go through, as `HOST:PORT`. `None` without one,
+    /// and where [`Config::no_proxy`] has the endpoint.
+    ///
+    /// # Errors
+    /// Those of [`Config::validate`].
+    pub fn proxy_in_use(&self) -> Result<Option<String>> {
+        Ok(Route::new(self)?.proxy())
+    }
+
     /// When a part of connecting that begins now has to be done.
     pub(crate) fn phase_deadline(&self) -> Instant {
         let deadline = Instant::now() + self.connect_timeout;

@@ -61,6 +61,11 @@ impl Route {
         })
     }
 
+    /// The proxy on the way, if there is one.
+    pub(crate) fn proxy(&self) -> Option<String> {
+        self.proxy.as_ref().map(|proxy| proxy.at.to_string())
+    }
+
     /// Waits for the time to come. With `WouldBlock` it has, or something watched is ready.
     pub(crate) fn wait_until(&self, time: Instant) -> io::Result<()> {
         // Of the stop's own descriptor nothing is asked here.

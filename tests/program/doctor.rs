@@ -158,7 +158,7 @@ fn the_first_stage_that_fails_is_the_last_and_says_what_to_do() {
             failure(&mut doctor(&["--endpoint=https://h:0"])),
             "config",
             78,
-            Value::Null,
+            json!("set by --endpoint"),
         ),
         (
             failure(&mut doctor(&["--endpoint=https://none.invalid"])),
@@ -166,8 +166,13 @@ fn the_first_stage_that_fails_is_the_last_and_says_what_to_do() {
             69,
             network.clone(),
         ),
-        (failure(&mut doctor(&[&closed])), "tcp", 69, network.clone()),
-        (failure(&mut doctor(&[&proxy])), "tcp", 69, network),
+        (failure(&mut doctor(&[&closed])), "tcp", 69, network),
+        (
+            failure(&mut doctor(&[&proxy])),
+            "tcp",
+            69,
+            json!("check the network and the proxy, set by --proxy"),
+        ),
         (
             failure(doctor(&[]).env_remove("OCTAVE_CA_FILE")),
             "tls",
@@ -178,7 +183,10 @@ fn the_first_stage_that_fails_is_the_last_and_says_what_to_do() {
             failure(doctor(&[]).env("OCTAVE_TOKEN", "wrong")),
             "session",
             77,
-            json!("check OCTAVE_USER, OCTAVE_COMPANY and the token"),
+            json!(
+                "check OCTAVE_USER, OCTAVE_COMPANY and the token: user \"demo_user\", company \
+                 \"demo\", token from OCTAVE_TOKEN"
+            ),
         ),
         (
             faulty(Fault::SessionAnswer(503, ""), &[]),

@@ -111,7 +111,8 @@ fn a_failure_is_one_line_and_an_exit_code() {
     let good = ["listen", TEMPERATURE, "--no-reconnect"];
     let refused = format!(
         "error: session: HTTP 400 from {peer}: invalid credentials (check OCTAVE_USER, \
-         OCTAVE_COMPANY and the token)\n"
+         OCTAVE_COMPANY and the token: user \"demo_user\", company \"demo\", token from \
+         OCTAVE_TOKEN)\n"
     );
     assert_eq!(listen("OCTAVE_TOKEN", Some("wrong"), &good), (77, refused));
     let no_stream = format!(
@@ -138,8 +139,8 @@ fn a_failure_is_one_line_and_an_exit_code() {
                       company in the config file\n";
     let company = listen("OCTAVE_COMPANY", None, &good);
     assert_eq!(company, (78, no_company.to_owned()));
-    let no_file = "error: config: CA file \"/none\" cannot be read: No such file or directory \
-                   (os error 2)\n";
+    let no_file = "error: config: CA file \"/none\", set by OCTAVE_CA_FILE, cannot be read: No \
+                   such file or directory (os error 2)\n";
     let ca_file = listen("OCTAVE_CA_FILE", Some("/none"), &good);
     assert_eq!(ca_file, (78, no_file.to_owned()));
 }

@@ -215,7 +215,8 @@ fn its_faults_befall_a_client() {
         (
             "400",
             77,
-            ": bad request (check OCTAVE_USER, OCTAVE_COMPANY and the token)",
+            ": bad request (check OCTAVE_USER, OCTAVE_COMPANY and the token: user \"demo_user\", \
+             company \"demo\", token from OCTAVE_TOKEN)",
         ),
         ("429", 69, ": too many requests"),
         ("503", 69, ": service unavailable"),

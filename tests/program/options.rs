@@ -240,7 +240,8 @@ fn a_config_file_that_is_wrong_says_where() {
         assert_eq!(end(command.arg(&path)), (78, message));
     }
     let mut command = octave_ws(&sim, &["listen", "/a", "--config=/none"]);
-    let message = "error: config: \"/none\" cannot be read: No such file or directory (os error 2)";
+    let message = "error: config: \"/none\", set by --config, cannot be read: No such file or directory \
+                   (os error 2)";
     assert_eq!(end(&mut command), (78, message.to_owned()));
 }
 
@@ -302,11 +303,11 @@ fn a_token_that_is_none_says_where() {
     let (sim, _seen) = start(0.0);
     let empty = file(&sim, "empty", " \n");
     let mut command = tokenless(&sim);
-    let message = format!("error: config: token file {empty:?} is empty");
+    let message = format!("error: config: token file {empty:?}, set by --token-file, is empty");
     assert_eq!(end(command.arg("--token-file").arg(&empty)), (78, message));
     let mut command = tokenless(&sim);
-    let message = "error: config: token file \"/none\" cannot be read: No such file or directory \
-                   (os error 2)";
+    let message = "error: config: token file \"/none\", set by --token-file, cannot be read: No such \
+                   file or directory (os error 2)";
     assert_eq!(
         end(command.arg("--token-file=/none")),
         (78, message.to_owned())
@@ -314,11 +315,12 @@ fn a_token_that_is_none_says_where() {
     let mut command = tokenless(&sim);
     let (code, line) = end(command.env("OCTAVE_TOKEN", "a\nX-Evil: b"));
     let message = "error: config: the token has a control character at place 2: no header may hold \
-                   one";
+                   one (from OCTAVE_TOKEN)";
     assert_eq!((code, line.as_str()), (78, message));
     let huge = file(&sim, "huge", &"a".repeat(70_000));
     let mut command = tokenless(&sim);
-    let message = format!("error: config: token file {huge:?} is too long for a token");
+    let message =
+        format!("error: config: token file {huge:?}, set by --token-file, is too long for a token");
     assert_eq!(end(command.arg("--token-file").arg(&huge)), (78, message));
 }
 
@@ -350,7 +352,7 @@ fn an_endpoint_in_the_clear_is_refused() {
         ],
     );
     let message = "error: config: endpoint \"http://127.0.0.1:1\": the token would travel in the \
-                   clear: give https://HOST[:PORT]";
+                   clear: give https://HOST[:PORT] (set by --endpoint)";
     assert_eq!(end(&mut command), (78, message.to_owned()));
     // Allowed, it is dialled.
     assert_eq!(end(command.arg("--allow-plaintext")).0, 69);
@@ -360,17 +362,19 @@ fn an_endpoint_in_the_clear_is_refused() {
 fn the_proxy_comes_from_the_option_the_environment_or_the_config_file() {
     let (sim, _seen) = start(0.0);
     let url = "http://user:secret@127.0.0.1:1";
-    let by_proxy = |command: &mut Command| {
+    let by_proxy = |command: &mut Command, origin: &str| {
         let output = command.output().unwrap();
-        let line = "error: connect: no connection to 127.0.0.1:1: Connection refused (os error \
-                    111) (check the endpoint and the network)\n";
+        let line = format!(
+            "error: connect: no connection to the proxy 127.0.0.1:1: Connection refused (os error \
+             111) (check the network and the proxy, set by {origin})\n"
+        );
         assert_eq!(stderr(&output), line);
         assert_eq!(output.status.code(), Some(69));
     };
     let directly = |command: &mut Command| assert_eq!(end(command).0, 77, "{command:?}");
     let listen = || octave_ws(&sim, &["listen", "/demo/none", "--no-reconnect"]);
     directly(&mut listen());
-    by_proxy(listen().args(["--proxy", url]));
+    by_proxy(listen().args(["--proxy", url]), "--proxy");
     for name in [
         "OCTAVE_PROXY",
         "HTTPS_PROXY",
@@ -378,7 +382,7 @@ fn the_proxy_comes_from_the_option_the_environment_or_the_config_file() {
         "ALL_PROXY",
         "all_proxy",
     ] {
-        by_proxy(listen().env(name, url));
+        by_proxy(listen().env(name, url), name);
         directly(listen().env(name, url).arg("--proxy="));
     }
     for name in ["NO_PROXY", "no_proxy"] {
@@ -387,19 +391,73 @@ fn the_proxy_comes_from_the_option_the_environment_or_the_config_file() {
                 .env("HTTPS_PROXY", url)
                 .env(name, "localhost, 127.0.0.0/8"),
         );
-        by_proxy(listen().env("HTTPS_PROXY", url).env(name, "localhost"));
+        by_proxy(
+            listen().env("HTTPS_PROXY", url).env(name, "localhost"),
+            "HTTPS_PROXY",
+        );
         // What names this program is meant for it.
-        by_proxy(listen().env("OCTAVE_PROXY", url).env(name, "*"));
+        by_proxy(
+            listen().env("OCTAVE_PROXY", url).env(name, "*"),
+            "OCTAVE_PROXY",
+        );
     }
     let config = file(&sim, "proxy.json", &format!(r#"{{"proxy": "{url}"}}"#));
-    by_proxy(listen().env("OCTAVE_CONFIG", config));
+    let origin = format!("\"proxy\" in {config:?}");
+    // What names this program is meant for it, in its config file too.
+    by_proxy(
+        listen()
+            .env("OCTAVE_CONFIG", config)
+            .env("HTTPS_PROXY", "http://127.0.0.1:2"),
+        &origin,
+    );
     let mut command = listen();
     let message = "error: config: proxy: not an http:// URL: give \
-                   http://[USER:PASSWORD@]HOST[:PORT]";
+                   http://[USER:PASSWORD@]HOST[:PORT] (set by --proxy)";
     assert_eq!(
         end(command.arg("--proxy=socks5://x")),
         (78, message.to_owned())
     );
+}
+
+#[test]
+fn an_error_says_where_the_value_came_from() {
+    let (sim, _seen) = start(0.0);
+    let other = Sim::start().unwrap();
+    let other = file(&other, "other.pem", other.ca_pem());
+    let nothing = file(&sim, "nothing.pem", "nothing");
+    let config = file(&sim, "ca.json", &format!(r#"{{"ca_file": {nothing:?}}}"#));
+    let peer = sim.addr();
+    let listen = || {
+        let mut command = octave_ws(&sim, &["listen", "/demo/none", "--no-reconnect"]);
+        command.env_remove("OCTAVE_CA_FILE");
+        command
+    };
+    let untrusted = |end: (i32, String)| {
+        let advice = format!("the CA file {other:?}, set by SSL_CERT_FILE)");
+        assert_eq!(end.0, 69);
+        assert!(end.1.ends_with(&advice), "{}", end.1);
+    };
+    untrusted(end(listen().env("SSL_CERT_FILE", &other)));
+    let none = "error: config: no PEM certificate among the CA certificates (set by";
+    // What this program's own config says goes before what is meant for others.
+    assert_eq!(
+        end(listen()
+            .env("SSL_CERT_FILE", &other)
+            .env("OCTAVE_CONFIG", &config)),
+        (78, format!("{none} \"ca_file\" in {config:?})"))
+    );
+    let mut command = listen();
+    command.arg("--ca-file").arg(&nothing);
+    assert_eq!(end(&mut command), (78, format!("{none} --ca-file)")));
+
+    let token = file(&sim, "wrong", "wrong");
+    let mut command = octave_ws(&sim, &["listen", "/a", "--company=\u{e9}"]);
+    command.env_remove("OCTAVE_USER").env_remove("OCTAVE_TOKEN");
+    let refused = format!(
+        "error: session: HTTP 400 from {peer}: invalid credentials (check --company and the \
+         token: no user, company \"\u{e9}\", token from {token:?}, set by OCTAVE_TOKEN_FILE)"
+    );
+    assert_eq!(end(command.env("OCTAVE_TOKEN_FILE", &token)), (77, refused));
 }
 
 #[test]

@@ -63,7 +63,8 @@ fn it_fails_as_listen_does() {
     let peer = sim.addr();
     let line = format!(
         "error: session: HTTP 400 from {peer}: invalid credentials (check OCTAVE_USER, \
-         OCTAVE_COMPANY and the token)"
+         OCTAVE_COMPANY and the token: user \"demo_user\", company \"demo\", token from \
+         OCTAVE_TOKEN)"
     );
     assert_eq!(last, line);
 }

@@ -180,9 +180,13 @@ fn what_is_read_does_not_outlast_the_deadline_nor_a_signal() {
         ),
         ("--streams-file", &pipe, "streams of PIPE"),
         ("--token-file", Path::new("-"), "token on standard input"),
-        ("--token-file", &pipe, "token file PIPE"),
-        ("--config", &pipe, "PIPE"),
-        ("--ca-file", &pipe, "CA file PIPE"),
+        (
+            "--token-file",
+            &pipe,
+            "token file PIPE, set by --token-file,",
+        ),
+        ("--config", &pipe, "PIPE, set by --config,"),
+        ("--ca-file", &pipe, "CA file PIPE, set by --ca-file,"),
     ] {
         let what = what.replace("PIPE", &format!("{pipe:?}"));
         let mut run = starved(&sim, "listen", option, source);

@@ -53,17 +53,17 @@ impl Chart {
 
     pub(crate) fn failed(&self, failure: &Failure) {
         let general = match failure.code {
-            UNAVAILABLE | PROTOCOL => Some("try again later"),
+            UNAVAILABLE | PROTOCOL => Some("try again later".to_owned()),
             // They say it themselves.
             _ => None,
         };
-        let advice = failure.advice.or(general);
+        let advice = failure.advice.clone().or(general);
         let facts = json!({
             "message": failure.message,
             "advice": advice,
             "exit": failure.code,
         });
-        let told = match advice {
+        let told = match &advice {
             Some(advice) => format!("{} ({advice})", failure.message),
             None => failure.message.clone(),
         };

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::exit::Failure;
+use crate::origin::{Given, Origin};
 use crate::source;
 
 /// A JSON object of strings and numbers, whose keys are those of [`KEYS`].
@@ -35,10 +36,12 @@ const KEYS: [&str; 12] = [
 impl ConfigFile {
     /// Reads the file that is named, or else the first that exists where config files are kept.
     /// None is as good as an empty one, unless it is named.
-    pub(crate) fn read(named: Option<String>) -> Result<Self, Failure> {
-        if let Some(path) = named {
-            let path = PathBuf::from(path);
-            let text = read(&path).map_err(|error| unreadable(&path, &error))?;
+    pub(crate) fn read(named: Option<Given>) -> Result<Self, Failure> {
+        if let Some(Given { value, origin }) = named {
+            let path = PathBuf::from(value);
+            let text = read(&path).map_err(|error| {
+                Failure::unreadable(&format!("{path:?}, set by {origin},"), &error)
+            })?;
             return Self::parse(path, &text);
         }
         for path in places() {
@@ -46,7 +49,7 @@ impl ConfigFile {
                 Ok(text) => return Self::parse(path, &text),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
-                Err(error) => return Err(unreadable(&path, &error)),
+                Err(error) => return Err(Failure::unreadable(&format!("{path:?}"), &error)),
             }
         }
         Ok(Self::default())
@@ -73,23 +76,27 @@ impl ConfigFile {
         Ok(Self { path, members })
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<&str> {
-        self.members.get(key).map(String::as_str)
+    pub(crate) fn get(&self, key: &'static str) -> Option<Given> {
+        self.members.get(key).map(|value| Given {
+            value: value.clone(),
+            origin: Origin::Key {
+                key,
+                file: self.path.clone(),
+            },
+        })
     }
 
     /// The value of a key, as `parse` reads it.
     pub(crate) fn parsed<T>(
         &self,
-        key: &str,
+        key: &'static str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, Failure> {
-        let value = self.get(key).map(parse).transpose();
-        value.map_err(|what| Failure::config(format!("config: {:?}: {key:?}: {what}", self.path)))
+        let value = self.members.get(key).map(|value| parse(value));
+        value
+            .transpose()
+            .map_err(|what| Failure::config(format!("config: {:?}: {key:?}: {what}", self.path)))
     }
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    Failure::unreadable(&format!("{path:?}"), error)
 }
 
 fn read(path: &Path) -> io::Result<String> {

@@ -10,6 +10,7 @@ use octave_ws::Token;
 use crate::config_file::ConfigFile;
 use crate::environment;
 use crate::exit::Failure;
+use crate::origin::{Given, Origin};
 use crate::source;
 
 /// Nothing longer is a token.
@@ -18,25 +19,24 @@ const MAX_TOKEN: usize = 64 << 10;
 /// The token, and where it was: the file that is named, the environment, systemd's credentials or
 /// the file that the config names, whichever is there first.
 pub(crate) fn token(option: Option<String>, file: &ConfigFile) -> Result<(Token, String), Failure> {
-    if let Some(path) = option {
-        return from_option(&path);
+    if let Some(value) = option {
+        let origin = Origin::Option("--token-file");
+        return from_setting(&Given { value, origin });
     }
     if let Some(path) = environment::first(&["OCTAVE_TOKEN_FILE"])? {
-        return from_option(&path);
+        return from_setting(&path);
     }
-    for variable in ["OCTAVE_TOKEN", "OCTAVE_CLOUD_TOKEN"] {
-        if let Some(token) = environment::first(&[variable])? {
-            return Ok((Token::new(token), variable.to_owned()));
-        }
+    if let Some(token) = environment::first(&["OCTAVE_TOKEN", "OCTAVE_CLOUD_TOKEN"])? {
+        return Ok((Token::new(token.value), token.origin.to_string()));
     }
     if let Some(folder) = env::var_os("CREDENTIALS_DIRECTORY").filter(|value| !value.is_empty()) {
         let path = PathBuf::from(folder).join("octave-token");
         if path.exists() {
-            return from_file(&path);
+            return from_file(&path, "CREDENTIALS_DIRECTORY");
         }
     }
     if let Some(path) = file.get("token_file") {
-        return from_option(path);
+        return from_setting(&path);
     }
     Err(Failure::config(
         "config: no token: give --token-file, set OCTAVE_TOKEN_FILE or OCTAVE_TOKEN, put it into \
@@ -44,23 +44,24 @@ pub(crate) fn token(option: Option<String>, file: &ConfigFile) -> Result<(Token,
     ))
 }
 
-fn from_option(path: &str) -> Result<(Token, String), Failure> {
-    if path == "-" {
+fn from_setting(path: &Given) -> Result<(Token, String), Failure> {
+    if path.value == "-" {
         let what = "token on standard input";
         let stdin = source::stdin().map_err(|error| Failure::unreadable(what, &error))?;
         return Ok((read(&stdin, what)?, "standard input".to_owned()));
     }
-    from_file(Path::new(path))
+    from_file(Path::new(&path.value), &path.origin.to_string())
 }
 
-fn from_file(path: &Path) -> Result<(Token, String), Failure> {
-    let what = format!("token file {path:?}");
+fn from_file(path: &Path, setter: &str) -> Result<(Token, String), Failure> {
+    let origin = format!("{path:?}, set by {setter}");
+    let what = format!("token file {origin},");
     let file = source::open(path).map_err(|error| Failure::unreadable(&what, &error))?;
     let mode = file.metadata().map_or(0, |data| data.permissions().mode());
     if mode & 0o004 != 0 {
-        log::warn!("{what} can be read by everybody on this machine: chmod o-r");
+        log::warn!("token file {path:?} can be read by everybody on this machine: chmod o-r");
     }
-    Ok((read(&file, &what)?, path.display().to_string()))
+    Ok((read(&file, &what)?, origin))
 }
 
 fn read(file: &File, what: &str) -> Result<Token, Failure> {

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use octave_ws::{Client, ErrorKind, Next, Phase, Step, Stop};
+use octave_ws::{Client, Config, ErrorKind, Next, Phase, Step, Stop};
 use serde_json::{Value, json};
 
 use crate::certificate::Certificate;
 use crate::chart::Chart;
 use crate::clock;
 use crate::exit::{Failure, UNAVAILABLE};
+use crate::origin::{Given, Origins};
 use crate::setup::Examination;
 
 /// How long an event is waited for, at the end.
@@ -38,8 +39,9 @@ pub(crate) fn doctor(examination: Examination, stop: &Stop) -> Result<(), Failur
 
 fn examine(examination: Examination, chart: &Chart, stop: &Stop) -> Result<(), Failure> {
     chart.at("config");
-    let (config, words) = examination.config?;
+    let config = examination.config?;
     config.validate()?;
+    let words = settings(Origins::kept(), config.proxy_in_use()?);
     chart.passed(&words, json!({ "settings": words }));
 
     chart.at("clock");
@@ -178,6 +180,37 @@ fn told(step: &Step, chart: &Chart) {
     };
     chart.at(stage);
     chart.passed(&words, facts);
+}
+
+/// A few words on each, and where it came from.
+fn settings(origins: &Origins, proxy: Option<String>) -> Vec<String> {
+    let word = |name: &str, given: &Option<Given>| match given {
+        Some(Given { value, origin }) => format!("{name} {value} ({origin})"),
+        None => format!("no {name}"),
+    };
+    let mut words = vec![
+        word("company", &origins.company),
+        word("user", &origins.user),
+        format!(
+            "token from {}",
+            origins.token.as_deref().unwrap_or_default()
+        ),
+        match &origins.endpoint {
+            Some(_) => word("endpoint", &origins.endpoint),
+            None => format!("endpoint {}", Config::ENDPOINT),
+        },
+    ];
+    if origins.ca_file.is_some() {
+        words.push(word("CA file", &origins.ca_file));
+    }
+    // Of the URL, which may hold a password, no more is told.
+    if let Some(origin) = &origins.proxy {
+        words.push(match proxy {
+            Some(proxy) => format!("proxy {proxy} ({origin})"),
+            None => format!("no proxy for this endpoint ({origin} less NO_PROXY)"),
+        });
+    }
+    words
 }
 
 fn clock_line(now: SystemTime) -> (Vec<String>, Value) {

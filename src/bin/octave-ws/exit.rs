@@ -3,8 +3,9 @@
 use std::fmt;
 use std::io;
 
-use octave_ws::{Error, ErrorKind, Phase};
+use octave_ws::{Error, ErrorKind, Phase, Setting};
 
+use crate::origin::{Given, Origins};
 use crate::wait::Cut;
 
 /// Exit codes: those of `sysexits.h`, as the README lists them.
@@ -23,13 +24,13 @@ pub(crate) struct Failure {
     /// What went wrong, in one line.
     pub(crate) message: String,
     /// What to do about it.
-    pub(crate) advice: Option<&'static str>,
+    pub(crate) advice: Option<String>,
 }
 
 /// What stands behind `error: `.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.advice {
+        match &self.advice {
             Some(advice) => write!(f, "{} ({advice})", self.message),
             None => f.write_str(&self.message),
         }
@@ -54,7 +55,7 @@ impl Failure {
         Self {
             code: REFUSED,
             message,
-            advice: Some(REFUSED_STREAM),
+            advice: Some(REFUSED_STREAM.to_owned()),
         }
     }
 
@@ -148,10 +149,11 @@ impl From<Error> for End {
 /// The library's error with its causes, and what to do about it.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        let origins = Origins::kept();
         Self {
             code: code(&error),
             message: error.in_full(),
-            advice: advice(&error),
+            advice: advice(&error, origins),
         }
     }
 }
@@ -168,25 +170,63 @@ fn code(error: &Error) -> u8 {
 
 const REFUSED_STREAM: &str = "check the name of the stream, and what the user may read";
 
-fn advice(error: &Error) -> Option<&'static str> {
-    match (error.kind(), error.phase()) {
-        (ErrorKind::Refused, Phase::Session) => {
-            Some("check OCTAVE_USER, OCTAVE_COMPANY and the token")
+fn advice(error: &Error, origins: &Origins) -> Option<String> {
+    let proxy = || match origins.of(Setting::Proxy) {
+        Some(origin) => format!("the proxy, set by {origin}"),
+        None => "the proxy".to_owned(),
+    };
+    Some(match (error.kind(), error.phase(), error.setting()) {
+        (ErrorKind::Config, _, Some(Setting::Token)) => {
+            format!("from {}", origins.of(Setting::Token)?)
         }
-        (ErrorKind::Refused, _) => Some(REFUSED_STREAM),
-        (ErrorKind::Disconnected | ErrorKind::TimedOut, Phase::Resolve | Phase::Connect) => {
-            Some("check the endpoint and the network")
+        (ErrorKind::Config, _, Some(setting)) => format!("set by {}", origins.of(setting)?),
+        (ErrorKind::Refused, Phase::Session, _) => credentials(origins),
+        (ErrorKind::Refused, ..) => REFUSED_STREAM.to_owned(),
+        (ErrorKind::Status(407), Phase::Proxy, _) => {
+            format!("check the user and password of {}", proxy())
         }
-        (ErrorKind::Status(407), Phase::Proxy) => Some("check the proxy's user and password"),
-        (ErrorKind::Disconnected | ErrorKind::Malformed | ErrorKind::Status(_), Phase::Proxy) => {
-            Some("check the proxy")
+        (_, Phase::Proxy, _) => format!("check {}", proxy()),
+        (_, Phase::Resolve | Phase::Connect, Some(Setting::Proxy)) => {
+            format!("check the network and {}", proxy())
         }
-        (ErrorKind::Untrusted, _) => Some("check the endpoint, --ca-file and the clock"),
-        (ErrorKind::Status(408 | 425 | 429), _) => None,
-        (ErrorKind::Malformed | ErrorKind::Status(300..500), Phase::Session | Phase::Upgrade) => {
-            Some("check the endpoint")
+        (ErrorKind::Disconnected | ErrorKind::TimedOut, Phase::Resolve | Phase::Connect, _) => {
+            "check the endpoint and the network".to_owned()
         }
-        (ErrorKind::TooLong, _) => Some("see --max-message"),
-        _ => None,
-    }
+        (ErrorKind::Untrusted, ..) => match &origins.ca_file {
+            Some(Given { value, origin }) => {
+                format!("check the endpoint, the clock and the CA file {value:?}, set by {origin}")
+            }
+            None => "check the endpoint, --ca-file and the clock".to_owned(),
+        },
+        (ErrorKind::Status(408 | 425 | 429), ..) => return None,
+        (
+            ErrorKind::Malformed | ErrorKind::Status(300..500),
+            Phase::Session | Phase::Upgrade,
+            _,
+        ) => "check the endpoint".to_owned(),
+        (ErrorKind::TooLong, ..) => "see --max-message".to_owned(),
+        _ => return None,
+    })
+}
+
+/// Whose were refused, and where they came from. The token is not shown.
+fn credentials(origins: &Origins) -> String {
+    let Origins {
+        user,
+        company: Some(company),
+        token: Some(token),
+        ..
+    } = origins
+    else {
+        return "check OCTAVE_USER, OCTAVE_COMPANY and the token".to_owned();
+    };
+    let (users, user) = match user {
+        Some(user) => (
+            format!("{}, ", user.origin),
+            format!("user {:?}", user.value),
+        ),
+        None => (String::new(), "no user".to_owned()),
+    };
+    let Given { value, origin } = company;
+    format!("check {users}{origin} and the token: {user}, company {value:?}, token from {token}")
 }

@@ -17,6 +17,7 @@ mod certificate;
 mod chart;
 mod clock;
 mod config_file;
+mod connection;
 mod credentials;
 mod doctor;
 mod editor;
@@ -24,6 +25,7 @@ mod environment;
 mod exit;
 mod listen;
 mod notify;
+mod origin;
 mod output;
 mod place;
 #[path = "../../printable.rs"]

@@ -1,21 +1,15 @@
-//! The settings, resolved: an option before the environment, that before the config file, that
-//! before the default.
+//! The command, resolved: what to do, and with what.
 
 use std::io::{self, IsTerminal};
 use std::mem;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use octave_ws::{Config, Credentials, Stream};
+use octave_ws::{Config, Stream};
 
-use crate::args::{
-    Args, Command, Format, Listen, Require, parse_duration, parse_size, parse_timeout,
-};
-use crate::config_file::ConfigFile;
-use crate::credentials;
+use crate::args::{Args, Command, Format, Listen, Require};
+use crate::connection;
 use crate::environment;
 use crate::exit::Failure;
-use crate::source;
 use crate::streams;
 
 /// What to do, and with what.
@@ -29,8 +23,7 @@ pub(crate) enum Setup {
 
 /// What `doctor` looks at.
 pub(crate) struct Examination {
-    /// With what there is to say of it.
-    pub(crate) config: Result<(Config, Vec<String>), Failure>,
+    pub(crate) config: Result<Config, Failure>,
     pub(crate) streams: Vec<Stream>,
     pub(crate) is_json: bool,
 }
@@ -93,19 +86,22 @@ impl Setup {
             }
             Command::Shell(_) => {
                 let is_edited = io::stdin().is_terminal() && io::stderr().is_terminal();
-                return Ok(Self::Shell(connection(args)?, is_edited && !is_dumb()?));
+                return Ok(Self::Shell(
+                    connection::config(args)?,
+                    is_edited && !is_dumb()?,
+                ));
             }
             Command::Doctor(doctor) => {
                 let (is_json, streams) = (doctor.json, mem::take(&mut doctor.streams));
                 return Ok(Self::Doctor(Examination {
-                    config: described(args),
+                    config: connection::config(args),
                     streams,
                     is_json,
                 }));
             }
             Command::Session(session) => {
                 let shown = if session.url { Shown::Url } else { Shown::Id };
-                return Ok(Self::Session(connection(args)?, shown));
+                return Ok(Self::Session(connection::config(args)?, shown));
             }
         };
         let from_stdin = Some("-");
@@ -123,7 +119,7 @@ impl Setup {
             (true, None) => Duration::ZERO,
             (false, time) => time.unwrap_or(Duration::MAX),
         };
-        let mut config = connection(args)?.retry_for(retry_for);
+        let mut config = connection::config(args)?.retry_for(retry_for);
         if let Some(deadline) = listening.deadline {
             config = config.connect_deadline(deadline);
         }
@@ -174,139 +170,5 @@ impl Listening {
 
 /// Whether terminals are steered in vain.
 fn is_dumb() -> Result<bool, Failure> {
-    Ok(environment::first(&["TERM"])?.as_deref() == Some("dumb"))
-}
-
-/// The variables of other programs that name a proxy.
-const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-
-type DurationParser = fn(&str) -> Result<Duration, String>;
-
-type DurationSetter = fn(Config, Duration) -> Config;
-
-/// What all commands connect with.
-fn connection(args: Args) -> Result<Config, Failure> {
-    described(args).map(|(config, _)| config)
-}
-
-/// That, and a few words on each part of it.
-fn described(args: Args) -> Result<(Config, Vec<String>), Failure> {
-    let named = match args.config {
-        None => environment::first(&["OCTAVE_CONFIG"])?,
-        named => named,
-    };
-    let file = ConfigFile::read(named)?;
-    let text = |option: Option<String>, variables: &[&str], key: &str| -> Result<_, Failure> {
-        let given = match option {
-            None => environment::first(variables)?,
-            given => given,
-        };
-        Ok(given.or_else(|| file.get(key).map(str::to_owned)))
-    };
-
-    let company = text(
-        args.company,
-        &["OCTAVE_COMPANY", "OCTAVE_CLOUD_COMPANY"],
-        "company",
-    )?;
-    let company = company.ok_or_else(|| {
-        Failure::config(
-            "config: no company: give --company, set OCTAVE_COMPANY, or set company in the \
-             config file",
-        )
-    })?;
-    let user = text(args.user, &["OCTAVE_USER", "OCTAVE_CLOUD_USER"], "user")?;
-    let (token, token_from) = credentials::token(args.token_file, &file)?;
-    let endpoint = text(args.endpoint, &["OCTAVE_ENDPOINT"], "endpoint")?;
-    let endpoint = endpoint.unwrap_or_else(|| Config::ENDPOINT.to_owned());
-    let mut words = vec![
-        format!("company {company}"),
-        user.as_ref()
-            .map_or("no user".to_owned(), |user| format!("user {user}")),
-        format!("token from {token_from}"),
-        format!("endpoint {endpoint}"),
-    ];
-    let mut credentials = Credentials::new(company, token);
-    if let Some(user) = user {
-        credentials = credentials.user(user);
-    }
-
-    let mut config = Config::new(credentials).endpoint(endpoint);
-    if args.allow_plaintext {
-        config = config.allow_plaintext();
-    }
-    let ca_file = text(
-        args.ca_file,
-        &["OCTAVE_CA_FILE", "SSL_CERT_FILE"],
-        "ca_file",
-    )?;
-    if let Some(path) = ca_file {
-        let pem = source::open(Path::new(&path)).and_then(|file| source::read_to_end(&file));
-        let pem = pem.map_err(|error| Failure::unreadable(&format!("CA file {path:?}"), &error))?;
-        config = config.ca_pem(pem);
-        words.push(format!("authorities of {path}"));
-    }
-    config = proxied(config, args.proxy, &file)?;
-    let durations: [(_, _, DurationParser, DurationSetter); 5] = [
-        (
-            "connect_timeout",
-            args.connect_timeout,
-            parse_timeout,
-            Config::connect_timeout,
-        ),
-        (
-            "ack_timeout",
-            args.ack_timeout,
-            parse_timeout,
-            Config::ack_timeout,
-        ),
-        (
-            "ping_interval",
-            args.ping_interval,
-            parse_duration,
-            Config::ping_interval,
-        ),
-        (
-            "ping_timeout",
-            args.ping_timeout,
-            parse_duration,
-            Config::ping_timeout,
-        ),
-        (
-            "heartbeat",
-            args.heartbeat,
-            parse_duration,
-            Config::heartbeat,
-        ),
-    ];
-    for (key, option, parse, set) in durations {
-        if let Some(value) = option.or(file.parsed(key, parse)?) {
-            config = set(config, value);
-        }
-    }
-    if let Some(bytes) = args.max_message.or(file.parsed("max_message", parse_size)?) {
-        config = config.max_message(bytes);
-    }
-    Ok((config, words))
-}
-
-/// With the proxy that the option, the environment or the config file names.
-fn proxied(config: Config, option: Option<String>, file: &ConfigFile) -> Result<Config, Failure> {
-    let own = match option {
-        None => environment::first(&["OCTAVE_PROXY"])?,
-        given => given,
-    };
-    Ok(match own {
-        // An empty option is how not to use that of the environment.
-        Some(url) if url.is_empty() => config,
-        Some(url) => config.proxy(url),
-        None => match (environment::first(&PROXIES)?, file.get("proxy")) {
-            (Some(url), _) => {
-                let exempt = environment::first(&["NO_PROXY", "no_proxy"])?;
-                config.proxy(url).no_proxy(exempt.unwrap_or_default())
-            }
-            (None, Some(url)) => config.proxy(url),
-            (None, None) => config,
-        },
-    })
+    Ok(environment::first(&["TERM"])?.is_some_and(|term| term.value == "dumb"))
 }
