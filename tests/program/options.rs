@@ -325,6 +325,37 @@ fn a_token_that_is_none_says_where() {
 }
 
 #[test]
+fn a_token_that_looks_like_a_mistake_is_warned_of_unseen() {
+    let (sim, _seen) = start(0.0);
+    let holds = |what: &str| format!("holds {what}: they are sent as part of it");
+    let quotes = || holds("quotation marks");
+    let name = || "begins with NAME=: give what comes behind it alone".to_owned();
+    for (token, what) in [
+        ("\"Secret1\"", Some(quotes())),
+        ("'Secret1'", Some(quotes())),
+        ("OCTAVE_TOKEN=Secret1", Some(name())),
+        ("export OCTAVE_TOKEN=Secret1", Some(name())),
+        (
+            "Secret1\u{2013}",
+            Some("holds characters that are not ASCII: they are sent as UTF-8".to_owned()),
+        ),
+        ("Bearer Secret1", Some(holds("blanks"))),
+        ("Secret1==", None),
+        ("Secret/1+x=", None),
+    ] {
+        let mut command = tokenless(&sim);
+        let output = command.env("OCTAVE_TOKEN", token).output().unwrap();
+        let told = stderr(&output);
+        let (warning, _) = told.split_once('\n').unwrap();
+        let wanted = what.map(|what| format!("warning: the token from OCTAVE_TOKEN {what}"));
+        assert_eq!(wanted.is_some(), warning.starts_with("warning: "), "{told}");
+        assert_eq!(warning, wanted.as_deref().unwrap_or(warning));
+        assert!(!told.contains("Secret"), "{told}");
+        assert_eq!(output.status.code(), Some(77));
+    }
+}
+
+#[test]
 fn a_token_file_that_others_can_read_is_warned_of() {
     let (sim, _seen) = start(0.0);
     let path = file(&sim, "token", sim.token());
