@@ -516,8 +516,29 @@ mod tests {
         let config = config("https://localhost".to_owned());
         let none = failure(&config.clone().ca_pem("nothing"), LONG).1;
         assert_eq!(none, "config: no PEM certificate among the CA certificates");
-        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        let broken = failure(&config.ca_pem(broken), LONG).1;
-        assert_eq!(broken, "config: CA certificate 1 cannot be used");
+        for (pem, what) in [
+            (
+                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                "it is not an X.509 certificate",
+            ),
+            (
+                "-----BEGIN CERTIFICATE-----\nAA;A\n-----END CERTIFICATE-----\n",
+                "it is not base64",
+            ),
+            (
+                "-----BEGIN CERTIFICATE-----\nAAAA\n",
+                "there is no line -----END CERTIFICATE-----",
+            ),
+            (
+                "-----BEGIN CERT\u{1b}\nAAAA\n",
+                "the line \"-----BEGIN CERT\\u{1b}\" is not one of PEM",
+            ),
+        ] {
+            let told = failure(&config.clone().ca_pem(pem), LONG).1;
+            assert_eq!(
+                told,
+                format!("config: CA certificate 1 cannot be used: {what}")
+            );
+        }
     }
 }

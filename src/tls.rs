@@ -1,17 +1,20 @@
 use std::io::{self, ErrorKind::InvalidData};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rustls::client::Resumption;
 use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, HandshakeKind,
-    ProtocolVersion, RootCertStore, StreamOwned,
+    PeerIncompatible, ProtocolVersion, RootCertStore, StreamOwned,
 };
 
 use crate::clock::{self, Clock};
 use crate::config::{Config, Endpoint};
 use crate::error::{ErrorKind, Phase, Setting};
+use crate::printable::Printable;
 use crate::step::Step;
 use crate::wire::{self, Wire};
 use crate::{Error, Result};
@@ -21,6 +24,12 @@ pub(crate) type Stream = StreamOwned<ClientConnection, Wire>;
 
 /// Sessions remembered for resumption: those of one service.
 const SESSIONS: usize = 4;
+
+/// As many names of a certificate are told.
+const MAX_NAMES: usize = 4;
+
+/// As much is shown of a line of a PEM file.
+const MAX_LINE: usize = 64;
 
 /// What TLS needs to know. One for all connections of a client, so that later ones resume the
 /// first one's session.
@@ -41,13 +50,13 @@ fn roots(config: &Config) -> Result<RootCertStore> {
     };
     let mut roots = RootCertStore::empty();
     for (i, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
-        let wrong = || {
-            let message = format!("CA certificate {} cannot be used", i + 1);
+        let wrong = |why: &str| {
+            let message = format!("CA certificate {} cannot be used: {why}", i + 1);
             Error::config(message).about(Setting::CaPem)
         };
-        let certificate = certificate.map_err(|error| wrong().because(error))?;
+        let certificate = certificate.map_err(|error| wrong(&broken(&error)))?;
         let added = roots.add(certificate);
-        added.map_err(|error| wrong().because(error))?;
+        added.map_err(|_| wrong("it is not an X.509 certificate"))?;
     }
     if roots.is_empty() {
         let message = "no PEM certificate among the CA certificates";
@@ -113,7 +122,7 @@ fn failed(endpoint: &Endpoint, error: io::Error) -> Error {
     match inner {
         Some(rustls::Error::InvalidCertificate(why)) => {
             let message = format!("the certificate of {endpoint} {}", verdict(why));
-            new(ErrorKind::Untrusted, message).because(error)
+            new(ErrorKind::Untrusted, message)
         }
         None
         | Some(rustls::Error::AlertReceived(
@@ -126,7 +135,18 @@ fn failed(endpoint: &Endpoint, error: io::Error) -> Error {
         }
         Some(rustls::Error::InvalidMessage(_)) => {
             let message = format!("{endpoint} does not speak TLS");
-            new(ErrorKind::Untrusted, message).because(error)
+            new(ErrorKind::Untrusted, message)
+        }
+        Some(
+            rustls::Error::PeerIncompatible(
+                PeerIncompatible::ServerDoesNotSupportTls12Or13
+                | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+            )
+            | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion),
+        ) => {
+            let message =
+                format!("no TLS in common with {endpoint}: it speaks neither TLS 1.2 nor TLS 1.3");
+            new(ErrorKind::Untrusted, message)
         }
         Some(_) => {
             let message = format!("no TLS in common with {endpoint}");
@@ -135,21 +155,84 @@ fn failed(endpoint: &Endpoint, error: io::Error) -> Error {
     }
 }
 
+/// What is wrong with a certificate, in words: rustls has some of them as numbers and names of its
+/// own code.
 fn verdict(why: &CertificateError) -> String {
-    let clock = || humantime::format_rfc3339_seconds(clock::now());
+    let date = |time: SystemTime| humantime::format_rfc3339_seconds(time);
+    let at = |time: &UnixTime| date(SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs()));
+    let now = || date(clock::now());
     match why {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            format!("has expired (the clock here says {})", clock())
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!(
+                "expired at {} (the clock here says {})",
+                at(not_after),
+                now()
+            )
         }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            format!("is not valid yet (the clock here says {})", clock())
+        CertificateError::Expired => format!("has expired (the clock here says {})", now()),
+        CertificateError::NotValidYetContext { not_before, .. } => format!(
+            "is not valid before {} (the clock here says {})",
+            at(not_before),
+            now()
+        ),
+        CertificateError::NotValidYet => {
+            format!("is not valid yet (the clock here says {})", now())
         }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "is for another name".to_owned()
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+            "has no host in its subjectAltName".to_owned()
         }
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            // As rustls writes them: `DnsName("example.com")`.
+            let bare = |name: &String| match name.split_once('(') {
+                Some((_, name)) => name.trim_end_matches(')').trim_matches('"').to_owned(),
+                None => name.clone(),
+            };
+            let names: Vec<String> = presented.iter().take(MAX_NAMES).map(bare).collect();
+            let names = Printable(&names.join(", ")).to_string();
+            format!("is for another name: {names}")
+        }
+        CertificateError::NotValidForName => "is for another name".to_owned(),
         CertificateError::UnknownIssuer => {
             "is from an authority that is not trusted here".to_owned()
         }
-        _ => "is not acceptable".to_owned(),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "is not for servers, by its extended key usage".to_owned()
+        }
+        CertificateError::BadEncoding => "cannot be read".to_owned(),
+        CertificateError::BadSignature => "has a wrong signature".to_owned(),
+        CertificateError::Revoked => "has been revoked".to_owned(),
+        CertificateError::UnhandledCriticalExtension => {
+            "has a critical extension that is unknown here".to_owned()
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "is signed in a way that is not supported here".to_owned()
+        }
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "is that of an authority (CA:TRUE), which no server may have as its own".to_owned()
+        }
+        other => {
+            let mut name = format!("{other:?}");
+            name.truncate(name.find([' ', '{']).unwrap_or(name.len()));
+            format!("is not acceptable: {name}")
+        }
+    }
+}
+
+/// What is wrong with a PEM file, which it has bytes of.
+fn broken(error: &pem::Error) -> String {
+    let shown = |line: &[u8]| {
+        let line = String::from_utf8_lossy(&line[..line.len().min(MAX_LINE)]).into_owned();
+        Printable(line.trim()).to_string()
+    };
+    match error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            format!("there is no line -----END {}-----", shown(end_marker))
+        }
+        pem::Error::IllegalSectionStart { line } => {
+            format!("the line \"{}\" is not one of PEM", shown(line))
+        }
+        pem::Error::Base64Decode(_) => "it is not base64".to_owned(),
+        other => other.to_string(),
     }
 }

@@ -88,36 +88,44 @@ fn a_certificate_that_will_not_do_is_final_and_gets_nothing() {
         .push(DnType::CommonName, "127.0.0.1");
     let mut client_only = good();
     client_only.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let mut authority_own = good();
+    authority_own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     for (name, params, issuer, verdict) in [
         (
             "expired",
             expired,
             Some(&trusted),
-            "has expired (the clock here says 20",
+            "expired at 2020-01-01T00:00:00Z (the clock here says 20",
         ),
         (
             "early",
             early,
             Some(&trusted),
-            "is not valid yet (the clock here says 20",
+            "is not valid before 2200-01-01T00:00:00Z (the clock here says 20",
         ),
         (
             "another name",
             wrong_name,
             Some(&trusted),
-            "is for another name",
+            "is for another name: 192.0.2.1",
         ),
         (
             "common name only",
             cn_only,
             Some(&trusted),
-            "is for another name",
+            "has no host in its subjectAltName",
         ),
         (
             "for clients",
             client_only,
             Some(&trusted),
-            "is not acceptable",
+            "is not for servers, by its extended key usage",
+        ),
+        (
+            "an authority's own",
+            authority_own,
+            Some(&trusted),
+            "is that of an authority (CA:TRUE), which no server may have as its own",
         ),
         (
             "another authority",
@@ -148,7 +156,11 @@ fn a_certificate_that_will_not_do_is_final_and_gets_nothing() {
         assert!(!error.is_retryable(), "{name}");
         let peer = endpoint.strip_prefix("https://").unwrap();
         let text = format!("tls: the certificate of {peer} {verdict}");
-        assert!(error.to_string().starts_with(&text), "{name}: {error}");
+        let told = error.in_full();
+        assert!(told.starts_with(&text), "{name}: {told}");
+        // In words alone: no name of code, no list of bytes.
+        let is_code = |c: char| "{}[]".contains(c);
+        assert!(!told.contains(is_code), "{name}: {told}");
         assert_eq!(server.join().unwrap(), "", "{name}");
     }
 }
@@ -193,6 +205,10 @@ fn tls_1_1_is_final_and_gets_nothing() {
         assert_eq!(error.kind(), ErrorKind::Untrusted, "{}", error.in_full());
         let text = error.to_string();
         assert!(text.starts_with("tls: no TLS in common with "), "{text}");
+        assert!(
+            text.ends_with(": it speaks neither TLS 1.2 nor TLS 1.3"),
+            "{text}"
+        );
         let received = server.join().unwrap();
         assert!(!received.windows(7).any(|part| part == b"hunter2"));
     }
