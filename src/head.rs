@@ -2,6 +2,7 @@ use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, SystemTime};
 
 use crate::clock;
+use crate::config::HostPort;
 
 /// The head of an HTTP answer.
 pub(crate) struct Head {
@@ -67,11 +68,16 @@ impl Head {
         named.flat_map(|(_, value)| value.split(|&b| b == b',').map(<[u8]>::trim_ascii))
     }
 
+    /// A header as it stands, the first of its name.
+    pub(crate) fn first(&self, name: &str) -> Option<&[u8]> {
+        let is_named = |header: &&(String, Vec<u8>)| header.0.eq_ignore_ascii_case(name);
+        let header = self.headers.iter().find(is_named);
+        header.map(|(_, value)| value.as_slice())
+    }
+
     /// How long the server asks to wait, if it does.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        let is_named = |header: &&(String, Vec<u8>)| header.0.eq_ignore_ascii_case("retry-after");
-        let header = self.headers.iter().find(is_named);
-        header.and_then(|(_, value)| retry_after(value))
+        self.first("retry-after").and_then(retry_after)
     }
 
     /// Whether one of the values of a header is `token`, in whatever case.
@@ -79,6 +85,28 @@ impl Head {
         self.values(name)
             .any(|value| value.eq_ignore_ascii_case(token.as_bytes()))
     }
+}
+
+/// A status that is no success and whose it is, as errors tell it. Of where a redirect leads only
+/// the host is told: the rest of its `Location` may hold secrets.
+pub(crate) fn status_of(peer: &str, status: u16, location: Option<&[u8]>) -> String {
+    let host = location
+        .filter(|_| (300..400).contains(&status))
+        .and_then(host);
+    match host {
+        Some(host) => format!("HTTP {status} from {peer}, a redirect to {host}"),
+        None => format!("HTTP {status} from {peer}"),
+    }
+}
+
+/// The `HOST[:PORT]` of a URL, if it has one (RFC 3986 §3.2).
+fn host(url: &[u8]) -> Option<&str> {
+    let url = str::from_utf8(url).ok()?.trim();
+    let (scheme, rest) = url.split_once("//")?;
+    let authority = rest.split(['/', '?', '#', '\\']).next()?;
+    let at = authority.rsplit('@').next()?;
+    let is_absolute = scheme.is_empty() || scheme.ends_with(':') && !scheme.contains('/');
+    (is_absolute && HostPort::parse(at, 443).is_ok()).then_some(at)
 }
 
 /// The time that a Retry-After asks to wait: seconds, or until a date (RFC 9110 §10.2.3).
@@ -100,6 +128,26 @@ pub(crate) fn date(value: &[u8]) -> Option<SystemTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_redirect_is_told_with_its_host_alone() {
+        for (location, host) in [
+            ("https://login.example.com/?token=t", "login.example.com"),
+            ("http://u:p@[::1]:8080", "[::1]:8080"),
+            ("//other/session", "other"),
+        ] {
+            let text = format!("HTTP 302 from peer, a redirect to {host}");
+            assert_eq!(status_of("peer", 302, Some(location.as_bytes())), text);
+        }
+        for none in ["/session", "/a//b", "https://", "https://h\u{e9}/", ""] {
+            let text = "HTTP 302 from peer";
+            assert_eq!(status_of("peer", 302, Some(none.as_bytes())), text);
+        }
+        assert_eq!(
+            status_of("peer", 404, Some(b"https://h")),
+            "HTTP 404 from peer"
+        );
+    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {

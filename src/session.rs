@@ -82,7 +82,7 @@ pub(crate) fn open(
         let message = format!("the answer of {endpoint} did not come whole");
         Error::new(Phase::Session, ErrorKind::Disconnected, message).because(error)
     })?;
-    let id = judge(answer.status, &answer.body, endpoint, credentials)
+    let id = judge(&answer, endpoint, credentials)
         .map_err(|error| error.not_before(answer.retry_after))?;
     let link = lender.take();
     route.observer.tell(&Step::SessionOpened {
@@ -93,14 +93,11 @@ pub(crate) fn open(
 }
 
 /// Makes an id of an answer.
-fn judge(
-    status: u16,
-    body: &[u8],
-    endpoint: &Endpoint,
-    credentials: &Credentials,
-) -> Result<SessionId> {
+fn judge(answer: &Answer, endpoint: &Endpoint, credentials: &Credentials) -> Result<SessionId> {
+    let Answer { status, body, .. } = answer;
     let failed = |kind, words: &str| {
-        let mut message = format!("HTTP {status} from {endpoint}");
+        let location = answer.location.as_deref();
+        let mut message = head::status_of(&endpoint.to_string(), *status, location);
         let words = Quote::new(&credentials.token).quote(words);
         if !words.is_empty() {
             message = format!("{message}: {words}");
@@ -109,10 +106,10 @@ fn judge(
     };
     let text = String::from_utf8_lossy(body);
     let answer = session_answer(&text);
-    if !(200..300).contains(&status) {
+    if !(200..300).contains(status) {
         let kind = match status {
             400 | 401 | 403 => ErrorKind::Refused,
-            _ => ErrorKind::Status(status),
+            _ => ErrorKind::Status(*status),
         };
         let words = match &answer {
             Ok(Err(words)) => words,
@@ -132,6 +129,7 @@ struct Answer {
     status: u16,
     retry_after: Option<Duration>,
     date: Option<SystemTime>,
+    location: Option<Vec<u8>>,
     body: Vec<u8>,
 }
 
@@ -169,11 +167,13 @@ fn post(
     let header = |name| answer.headers().get(name).map(HeaderValue::as_bytes);
     let retry_after = header("retry-after").and_then(head::retry_after);
     let date = header("date").and_then(head::date);
+    let location = header("location").map(<[u8]>::to_vec);
     let body = answer.body_mut().with_config().limit(MAX_ANSWER as u64);
     Ok(Answer {
         status,
         retry_after,
         date,
+        location,
         body: body.read_to_vec()?,
     })
 }
@@ -377,7 +377,14 @@ mod tests {
         let config = Config::new(Credentials::new("demo", Token::new("hunter2")));
         let endpoint = config.check().unwrap();
         let judge = |status, body: &str| {
-            let id = judge(status, body.as_bytes(), &endpoint, &config.credentials);
+            let answer = Answer {
+                status,
+                retry_after: None,
+                date: None,
+                location: Some(b"https://login/?secret".to_vec()),
+                body: body.as_bytes().to_vec(),
+            };
+            let id = super::judge(&answer, &endpoint, &config.credentials);
             id.map_err(|error| (error.kind(), error.to_string()))
         };
         let peer = "octave-ws.sierrawireless.io:443";
@@ -428,7 +435,7 @@ mod tests {
                 ": <b>\\u{1b}[31mno</b>",
             ),
             (401, "", ErrorKind::Refused, ""),
-            (302, "", ErrorKind::Status(302), ""),
+            (302, "", ErrorKind::Status(302), ", a redirect to login"),
             (
                 503,
                 r#"{"head":{"ok":false,"errors":["later"]}}"#,

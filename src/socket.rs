@@ -11,7 +11,7 @@ use tungstenite::{Bytes, Message, WebSocket};
 use crate::config::Endpoint;
 use crate::dial::Link;
 use crate::error::{ErrorKind, Phase};
-use crate::head::Head;
+use crate::head::{self, Head};
 use crate::meter::{Meter, NoEnd};
 use crate::wire::{self, Watched};
 use crate::{Error, Result};
@@ -307,7 +307,7 @@ fn shake(link: &mut Link, endpoint: &Endpoint, path: &str) -> Result<Vec<u8>> {
 fn judge(head: &Head, key: &str, endpoint: &Endpoint) -> Result<()> {
     if head.status != 101 {
         let status = head.status;
-        let message = format!("HTTP {status} from {endpoint}");
+        let message = head::status_of(&endpoint.to_string(), status, head.first("location"));
         let kind = ErrorKind::Status(status);
         let error = Error::new(Phase::Upgrade, kind, message);
         return Err(error.not_before(head.retry_after()));

@@ -162,18 +162,16 @@ fn verdict(why: &CertificateError) -> String {
     let at = |time: &UnixTime| date(SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs()));
     let now = || date(clock::now());
     match why {
-        CertificateError::ExpiredContext { not_after, .. } => {
-            format!(
-                "expired at {} (the clock here says {})",
-                at(not_after),
-                now()
-            )
-        }
+        CertificateError::ExpiredContext { not_after, .. } => format!(
+            "has expired (the clock here says {}), it was valid to {}",
+            now(),
+            at(not_after)
+        ),
         CertificateError::Expired => format!("has expired (the clock here says {})", now()),
         CertificateError::NotValidYetContext { not_before, .. } => format!(
-            "is not valid before {} (the clock here says {})",
-            at(not_before),
-            now()
+            "is not valid yet (the clock here says {}), it will be from {}",
+            now(),
+            at(not_before)
         ),
         CertificateError::NotValidYet => {
             format!("is not valid yet (the clock here says {})", now())
