@@ -463,6 +463,22 @@ mod tests {
                 "HTTP 407 from PEER for a way to h:443",
             ),
             (
+                "HTTP/1.1 407 Who\r\nProxy-Authenticate: Negotiate, Digest realm=\"a, b\", c=d\r\n\
+                 Proxy-Authenticate: NTLM\r\n\r\n",
+                ErrorKind::Status(407),
+                "HTTP 407 from PEER for a way to h:443, which asks for Negotiate, Digest, NTLM",
+            ),
+            (
+                "HTTP/1.1 407 Who\r\nProxy-Authenticate: Digest a=b, basic realm=x\r\n\r\n",
+                ErrorKind::Status(407),
+                "HTTP 407 from PEER for a way to h:443",
+            ),
+            (
+                "HTTP/1.1 302 Found\r\nLocation: http://login/?t=1\r\n\r\n",
+                ErrorKind::Status(302),
+                "HTTP 302 from PEER, a redirect to login for a way to h:443",
+            ),
+            (
                 "garbage\r\n",
                 ErrorKind::Malformed,
                 "the answer of PEER is not HTTP",

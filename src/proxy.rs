@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::config::{Endpoint, HostPort};
 use crate::error::{ErrorKind, Phase, Setting};
-use crate::head::Head;
+use crate::head::{self, Head};
 use crate::wire::{self, Wire};
 use crate::{Error, Result};
 
@@ -76,7 +76,10 @@ impl Proxy {
                 new(ErrorKind::Malformed, message)
             }
             status => {
-                let message = format!("HTTP {status} from {} for a way to {to}", self.at);
+                let location = head.first("location");
+                let status_of = head::status_of(&self.at.to_string(), status, location);
+                let asked = asked(&head);
+                let message = format!("{status_of} for a way to {to}{asked}");
                 new(ErrorKind::Status(status), message)
             }
         }
@@ -104,6 +107,29 @@ impl Proxy {
         };
         let error = Error::new(Phase::Proxy, kind, message).because(error);
         error.about(Setting::Proxy)
+    }
+}
+
+/// Which authentication a proxy asks for, where that is not Basic (RFC 9110 §11.7.1).
+fn asked(head: &Head) -> String {
+    let is_token = |word: &&[u8]| {
+        let is_plain = |&b: &u8| b.is_ascii_alphanumeric() || b == b'-';
+        !word.is_empty() && word.iter().all(is_plain)
+    };
+    // What has a parameter for its first word goes on with the scheme before it.
+    let schemes: Vec<_> = head
+        .values("proxy-authenticate")
+        .filter_map(|value| value.split(|&b| b == b' ').next())
+        .filter(is_token)
+        .map(String::from_utf8_lossy)
+        .collect();
+    let has_basic = schemes
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case("basic"));
+    if schemes.is_empty() || has_basic {
+        String::new()
+    } else {
+        format!(", which asks for {}", schemes.join(", "))
     }
 }
 

@@ -1,6 +1,6 @@
 use std::error;
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -79,6 +79,10 @@ pub(crate) fn open(
             let message = format!("no answer from {endpoint} in time");
             return Error::new(Phase::Session, ErrorKind::TimedOut, message);
         }
+        if !endpoint.tls && is_invalid(&error) {
+            let message = format!("{endpoint} speaks TLS: give https:// in the endpoint");
+            return Error::new(Phase::Session, ErrorKind::Untrusted, message);
+        }
         let message = format!("the answer of {endpoint} did not come whole");
         Error::new(Phase::Session, ErrorKind::Disconnected, message).because(error)
     })?;
@@ -131,6 +135,14 @@ struct Answer {
     date: Option<SystemTime>,
     location: Option<Vec<u8>>,
     body: Vec<u8>,
+}
+
+/// Whether it is what [`Lent`] makes of bytes that are no HTTP.
+fn is_invalid(error: &AnyError) -> bool {
+    match error.downcast_ref() {
+        Some(ureq::Error::Io(error)) => error.kind() == io::ErrorKind::InvalidData,
+        _ => false,
+    }
 }
 
 type AnyError = Box<dyn error::Error + Send + Sync>;
@@ -245,6 +257,10 @@ impl Transport for Lent {
         let link = self.link.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
         let n = link.read(self.buffers.input_append_buf())?;
         self.buffers.input_appended(n);
+        // A record of an alert or of a handshake (RFC 8446 §5.1), where HTTP was asked for.
+        if let [0x15 | 0x16, 3, ..] = self.buffers.input() {
+            return Err(io::Error::from(io::ErrorKind::InvalidData).into());
+        }
         Ok(n > 0)
     }
 

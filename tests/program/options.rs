@@ -1,11 +1,14 @@
 //! Options, and where settings come from.
 
-use std::io::Write;
+use std::io::{BufReader, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
+use std::thread;
 
 use octave_ws::sim::Sim;
 
+use super::raw::{accept, request};
 use super::{TEMPERATURE, file, lines, octave_ws, start, stderr, text};
 
 /// The exit code and the last line on standard error.
@@ -489,6 +492,55 @@ fn an_error_says_where_the_value_came_from() {
          token: no user, company \"\u{e9}\", token from {token:?}, set by OCTAVE_TOKEN_FILE)"
     );
     assert_eq!(end(command.env("OCTAVE_TOKEN_FILE", &token)), (77, refused));
+}
+
+/// The last line of a run to which each connection gives this one answer, by this option.
+fn answered(option: &str, answer: &'static str) -> (i32, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || {
+        let tcp = accept(&listener);
+        request(&mut BufReader::new(&tcp));
+        (&tcp).write_all(answer.as_bytes()).unwrap();
+    });
+    let (sim, _seen) = start(0.0);
+    let option = format!("{option}{peer}");
+    let mut command = octave_ws(&sim, &["listen", "/a", "--no-reconnect", &option]);
+    let (code, line) = end(command.arg("--allow-plaintext"));
+    server.join().unwrap();
+    (code, line.replace(&peer, "PEER"))
+}
+
+#[test]
+fn a_proxy_or_a_port_of_another_kind_says_what_to_do() {
+    let ntlm = "HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM\r\n\r\n";
+    let (code, line) = answered("--proxy=http://", ntlm);
+    let advice = ", which asks for NTLM (check the user and password of the proxy, set by --proxy: \
+                  only Basic is spoken)";
+    assert!(line.ends_with(advice), "{line}");
+    assert_eq!(code, 69);
+
+    // A fatal alert, unexpected_message.
+    let line = answered("--endpoint=http://", "\x15\x03\x01\0\x02\x02\x0a");
+    let tls = "error: session: PEER speaks TLS: give https:// in the endpoint";
+    assert_eq!(line, (69, tls.to_owned()));
+    let body = "Client sent an HTTP request to an HTTPS server.\n";
+    let refusal =
+        "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    let (code, line) = answered("--endpoint=http://", refusal);
+    let told = format!("{} (give https:// in the endpoint)", body.trim_end());
+    assert!(line.ends_with(&told), "{line}");
+    assert_eq!(code, 77);
+    // As the stand-in's own port answers.
+    let (sim, _seen) = start(0.0);
+    let plain = sim.endpoint().replace("https", "http");
+    let mut command = octave_ws(
+        &sim,
+        &["listen", "/a", "--no-reconnect", "--allow-plaintext"],
+    );
+    let (code, line) = end(command.env("OCTAVE_ENDPOINT", plain));
+    let told = tls.replace("PEER", &sim.addr().to_string());
+    assert_eq!((code, line), (69, told));
 }
 
 #[test]

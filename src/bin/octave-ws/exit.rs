@@ -180,10 +180,16 @@ fn advice(error: &Error, origins: &Origins) -> Option<String> {
             format!("from {}", origins.of(Setting::Token)?)
         }
         (ErrorKind::Config, _, Some(setting)) => format!("set by {}", origins.of(setting)?),
+        (ErrorKind::Refused, Phase::Session, _) if is_http_to_https(error, origins) => {
+            "give https:// in the endpoint".to_owned()
+        }
         (ErrorKind::Refused, Phase::Session, _) => credentials(origins),
         (ErrorKind::Refused, ..) => REFUSED_STREAM.to_owned(),
         (ErrorKind::Status(407), Phase::Proxy, _) => {
-            format!("check the user and password of {}", proxy())
+            format!(
+                "check the user and password of {}: only Basic is spoken",
+                proxy()
+            )
         }
         (_, Phase::Proxy, _) => format!("check {}", proxy()),
         (_, Phase::Resolve | Phase::Connect, Some(Setting::Proxy)) => {
@@ -192,6 +198,7 @@ fn advice(error: &Error, origins: &Origins) -> Option<String> {
         (ErrorKind::Disconnected | ErrorKind::TimedOut, Phase::Resolve | Phase::Connect, _) => {
             "check the endpoint and the network".to_owned()
         }
+        (ErrorKind::Untrusted, Phase::Session, _) => return None,
         (ErrorKind::Untrusted, ..) => match &origins.ca_file {
             Some(Given { value, origin }) => {
                 format!("check the endpoint, the clock and the CA file {value:?}, set by {origin}")
@@ -207,6 +214,14 @@ fn advice(error: &Error, origins: &Origins) -> Option<String> {
         (ErrorKind::TooLong, ..) => "see --max-message".to_owned(),
         _ => return None,
     })
+}
+
+/// Whether HTTP was spoken to a port of HTTPS, by the words of the usual servers.
+fn is_http_to_https(error: &Error, origins: &Origins) -> bool {
+    let is_plain = |given: &Given| given.value.starts_with("http://");
+    let words = error.to_string();
+    origins.endpoint.as_ref().is_some_and(is_plain)
+        && (words.contains("HTTPS") || words.contains("SSL"))
 }
 
 /// Whose were refused, and where they came from. The token is not shown.
