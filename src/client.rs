@@ -378,8 +378,13 @@ impl Client {
                 && let Some(Next::Ack(ack)) = self.queue.remove(looked_at + at)
             {
                 return ack.outcome.map_err(|words| {
-                    let message = format!("{action} {stream} was refused: {words}");
-                    Error::new(Phase::Subscribe, ErrorKind::Refused, message)
+                    let refused = match action {
+                        Action::Subscribe => format!("refused {stream}"),
+                        Action::Unsubscribe => format!("refused to unsubscribe {stream}"),
+                    };
+                    let message = format!("{} {refused}: {words}", self.peer());
+                    let error = Error::new(Phase::Subscribe, ErrorKind::Refused, message);
+                    error.refused_with(ack.status)
                 });
             }
             let most = self.config.max_message.saturating_mul(KEPT_MESSAGES);

@@ -2,7 +2,7 @@ use std::error;
 use std::fmt;
 use std::time::Duration;
 
-use crate::protocol::Retry;
+use crate::protocol::{Retry, may_pass};
 
 /// What went wrong, in which phase, and with whom.
 ///
@@ -18,6 +18,7 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     setting: Option<Setting>,
+    status: Option<u16>,
     source: Option<Box<dyn error::Error + Send + Sync>>,
     retry_after: Option<Duration>,
 }
@@ -118,6 +119,7 @@ impl Error {
             kind,
             message: message.into(),
             setting: None,
+            status: None,
             source: None,
             retry_after: None,
         }))
@@ -144,6 +146,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn refused_with(mut self, status: Option<u16>) -> Self {
+        self.0.status = status;
+        self
+    }
+
     /// The stage in which the error came up.
     pub fn phase(&self) -> Phase {
         self.0.phase
@@ -158,6 +165,15 @@ impl Error {
     /// is none of them alone.
     pub fn setting(&self) -> Option<Setting> {
         self.0.setting
+    }
+
+    /// The status, as of HTTP, that the peer answered with: always for `Status`, and where a refusal
+    /// has one.
+    pub fn status(&self) -> Option<u16> {
+        match self.0.kind {
+            ErrorKind::Status(status) => Some(status),
+            _ => self.0.status,
+        }
     }
 
     /// The error and what caused it, in one line.
@@ -195,11 +211,15 @@ impl Error {
                 | ErrorKind::TimedOut
                 | ErrorKind::Malformed
                 | ErrorKind::TooLong
-                | ErrorKind::System
-                | ErrorKind::Status(408 | 425 | 429 | 500..),
+                | ErrorKind::System,
                 _,
             )
             | (ErrorKind::Status(_), Phase::Upgrade | Phase::Proxy) => Retry::Always,
+            (ErrorKind::Refused, Phase::Subscribe) | (ErrorKind::Status(_), _)
+                if self.status().is_some_and(may_pass) =>
+            {
+                Retry::Always
+            }
             (
                 ErrorKind::Config
                 | ErrorKind::Untrusted

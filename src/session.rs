@@ -106,7 +106,8 @@ fn judge(answer: &Answer, endpoint: &Endpoint, credentials: &Credentials) -> Res
         if !words.is_empty() {
             message = format!("{message}: {words}");
         }
-        Error::new(Phase::Session, kind, message)
+        let error = Error::new(Phase::Session, kind, message);
+        error.refused_with(Some(*status).filter(|_| kind == ErrorKind::Refused))
     };
     let text = String::from_utf8_lossy(body);
     let answer = session_answer(&text);

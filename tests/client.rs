@@ -133,8 +133,15 @@ fn a_refused_subscription_leaves_the_client_as_it_was() {
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert_eq!(
         error.to_string(),
-        "subscribe: subscribe /demo/none was refused: no stream /demo/none"
+        format!(
+            "subscribe: {} refused /demo/none: no stream /demo/none",
+            sim.addr()
+        )
     );
+    assert_eq!((error.status(), error.is_retryable()), (Some(404), false));
+    sim.set_faults(&[Fault::RefuseWith(HUMIDITY, 503)]);
+    let error = client.subscribe(&stream(HUMIDITY)).unwrap_err();
+    assert_eq!((error.status(), error.is_retryable()), (Some(503), true));
     client.subscribe(&stream(TEMPERATURE)).unwrap();
 }
 

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::Stream;
 use super::message::{Action, Answer, Text, msg_id, request};
+use super::{Stream, may_pass};
 
 /// The service's answer to a request of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Ack {
 impl Ack {
     /// Whether it is a refusal that may pass: 408, 425, 429 or 5xx.
     pub(crate) fn may_pass(&self) -> bool {
-        self.outcome.is_err() && matches!(self.status, Some(408 | 425 | 429 | 500..600))
+        self.outcome.is_err() && self.status.is_some_and(may_pass)
     }
 
     /// The whole answer as it came. Empty where none did: a stream is unsubscribed, too, by the

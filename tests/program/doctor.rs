@@ -198,7 +198,7 @@ fn the_first_stage_that_fails_is_the_last_and_says_what_to_do() {
             faulty(Fault::Expire, &[]),
             "upgrade",
             69,
-            json!("check the endpoint"),
+            json!("check the endpoint, and whether all on the way to it passes WebSockets"),
         ),
         (
             faulty(Fault::RefuseAll, &[]),

@@ -122,6 +122,10 @@ fn a_failure_is_one_line_and_an_exit_code() {
     );
     let none = listen("X", None, &["listen", "/demo/none"]);
     assert_eq!(none, (77, no_stream));
+    sim.set_faults(&[Fault::RefuseWith(TEMPERATURE, 503)]);
+    let (code, told) = listen("X", None, &good);
+    assert!(told.ends_with(" (try again later)\n"), "{told}");
+    assert_eq!(code, 77);
     let nobody = "error: connect: no connection to 127.0.0.1:1: Connection refused (os error 111) \
                   (check the endpoint and the network)\n";
     let gone = listen("OCTAVE_ENDPOINT", Some("https://127.0.0.1:1"), &good);

@@ -218,9 +218,13 @@ fn its_faults_befall_a_client() {
             ": bad request (check OCTAVE_USER, OCTAVE_COMPANY and the token: user \"demo_user\", \
              company \"demo\", token from OCTAVE_TOKEN)",
         ),
-        ("429", 69, ": too many requests"),
-        ("503", 69, ": service unavailable"),
-        ("expire", 69, " (check the endpoint)"),
+        ("429", 69, ": too many requests (try again later)"),
+        ("503", 69, ": service unavailable (try again later)"),
+        (
+            "expire",
+            69,
+            " (check the endpoint, and whether all on the way to it passes WebSockets)",
+        ),
         (
             "refuse",
             77,

@@ -66,7 +66,7 @@ fn retry_for_gives_up_with_69_without_a_connection_for_so_long() {
     let (last, tries) = lines.split_last().unwrap();
     assert_eq!(
         *last,
-        format!("error: session: HTTP 503 from {peer}: later")
+        format!("error: session: HTTP 503 from {peer}: later (try again later)")
     );
     assert!(!tries.is_empty());
     for (n, line) in (1..).zip(tries) {

@@ -50,12 +50,12 @@ impl Failure {
         Self::new(USAGE, format!("usage: {} (see --help)", message.into()))
     }
 
-    /// A subscription that was.
-    pub(crate) fn refused(message: String) -> Self {
+    /// A subscription that was, with this status if any.
+    pub(crate) fn refused(message: String, status: Option<u16>) -> Self {
         Self {
             code: REFUSED,
             message,
-            advice: Some(REFUSED_STREAM.to_owned()),
+            advice: Some(refused_stream(status).to_owned()),
         }
     }
 
@@ -168,7 +168,14 @@ fn code(error: &Error) -> u8 {
     }
 }
 
-const REFUSED_STREAM: &str = "check the name of the stream, and what the user may read";
+const LATER: &str = "try again later";
+
+fn refused_stream(status: Option<u16>) -> &'static str {
+    match status {
+        Some(408 | 425 | 429 | 500..) => LATER,
+        _ => "check the name of the stream, and what the user may read",
+    }
+}
 
 fn advice(error: &Error, origins: &Origins) -> Option<String> {
     let proxy = || match origins.of(Setting::Proxy) {
@@ -184,7 +191,7 @@ fn advice(error: &Error, origins: &Origins) -> Option<String> {
             "give https:// in the endpoint".to_owned()
         }
         (ErrorKind::Refused, Phase::Session, _) => credentials(origins),
-        (ErrorKind::Refused, ..) => REFUSED_STREAM.to_owned(),
+        (ErrorKind::Refused, ..) => refused_stream(error.status()).to_owned(),
         (ErrorKind::Status(407), Phase::Proxy, _) => {
             format!(
                 "check the user and password of {}: only Basic is spoken",
@@ -198,17 +205,19 @@ fn advice(error: &Error, origins: &Origins) -> Option<String> {
         (ErrorKind::Disconnected | ErrorKind::TimedOut, Phase::Resolve | Phase::Connect, _) => {
             "check the endpoint and the network".to_owned()
         }
-        (ErrorKind::Untrusted, Phase::Session, _) => return None,
-        (ErrorKind::Untrusted, ..) => match &origins.ca_file {
+        (ErrorKind::Untrusted, Phase::Tls, _) => match &origins.ca_file {
             Some(Given { value, origin }) => {
                 format!("check the endpoint, the clock and the CA file {value:?}, set by {origin}")
             }
             None => "check the endpoint, --ca-file and the clock".to_owned(),
         },
-        (ErrorKind::Status(408 | 425 | 429), ..) => return None,
+        (ErrorKind::Status(408 | 425 | 429 | 500..), ..) => LATER.to_owned(),
+        (ErrorKind::Malformed | ErrorKind::Status(_), Phase::Upgrade, _) => {
+            "check the endpoint, and whether all on the way to it passes WebSockets".to_owned()
+        }
         (
-            ErrorKind::Malformed | ErrorKind::Status(300..500),
-            Phase::Session | Phase::Upgrade,
+            ErrorKind::Malformed | ErrorKind::Status(300..400 | 404 | 405 | 410),
+            Phase::Session,
             _,
         ) => "check the endpoint".to_owned(),
         (ErrorKind::TooLong, ..) => "see --max-message".to_owned(),

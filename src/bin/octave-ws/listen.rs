@@ -428,7 +428,7 @@ impl<'a> Run<'a> {
                 self.refused.insert(stream);
                 let all = self.refused.len() == self.listening.streams.len();
                 if all || self.listening.require == Require::All {
-                    return Err(Failure::refused(message).into());
+                    return Err(Failure::refused(message, ack.status).into());
                 }
                 log::warn!("{message}");
             }
