@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, Sim};
 use rustix::process::Signal;
+use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::{Value, json};
 
 use super::memory::led_to;
 use super::raw::{Socket, grant, play};
-use super::{TEMPERATURE, kill, lines, octave_ws, start, stderr, text};
+use super::{TEMPERATURE, kill, lines, octave_ws, shown, start, stderr, terminal, text};
 
 /// What it says of each stage.
 fn examine(command: &mut Command) -> (Output, Vec<Value>) {
@@ -201,12 +202,6 @@ fn the_first_stage_that_fails_is_the_last_and_says_what_to_do() {
             json!("check the endpoint, and whether all on the way to it passes WebSockets"),
         ),
         (
-            faulty(Fault::RefuseAll, &[]),
-            "subscribe",
-            77,
-            json!("check the name of the stream, and what the user may read"),
-        ),
-        (
             faulty(Fault::AckSilent, &["--ack-timeout=200ms"]),
             "subscribe",
             76,
@@ -215,6 +210,67 @@ fn the_first_stage_that_fails_is_the_last_and_says_what_to_do() {
         (faulty(Fault::Stall, &hasty), "ping", 69, later),
     ] {
         assert_eq!(found, (stage.to_owned(), code, advice));
+    }
+}
+
+#[test]
+fn a_refused_stream_does_not_end_it() {
+    let (sim, _seen) = start(20.0);
+    let none = json!("no stream /demo/none");
+    for (streams, left) in [
+        (&["/demo/none", TEMPERATURE][..], "event"),
+        (&["/demo/none", "/demo/neither"], "ping"),
+    ] {
+        let (output, stages) = examine(&mut octave_ws(&sim, &[&["doctor"], streams].concat()));
+        assert_eq!(output.status.code(), Some(77), "{}", stderr(&output));
+        assert_eq!(names(&stages).pop(), Some(left));
+        assert_eq!(stages.last().unwrap()["ok"], true);
+        let refused = |stage: &&Value| stage["stage"] == "subscribe" && stage["ok"] == false;
+        let refused: Vec<&Value> = stages.iter().filter(refused).collect();
+        let is_granted = streams.contains(&TEMPERATURE);
+        assert_eq!(refused.len(), if is_granted { 1 } else { 2 });
+        assert_eq!(refused[0]["exit"], 77);
+        let advice = "check the name of the stream, and what the user may read";
+        assert_eq!(refused[0]["advice"], advice);
+        let message = refused[0]["message"].as_str().unwrap();
+        assert!(message.ends_with(none.as_str().unwrap()), "{message}");
+        assert_eq!(stderr(&output), format!("error: {message} ({advice})\n"));
+    }
+}
+
+#[test]
+fn on_a_terminal_it_says_its_failure_once_and_fits() {
+    let sim = Sim::start().unwrap();
+    for columns in [40, 80, 132] {
+        let (terminal, mut screen) = terminal();
+        let size = Winsize {
+            ws_row: 24,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&terminal, size).unwrap();
+        let mut command = octave_ws(&sim, &["doctor", "--proxy=http://u:hunter2@127.0.0.1:1"]);
+        command
+            .stdout(terminal.try_clone().unwrap())
+            .stderr(terminal);
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        let shown = shown(&mut screen).replace('\r', "");
+        assert_eq!(child.wait().unwrap().code(), Some(69));
+        let widest = shown.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(columns.into()), "{shown}");
+        assert!(widest > Some(usize::from(columns) - 20), "{shown}");
+        let words: Vec<&str> = shown.split_whitespace().collect();
+        let words = words.join(" ");
+        assert_eq!(
+            words.matches("no connection to the proxy").count(),
+            1,
+            "{words}"
+        );
+        let config = words.split(" clock ").next().unwrap();
+        assert!(config.contains("proxy 127.0.0.1:1 (--proxy)"), "{config}");
+        assert!(!words.contains("hunter2"));
     }
 }
 

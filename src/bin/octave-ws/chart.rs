@@ -1,9 +1,11 @@
 //! What the doctor writes down: a line for each stage, as soon as it is over.
 
 use std::fmt::Write as _;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use rustix::termios::tcgetwinsize;
 use serde_json::{Value, json};
 
 use crate::exit::{Failure, PROTOCOL, UNAVAILABLE};
@@ -15,6 +17,7 @@ pub(crate) struct Chart(Arc<Mutex<Inner>>);
 
 struct Inner {
     is_json: bool,
+    width: usize,
     stage: &'static str,
     since: Instant,
     /// What kept a line from being written.
@@ -24,13 +27,18 @@ struct Inner {
 /// The columns before the words.
 const MARGIN: usize = 28;
 
-/// Those of a terminal.
+/// Those of a terminal, where it does not tell.
 const WIDTH: usize = 80;
+
+/// The fewest for the words, however narrow it is.
+const MIN_WORDS: usize = 12;
 
 impl Chart {
     pub(crate) fn new(is_json: bool) -> Self {
+        let width = tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
         Self(Arc::new(Mutex::new(Inner {
             is_json,
+            width: if width == 0 { WIDTH } else { width },
             stage: "config",
             since: Instant::now(),
             failure: None,
@@ -89,7 +97,7 @@ impl Inner {
             format!(
                 "{mark:<5} {:<9}{ms:>8.1} ms  {}",
                 self.stage,
-                wrapped(words)
+                wrapped(words, self.width)
             )
         };
         if let Err(failure) = output::print(&line) {
@@ -113,19 +121,46 @@ fn json_line(stage: &str, mark: &str, ms: f64, mut facts: Value) -> String {
     line + "}"
 }
 
-/// The words, with commas, in the columns that are left for them.
-fn wrapped(words: &[String]) -> String {
+/// The words, with commas, in the columns that are left for them. What is longer than a line goes
+/// on in the next.
+fn wrapped(words: &[String], width: usize) -> String {
     let text = Printable(&words.join(", ")).to_string();
+    let most = width.saturating_sub(MARGIN).max(MIN_WORDS);
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
+        let mut rest: Vec<char> = word.chars().collect();
         match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if MARGIN + line.chars().count() + 1 + word.chars().count() <= WIDTH => {
-                line.push(' ');
-                line.push_str(word);
+            Some(line) if line.is_empty() => {}
+            Some(line) if line.chars().count() + 1 + rest.len() <= most => line.push(' '),
+            _ => lines.push(String::new()),
+        }
+        while !rest.is_empty() {
+            let line = lines.last().map_or(0, |line| line.chars().count());
+            let part: String = rest.drain(..rest.len().min(most - line)).collect();
+            if let Some(line) = lines.last_mut() {
+                line.push_str(&part);
             }
-            _ => lines.push(word.to_owned()),
+            if !rest.is_empty() {
+                lines.push(String::new());
+            }
         }
     }
     lines.join(&format!("\n{:MARGIN$}", ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_fit_the_width_whatever_it_is() {
+        let words = ["a word".to_owned(), "x".repeat(100)];
+        for width in [0, 1, 40, 41, 80, 200] {
+            let text = format!("{:MARGIN$}{}", "", wrapped(&words, width));
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(width.max(MARGIN + MIN_WORDS)), "{text}");
+            let letters: String = text.split_whitespace().collect();
+            assert_eq!(letters, "aword,".to_owned() + &words[1]);
+        }
+    }
 }

@@ -10,6 +10,7 @@ use crate::chart::Chart;
 use crate::clock;
 use crate::exit::{Failure, UNAVAILABLE};
 use crate::origin::{Given, Origins};
+use crate::report;
 use crate::setup::Examination;
 
 /// How long an event is waited for, at the end.
@@ -27,17 +28,32 @@ const AGREED: Duration = Duration::from_secs(5);
 /// As many names of a certificate are told.
 const NAMES: usize = 4;
 
-/// Goes through the stages, up to the first that fails.
+/// Goes through the stages, up to the first that fails. A refused stream is one of several: it is
+/// noted, and the first of them is what the examination ends with.
 pub(crate) fn doctor(examination: Examination, stop: &Stop) -> Result<(), Failure> {
     let chart = Chart::new(examination.is_json);
-    let examined = examine(examination, &chart, stop);
+    let mut refused = None;
+    let examined = examine(examination, &chart, stop, &mut refused);
     if let Err(failure) = &examined {
         chart.failed(failure);
     }
-    chart.finish().and(examined)
+    chart.finish()?;
+    let failure = match (examined, refused) {
+        (Ok(()), None) => return Ok(()),
+        (Err(failure), _) | (Ok(()), Some(failure)) => failure,
+    };
+    Err(Failure {
+        is_told: report::is_on_stdout(),
+        ..failure
+    })
 }
 
-fn examine(examination: Examination, chart: &Chart, stop: &Stop) -> Result<(), Failure> {
+fn examine(
+    examination: Examination,
+    chart: &Chart,
+    stop: &Stop,
+    refused: &mut Option<Failure>,
+) -> Result<(), Failure> {
     chart.at("config");
     let config = examination.config?;
     config.validate()?;
@@ -59,14 +75,24 @@ fn examine(examination: Examination, chart: &Chart, stop: &Stop) -> Result<(), F
         failure(error)
     })?;
 
+    let mut has_streams = false;
     for stream in &examination.streams {
         chart.at("subscribe");
-        client.subscribe(stream).map_err(failure)?;
-        let stream = stream.to_string();
-        chart.passed(std::slice::from_ref(&stream), json!({ "stream": stream }));
+        match client.subscribe(stream) {
+            Err(error) if error.kind() == ErrorKind::Refused => {
+                let failure = failure(error);
+                chart.failed(&failure);
+                refused.get_or_insert(failure);
+            }
+            done => {
+                done.map_err(failure)?;
+                has_streams = true;
+                let stream = stream.to_string();
+                chart.passed(std::slice::from_ref(&stream), json!({ "stream": stream }));
+            }
+        }
     }
-    let has_streams = !examination.streams.is_empty();
-    if !has_streams {
+    if examination.streams.is_empty() {
         chart.at("subscribe");
         chart.left_out("no STREAM was given");
     }

@@ -25,6 +25,8 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// What to do about it.
     pub(crate) advice: Option<String>,
+    /// Whether the same reader has been told already.
+    pub(crate) is_told: bool,
 }
 
 /// What stands behind `error: `.
@@ -43,6 +45,7 @@ impl Failure {
             code,
             message: message.into(),
             advice: None,
+            is_told: false,
         }
     }
 
@@ -56,6 +59,7 @@ impl Failure {
             code: REFUSED,
             message,
             advice: Some(refused_stream(status).to_owned()),
+            is_told: false,
         }
     }
 
@@ -154,6 +158,7 @@ impl From<Error> for Failure {
             code: code(&error),
             message: error.in_full(),
             advice: advice(&error, origins),
+            is_told: false,
         }
     }
 }

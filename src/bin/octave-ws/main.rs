@@ -48,7 +48,9 @@ fn main() -> ExitCode {
     match run(Instant::now()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            report::failure(&failure);
+            if !failure.is_told {
+                report::failure(&failure);
+            }
             ExitCode::from(failure.code)
         }
     }
