@@ -148,6 +148,85 @@ fn two_captures_of_one_file_are_one_too_many() {
 }
 
 #[test]
+fn a_part_that_another_run_has_made_is_not_taken_for_ones_own() {
+    let (folder, file) = folder();
+    fs::write(&file, "before\n").unwrap();
+    let part = folder.path().join("events.jsonl.part");
+    let args = ["capture", TEMPERATURE, "-C1", "-o", name(&file)];
+    let (first_sim, _first_seen, first) = subscribed(&args);
+    fs::remove_file(&part).unwrap();
+    let (second_sim, _second_seen, second) = subscribed(&args);
+    first_sim.publish(TEMPERATURE, &json!(1));
+    let output = first.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
+    let wanted = format!(
+        "error: output: {}: the file {} is not the one that was written: it was taken away or \
+         replaced\n",
+        name(&file),
+        part.display()
+    );
+    assert!(stderr(&output).ends_with(&wanted), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "before\n");
+    second_sim.publish(TEMPERATURE, &json!(2));
+    assert_eq!(second.wait_with_output().unwrap().status.code(), Some(0));
+    assert_eq!(elems(&file), [json!(2)]);
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+/// The program where new files are for their owner's group, too, and no more.
+fn with_umask(sim: &Sim, args: &[&str]) -> std::process::Command {
+    let program = octave_ws(sim, args);
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", "umask 027; exec \"$0\" \"$@\""])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .env_clear()
+        .envs(
+            program
+                .get_envs()
+                .map(|(name, value)| (name, value.unwrap())),
+        )
+        .stderr(std::process::Stdio::piped());
+    command
+}
+
+#[test]
+fn a_part_has_the_permissions_of_the_file_from_its_start() {
+    let (folder, file) = folder();
+    let part = folder.path().join("events.jsonl.part");
+    for (before, left, wanted) in [
+        (None, None, 0o640),
+        (None, Some(0o666), 0o640),
+        (Some(0o604), None, 0o604),
+        (Some(0o444), Some(0o444), 0o444),
+        // Who may run a file as its owner is another matter.
+        (Some(0o6755), Some(0o600), 0o755),
+    ] {
+        for (path, mode) in [(&file, before), (&part, left)] {
+            let _ = fs::remove_file(path);
+            if let Some(mode) = mode {
+                fs::write(path, "before\n").unwrap();
+                fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            }
+        }
+        let (sim, seen) = start(0.0);
+        let args = ["capture", TEMPERATURE, "-C1", "-o", name(&file)];
+        let child = with_umask(&sim, &args).spawn().unwrap();
+        await_subscription(&seen);
+        assert_eq!(mode(&part), wanted, "{before:?} {left:?}");
+        assert_eq!(fs::read_to_string(&part).unwrap(), "");
+        sim.publish(TEMPERATURE, &json!(1));
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(mode(&file), wanted, "{before:?} {left:?}");
+    }
+}
+
+#[test]
 fn listen_appends_and_cuts_a_torn_line_off() {
     let (_folder, file) = folder();
     let torn = format!("{{\"elems\":0}}\n{{\"elems\":\"{}", "x".repeat(10_000));
@@ -236,6 +315,26 @@ fn what_stands_in_the_way_of_the_part_is_74() {
     rustix::fs::mknodat(rustix::fs::CWD, &part, FileType::Fifo, mode, 0).unwrap();
     assert_eq!(run(&args).status.code(), Some(74));
     assert!(!file.exists());
+    fs::remove_file(&part).unwrap();
+
+    // A second name of it, or another owner.
+    let other = folder.path().join("other");
+    fs::write(&other, "another's").unwrap();
+    fs::hard_link(&other, &part).unwrap();
+    let refused = |why: &str| {
+        let output = run(&args);
+        assert_eq!(output.status.code(), Some(74));
+        let wanted = format!("error: output: {}: {} {why}\n", name(&file), part.display());
+        assert_eq!(stderr(&output), wanted);
+        assert_eq!(fs::read_to_string(&part).unwrap(), "another's");
+        assert!(!file.exists());
+    };
+    refused("has another name, too: take it away");
+    fs::remove_file(&other).unwrap();
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&part, Some(65534), None).unwrap();
+        refused("is another user's: take it away");
+    }
 }
 
 /// The program where a file may hold no more than this: what a full disk does to it.

@@ -1,14 +1,15 @@
 //! Where `--output` leads.
 
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use crate::sink::Sink;
 use crate::wait;
@@ -97,33 +98,49 @@ pub(crate) struct Part {
     file: File,
     name: PathBuf,
     whole: PathBuf,
+    /// Where both are, if it can be opened: it is what keeps their names.
+    folder: Option<File>,
 }
 
 impl Part {
-    /// Begins anew, with an empty file.
+    /// Begins anew, with an empty file that has the permissions of the one to come.
     ///
     /// # Errors
-    /// Those of the operating system; `WouldBlock` where another process is about it.
+    /// Those of the operating system; `WouldBlock` where another process is about it; `Other` for
+    /// one that is not ours to replace.
     pub(crate) fn create(whole: PathBuf) -> io::Result<Self> {
         let mut name = OsString::from(&whole);
         name.push(".part");
         let name = PathBuf::from(name);
-        // Somebody else may have put a link there, or a pipe, at which open(2) would wait.
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-        let flags = i32::try_from(flags).unwrap_or_default();
+        // By now: once all is written it is too late to find no descriptor left for it.
+        let folder = folder_of(&whole)?;
+        let before = fs::metadata(&whole).ok();
+        let mode = before.map(|before| before.permissions().mode() & PERMISSIONS);
         let mut options = OpenOptions::new();
-        options.write(true).create(true).custom_flags(flags);
+        options.write(true).create_new(true);
+        options.mode(mode.unwrap_or(ANYBODY));
         loop {
-            let file = options.open(&name)?;
-            // Not every file system has locks.
-            if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+            let file = match options.open(&name) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    take_away(&name)?;
+                    continue;
+                }
+                done => done?,
+            };
+            if !lock(&file)? {
                 return Err(Errno::WOULDBLOCK.into());
             }
-            // Between the two, whoever had it may have made it the whole one.
-            let (own, there) = (file.metadata()?, fs::metadata(&name));
-            if there.is_ok_and(|there| (there.dev(), there.ino()) == (own.dev(), own.ino())) {
-                file.set_len(0)?;
-                return Ok(Self { file, name, whole });
+            // Between the two, another may have taken it for one that was left.
+            if is_there(&file, &name)? {
+                if let Some(mode) = mode {
+                    file.set_permissions(Permissions::from_mode(mode))?;
+                }
+                return Ok(Self {
+                    file,
+                    name,
+                    whole,
+                    folder,
+                });
             }
         }
     }
@@ -132,22 +149,110 @@ impl Part {
         &self.file
     }
 
-    /// Makes it the whole one, with the permissions that a file in its place has had, so that it
-    /// stays so whatever happens to the power.
+    /// Makes it the whole one, so that it stays so whatever happens to the power.
     pub(crate) fn finish(&self) -> io::Result<()> {
-        if let Ok(before) = fs::metadata(&self.whole) {
-            self.file.set_permissions(before.permissions())?;
-        }
         self.file.sync_all()?;
+        if !is_there(&self.file, &self.name)? {
+            let name = self.name.display();
+            let what = "is not the one that was written: it was taken away or replaced";
+            return Err(io::Error::other(format!("the file {name} {what}")));
+        }
         fs::rename(&self.name, &self.whole)?;
-        let folder = match self.whole.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        match File::open(folder)?.sync_all() {
+        match self.folder.as_ref().map_or(Ok(()), File::sync_all) {
             // Not every file system can do that for a folder.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
             done => done,
+        }
+    }
+}
+
+/// Permissions alone: neither set-uid and its like nor the kind of a file.
+const PERMISSIONS: u32 = 0o777;
+
+/// Those of a new file, less what the umask takes.
+const ANYBODY: u32 = 0o666;
+
+/// The folder of a file, `None` where it can be written to, but not read.
+fn folder_of(file: &Path) -> io::Result<Option<File>> {
+    let folder = match file.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    match File::open(folder) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        done => done.map(Some),
+    }
+}
+
+/// Takes away what an earlier run has left.
+fn take_away(name: &Path) -> io::Result<()> {
+    let refused = |why: &str| {
+        let name = name.display();
+        io::Error::other(format!("{name} {why}: take it away"))
+    };
+    let open = |writes: bool| {
+        // Somebody else may have put a link there, or a pipe, at which open(2) would wait.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+        let flags = i32::try_from(flags).unwrap_or_default();
+        let mut options = OpenOptions::new();
+        options.read(!writes).write(writes).custom_flags(flags);
+        options.open(name)
+    };
+    let opened = match open(false) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open(true),
+        opened => opened,
+    };
+    let file = match opened {
+        Ok(file) => file,
+        // It was another's, who is done.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(refused("is not a file"));
+    }
+    if found.uid() != geteuid().as_raw() {
+        return Err(refused("is another user's"));
+    }
+    // None at all is one that somebody has just taken away.
+    if found.nlink() > 1 {
+        return Err(refused("has another name, too"));
+    }
+    if !lock(&file)? {
+        return Err(Errno::WOULDBLOCK.into());
+    }
+    // Between the two, whoever had it may have made it the whole one.
+    if is_there(&file, name)? {
+        fs::remove_file(name)?;
+    }
+    Ok(())
+}
+
+/// Whether it is this very file that has the name.
+fn is_there(file: &File, name: &Path) -> io::Result<bool> {
+    let own = file.metadata()?;
+    match fs::symlink_metadata(name) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (own.dev(), own.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the file is ours alone. Where a file system has no locks, it is said to be.
+fn lock(file: &File) -> io::Result<bool> {
+    locked(file, FlockOperation::NonBlockingLockExclusive)
+}
+
+fn locked(file: &File, operation: FlockOperation) -> io::Result<bool> {
+    loop {
+        match flock(file, operation) {
+            Err(Errno::INTR) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(false),
+            Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                return Ok(true);
+            }
+            Err(error) => return Err(error.into()),
         }
     }
 }
