@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
 use std::sync::mpsc::Receiver;
@@ -241,6 +242,95 @@ fn listen_appends_and_cuts_a_torn_line_off() {
     assert_eq!(elems(&file)[0], json!(0));
     assert_eq!(elems(&file).len(), 2);
     assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn a_file_that_is_not_of_records_loses_nothing() {
+    let (folder, _) = folder();
+    let notes = folder.path().join("notes.txt");
+    fs::write(&notes, "Do not lose this").unwrap();
+    let output = run(&["listen", TEMPERATURE, "-C1", "-o", name(&notes)]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = fs::read_to_string(&notes).unwrap();
+    let (first, rest) = text.split_once('\n').unwrap();
+    assert_eq!(first, "Do not lose this");
+    assert_eq!(rest.lines().count(), 1);
+    assert!(rest.ends_with("}\n"), "{rest}");
+}
+
+#[test]
+fn a_torn_line_beside_another_writer_stays_by_itself() {
+    let (_folder, file) = folder();
+    fs::write(&file, "{}\n{\"torn").unwrap();
+    let other = File::open(&file).unwrap();
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::LockShared).unwrap();
+    let output = run(&["listen", TEMPERATURE, "-C1", "-o", name(&file)]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let wanted = format!(
+        "warning: output: {}: a torn last line of 6 bytes was left: another process is writing \
+         there\n",
+        name(&file)
+    );
+    assert!(stderr(&output).starts_with(&wanted), "{}", stderr(&output));
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.starts_with("{}\n{\"torn\n{"), "{text}");
+    assert_eq!(text.lines().count(), 3);
+}
+
+/// The program as a user who may do nothing but what everybody may, if there is another one here.
+fn as_nobody(sim: &Sim, folder: &Path, args: &[&str]) -> Option<std::process::Command> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    // Everything that leads to it may be out of reach.
+    let program = folder.join("octave-ws");
+    let ca_file = folder.join("ca.pem");
+    fs::copy(env!("CARGO_BIN_EXE_octave-ws"), &program).unwrap();
+    fs::write(&ca_file, sim.ca_pem()).unwrap();
+    let settings = octave_ws(sim, args);
+    let mut command = std::process::Command::new(program);
+    command
+        .args(args)
+        .env_clear()
+        .envs(
+            settings
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .env("OCTAVE_CA_FILE", ca_file)
+        .uid(65534)
+        .gid(65534)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    Some(command)
+}
+
+#[test]
+fn no_right_to_read_is_needed() {
+    let (sim, _seen) = start(100.0);
+    let (outside, _) = folder();
+    let open = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open(outside.path(), 0o755);
+    let inside = outside.path().join("inside");
+    let file = inside.join("events.jsonl");
+    for command in ["listen", "capture"] {
+        fs::create_dir(&inside).unwrap();
+        fs::write(&file, "{}\n").unwrap();
+        open(&file, 0o222);
+        open(&inside, 0o333);
+        let args = [command, TEMPERATURE, "-C1", "-o", name(&file)];
+        let Some(mut program) = as_nobody(&sim, outside.path(), &args) else {
+            eprintln!("not run: it takes root to be somebody else");
+            return;
+        };
+        let output = program.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let lines = if command == "listen" { 2 } else { 1 };
+        assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), lines);
+        fs::remove_dir_all(&inside).unwrap();
+    }
 }
 
 #[test]

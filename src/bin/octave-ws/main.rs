@@ -41,6 +41,7 @@ mod sink;
 mod source;
 mod standing;
 mod streams;
+mod tail;
 mod typed;
 mod wait;
 

@@ -11,6 +11,7 @@ use rustix::pipe::PIPE_BUF;
 use crate::exit::{End, Failure, INCOMPLETE};
 use crate::place::{self, Part, Place};
 use crate::sink::Sink;
+use crate::tail::Tail;
 use crate::wait;
 
 /// Writes whole lines, together while there are more to come.
@@ -44,9 +45,19 @@ impl Output {
         let sink = Place::of(Path::new(path)).and_then(|place| match place {
             Place::Stream(sink) => Ok(sink),
             Place::File(place) => {
-                let (file, torn) = place::append(&place)?;
-                if torn > 0 {
-                    log::warn!("output: {path}: a torn last line was cut off, {torn} bytes");
+                let (file, tail) = place::append(&place)?;
+                match tail {
+                    Tail::Nothing => {}
+                    Tail::Torn(bytes) => {
+                        log::warn!("output: {path}: a torn last line was cut off, {bytes} bytes");
+                    }
+                    Tail::TornBesideAnother(bytes) => log::warn!(
+                        "output: {path}: a torn last line of {bytes} bytes was left: another \
+                         process is writing there"
+                    ),
+                    Tail::Line => {
+                        log::info!("output: {path}: the last line was given its line break");
+                    }
                 }
                 Ok(Sink::of_file(file))
             }
@@ -157,9 +168,12 @@ impl Output {
     /// Takes back what was written since it had this length.
     pub(crate) fn take_back(&mut self, length: u64) -> Result<(), End> {
         let mut file = self.sink.file();
-        let done = file
-            .set_len(length)
-            .and_then(|()| file.seek(SeekFrom::Start(length)));
+        let done = file.metadata().and_then(|now| {
+            // Another process may have emptied it meanwhile.
+            let length = length.min(now.len());
+            file.set_len(length)?;
+            file.seek(SeekFrom::Start(length))
+        });
         match done {
             Ok(_) => Ok(()),
             Err(error) => Err(End::of_output(&self.name, &error)),
@@ -222,7 +236,8 @@ impl Output {
         if let (Ok(end), Ok(position)) = (end, self.sink.file().stream_position())
             && end == position
         {
-            let end = end - length as u64;
+            // Another process may have emptied it meanwhile.
+            let end = end.saturating_sub(length as u64);
             // It was of no use to the one who gets the error, either.
             let _ = self
                 .sink

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::sink::Sink;
+use crate::tail::{self, Tail};
 use crate::wait;
 
 /// How often to look for the reader of a named pipe, or for the end of a lock: nothing tells of it.
@@ -56,41 +57,28 @@ fn stream(path: &Path, found: &Metadata) -> io::Result<Sink> {
     }
 }
 
-/// Opens a file, to whose end everything is written. Returns, too, how many bytes of a torn last
-/// line were cut off.
-pub(crate) fn append(path: &Path) -> io::Result<(File, u64)> {
+/// Opens a file, to whose end everything is written. Returns, too, what was found there.
+pub(crate) fn append(path: &Path) -> io::Result<(File, Tail)> {
     let mut options = OpenOptions::new();
-    let file = options.read(true).append(true).create(true).open(path)?;
-    // Where another process is writing, its last line is no torn one.
-    let torn = match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => 0,
-        _ => torn(&file)?,
+    options.append(true).create(true);
+    let (file, tail) = match options.clone().read(true).open(path) {
+        // It can be written to, perhaps, and not read.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            (options.open(path)?, Tail::Nothing)
+        }
+        opened => {
+            let file = opened?;
+            // Another process that is writing has its lock.
+            let is_alone = lock(&file)?;
+            let tail = tail::mend(&file, is_alone)?;
+            (file, tail)
+        }
     };
-    if torn > 0 {
-        file.set_len(file.metadata()?.len() - torn)?;
-    }
-    // Not every file system has locks; this one is a courtesy to others.
-    while flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK) {
+    // A courtesy to others, who cut nothing off then.
+    while !locked(&file, FlockOperation::NonBlockingLockShared)? {
         wait::pause(LOOK)?;
     }
-    Ok((file, torn))
-}
-
-/// How many bytes stand behind the last line break.
-fn torn(file: &File) -> io::Result<u64> {
-    let length = file.metadata()?.len();
-    let mut block = [0; 4096];
-    let mut end = length;
-    while end > 0 {
-        let start = (end - 1) / block.len() as u64 * block.len() as u64;
-        let read = &mut block[..usize::try_from(end - start).unwrap_or_default()];
-        file.read_exact_at(read, start)?;
-        if let Some(at) = read.iter().rposition(|&b| b == b'\n') {
-            return Ok(length - start - at as u64 - 1);
-        }
-        end = start;
-    }
-    Ok(length)
+    Ok((file, tail))
 }
 
 /// A file in the making: `FILE.part`, which becomes `FILE` once it is whole.

@@ -1,0 +1,174 @@
+//! What stands behind the last line break of a file.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::FileExt;
+
+use serde_core::de::IgnoredAny;
+
+/// What was found there, and what was done about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Tail {
+    /// Nothing: the last line is whole.
+    Nothing,
+    /// A torn record of so many bytes, which was cut off.
+    Torn(u64),
+    /// The same, which was given a line break: another process writes to the file.
+    TornBesideAnother(u64),
+    /// A line of another kind, which was given its line break.
+    Line,
+}
+
+/// Sees to it that what is appended begins a line. Nothing is cut off unless the file is ours
+/// alone.
+pub(crate) fn mend(file: &File, is_alone: bool) -> io::Result<Tail> {
+    loop {
+        let length = file.metadata()?.len();
+        let found = match find(file, length) {
+            // It has become shorter meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
+            found => found?,
+        };
+        let (start, is_torn) = found;
+        if start == length {
+            return Ok(Tail::Nothing);
+        }
+        let torn = length - start;
+        if is_torn && is_alone {
+            if file.metadata()?.len() != length {
+                continue;
+            }
+            file.set_len(start)?;
+            return Ok(Tail::Torn(torn));
+        }
+        { file }.write_all(b"\n")?;
+        return Ok(if is_torn {
+            Tail::TornBesideAnother(torn)
+        } else {
+            Tail::Line
+        });
+    }
+}
+
+/// Where the last line begins, of a file of this length, and whether it is a torn record: one that
+/// begins as JSON objects do, and is none.
+fn find(file: &File, length: u64) -> io::Result<(u64, bool)> {
+    let start = last_line(file, length)?;
+    let range = || Range {
+        file,
+        at: start,
+        end: length,
+    };
+    let mut first = [0];
+    if range().read(&mut first)? == 0 || first != *b"{" {
+        return Ok((start, false));
+    }
+    // Not all of it at once in memory, however long it is.
+    let parsed = serde_json::from_reader::<_, IgnoredAny>(BufReader::new(range()));
+    match parsed {
+        Err(error) if error.is_io() => Err(error.into()),
+        parsed => Ok((start, parsed.is_err())),
+    }
+}
+
+/// Behind the last line break, or 0.
+fn last_line(file: &File, length: u64) -> io::Result<u64> {
+    let mut block = [0; 4096];
+    let mut end = length;
+    while end > 0 {
+        let start = (end - 1) / block.len() as u64 * block.len() as u64;
+        let read = &mut block[..usize::try_from(end - start).unwrap_or_default()];
+        file.read_exact_at(read, start)?;
+        if let Some(at) = read.iter().rposition(|&b| b == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+/// A part of a file. It does not end before its end.
+struct Range<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Range<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let most = out.len().min(left);
+        let n = self.file.read_at(&mut out[..most], self.at)?;
+        if n == 0 && most > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// What is made of a file, alone or not, and what stands in it then.
+    fn mended(text: &str, is_alone: bool) -> (Tail, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, text).unwrap();
+        let file = File::options().read(true).append(true).open(&path).unwrap();
+        let tail = mend(&file, is_alone).unwrap();
+        // Nothing is left to be done.
+        assert_eq!(mend(&file, true).unwrap(), Tail::Nothing);
+        (tail, fs::read_to_string(path).unwrap())
+    }
+
+    #[test]
+    fn only_a_torn_record_is_cut_off() {
+        let long = format!("{{\"a\":\"{}", "x".repeat(10_000));
+        for torn in ["{", "{\"a\":1", "{\"a\":1}}", "{\0\0", &long] {
+            let length = torn.len() as u64;
+            for before in ["", "{}\n", "\n", "text\n"] {
+                let text = format!("{before}{torn}");
+                let cut = (Tail::Torn(length), before.to_owned());
+                assert_eq!(mended(&text, true), cut, "{text}");
+                let left = (Tail::TornBesideAnother(length), format!("{text}\n"));
+                assert_eq!(mended(&text, false), left, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_other_line_is_given_its_end() {
+        for line in [
+            "a note",
+            "{\"a\":1}",
+            "[1,2",
+            "00:28:07Z  /a  1",
+            "\0\0",
+            " {",
+        ] {
+            for is_alone in [true, false] {
+                let text = format!("first\n{line}");
+                let ended = (Tail::Line, format!("{text}\n"));
+                assert_eq!(mended(&text, is_alone), ended, "{text}");
+            }
+        }
+        for whole in ["", "\n", "{\"a\"\n"] {
+            assert_eq!(mended(whole, true), (Tail::Nothing, whole.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_file_that_becomes_shorter_meanwhile_is_looked_at_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "{\"a\"").unwrap();
+        let file = File::open(&path).unwrap();
+        let error = find(&file, 100).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(find(&file, 4).unwrap(), (0, true));
+    }
+}
