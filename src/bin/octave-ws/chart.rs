@@ -1,16 +1,15 @@
 //! What the doctor writes down: a line for each stage, as soon as it is over.
 
 use std::fmt::Write as _;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use rustix::termios::tcgetwinsize;
 use serde_json::{Value, json};
 
 use crate::exit::{Failure, PROTOCOL, UNAVAILABLE};
 use crate::output;
 use crate::printable::Printable;
+use crate::sink;
 
 #[derive(Clone)]
 pub(crate) struct Chart(Arc<Mutex<Inner>>);
@@ -35,10 +34,9 @@ const MIN_WORDS: usize = 12;
 
 impl Chart {
     pub(crate) fn new(is_json: bool) -> Self {
-        let width = tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
         Self(Arc::new(Mutex::new(Inner {
             is_json,
-            width: if width == 0 { WIDTH } else { width },
+            width: sink::columns().unwrap_or(WIDTH),
             stage: "config",
             since: Instant::now(),
             failure: None,

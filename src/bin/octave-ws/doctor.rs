@@ -10,8 +10,8 @@ use crate::chart::Chart;
 use crate::clock;
 use crate::exit::{Failure, UNAVAILABLE};
 use crate::origin::{Given, Origins};
-use crate::report;
 use crate::setup::Examination;
+use crate::sink;
 
 /// How long an event is waited for, at the end.
 const EVENT: Duration = Duration::from_secs(3);
@@ -43,7 +43,7 @@ pub(crate) fn doctor(examination: Examination, stop: &Stop) -> Result<(), Failur
         (Err(failure), _) | (Ok(()), Some(failure)) => failure,
     };
     Err(Failure {
-        is_told: report::is_on_stdout(),
+        is_told: sink::is_stderr_on_stdout(),
         ..failure
     })
 }

@@ -1,10 +1,8 @@
 //! What is said on standard error: a line each.
 
-use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use rustix::fs::fstat;
 
 use crate::clock;
 use crate::exit::Failure;
@@ -31,16 +29,6 @@ pub(crate) fn start(quiet: bool, verbose: u8) {
 
 pub(crate) fn failure(failure: &Failure) {
     say(&format!("error: {failure}"));
-}
-
-/// Whether what is said there goes where standard output goes, as on a terminal.
-pub(crate) fn is_on_stdout() -> bool {
-    match (fstat(io::stdout()), fstat(io::stderr())) {
-        (Ok(stdout), Ok(stderr)) => {
-            (stdout.st_dev, stdout.st_ino) == (stderr.st_dev, stderr.st_ino)
-        }
-        _ => false,
-    }
 }
 
 impl Log for Report {

@@ -8,12 +8,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, fstat};
 use rustix::io::{Errno, fcntl_getfd};
 use rustix::net::SendFlags;
 use rustix::pipe::PIPE_BUF;
 #[cfg(target_os = "linux")]
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
+use rustix::termios::tcgetwinsize;
 
 use crate::wait::{self, Cut};
 
@@ -169,6 +170,22 @@ impl AsFd for Sink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
+}
+
+/// Whether standard error goes where standard output goes, as on a terminal.
+pub(crate) fn is_stderr_on_stdout() -> bool {
+    match (fstat(io::stdout()), fstat(io::stderr())) {
+        (Ok(stdout), Ok(stderr)) => {
+            (stdout.st_dev, stdout.st_ino) == (stderr.st_dev, stderr.st_ino)
+        }
+        _ => false,
+    }
+}
+
+/// How wide the terminal is that is standard output, where it tells.
+pub(crate) fn columns() -> Option<usize> {
+    let size = tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
 }
 
 fn open(path: &Path) -> io::Result<Sink> {
