@@ -120,7 +120,10 @@ fn the_program_waits_in_one_room() {
         let name = file.file_name().unwrap().to_str().unwrap();
         let allowed = allowed.iter().find(|(room, _)| *room == name);
         let allowed = allowed.map_or(&[][..], |(_, allowed)| allowed);
-        for line in fs::read_to_string(&file).unwrap().lines() {
+        let text = fs::read_to_string(&file).unwrap();
+        // What tests wait for does not keep the program waiting.
+        let (program, _) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
+        for line in program.lines() {
             let code = line.trim_start();
             // One by one: a wait is a method of this name, too.
             let waits = |wait: &&&str| !code.starts_with("//") && code.contains(**wait);
