@@ -1,41 +1,27 @@
 //! A clock that is set to before 1970.
 
 use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::Command;
 
 use tungstenite::Message;
 
 use super::memory::led_to;
 use super::raw::{Part, Socket, grant, play, serve_out};
-use super::{TEMPERATURE, octave_ws, start, stderr, text};
+use super::{TEMPERATURE, octave_ws, preloaded, start, stderr, text};
 
-/// What is loaded before the C library, and puts the clock back.
-fn clock_of_1969() -> PathBuf {
-    const SOURCE: &str = "
-        #include <sys/syscall.h>
-        #include <time.h>
-        #include <unistd.h>
-        int clock_gettime(clockid_t clock, struct timespec *time) {
-            int result = syscall(SYS_clock_gettime, clock, time);
-            if (clock == CLOCK_REALTIME) time->tv_sec = -86400;
-            return result;
-        }";
-    let folder = tempfile::tempdir().unwrap().keep();
-    let (source, library) = (folder.join("clock.c"), folder.join("clock.so"));
-    std::fs::write(&source, SOURCE).unwrap();
-    let mut cc = Command::new("cc");
-    let built = cc
-        .args(["-shared", "-fPIC", "-o"])
-        .arg(&library)
-        .arg(source);
-    assert!(built.status().unwrap().success());
-    library
-}
+/// A clock that is put back.
+const CLOCK_OF_1969: &str = "
+    #include <sys/syscall.h>
+    #include <time.h>
+    #include <unistd.h>
+    int clock_gettime(clockid_t clock, struct timespec *time) {
+        int result = syscall(SYS_clock_gettime, clock, time);
+        if (clock == CLOCK_REALTIME) time->tv_sec = -86400;
+        return result;
+    }";
 
 #[test]
 fn it_is_1970_for_it_and_nothing_panics() {
-    let library = clock_of_1969();
+    let library = preloaded(CLOCK_OF_1969);
     // A connection that is lost, for a gap.
     let part = |event: bool| -> Box<Part> {
         Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {

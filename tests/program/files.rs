@@ -17,7 +17,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{TEMPERATURE, await_subscription, kill, octave_ws, start, stderr};
+use super::{TEMPERATURE, await_subscription, kill, octave_ws, preloaded, start, stderr};
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -492,27 +492,63 @@ fn the_summary_says_what_stands_in_the_file_and_how_the_process_ends() {
     let found: Vec<_> = kinds.map(|kind| text.matches(kind).count()).into();
     assert_eq!(found, [1, 1], "{text}");
     assert!(text.ends_with(",\"exit\":74}\n"), "{text}");
+}
 
-    // A disk that is full with the last of the events, and takes a shorter line.
-    for length in [300, 2000, 9000] {
-        let file = folder.path().join(length.to_string());
+/// A disk for files that is full after 5000 bytes, and once that was told has space again.
+const DISK: &str = "
+    #include <errno.h>
+    #include <sys/stat.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    static long left = 5000;
+    ssize_t write(int fd, const void *bytes, size_t count) {
+        struct stat found;
+        if (fd > 2 && fstat(fd, &found) == 0 && S_ISREG(found.st_mode) && left >= 0) {
+            if (left == 0) { left = -1; errno = ENOSPC; return -1; }
+            if (count > left) count = left;
+            left -= count;
+        }
+        return syscall(SYS_write, fd, bytes, count);
+    }";
+
+#[test]
+fn what_a_full_disk_took_back_leaves_no_hole() {
+    let (folder, _) = folder();
+    let library = preloaded(DISK);
+    for args in [
+        &["listen", "-o"][..],
+        &["capture", "-C1000", "-o"],
+        &["listen"],
+        &["capture", "-C1000"],
+    ] {
+        let file = folder.path().join(args.len().to_string());
+        let part = folder.path().join(format!("{}.part", args.len()));
         let (sim, seen) = start(0.0);
-        let args = ["listen", TEMPERATURE, "-Frecord", "-o", name(&file)];
-        let child = limited(&octave_ws(&sim, &args)).spawn().unwrap();
+        let mut all = [args, &[TEMPERATURE, "-Frecord"]].concat();
+        let is_named = args.contains(&"-o");
+        if is_named {
+            all.insert(args.len(), name(&file));
+        }
+        let mut program = octave_ws(&sim, &all);
+        if !is_named {
+            program.stdout(File::create(&file).unwrap());
+        }
+        let child = program.env("LD_PRELOAD", &library).spawn().unwrap();
         await_subscription(&seen);
-        sim.publish_burst(TEMPERATURE, &vec![json!("x".repeat(length)); 200]);
+        sim.publish_burst(TEMPERATURE, &vec![json!("x".repeat(300)); 100]);
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
-        let text = fs::read_to_string(&file).unwrap();
-        let events = text.matches(r#""kind":"event","#).count();
-        assert!(text.ends_with('\n'));
-        if let Some(summary) = text.lines().find(|line| line.contains("\"summary\"")) {
-            let summary: Value = serde_json::from_str(summary).unwrap();
-            assert_eq!(
-                (&summary["events"], &summary["exit"]),
-                (&json!(events), &json!(74))
-            );
-        }
+        let text = fs::read_to_string(if part.exists() { &part } else { &file }).unwrap();
+        assert!(!text.contains('\0'), "{all:?}");
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let events = lines.iter().filter(|line| line["kind"] == "event").count();
+        assert!(events > 5, "{text}");
+        let summary = lines.last().unwrap();
+        let told = (&summary["events"], &summary["exit"]);
+        assert_eq!(told, (&json!(events), &json!(74)));
     }
 }
 

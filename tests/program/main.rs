@@ -111,6 +111,17 @@ fn stderr(output: &Output) -> &str {
     text(&output.stderr)
 }
 
+/// A library in C, which LD_PRELOAD puts before the C library.
+fn preloaded(source: &str) -> PathBuf {
+    let folder = tempfile::tempdir().unwrap().keep();
+    let (file, library) = (folder.join("shim.c"), folder.join("shim.so"));
+    std::fs::write(&file, source).unwrap();
+    let mut cc = Command::new("cc");
+    let built = cc.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(file);
+    assert!(built.status().unwrap().success());
+    library
+}
+
 /// A terminal: what a program is given of it, and what shows what it wrote there.
 fn terminal() -> (OwnedFd, File) {
     let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
