@@ -29,6 +29,7 @@
 //! ```
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod body;
 mod client;
 mod clock;
 mod config;
@@ -38,6 +39,7 @@ mod error;
 mod head;
 mod meter;
 mod next;
+mod post;
 mod printable;
 mod protocol;
 mod proxy;

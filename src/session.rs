@@ -1,28 +1,14 @@
-use std::error;
-use std::fmt;
-use std::io::{self, Read, Write};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
-
-use ureq::http::HeaderValue;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
-};
+use std::time::Instant;
 
 use crate::config::{Config, Credentials, Endpoint};
 use crate::dial::{Link, Route};
 use crate::error::{ErrorKind, Phase};
 use crate::head;
+use crate::post::{self, Answer};
 use crate::protocol::session_answer;
 use crate::secret::Quote;
 use crate::step::Step;
 use crate::{Error, Result, SessionId};
-
-/// The longest head, and the longest body, of an answer.
-const MAX_ANSWER: usize = 64 << 10;
-
-const USER_AGENT: &str = concat!("octave-ws/", env!("CARGO_PKG_VERSION"));
 
 impl SessionId {
     /// Asks the service for a session, to be used with another WebSocket client. It expires if
@@ -70,8 +56,7 @@ pub(crate) fn open(
         ..
     } = route;
     link.wire().set_deadline(Some(deadline));
-    let lender = Lender::new(link);
-    let answer = post(&lender, endpoint, credentials).map_err(|error| {
+    let (answer, link) = post::post(link, endpoint, credentials).map_err(|error| {
         if attention.is_stopped() {
             return Error::stopped(Phase::Session);
         }
@@ -79,7 +64,7 @@ pub(crate) fn open(
             let message = format!("no answer from {endpoint} in time");
             return Error::new(Phase::Session, ErrorKind::TimedOut, message);
         }
-        if !endpoint.tls && is_invalid(&error) {
+        if !endpoint.tls && post::is_tls(&error) {
             let message = format!("{endpoint} speaks TLS: give https:// in the endpoint");
             return Error::new(Phase::Session, ErrorKind::Untrusted, message);
         }
@@ -88,7 +73,6 @@ pub(crate) fn open(
     })?;
     let id = judge(&answer, endpoint, credentials)
         .map_err(|error| error.not_before(answer.retry_after))?;
-    let link = lender.take();
     route.observer.tell(&Step::SessionOpened {
         date: answer.date,
         is_kept: link.is_some(),
@@ -130,184 +114,11 @@ fn judge(answer: &Answer, endpoint: &Endpoint, credentials: &Credentials) -> Res
     }
 }
 
-struct Answer {
-    status: u16,
-    retry_after: Option<Duration>,
-    date: Option<SystemTime>,
-    location: Option<Vec<u8>>,
-    body: Vec<u8>,
-}
-
-/// Whether it is what [`Lent`] makes of bytes that are no HTTP.
-fn is_invalid(error: &AnyError) -> bool {
-    match error.downcast_ref() {
-        Some(ureq::Error::Io(error)) => error.kind() == io::ErrorKind::InvalidData,
-        _ => false,
-    }
-}
-
-type AnyError = Box<dyn error::Error + Send + Sync>;
-
-fn post(
-    lender: &Lender,
-    endpoint: &Endpoint,
-    credentials: &Credentials,
-) -> Result<Answer, AnyError> {
-    let config = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_response_header_size(MAX_ANSWER)
-        .proxy(None)
-        .user_agent(USER_AGENT)
-        .build();
-    let agent = ureq::Agent::with_parts(config, lender.clone(), Resolved);
-    let Endpoint {
-        authority, prefix, ..
-    } = endpoint;
-    let scheme = if endpoint.tls { "https" } else { "http" };
-    let mut request = agent.post(format!("{scheme}://{authority}{prefix}/session"));
-    if let Some(user) = &credentials.user {
-        request = request.header("X-Auth-User", HeaderValue::from_bytes(user.as_bytes())?);
-    }
-    let company = HeaderValue::from_bytes(credentials.company.as_bytes())?;
-    let mut token = HeaderValue::from_bytes(credentials.token.expose_secret().as_bytes())?;
-    token.set_sensitive(true);
-    let mut answer = request
-        .header("X-Auth-Company", company)
-        .header("X-Auth-Token", token)
-        .send_empty()?;
-    let status = answer.status().as_u16();
-    let header = |name| answer.headers().get(name).map(HeaderValue::as_bytes);
-    let retry_after = header("retry-after").and_then(head::retry_after);
-    let date = header("date").and_then(head::date);
-    let location = header("location").map(<[u8]>::to_vec);
-    let body = answer.body_mut().with_config().limit(MAX_ANSWER as u64);
-    Ok(Answer {
-        status,
-        retry_after,
-        date,
-        location,
-        body: body.read_to_vec()?,
-    })
-}
-
-/// Lends a link to ureq, which then neither dials nor knows TLS, and has it back when ureq is
-/// done with it.
-#[derive(Clone)]
-struct Lender(Arc<Mutex<Option<Link>>>);
-
-impl Lender {
-    fn new(link: Link) -> Self {
-        Self(Arc::new(Mutex::new(Some(link))))
-    }
-
-    fn take(&self) -> Option<Link> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn put(&self, link: Link) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
-    }
-}
-
-impl Connector for Lender {
-    type Out = Lent;
-
-    fn connect(
-        &self,
-        _: &ConnectionDetails<'_>,
-        _: Option<()>,
-    ) -> std::result::Result<Option<Lent>, ureq::Error> {
-        Ok(self.take().map(|link| Lent {
-            link: Some(link),
-            lender: self.clone(),
-            buffers: LazyBuffers::new(MAX_ANSWER, 16 << 10),
-        }))
-    }
-}
-
-impl fmt::Debug for Lender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lender")
-    }
-}
-
-/// A link while ureq has it.
-struct Lent {
-    link: Option<Link>,
-    lender: Lender,
-    buffers: LazyBuffers,
-}
-
-impl Transport for Lent {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
-    }
-
-    fn transmit_output(
-        &mut self,
-        amount: usize,
-        _: NextTimeout,
-    ) -> std::result::Result<(), ureq::Error> {
-        let link = self.link.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
-        link.write_all(&self.buffers.output()[..amount])?;
-        Ok(link.flush()?)
-    }
-
-    fn await_input(&mut self, _: NextTimeout) -> std::result::Result<bool, ureq::Error> {
-        let link = self.link.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
-        let n = link.read(self.buffers.input_append_buf())?;
-        self.buffers.input_appended(n);
-        // A record of an alert or of a handshake (RFC 8446 §5.1), where HTTP was asked for.
-        if let [0x15 | 0x16, 3, ..] = self.buffers.input() {
-            return Err(io::Error::from(io::ErrorKind::InvalidData).into());
-        }
-        Ok(n > 0)
-    }
-
-    /// ureq asks only when the answer was read whole and the server keeps the connection: the
-    /// moment to give the link back, unless bytes that nobody asked for came with the answer.
-    /// "No" makes ureq drop this transport instead of keeping it.
-    fn is_open(&mut self) -> bool {
-        if let Some(link) = self.link.take()
-            && self.buffers.input().is_empty()
-        {
-            self.lender.put(link);
-        }
-        false
-    }
-
-    fn is_tls(&self) -> bool {
-        true
-    }
-}
-
-impl fmt::Debug for Lent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lent")
-    }
-}
-
-/// ureq resolves before it connects; the link is connected already.
-#[derive(Debug)]
-struct Resolved;
-
-impl Resolver for Resolved {
-    fn resolve(
-        &self,
-        _: &ureq::http::Uri,
-        _: &ureq::config::Config,
-        _: NextTimeout,
-    ) -> std::result::Result<ResolvedSocketAddrs, ureq::Error> {
-        let mut addrs = self.empty();
-        addrs.push(([0, 0, 0, 0], 0).into());
-        Ok(addrs)
-    }
-}
-
 #[cfg(test)]
 #[cfg(feature = "sim")]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::sim::{Fault, Options, Sim};
     use crate::{Stop, Token};

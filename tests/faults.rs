@@ -348,7 +348,7 @@ fn a_session_answer_that_is_none_fails_within_its_limits() {
         (
             redirect.to_owned(),
             ErrorKind::Status(302),
-            "HTTP 302 from PEER",
+            "HTTP 302 from PEER, a redirect to 127.0.0.1:1",
         ),
     ] {
         let error = session(answer).unwrap_err();

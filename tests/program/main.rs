@@ -111,7 +111,7 @@ fn stderr(output: &Output) -> &str {
     text(&output.stderr)
 }
 
-/// A library in C, which LD_PRELOAD puts before the C library.
+/// A library in C, which `LD_PRELOAD` puts before the C library.
 fn preloaded(source: &str) -> PathBuf {
     let folder = tempfile::tempdir().unwrap().keep();
     let (file, library) = (folder.join("shim.c"), folder.join("shim.so"));

@@ -1,0 +1,176 @@
+use std::io::{self, ErrorKind, Read};
+
+/// How the end of a body is found (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// So many bytes.
+    Length(u64),
+    Chunked,
+    /// All that comes until the connection ends.
+    ToTheEnd,
+}
+
+/// Reads a body, of which these bytes have come in already, in place of which what has come in
+/// beyond it is left.
+///
+/// # Errors
+/// Those of the connection; `UnexpectedEof` for its end; `InvalidData` for chunks that are none;
+/// `FileTooLarge` for more than `most` bytes, be they of the body or of what frames it.
+pub(crate) fn read(
+    connection: &mut impl Read,
+    bytes: &mut Vec<u8>,
+    framing: Framing,
+    most: usize,
+) -> io::Result<Vec<u8>> {
+    let mut input = Input {
+        connection,
+        bytes,
+        used: 0,
+        most,
+    };
+    let body = match framing {
+        Framing::Length(length) => {
+            let length = usize::try_from(length).map_err(|_| ErrorKind::FileTooLarge)?;
+            input.take(length)?
+        }
+        Framing::Chunked => input.chunks()?,
+        Framing::ToTheEnd => {
+            while input.more()? > 0 {}
+            input.take(input.bytes.len())?
+        }
+    };
+    let used = input.used;
+    bytes.drain(..used);
+    Ok(body)
+}
+
+struct Input<'a, C> {
+    connection: &'a mut C,
+    bytes: &'a mut Vec<u8>,
+    used: usize,
+    most: usize,
+}
+
+impl<C: Read> Input<'_, C> {
+    /// Reads more, and returns how much: nothing at the end.
+    fn more(&mut self) -> io::Result<usize> {
+        if self.bytes.len() > self.most {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
+        let mut chunk = [0; 4096];
+        let n = self.connection.read(&mut chunk)?;
+        self.bytes.extend_from_slice(&chunk[..n]);
+        Ok(n)
+    }
+
+    fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        if length > self.most {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
+        while self.bytes.len() - self.used < length {
+            if self.more()? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let taken = self.bytes[self.used..][..length].to_vec();
+        self.used += length;
+        Ok(taken)
+    }
+
+    /// A line without its end.
+    fn line(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            let rest = &self.bytes[self.used..];
+            if let Some(end) = rest.iter().position(|&b| b == b'\n') {
+                let line = self.take(end + 1)?;
+                return Ok(line.trim_ascii_end().to_vec());
+            }
+            if self.more()? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// Chunks and trailers, RFC 9112 §7.1.
+    fn chunks(&mut self) -> io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.line()?;
+            let size = line.split(|&b| b == b';').next().unwrap_or_default();
+            let size = str::from_utf8(size.trim_ascii()).unwrap_or_default();
+            // Not what an integer may begin with: a sign.
+            let is_hex = !size.is_empty() && size.bytes().all(|b| b.is_ascii_hexdigit());
+            let size = usize::from_str_radix(size, 16).ok().filter(|_| is_hex);
+            let size = size.ok_or(ErrorKind::InvalidData)?;
+            if size == 0 {
+                while !self.line()?.is_empty() {}
+                return Ok(body);
+            }
+            body.extend(self.take(size)?);
+            if !self.line()?.is_empty() {
+                return Err(ErrorKind::InvalidData.into());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is read of these bytes, that many at a time, and what is left.
+    fn body(text: &[u8], framing: Framing, first: usize) -> Result<(Vec<u8>, Vec<u8>), ErrorKind> {
+        let mut bytes = text[..first].to_vec();
+        let body = read(&mut &text[first..], &mut bytes, framing, 100);
+        body.map(|body| (body, bytes)).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn a_body_is_read_to_its_end_and_no_further() {
+        let chunks = b"2;x=y\r\nab\r\n 0A \r\n0123456789\r\n0\r\n\r\n";
+        for (text, beyond, framing, wanted) in [
+            (&b"abcd"[..], "ef", Framing::Length(4), &b"abcd"[..]),
+            (b"", "abcd", Framing::Length(0), b""),
+            (chunks, "", Framing::Chunked, b"ab0123456789"),
+            (b"1\na\n0\nTrailer: x\n\n", "1\n", Framing::Chunked, b"a"),
+            (b"all of it", "", Framing::ToTheEnd, b"all of it"),
+        ] {
+            let all = [text, beyond.as_bytes()].concat();
+            for first in 0..=all.len() {
+                let (got, left) = body(&all, framing, first).unwrap();
+                assert_eq!(got, wanted);
+                // Nothing more is read once the body is there.
+                let read = if first < text.len() { all.len() } else { first };
+                assert_eq!(left, all[text.len()..read]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_none_is_told() {
+        let (eof, invalid, long) = (
+            ErrorKind::UnexpectedEof,
+            ErrorKind::InvalidData,
+            ErrorKind::FileTooLarge,
+        );
+        let endless = [b'1'; 200];
+        for (text, framing, kind) in [
+            (&b"abc"[..], Framing::Length(4), eof),
+            (b"", Framing::Chunked, eof),
+            (b"3\r\nab", Framing::Chunked, eof),
+            (b"0\r\n", Framing::Chunked, eof),
+            (b"x\r\n", Framing::Chunked, invalid),
+            (b"+1\r\na\r\n0\r\n\r\n", Framing::Chunked, invalid),
+            (b"\r\n", Framing::Chunked, invalid),
+            (b"1\r\nab\r\n0\r\n\r\n", Framing::Chunked, invalid),
+            (b"ffffffffffffffffff\r\n", Framing::Chunked, invalid),
+            (b"65\r\n", Framing::Chunked, long),
+            (b"", Framing::Length(101), long),
+            (b"", Framing::Length(u64::MAX), long),
+            (&endless, Framing::Chunked, long),
+            (&endless, Framing::ToTheEnd, long),
+        ] {
+            assert_eq!(body(text, framing, 0), Err(kind), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,354 @@
+use std::error;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use ureq::http::{HeaderMap, HeaderValue, StatusCode, Version};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+};
+
+use crate::body::{self, Framing};
+use crate::config::{Credentials, Endpoint};
+use crate::dial::Link;
+use crate::head;
+use crate::secret::Token;
+
+/// The longest head, and the longest body, of an answer.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// The longest head of a request, less the token.
+const MAX_REQUEST: usize = 16 << 10;
+
+const USER_AGENT: &str = concat!("octave-ws/", env!("CARGO_PKG_VERSION"));
+
+/// As it goes over the wire: the `http` crate has all names in lower case.
+const TOKEN: &str = "x-auth-token: ";
+
+/// The headers of an answer that are looked at.
+const LOOKED_AT: [&str; 6] = [
+    "connection",
+    "content-length",
+    "date",
+    "location",
+    "retry-after",
+    "transfer-encoding",
+];
+
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) date: Option<SystemTime>,
+    pub(crate) location: Option<Vec<u8>>,
+    pub(crate) body: Vec<u8>,
+}
+
+pub(crate) type AnyError = Box<dyn error::Error + Send + Sync>;
+
+/// Posts the request for a session over a link. Returns the answer, and the link unless the service
+/// has ended it.
+///
+/// What ureq sends and parses it also logs, at the level trace and byte by byte. It is therefore
+/// given neither the token, in whose place [`Lent`] sends it, nor what else may be secret: the
+/// answer's body is read here, and of its head it sees what is needed.
+pub(crate) fn post(
+    link: Link,
+    endpoint: &Endpoint,
+    credentials: &Credentials,
+) -> Result<(Answer, Option<Link>), AnyError> {
+    let lender = Lender(Arc::new(Mutex::new(Some((link, Vec::new())))));
+    let connector = Connect {
+        lender: lender.clone(),
+        token: credentials.token.clone(),
+    };
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_response_header_size(MAX_ANSWER)
+        .proxy(None)
+        .user_agent(USER_AGENT)
+        .build();
+    let agent = ureq::Agent::with_parts(config, connector, Resolved);
+    let Endpoint {
+        authority, prefix, ..
+    } = endpoint;
+    let scheme = if endpoint.tls { "https" } else { "http" };
+    let mut request = agent.post(format!("{scheme}://{authority}{prefix}/session"));
+    if let Some(user) = &credentials.user {
+        request = request.header("X-Auth-User", HeaderValue::from_bytes(user.as_bytes())?);
+    }
+    let company = HeaderValue::from_bytes(credentials.company.as_bytes())?;
+    let answer = request
+        .header("X-Auth-Company", company)
+        .header(
+            "X-Auth-Token",
+            "x".repeat(credentials.token.expose_secret().len()),
+        )
+        .send_empty()?;
+    let (head, ended) = answer.into_parts();
+    // With it goes the connection, back to its lender.
+    drop(ended);
+    let (mut link, mut rest) = lender.take().ok_or(ureq::Error::ConnectionFailed)?;
+
+    let framing = framing(head.status, &head.headers)?;
+    let body = body::read(&mut link, &mut rest, framing, MAX_ANSWER)?;
+    let is_kept = framing != Framing::ToTheEnd
+        && head.version == Version::HTTP_11
+        && !has(&head.headers, "connection", "close")
+        // Nobody has asked for it.
+        && rest.is_empty();
+    let header = |name| head.headers.get(name).map(HeaderValue::as_bytes);
+    let answer = Answer {
+        status: head.status.as_u16(),
+        retry_after: header("retry-after").and_then(head::retry_after),
+        date: header("date").and_then(head::date),
+        location: header("location").map(<[u8]>::to_vec),
+        body,
+    };
+    Ok((answer, is_kept.then_some(link)))
+}
+
+/// RFC 9112 §6.3.
+fn framing(status: StatusCode, headers: &HeaderMap) -> io::Result<Framing> {
+    if matches!(status.as_u16(), 100..200 | 204 | 304) {
+        return Ok(Framing::Length(0));
+    }
+    if has(headers, "transfer-encoding", "chunked") {
+        return Ok(Framing::Chunked);
+    }
+    let Some(length) = headers.get("content-length") else {
+        return Ok(Framing::ToTheEnd);
+    };
+    let length = length.to_str().ok().and_then(|length| length.parse().ok());
+    length
+        .map(Framing::Length)
+        .ok_or(io::ErrorKind::InvalidData.into())
+}
+
+/// Whether a header is a list that has this, in whatever case.
+fn has(headers: &HeaderMap, name: &str, wanted: &str) -> bool {
+    let values = headers.get_all(name).into_iter();
+    values
+        .flat_map(|value| value.as_bytes().split(|&b| b == b','))
+        .any(|value| value.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
+}
+
+/// Whether it is what [`Lent`] makes of TLS.
+pub(crate) fn is_tls(error: &AnyError) -> bool {
+    match error.downcast_ref() {
+        Some(ureq::Error::Io(error)) => error.get_ref().is_some_and(|inner| inner.is::<Tls>()),
+        _ => false,
+    }
+}
+
+/// A link that is not lent, and what has come in over it that ureq was not given.
+#[derive(Clone)]
+struct Lender(Arc<Mutex<Option<Loan>>>);
+
+type Loan = (Link, Vec<u8>);
+
+impl Lender {
+    fn take(&self) -> Option<Loan> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn put(&self, link: Link, rest: Vec<u8>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((link, rest));
+    }
+}
+
+/// Lends a link to ureq, which then neither dials nor knows TLS.
+struct Connect {
+    lender: Lender,
+    token: Token,
+}
+
+impl Connector for Connect {
+    type Out = Lent;
+
+    fn connect(
+        &self,
+        _: &ConnectionDetails<'_>,
+        _: Option<()>,
+    ) -> Result<Option<Lent>, ureq::Error> {
+        let output = MAX_REQUEST + self.token.expose_secret().len();
+        Ok(self.lender.take().map(|(link, rest)| Lent {
+            link: Some(link),
+            rest,
+            lender: self.lender.clone(),
+            token: self.token.clone(),
+            buffers: LazyBuffers::new(MAX_ANSWER, output),
+        }))
+    }
+}
+
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connect")
+    }
+}
+
+/// A link while ureq has it, which goes back to its lender when ureq is done with it.
+struct Lent {
+    link: Option<Link>,
+    /// What has come in behind the head.
+    rest: Vec<u8>,
+    lender: Lender,
+    token: Token,
+    buffers: LazyBuffers,
+}
+
+impl Transport for Lent {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
+        let link = self.link.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
+        let mut output = self.buffers.output()[..amount].to_vec();
+        let is_it = |bytes: &[u8]| bytes == TOKEN.as_bytes();
+        if let Some(at) = output.windows(TOKEN.len()).position(is_it) {
+            let token = self.token.expose_secret().as_bytes();
+            output[at + TOKEN.len()..][..token.len()].copy_from_slice(token);
+        }
+        link.write_all(&output)?;
+        Ok(link.flush()?)
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
+        let link = self.link.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
+        let mut chunk = [0; 4096];
+        while end_of_head(&self.rest).is_none() {
+            let n = link.read(&mut chunk)?;
+            self.rest.extend_from_slice(&chunk[..n]);
+            // A record of an alert or of a handshake (RFC 8446 §5.1), where HTTP was asked for.
+            if let [0x15 | 0x16, 3, ..] = self.rest[..] {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, Tls).into());
+            }
+            if n == 0 || self.rest.len() > MAX_ANSWER {
+                return Ok(false);
+            }
+        }
+        let end = end_of_head(&self.rest).unwrap_or_default();
+        let head: Vec<u8> = self.rest.drain(..end).collect();
+        let head = without_secrets(&head, self.token.expose_secret());
+        let input = self.buffers.input_append_buf();
+        let input = input
+            .get_mut(..head.len())
+            .ok_or(io::Error::from(io::ErrorKind::FileTooLarge))?;
+        input.copy_from_slice(&head);
+        self.buffers.input_appended(head.len());
+        Ok(true)
+    }
+
+    /// It is not for ureq to keep.
+    fn is_open(&mut self) -> bool {
+        false
+    }
+
+    fn is_tls(&self) -> bool {
+        true
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(link) = self.link.take() {
+            self.lender.put(link, std::mem::take(&mut self.rest));
+        }
+    }
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lent")
+    }
+}
+
+/// Where a head ends, if all of it is there.
+fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    let ends = |end: &[u8]| {
+        let at = bytes.windows(end.len()).position(|bytes| bytes == end);
+        at.map(|at| at + end.len())
+    };
+    ends(b"\n\r\n").into_iter().chain(ends(b"\n\n")).min()
+}
+
+/// A head with the status and the headers that are looked at, as long as it was. A service may
+/// echo the token, or have secrets of its own.
+fn without_secrets(head: &[u8], token: &str) -> Vec<u8> {
+    const STATUS: usize = "HTTP/1.1 200".len();
+    let mut shown = Vec::with_capacity(head.len());
+    for line in head.split_inclusive(|&b| b == b'\n') {
+        let text = line.trim_ascii_end();
+        let name = text.split(|&b| b == b':').next().unwrap_or_default();
+        let is_looked_at = LOOKED_AT
+            .iter()
+            .any(|looked_at| name.eq_ignore_ascii_case(looked_at.as_bytes()));
+        let has_token = !token.is_empty()
+            && text[name.len()..]
+                .windows(token.len())
+                .any(|part| part == token.as_bytes());
+        let plain = if shown.is_empty() {
+            STATUS
+        } else if !is_looked_at || name.eq_ignore_ascii_case(b"location") && has_token {
+            name.len() + 1
+        } else {
+            text.len()
+        };
+        let (plain, hidden) = text.split_at(plain.min(text.len()));
+        shown.extend_from_slice(plain);
+        shown.extend(hidden.iter().map(|b| if *b == b' ' { b' ' } else { b'x' }));
+        shown.extend_from_slice(&line[text.len()..]);
+    }
+    shown
+}
+
+/// What came is TLS.
+#[derive(Debug)]
+struct Tls;
+
+impl fmt::Display for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TLS where HTTP was spoken")
+    }
+}
+
+impl error::Error for Tls {}
+
+/// ureq resolves before it connects; the link is connected already.
+#[derive(Debug)]
+struct Resolved;
+
+impl Resolver for Resolved {
+    fn resolve(
+        &self,
+        _: &ureq::http::Uri,
+        _: &ureq::config::Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let mut addrs = self.empty();
+        addrs.push(([0, 0, 0, 0], 0).into());
+        Ok(addrs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_hidden_in_a_head_leaves_its_form() {
+        let head = b"HTTP/1.1 201 hunter2\r\nContent-Length: 3\r\nSet-Cookie: a=b; Path=/\r\n\
+                     Location: /hunter2\r\n folded\r\n\r\n";
+        let shown = without_secrets(head, "hunter2");
+        let wanted = "HTTP/1.1 201 xxxxxxx\r\nContent-Length: 3\r\nSet-Cookie: xxxx xxxxxx\r\n\
+                      Location: xxxxxxxx\r\n folded\r\n\r\n";
+        assert_eq!(String::from_utf8(shown).unwrap(), wanted);
+        assert_eq!(end_of_head(head), Some(head.len()));
+        assert_eq!(end_of_head(b"HTTP/1.1 200\n\nbody\r\n\r\n"), Some(14));
+        assert_eq!(end_of_head(b"HTTP/1.1 200\r\n\r"), None);
+    }
+}

@@ -1,0 +1,109 @@
+//! A logger that keeps everything, of every crate: neither the token nor a session id is in it.
+//!
+//! By itself, since a process has one logger.
+#![cfg(feature = "sim")]
+
+use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use log::{LevelFilter, Log, Metadata, Record};
+use octave_ws::sim::{Fault, Options, Sim};
+use octave_ws::{Client, Config, Credentials, ErrorKind, SessionId, Token};
+use serde_json::json;
+
+const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
+const LONG: Duration = Duration::from_secs(10);
+
+struct Keeper(Mutex<String>);
+
+static KEEPER: Keeper = Keeper(Mutex::new(String::new()));
+
+impl Log for Keeper {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        writeln!(kept, "{} {}", record.target(), record.args()).unwrap();
+    }
+
+    fn flush(&self) {}
+}
+
+/// What was logged, and the bytes of what was dumped in hex, row by row.
+fn kept() -> (String, Vec<u8>) {
+    let text = KEEPER.0.lock().unwrap().clone();
+    let mut bytes = Vec::new();
+    for line in text.lines().filter(|line| line.starts_with("ureq_proto")) {
+        // `TARGET 4854 5450 ... HTTP....`
+        let pairs = line.split(' ').skip(1).take_while(|pair| pair.len() == 4);
+        for pair in pairs {
+            let byte = |at| u8::from_str_radix(&pair[at..at + 2], 16).ok();
+            bytes.extend(byte(0).into_iter().chain(byte(2)));
+        }
+    }
+    (text, bytes)
+}
+
+fn assert_hidden(secret: &str) {
+    let (text, bytes) = kept();
+    assert!(!text.contains(secret), "{secret}: {text}");
+    let is_secret = |part: &[u8]| part == secret.as_bytes();
+    let dumped = String::from_utf8_lossy(&bytes);
+    assert!(!bytes.windows(secret.len()).any(is_secret), "{dumped}");
+}
+
+#[test]
+fn a_logger_that_keeps_everything_has_no_secret() {
+    log::set_logger(&KEEPER).unwrap();
+    log::set_max_level(LevelFilter::Trace);
+    let sim = Sim::start().unwrap();
+    let config = sim.config().connect_timeout(LONG);
+
+    // Both legs, an event and a leave.
+    let mut client = Client::connect(&config).unwrap();
+    client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();
+    sim.publish(TEMPERATURE, &json!(1));
+    client.next(LONG).unwrap();
+    client.close().unwrap();
+    let id = SessionId::request(&config).unwrap();
+    assert_hidden(sim.token());
+    assert_hidden(id.expose_secret());
+    // What the ids are made of, to find those that were not told.
+    let (text, bytes) = kept();
+    assert!(bytes.starts_with(b"POST /session HTTP/1.1\r\n"), "{text}");
+    assert!(bytes.windows(4).any(|part| part == b"201 "), "{text}");
+    assert!(!bytes.windows(6).any(|part| part == b"\"body\""), "{text}");
+
+    // A service that gives them back, in its head and its body, chunked and not.
+    let echo = "hunter2-of-the-token";
+    let answers = [
+        format!("HTTP/1.1 400 {echo}\r\nX-Echo: {echo}\r\nLocation: /{echo}\r\n\r\n{echo}"),
+        format!(
+            "HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\nSet-Cookie: session={echo}\r\n\r\n\
+             14\r\n{echo}\r\n0\r\n\r\n"
+        ),
+        format!(
+            "HTTP/1.1 302 No\r\nLocation: https://h/?token={echo}\r\nContent-Length: 0\r\n\r\n"
+        ),
+    ];
+    for answer in answers {
+        let sim = Sim::start_with(Options {
+            faults: vec![Fault::SessionRaw(answer.leak())],
+            ..Options::default()
+        });
+        let sim = sim.unwrap();
+        let config = Config::new(Credentials::new("demo", Token::new(echo)))
+            .endpoint(sim.endpoint())
+            .ca_pem(sim.ca_pem());
+        let error = Client::connect(&config).err().unwrap();
+        assert!(matches!(
+            error.kind(),
+            ErrorKind::Refused | ErrorKind::Status(302)
+        ));
+        assert!(!error.in_full().contains(echo), "{}", error.in_full());
+    }
+    assert_hidden(echo);
+}
