@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use log::{LevelFilter, Log, Metadata, Record};
-use octave_ws::sim::{Fault, Options, Sim};
-use octave_ws::{Client, Config, Credentials, ErrorKind, SessionId, Token};
+use octave_ws::sim::{Fault, Sim};
+use octave_ws::{Client, ErrorKind, SessionId};
 use serde_json::json;
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
@@ -77,33 +77,32 @@ fn a_logger_that_keeps_everything_has_no_secret() {
     assert!(bytes.windows(4).any(|part| part == b"201 "), "{text}");
     assert!(!bytes.windows(6).any(|part| part == b"\"body\""), "{text}");
 
-    // A service that gives them back, in its head and its body, chunked and not.
-    let echo = "hunter2-of-the-token";
-    let answers = [
-        format!("HTTP/1.1 400 {echo}\r\nX-Echo: {echo}\r\nLocation: /{echo}\r\n\r\n{echo}"),
-        format!(
-            "HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\nSet-Cookie: session={echo}\r\n\r\n\
-             14\r\n{echo}\r\n0\r\n\r\n"
+    // A service that gives it back, in its head and its body, chunked and not.
+    let echo = sim.token();
+    for (answer, kind) in [
+        (
+            format!("HTTP/1.1 400 {echo}\r\nX-Echo: {echo}\r\nLocation: /{echo}\r\n\r\n{echo}"),
+            ErrorKind::Refused,
         ),
-        format!(
-            "HTTP/1.1 302 No\r\nLocation: https://h/?token={echo}\r\nContent-Length: 0\r\n\r\n"
+        (
+            format!(
+                "HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\nSet-Cookie: a={echo}\r\n\r\n\
+                 {:x}\r\n{echo}\r\n0\r\n\r\n",
+                echo.len()
+            ),
+            ErrorKind::Refused,
         ),
-    ];
-    for answer in answers {
-        let sim = Sim::start_with(Options {
-            faults: vec![Fault::SessionRaw(answer.leak())],
-            ..Options::default()
-        });
-        let sim = sim.unwrap();
-        let config = Config::new(Credentials::new("demo", Token::new(echo)))
-            .endpoint(sim.endpoint())
-            .ca_pem(sim.ca_pem());
+        (
+            format!("HTTP/1.1 302 No\r\nLocation: https://h/?{echo}\r\nContent-Length: 0\r\n\r\n"),
+            ErrorKind::Status(302),
+        ),
+    ] {
+        sim.set_faults(&[Fault::SessionRaw(answer.leak())]);
         let error = Client::connect(&config).err().unwrap();
-        assert!(matches!(
-            error.kind(),
-            ErrorKind::Refused | ErrorKind::Status(302)
-        ));
+        assert_eq!(error.kind(), kind);
         assert!(!error.in_full().contains(echo), "{}", error.in_full());
     }
+    let (_, bytes) = kept();
+    assert!(bytes.windows(4).any(|part| part == b"302 "));
     assert_hidden(echo);
 }
