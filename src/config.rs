@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::dial::Route;
 use crate::error::Setting;
-use crate::secret::Hidden;
+use crate::secret::Url;
 use crate::step::{Observer, Step};
 use crate::wire::Pulse;
 use crate::{Error, Result, SessionId, Stop, Token};
@@ -13,10 +13,10 @@ use crate::{Error, Result, SessionId, Stop, Token};
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) credentials: Credentials,
-    pub(crate) endpoint: String,
+    pub(crate) endpoint: Url,
     pub(crate) allow_plaintext: bool,
     pub(crate) ca_pem: Option<Vec<u8>>,
-    pub(crate) proxy: Option<Hidden>,
+    pub(crate) proxy: Option<Url>,
     pub(crate) no_proxy: String,
     pub(crate) connect_timeout: Duration,
     pub(crate) connect_deadline: Option<Instant>,
@@ -42,7 +42,7 @@ impl Config {
     pub fn new(credentials: Credentials) -> Self {
         Self {
             credentials,
-            endpoint: Self::ENDPOINT.to_owned(),
+            endpoint: Url::new(Self::ENDPOINT.to_owned()),
             allow_plaintext: false,
             ca_pem: None,
             proxy: None,
@@ -63,7 +63,7 @@ impl Config {
 
     /// Where the service is, as `https://HOST[:PORT][/PREFIX]`. By default [`Config::ENDPOINT`].
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
-        self.endpoint = url.into();
+        self.endpoint = Url::new(url.into());
         self
     }
 
@@ -83,7 +83,7 @@ impl Config {
     /// The HTTP proxy to connect through, as `[http://][USER:PASSWORD@]HOST[:PORT]`, by CONNECT.
     /// By default none, whatever the environment says.
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
-        self.proxy = Some(Hidden::new(url.into()));
+        self.proxy = Some(Url::new(url.into()));
         self
     }
 
@@ -208,7 +208,7 @@ impl Config {
                 return Err(Error::config(message));
             }
         }
-        Endpoint::parse(&self.endpoint, self.allow_plaintext)
+        Endpoint::parse(self.endpoint.expose_secret(), self.allow_plaintext)
     }
 }
 

@@ -32,6 +32,8 @@ fn is_hostile(c: char) -> bool {
                 | '\u{2060}'..='\u{206f}'
                 | '\u{feff}'
                 | '\u{fff9}'..='\u{fffb}'
+                // Tags, that may spell out whatever they like.
+                | '\u{e0000}'..='\u{e007f}'
         )
 }
 
@@ -48,6 +50,7 @@ mod tests {
             ("\u{9b}31m", "\\u{9b}31m"),
             ("\u{202e}txt.exe\u{2066}", "\\u{202e}txt.exe\\u{2066}"),
             ("\u{2028}", "\\u{2028}"),
+            ("a\u{e0041}\u{e007f}", "a\\u{e0041}\\u{e007f}"),
         ] {
             assert_eq!(Printable(text).to_string(), shown);
         }

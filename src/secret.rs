@@ -24,13 +24,13 @@ impl fmt::Debug for Token {
     }
 }
 
-/// A setting with a secret in it.
+/// A URL in which a secret may stand, as a user and a password do. `Debug` leaves those out.
 #[derive(Clone)]
-pub(crate) struct Hidden(String);
+pub(crate) struct Url(String);
 
-impl Hidden {
-    pub(crate) fn new(text: String) -> Self {
-        Self(text)
+impl Url {
+    pub(crate) fn new(url: String) -> Self {
+        Self(url)
     }
 
     pub(crate) fn expose_secret(&self) -> &str {
@@ -38,9 +38,13 @@ impl Hidden {
     }
 }
 
-impl fmt::Debug for Hidden {
+impl fmt::Debug for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(redacted)")
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
+        match rest.rsplit_once('@') {
+            Some((_, host)) => write!(f, "\"{scheme}://(redacted)@{}\"", host.escape_debug()),
+            None => write!(f, "{:?}", self.0),
+        }
     }
 }
 
@@ -125,6 +129,13 @@ mod tests {
         assert_eq!(format!("{:?}", Token::new("hunter2\n")), "Token(redacted)");
         let id = SessionId::new("n2fBC9YeE6g.qsQ".to_owned()).unwrap();
         assert_eq!(format!("{id:?}"), "SessionId(redacted)");
+        for (url, shown) in [
+            ("https://u:p@h@host/p", "\"https://(redacted)@host/p\""),
+            ("u:p@host\n", "\"://(redacted)@host\\n\""),
+            ("https://host", "\"https://host\""),
+        ] {
+            assert_eq!(format!("{:?}", Url::new(url.to_owned())), shown);
+        }
     }
 
     #[test]

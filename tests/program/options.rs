@@ -223,6 +223,13 @@ fn a_config_file_that_is_wrong_says_where() {
             "{",
             " is not a JSON object: EOF while parsing an object at line 1 column 1".to_owned(),
         ),
+        // A token, whose file it is.
+        (
+            "hunter2",
+            " is not a JSON object: expected value at line 1 column 1".to_owned(),
+        ),
+        (r#""hunter2""#, " is not a JSON object".to_owned()),
+        ("1234567890", " is not a JSON object".to_owned()),
         (
             r#"{"tokn": "x"}"#,
             format!(": no key \"tokn\": the keys are {keys}"),

@@ -5,6 +5,7 @@ use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde_json::error::Category;
 use serde_json::{Map, Value};
 
 use crate::exit::Failure;
@@ -57,7 +58,12 @@ impl ConfigFile {
 
     fn parse(path: PathBuf, text: &str) -> Result<Self, Failure> {
         let members: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
-            Failure::config(format!("config: {path:?} is not a JSON object: {error}"))
+            let what = format!("config: {path:?} is not a JSON object");
+            Failure::config(match error.classify() {
+                // It shows what there is instead: a token, maybe, whose file this is by mistake.
+                Category::Data => what,
+                _ => format!("{what}: {error}"),
+            })
         })?;
         if let Some(key) = members.keys().find(|key| !KEYS.contains(&key.as_str())) {
             let keys = KEYS.join(", ");
