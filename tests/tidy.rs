@@ -51,7 +51,7 @@ fn one_room_knows_each_library_and_few_the_wall_clock() {
     sources(&root.join("src"), &mut files);
     for (library, rooms) in [
         ("tungstenite::", &["socket.rs", "message.rs"][..]),
-        ("ureq::", &["session.rs", "config.rs"]),
+        ("ureq::", &["post.rs", "config.rs"]),
         ("argh::", &["args.rs", "arrange.rs"]),
         // Clocks of gateways are wrong, and are set: no deadline may go by them.
         ("SystemTime::now", &["clock.rs", "cloud.rs", "http.rs"]),
