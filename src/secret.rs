@@ -1,3 +1,4 @@
+use std::cmp::Reverse;
 use std::fmt;
 
 use crate::printable::Printable;
@@ -96,6 +97,8 @@ impl Quote {
         if !secret.is_empty() {
             self.secrets.push(secret.to_owned());
         }
+        // One that is part of another would leave the rest of that.
+        self.secrets.sort_by_key(|secret| Reverse(secret.len()));
     }
 
     pub(crate) fn quote(&self, words: &str) -> String {
@@ -156,9 +159,10 @@ mod tests {
     fn words_of_a_peer_are_made_fit_to_be_shown() {
         let mut quote = Quote::new(&Token::new("tok"));
         quote.hide("sid");
+        quote.hide("a-sid.tok");
         assert_eq!(
-            quote.quote(" bad tok for\u{1b}[2J sid\u{9b}\u{202e} "),
-            "bad [redacted] for\\u{1b}[2J [redacted]\\u{9b}\\u{202e}"
+            quote.quote(" a-sid.tok: bad tok for\u{1b}[2J sid\u{9b}\u{202e} "),
+            "[redacted]: bad [redacted] for\\u{1b}[2J [redacted]\\u{9b}\\u{202e}"
         );
         assert_eq!(
             quote.quote(&"\u{e9}".repeat(300)),

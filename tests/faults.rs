@@ -410,6 +410,16 @@ fn an_upgrade_that_is_none_is_told() {
             "it does not say that it upgrades",
         ),
         (
+            format!("{SWITCH}Connection: Upgrade\r\n\r\n"),
+            ErrorKind::Malformed,
+            "it does not say that it upgrades",
+        ),
+        (
+            format!("{SWITCH}Upgrade: websocket\r\nConnection: keep-alive\r\n\r\n"),
+            ErrorKind::Malformed,
+            "it does not say that it upgrades",
+        ),
+        (
             format!("HTTP/1.1 101 S\r\n{good}\r\n"),
             ErrorKind::Malformed,
             "its Sec-WebSocket-Accept is not ours",

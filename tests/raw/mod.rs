@@ -42,7 +42,7 @@ pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
 
 /// What leads a client there.
 pub(crate) fn config(endpoint: &str) -> Config {
-    Config::new(Credentials::new("demo", Token::new("t")))
+    Config::new(Credentials::new("demo", Token::new("raw-token")))
         .endpoint(endpoint)
         .allow_plaintext()
 }

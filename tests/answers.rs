@@ -1,0 +1,217 @@
+//! Answers of a service that have to make a difference, and those that must not.
+
+use std::io::{BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use octave_ws::{Client, ErrorKind, Next, Stream};
+use tungstenite::Message;
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::raw::{Part, Socket, accept, config, give_session, grant, open, play, serve_out};
+use crate::raw::{request, upgraded};
+
+mod raw;
+
+const LONG: Duration = Duration::from_secs(10);
+
+fn stream() -> Stream {
+    "/a".parse().unwrap()
+}
+
+/// A service that is played on a thread, and its endpoint.
+fn serve(service: impl FnOnce(TcpListener) + Send + 'static) -> (String, thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    (endpoint, thread::spawn(move || service(listener)))
+}
+
+#[test]
+fn a_retry_after_of_either_leg_is_waited_for() {
+    let later = b"HTTP/1.1 503 Later\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n";
+    for is_of_upgrade in [false, true] {
+        let (endpoint, service) = serve(move |listener| {
+            let tcp = accept(&listener);
+            let mut requests = BufReader::new(&tcp);
+            request(&mut requests);
+            if is_of_upgrade {
+                give_session(&tcp);
+                request(&mut requests);
+            }
+            (&tcp).write_all(later).unwrap();
+            let since = Instant::now();
+            drop(tcp);
+            let tcp = accept(&listener);
+            // By itself it would have come back within a second.
+            assert!(since.elapsed() >= Duration::from_secs(3));
+            serve_out(&mut open(&tcp));
+        });
+        let client = Client::connect(&config(&endpoint).retry_for(LONG)).unwrap();
+        client.close().unwrap();
+        service.join().unwrap();
+    }
+}
+
+#[test]
+fn a_session_id_is_hidden_wherever_the_service_says_it() {
+    let id = "an-id.that_nobody~may-see";
+    let (endpoint, service) = serve(move |listener| {
+        let tcp = accept(&listener);
+        let mut requests = BufReader::new(&tcp);
+        request(&mut requests);
+        let body = format!(r#"{{"head":{{"ok":true}},"body":{{"id":"{id}"}}}}"#);
+        let length = body.len();
+        let answer = format!("HTTP/1.1 201 Created\r\nContent-Length: {length}\r\n\r\n{body}");
+        (&tcp).write_all(answer.as_bytes()).unwrap();
+        let mut socket = upgraded(&tcp, &request(&mut requests));
+        let asked = socket.read().unwrap();
+        let (_, msg_id) = asked.to_text().unwrap().split_once(r#""msgId":""#).unwrap();
+        let (msg_id, _) = msg_id.split_once('"').unwrap();
+        let refusal = format!(
+            r#"{{"head":{{"msgId":"{msg_id}","ok":false,"errors":["none of {id} by raw-token-{id}"]}}}}"#
+        );
+        socket.send(Message::text(refusal)).unwrap();
+        let alien = format!(r#"{{"type":"{id}"}}"#);
+        socket.send(Message::text(alien)).unwrap();
+        let frame = CloseFrame {
+            code: CloseCode::Policy,
+            reason: format!("{id} is over").into(),
+        };
+        socket.close(Some(frame)).unwrap();
+        serve_out(&mut socket);
+    });
+    let mut client = Client::connect(&config(&endpoint)).unwrap();
+    let mut told = vec![client.subscribe(&stream()).unwrap_err().in_full()];
+    loop {
+        match client.next(LONG) {
+            // The message itself is the caller's.
+            Ok(Next::Unknown(unknown)) => told.push(unknown.reason().to_owned()),
+            Ok(next) => told.push(format!("{next:?}")),
+            Err(error) => break told.push(error.in_full()),
+        }
+    }
+    assert!(
+        told[0].ends_with("none of [redacted] by [redacted]-[redacted]"),
+        "{told:?}"
+    );
+    assert!(
+        told.last().unwrap().contains("closed with 1008"),
+        "{told:?}"
+    );
+    assert!(told.iter().all(|told| !told.contains(id)), "{told:?}");
+    service.join().unwrap();
+}
+
+#[test]
+fn a_connection_with_bytes_behind_the_sessions_answer_is_not_used_again() {
+    let (endpoint, service) = serve(|listener| {
+        let first = accept(&listener);
+        request(&mut BufReader::new(&first));
+        let body = r#"{"body":{"id":"a"}}HTTP/1.1 101 Switching Protocols"#;
+        let answer = format!("HTTP/1.1 201 Created\r\nContent-Length: 19\r\n\r\n{body}");
+        (&first).write_all(answer.as_bytes()).unwrap();
+        let second = accept(&listener);
+        let mut requests = BufReader::new(&second);
+        let upgrade = request(&mut requests);
+        assert!(
+            upgrade.starts_with("GET /session/a/ws HTTP/1.1\r\n"),
+            "{upgrade}"
+        );
+        serve_out(&mut upgraded(&second, &upgrade));
+    });
+    Client::connect(&config(&endpoint))
+        .unwrap()
+        .close()
+        .unwrap();
+    service.join().unwrap();
+}
+
+#[test]
+fn a_refused_unsubscription_leaves_the_stream_subscribed() {
+    let (endpoint, service) = play([Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        let asked = socket.read().unwrap();
+        grant(&mut socket, &asked);
+        let asked = socket.read().unwrap();
+        let (_, msg_id) = asked.to_text().unwrap().split_once(r#""msgId":""#).unwrap();
+        let (msg_id, _) = msg_id.split_once('"').unwrap();
+        let refusal = format!(r#"{{"head":{{"msgId":"{msg_id}","ok":false,"errors":["no"]}}}}"#);
+        socket.send(Message::text(refusal)).unwrap();
+        serve_out(&mut socket);
+    })]);
+    let mut client = Client::connect(&config(&endpoint)).unwrap();
+    client.subscribe(&stream()).unwrap();
+    let error = client.unsubscribe(&stream()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    let left: Vec<_> = client.subscribed().cloned().collect();
+    assert_eq!(left, [stream()]);
+    client.close().unwrap();
+    service.join().unwrap();
+}
+
+#[test]
+fn what_breaks_the_protocol_is_read_to_its_end() {
+    let (endpoint, service) = play([Box::new(|mut tcp: &TcpStream, mut socket: Socket<'_>| {
+        let asked = socket.read().unwrap();
+        grant(&mut socket, &asked);
+        // A reserved opcode, and more behind it than buffers hold.
+        let more = vec![0; 8 << 20];
+        tcp.write_all(&[&[0x83, 0], &more[..]].concat()).unwrap();
+        tcp.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        // With bytes left unread it would be reset.
+        tcp.read_to_end(&mut answer).unwrap();
+        // A masked close.
+        assert_eq!((answer[0], answer[1]), (0x88, 0x82));
+    })]);
+    let mut client = Client::connect(&config(&endpoint)).unwrap();
+    client.subscribe(&stream()).unwrap();
+    let error = client.next(LONG).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Malformed);
+    service.join().unwrap();
+}
+
+#[test]
+fn the_first_loss_stays_whatever_follows_and_begins_with_the_silence() {
+    let silent: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        let asked = socket.read().unwrap();
+        grant(&mut socket, &asked);
+        socket.send(Message::text(r#"{"value":1}"#)).unwrap();
+        // Nothing is heard for as long, and no close at the end.
+        thread::sleep(Duration::from_millis(1500));
+    });
+    let closing: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        socket.read().unwrap();
+        let (code, reason) = (CloseCode::Error, "".into());
+        socket.close(Some(CloseFrame { code, reason })).unwrap();
+        serve_out(&mut socket);
+    });
+    let well: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| serve_out(&mut socket));
+    let (endpoint, service) = play([silent, closing, well]);
+    let mut client = Client::connect(&config(&endpoint).retry_for(LONG)).unwrap();
+    client.subscribe(&stream()).unwrap();
+    assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+    let heard_at = SystemTime::now();
+    let Next::Lost(loss) = client.next(LONG).unwrap() else {
+        panic!("no loss")
+    };
+    assert!(
+        loss.reason.ends_with(" ended the connection"),
+        "{}",
+        loss.reason
+    );
+    let distance = |at: SystemTime| match at.duration_since(heard_at) {
+        Ok(later) => later,
+        Err(earlier) => earlier.duration(),
+    };
+    assert!(distance(loss.from) < Duration::from_millis(700), "{loss:?}");
+    // The second one is no loss of its own.
+    let Next::Gap(gap) = client.next(LONG).unwrap() else {
+        panic!("no gap")
+    };
+    assert_eq!((gap.from, gap.reason), (loss.from, loss.reason));
+    assert!(distance(gap.to) > Duration::from_millis(700));
+    client.close().unwrap();
+    service.join().unwrap();
+}
