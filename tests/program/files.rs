@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
 use std::sync::mpsc::Receiver;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Seen, Sim};
 use rustix::fs::{FileType, Mode};
@@ -56,7 +57,9 @@ fn run(args: &[&str]) -> Output {
 
 /// Waits until a file has so many lines.
 fn await_lines(path: &Path, count: usize) {
+    let deadline = Instant::now() + Duration::from_secs(60);
     while fs::read_to_string(path).unwrap_or_default().lines().count() < count {
+        assert!(Instant::now() < deadline, "{path:?} has fewer lines");
         thread::yield_now();
     }
 }

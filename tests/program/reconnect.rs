@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Child;
+use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, Options, What};
 use serde_json::{Value, json};
@@ -176,9 +177,22 @@ fn the_end_of_a_run_cuts_an_attempt_short() {
         await_subscription(&seen);
         sim.set_faults(&[Fault::SessionSilent]);
         sim.drop_all();
+        let since = Instant::now();
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        // By itself it would have waited for 10 s.
+        assert!(since.elapsed() < Duration::from_secs(5));
     }
+}
+
+#[test]
+fn a_run_is_idle_since_the_last_event() {
+    let (sim, _seen) = start(2.0);
+    let args = ["capture", TEMPERATURE, "--idle=2s", "-C6"];
+    let output = octave_ws(&sim, &args).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    // They take longer than it may be idle.
+    assert_eq!(super::lines(&output).len(), 6);
 }
 
 /// What a run leaves that loses its connection for good: how it ends, the records of it, and what
@@ -288,10 +302,10 @@ fn time_without_a_connection_is_not_idle() {
     sim.set_faults(&[Fault::SessionAnswer(503, "later")]);
     sim.drop_all();
     // For longer than it may be idle.
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    std::thread::sleep(Duration::from_millis(1500));
     sim.set_faults(&[]);
     await_subscription(&seen);
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(300));
     assert_eq!(sim.publish(TEMPERATURE, &json!(1)), 1);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));

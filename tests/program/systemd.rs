@@ -1,6 +1,7 @@
 //! A service manager, and what it is told.
 
-use std::net::TcpListener;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Child, Command};
@@ -12,6 +13,8 @@ use octave_ws::sim::{Fault, Sim};
 use rustix::process::Signal;
 use serde_json::json;
 
+use super::memory::led_to;
+use super::raw::{Socket, grant, play};
 use super::silence::cpu_time;
 use super::{TEMPERATURE, kill, octave_ws, start, stderr};
 
@@ -152,6 +155,39 @@ fn its_watchdog_is_fed_while_the_service_is_alive_and_no_longer() {
     let fed = all.iter().filter(|told| *told == "WATCHDOG=1").count();
     // Once for the acknowledgement, at most.
     assert!(fed <= 1, "{all:?}");
+}
+
+/// How many pings a client sends from here to the end of the connection.
+fn pings(mut tcp: &TcpStream) -> usize {
+    let mut pings = 0;
+    let mut head = [0; 2];
+    // A frame of a client is masked, and has four bytes more for that.
+    while tcp.read_exact(&mut head).is_ok() {
+        pings += usize::from(head[0] & 0xf == 9);
+        let length = usize::from(head[1] & 0x7f);
+        assert!(length < 126);
+        tcp.read_exact(&mut vec![0; 4 + length]).unwrap();
+    }
+    pings
+}
+
+#[test]
+fn a_service_that_does_not_answer_is_asked_for_a_sign_of_life_once() {
+    let (sender, asked) = mpsc::channel();
+    let (endpoint, service) = play([Box::new(move |tcp: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        grant(&mut socket, &request);
+        sender.send(pings(tcp)).unwrap();
+    })]);
+    let manager = Manager::new();
+    let mut command = led_to(&endpoint, &["listen", "/a", "--duration=2s"]);
+    command
+        .env("NOTIFY_SOCKET", manager.folder.path().join("notify"))
+        .env("WATCHDOG_USEC", "200000");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(asked.recv_timeout(LONG).unwrap(), 1);
+    service.join().unwrap();
 }
 
 #[test]

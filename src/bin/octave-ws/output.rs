@@ -288,6 +288,8 @@ fn one_line(json: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -296,6 +298,20 @@ mod tests {
         let long = [b"a\n".as_slice(), &[b'x'; PIPE_BUF], b"\nb\n"].concat();
         assert_eq!(at_once(&long), 2);
         assert_eq!(at_once(&long[2..]), PIPE_BUF + 1);
+    }
+
+    #[test]
+    fn what_was_held_back_stays_in_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, old) = (folder.path().join("file"), folder.path().join("old"));
+        let mut output = Output::appended(path.to_str().unwrap()).ok().unwrap();
+        output.write("{}").ok().unwrap();
+        fs::rename(&path, &old).unwrap();
+        output.reopen().ok().unwrap();
+        output.write("[]").ok().unwrap();
+        output.flush().ok().unwrap();
+        let text = |path| fs::read_to_string(path).unwrap();
+        assert_eq!((text(&old), text(&path)), ("{}\n".into(), "[]\n".into()));
     }
 
     #[test]
