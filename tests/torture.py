@@ -9,12 +9,14 @@ a file system without locks, and one that does not sync folders have to make no 
 
 import collections
 import concurrent.futures
+import fcntl
 import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
 
 PROGRAM = os.path.abspath(os.environ.get("OCTAVE_WS", "target/debug/octave-ws"))
 STREAM = "/demo/devices/gw1/temperature"
@@ -161,10 +163,54 @@ def fail(scenario, name, number, error, is_harmless):
     return None
 
 
+def race(leaves, meanwhile):
+    """Another process does something with FILE.part between the time that a capture opens it and
+    that it locks it. The capture has to stand back."""
+    with tempfile.TemporaryDirectory() as folder:
+        part = f"{folder}/FILE.part"
+        if leaves:
+            open(part, "w").close()
+        command = ["strace", "-qq", "-o", f"{folder}/calls", "-e", "trace=openat,flock",
+                   "-e", "inject=flock:delay_enter=1000000:when=1", PROGRAM,
+                   "capture", STREAM, "-C1", "-W20s", "-o", f"{folder}/FILE"]
+        run = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        is_open = re.compile(r'FILE.part".* = \d')
+        deadline = time.monotonic() + LIMIT
+        while not (os.path.exists(f"{folder}/calls") and is_open.search(open(f"{folder}/calls").read())):
+            assert time.monotonic() < deadline, "it does not open FILE.part"
+        other = meanwhile(part)
+        told = run.communicate(timeout=LIMIT)[1]
+        wanted = f"error: output: another run is writing {part}\n"
+        if (run.returncode, told) != (75, wanted):
+            return f"a race for FILE.part, {meanwhile.__name__}: exit code {run.returncode}\n    {told}"
+        if os.stat(part).st_ino != os.fstat(other.fileno()).st_ino:
+            return f"a race for FILE.part, {meanwhile.__name__}: that of the other is gone"
+    return None
+
+
+def locked(part, mode):
+    file = open(part, mode)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def taken(part):
+    """It is locked by another."""
+    return locked(part, "r+")
+
+
+def replaced(part):
+    """It is made the whole file, or taken away, and another one begun."""
+    os.rename(part, part + ".old")
+    return locked(part, "x")
+
+
 def main():
     runs = [run for scenario in SCENARIOS for run in faults(scenario)]
     with concurrent.futures.ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
         wrong = [what for what in pool.map(lambda run: fail(*run), runs) if what]
+    races = [(leaves, meanwhile) for leaves in (False, True) for meanwhile in (taken, replaced)]
+    wrong += [what for what in (race(*run) for run in races) if what]
     for what in wrong:
         print(what)
     print(f"{len(runs)} calls failed, {len(wrong)} of them to no good end")
