@@ -7,6 +7,9 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use octave_ws::{Client, Next};
 use octave_ws_fuzz::{Place, Service};
 
+#[path = "../../tests/strict/mod.rs"]
+mod strict;
+
 static SERVICE: LazyLock<Service> = LazyLock::new(|| Service::start(Place::Message));
 static CLIENT: LazyLock<Mutex<Client>> =
     LazyLock::new(|| Mutex::new(Client::connect(&SERVICE.config).expect("a connection")));
@@ -27,6 +30,9 @@ fuzz_target!(|text: &str| -> Corpus {
         Next::Event(event) => {
             assert!(text.contains(event.message()));
             assert!(event.message().contains(event.value()));
+            // A second parser has the same opinion.
+            assert!(strict::is_json(event.message()));
+            assert!(strict::is_json(event.value()));
             let _ = (event.id(), event.stream_id(), event.path());
             let _ = (event.creation_date(), event.generated_date());
         }

@@ -9,6 +9,9 @@ macro_rules! fixture {
     };
 }
 
+#[path = "../../../tests/strict/mod.rs"]
+mod strict;
+
 fn event(text: &str) -> Event {
     match Incoming::parse(Text::from(text)) {
         Incoming::Event(event) => event,
@@ -178,6 +181,9 @@ fn whatever_else_is_unknown_and_kept() {
         (r#"{"value":NaN}"#, no_json),
         (r#"{"value":1"#, no_json),
         ("hello", no_json),
+        ("{\"value\":1,\"a\nb\":2}", no_json),
+        ("{\"value\":1,\"\\n\u{1b}\":2}", no_json),
+        ("{\"value\":{\"\0\":2}}", no_json),
     ] {
         let unknown = unknown(text);
         assert_eq!((unknown.reason(), unknown.text()), (reason, text));
@@ -250,8 +256,17 @@ proptest! {
         let at = at.index(chars.len());
         chars[at] = c;
         let text: String = chars.into_iter().collect();
-        if let Incoming::Event(event) = Incoming::parse(Text::from(text)) {
-            let _ = (event.id(), event.path(), event.stream_id(), event.creation_date());
+        // A second parser has the same opinion.
+        let is_json = strict::is_json(&text);
+        match Incoming::parse(Text::from(text)) {
+            Incoming::Event(event) => {
+                prop_assert!(is_json);
+                let _ = (event.id(), event.path(), event.stream_id(), event.creation_date());
+            }
+            Incoming::Unknown(unknown) => {
+                prop_assert_eq!(is_json, unknown.reason() != "it is not JSON");
+            }
+            Incoming::Answer(_) => prop_assert!(is_json),
         }
     }
 
@@ -270,5 +285,6 @@ proptest! {
         let event = event(&format!("{bom}{message}\r\n"));
         prop_assert_eq!(event.message(), message.as_str());
         prop_assert_eq!(event.value(), value.as_str());
+        prop_assert!(strict::is_json(&message));
     }
 }
