@@ -2,7 +2,7 @@
 #![cfg(feature = "sim")]
 
 use std::ops::ControlFlow;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,19 +12,23 @@ use octave_ws::{
 };
 use serde_json::json;
 
+use crate::patience::{Told, until};
+
+mod patience;
+
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 const HUMIDITY: &str = "/demo/devices/gw1/humidity";
 const LONG: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_millis(50);
 
-fn start(faults: &[Fault]) -> (Sim, Receiver<Seen>) {
+fn start(faults: &[Fault]) -> (Sim, Told) {
     let (observer, seen) = mpsc::channel();
     let options = Options {
         observer: Some(observer),
         faults: faults.to_vec(),
         ..Options::default()
     };
-    (Sim::start_with(options).unwrap(), seen)
+    (Sim::start_with(options).unwrap(), Told(seen))
 }
 
 fn config(sim: &Sim) -> Config {
@@ -43,7 +47,7 @@ fn event(next: Next) -> octave_ws::Event {
 }
 
 /// What the stand-in has seen, once it is gone.
-fn told(sim: Sim, seen: &Receiver<Seen>) -> Vec<What> {
+fn told(sim: Sim, seen: &Told) -> Vec<What> {
     drop(sim);
     seen.iter().map(|seen| seen.what).collect()
 }
@@ -673,11 +677,11 @@ fn a_refusal_that_may_pass_is_asked_again_about_what_was_granted() {
         sim.drop_all();
         assert!(matches!(no_event(&mut client), Next::Lost(_)));
         assert!(matches!(client.next(SHORT).unwrap(), Next::TimedOut));
-        while !matches!(client.next(SHORT).unwrap(), Next::TimedOut)
-            || seen
-                .try_iter()
-                .all(|seen| !matches!(seen.what, What::NotGranted(_)))
-        {}
+        until("it is refused", || {
+            let is_quiet = matches!(client.next(SHORT).unwrap(), Next::TimedOut);
+            let is_refused = |seen: Seen| matches!(seen.what, What::NotGranted(_));
+            is_quiet && seen.try_iter().any(is_refused)
+        });
         sim.set_faults(&[]);
         assert!(matches!(no_event(&mut client), Next::Gap(_)));
         assert_eq!(client.subscribed().count(), 2);

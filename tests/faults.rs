@@ -2,35 +2,39 @@
 //! and to the caller by an error, or nothing is lost.
 #![cfg(feature = "sim")]
 
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use octave_ws::sim::{Fault, Options, Seen, Sim, What};
+use octave_ws::sim::{Fault, Options, Sim, What};
 use octave_ws::{Client, Config, ErrorKind, Next, Phase};
 use proptest::prelude::*;
 use serde_json::json;
+
+use crate::patience::Told;
+
+mod patience;
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 const HUMIDITY: &str = "/demo/devices/gw1/humidity";
 const LONG: Duration = Duration::from_secs(10);
 const MAX_MESSAGE: usize = 4096;
 
-fn start(faults: &[Fault]) -> (Sim, Receiver<Seen>) {
+fn start(faults: &[Fault]) -> (Sim, Told) {
     let (observer, seen) = mpsc::channel();
     let options = Options {
         observer: Some(observer),
         faults: faults.to_vec(),
         ..Options::default()
     };
-    (Sim::start_with(options).unwrap(), seen)
+    (Sim::start_with(options).unwrap(), Told(seen))
 }
 
 fn config(sim: &Sim) -> Config {
     sim.config().connect_timeout(LONG).max_message(MAX_MESSAGE)
 }
 
-fn connected() -> (Sim, Receiver<Seen>, Client) {
+fn connected() -> (Sim, Told, Client) {
     let (sim, seen) = start(&[]);
     let mut client = Client::connect(&config(&sim)).unwrap();
     client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();

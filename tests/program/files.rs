@@ -6,11 +6,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
-use std::sync::mpsc::Receiver;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use octave_ws::sim::{Seen, Sim};
+use octave_ws::sim::Sim;
 use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -18,6 +15,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::patience::{Told, until};
 use super::{TEMPERATURE, await_subscription, kill, octave_ws, preloaded, start, stderr};
 
 fn folder() -> (TempDir, PathBuf) {
@@ -43,7 +41,7 @@ fn numbers(count: usize) -> Vec<Value> {
 }
 
 /// A run with these arguments, subscribed.
-fn subscribed(args: &[&str]) -> (Sim, Receiver<Seen>, Child) {
+fn subscribed(args: &[&str]) -> (Sim, Told, Child) {
     let (sim, seen) = start(0.0);
     let child = octave_ws(&sim, args).spawn().unwrap();
     await_subscription(&seen);
@@ -57,11 +55,9 @@ fn run(args: &[&str]) -> Output {
 
 /// Waits until a file has so many lines.
 fn await_lines(path: &Path, count: usize) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while fs::read_to_string(path).unwrap_or_default().lines().count() < count {
-        assert!(Instant::now() < deadline, "{path:?} has fewer lines");
-        thread::yield_now();
-    }
+    until("the file has as many lines", || {
+        fs::read_to_string(path).unwrap_or_default().lines().count() >= count
+    });
 }
 
 #[test]
@@ -349,9 +345,7 @@ fn sighup_opens_the_file_again_and_loses_nothing() {
         sim.publish(TEMPERATURE, &json!(2 * n + 1));
         await_lines(old, 2);
         kill(&child, Signal::HUP);
-        while !file.exists() {
-            thread::yield_now();
-        }
+        until("there is a new file", || file.exists());
     }
     kill(&child, Signal::TERM);
     let output = child.wait_with_output().unwrap();
@@ -604,9 +598,7 @@ fn a_named_pipe_waits_for_its_reader() {
 
 /// Once it has caught the signal, that is: until then, it would not say goodbye.
 fn kill_while_it_waits(child: &Child) {
-    while !catches_signals(child) {
-        thread::yield_now();
-    }
+    until("it catches signals", || catches_signals(child));
     kill(child, Signal::TERM);
 }
 
@@ -630,9 +622,9 @@ fn kill_9_leaves_one_torn_line_at_most_and_the_next_start_mends_it() {
         let before = fs::metadata(&file).unwrap().len();
         sim.publish_burst(TEMPERATURE, &burst);
         // At another place each time.
-        while fs::metadata(&file).unwrap().len() <= before + round * 4_000 {
-            thread::yield_now();
-        }
+        until("so much is written", || {
+            fs::metadata(&file).unwrap().len() > before + round * 4_000
+        });
         kill(&child, Signal::KILL);
         mended += u32::from(warns(&mut child));
         let text = fs::read(&file).unwrap();

@@ -1,18 +1,21 @@
 //! The built programs, against the stand-in.
 #![cfg(all(feature = "cli", feature = "sim"))]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::{Once, mpsc};
 use std::time::{Duration, Instant};
 
-use octave_ws::sim::{Options, Seen, Sim, What};
+use octave_ws::sim::{Options, Sim, What};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
+
+use crate::patience::Told;
 
 mod clock;
 mod doctor;
@@ -22,6 +25,8 @@ mod listen;
 mod memory;
 mod octave_sim;
 mod options;
+#[path = "../patience/mod.rs"]
+mod patience;
 mod progress;
 #[path = "../raw/mod.rs"]
 mod raw;
@@ -40,37 +45,74 @@ const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 const HUMIDITY: &str = "/demo/devices/gw1/humidity";
 
 /// A stand-in with so many events a second of its own, and what it sees.
-fn start(rate: f64) -> (Sim, Receiver<Seen>) {
+fn start(rate: f64) -> (Sim, Told) {
     start_with(Options {
         rate,
         ..Options::default()
     })
 }
 
-fn start_with(mut options: Options) -> (Sim, Receiver<Seen>) {
+fn start_with(mut options: Options) -> (Sim, Told) {
     let (observer, seen) = mpsc::channel();
     options.observer = Some(observer);
-    (Sim::start_with(options).unwrap(), seen)
+    (Sim::start_with(options).unwrap(), Told(seen))
 }
 
 /// Waits until a client has subscribed.
-fn await_subscription(seen: &Receiver<Seen>) {
+fn await_subscription(seen: &Told) {
     await_seen(seen, |what| matches!(what, What::Subscribed(_)));
 }
 
 /// Waits until the stand-in has seen this, which would not come from a program that has failed.
-fn await_seen(seen: &Receiver<Seen>, mut is_awaited: impl FnMut(&What) -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if is_awaited(&seen.recv_timeout(left).expect("it is not seen").what) {
-            return;
-        }
+fn await_seen(seen: &Told, mut is_awaited: impl FnMut(&What) -> bool) {
+    let mut whats = seen.iter().map(|seen| seen.what);
+    assert!(whats.any(|what| is_awaited(&what)), "it is not seen");
+}
+
+/// As long as no run of the program takes: one that does waits in vain, and its test with it.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// From now on ends children of this process that take too long, so that their tests fail.
+fn end_what_does_not_end() {
+    static BEGUN: Once = Once::new();
+    // A long soak is meant to be one.
+    if std::env::var_os("OCTAVE_SOAK_SECONDS").is_some() {
+        return;
     }
+    BEGUN.call_once(|| {
+        std::thread::spawn(|| {
+            let mut since = BTreeMap::new();
+            loop {
+                let found = children();
+                since.retain(|pid, _| found.contains(pid));
+                for pid in found {
+                    if since.entry(pid).or_insert_with(Instant::now).elapsed() > LIMIT {
+                        let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+                    }
+                }
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        });
+    });
+}
+
+/// The processes that this one has started.
+fn children() -> BTreeSet<i32> {
+    let own = std::process::id().to_string();
+    let is_child = |pid: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // proc(5): its name in parentheses, its state, its parent.
+        let (_, rest) = stat.rsplit_once(") ").unwrap_or_default();
+        rest.split(' ').nth(1) == Some(&own)
+    };
+    let names = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = names.filter_map(|name| name.file_name().to_str()?.parse().ok());
+    pids.filter(is_child).collect()
 }
 
 /// The program, led to the stand-in by its environment and nothing else.
 fn octave_ws(sim: &Sim, args: &[&str]) -> Command {
+    end_what_does_not_end();
     let ca_file = file(sim, "ca.pem", sim.ca_pem());
     let mut command = Command::new(env!("CARGO_BIN_EXE_octave-ws"));
     command

@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tungstenite::Message;
 
+use super::patience::until;
 use super::raw::{Socket, play, serve_out};
 use super::{TEMPERATURE, await_subscription, kill, octave_ws, start};
 
@@ -66,9 +67,9 @@ fn a_reader_that_reads_nothing_costs_nothing() {
     await_subscription(&seen);
     flood(&sim, 50_000);
     let out = child.stdout.take().unwrap();
-    while rustix::io::ioctl_fionread(&out).unwrap() < 60_000 {
-        thread::yield_now();
-    }
+    until("the pipe is full", || {
+        rustix::io::ioctl_fionread(&out).unwrap() >= 60_000
+    });
     let peak = peak(&child);
     kill(&child, Signal::TERM);
     child.wait().unwrap();

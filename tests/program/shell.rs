@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
-use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::{Value, json};
 
+use super::patience::Told;
 use super::{
     HUMIDITY, TEMPERATURE, await_shown, kill, octave_ws, shown, start, start_with, stderr, terminal,
 };
@@ -72,7 +72,7 @@ fn granted(id: &str) -> Value {
 }
 
 /// What a client has asked for, and how it closed.
-fn asked(seen: &Receiver<Seen>) -> Vec<What> {
+fn asked(seen: &Told) -> Vec<What> {
     let of_requests = |what: &What| {
         matches!(
             what,

@@ -8,6 +8,7 @@ use octave_ws::sim::{Fault, Options, Seen, What};
 use rustix::process::Signal;
 use serde_json::json;
 
+use super::patience::until;
 use super::{TEMPERATURE, await_subscription, kill, octave_ws, start, start_with, stderr};
 
 /// A client that a stand-in with this fault has left hanging.
@@ -76,9 +77,9 @@ fn nor_does_a_reader_that_reads_nothing_hold_it_up() {
     sim.publish_burst(TEMPERATURE, &vec![json!(1); 1000]);
     let mut out = child.stdout.take().unwrap();
     // Until a pipe is full.
-    while rustix::io::ioctl_fionread(&out).unwrap() < 60_000 {
-        std::thread::yield_now();
-    }
+    until("the pipe is full", || {
+        rustix::io::ioctl_fionread(&out).unwrap() >= 60_000
+    });
     let start = Instant::now();
     kill(&child, Signal::TERM);
     let output = child.wait_with_output().unwrap();

@@ -3,14 +3,14 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout};
-use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Duration;
 
-use octave_ws::sim::{Seen, Sim, What};
+use octave_ws::sim::{Sim, What};
 use rustix::process::Signal;
 use serde_json::json;
 
+use super::patience::Told;
 use super::{TEMPERATURE, await_seen, await_subscription, kill, octave_ws, start, stderr};
 
 /// Long against any tick that a loop might have, short against a ping.
@@ -32,7 +32,7 @@ fn cpu_time_in_a_window(child: &mut Child) -> Duration {
 }
 
 /// A client that is subscribed and has printed an event, which is the last, and its reader.
-fn idle(sim: &Sim, seen: &Receiver<Seen>, args: &[&str]) -> (Child, BufReader<ChildStdout>) {
+fn idle(sim: &Sim, seen: &Told, args: &[&str]) -> (Child, BufReader<ChildStdout>) {
     let mut command = octave_ws(sim, &["listen", TEMPERATURE]);
     let mut child = command.args(args).spawn().unwrap();
     await_subscription(seen);

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::io::{BufRead, BufReader};
-use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use octave_ws::sim::{Fault, Seen, What};
+use octave_ws::sim::{Fault, What};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::patience::Told;
 use super::{TEMPERATURE, kill, octave_ws, start};
 
 /// Numbers that come out the same for the same seed.
@@ -27,7 +27,7 @@ impl Random {
 }
 
 /// Waits for a client to subscribe until then; whether it has.
-fn is_subscribed_by(seen: &Receiver<Seen>, deadline: Instant) -> bool {
+fn is_subscribed_by(seen: &Told, deadline: Instant) -> bool {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match seen.recv_timeout(left) {

@@ -14,6 +14,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::memory::led_to;
+use super::patience::until;
 use super::raw::{Socket, grant, play};
 use super::silence::cpu_time;
 use super::{TEMPERATURE, kill, octave_ws, start, stderr};
@@ -277,11 +278,9 @@ fn after_an_outage_it_listens_again() {
     sim.drop_all();
     thread::sleep(Duration::from_secs(1));
     sim.set_faults(&[]);
-    let deadline = Instant::now() + LONG;
-    while sim.publish(TEMPERATURE, &json!(1)) == 0 {
-        assert!(Instant::now() < deadline);
-        thread::yield_now();
-    }
+    until("it listens again", || {
+        sim.publish(TEMPERATURE, &json!(1)) > 0
+    });
     manager.stop(child);
 }
 
@@ -297,11 +296,7 @@ fn a_file_is_opened_again_at_once_though_there_is_no_connection() {
         let file = manager.folder.path().join("events.jsonl");
         let output = format!("--output={}", file.display());
         let child = manager.listen(&sim, &[&endpoint, &output]).spawn().unwrap();
-        let deadline = Instant::now() + LONG;
-        while !file.exists() {
-            assert!(Instant::now() < deadline);
-            thread::yield_now();
-        }
+        until("there is a file", || file.exists());
         // Once it hangs, or waits for the next attempt.
         super::waits::await_sleep(&child);
         std::fs::rename(&file, file.with_extension("1")).unwrap();

@@ -21,6 +21,7 @@ use serde_json::json;
 use tungstenite::Message;
 
 use super::memory::led_to;
+use super::patience::until;
 use super::raw::{Socket, grant, play, serve_out};
 use super::{
     TEMPERATURE, await_seen, await_shown, await_subscription, kill, octave_ws, start, start_with,
@@ -349,11 +350,9 @@ fn no_line_is_torn_in_a_pipe_however_long_it_is() {
             let text = "x".repeat(length);
             sim.publish_burst(TEMPERATURE, &vec![json!(text); 1 + 400_000 / length]);
             // Until it is full: its pages may be half full.
-            let deadline = Instant::now() + Duration::from_secs(10);
-            while rustix::io::ioctl_fionread(&reader).unwrap() < 30_000 {
-                assert!(Instant::now() < deadline);
-                thread::yield_now();
-            }
+            until("the pipe is full", || {
+                rustix::io::ioctl_fionread(&reader).unwrap() >= 30_000
+            });
             await_sleep(&child);
             if signal {
                 kill(&child, Signal::TERM);

@@ -7,14 +7,17 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc;
 
 use octave_ws::sim::{Options, Seen, Sim, What};
+use patience::Told;
 use running::folder;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 mod files;
+#[path = "../patience/mod.rs"]
+mod patience;
 mod pipes;
 #[path = "../running/mod.rs"]
 mod running;
@@ -28,7 +31,7 @@ const STREAMS: [&str; 3] = [
 /// A gateway with the program, its settings and a stand-in of its own.
 struct Gateway {
     sim: Sim,
-    seen: Receiver<Seen>,
+    seen: Told,
     folder: PathBuf,
 }
 
@@ -65,6 +68,7 @@ impl Gateway {
         }
         let token = fs::Permissions::from_mode(0o600);
         fs::set_permissions(settings.join("token"), token).unwrap();
+        let seen = Told(seen);
         Self { sim, seen, folder }
     }
 
