@@ -118,10 +118,19 @@ impl<C: Read> Input<'_, C> {
 mod tests {
     use super::*;
 
-    /// What is read of these bytes, that many at a time, and what is left.
+    /// A connection over which bytes come one by one.
+    struct Slow<'a>(&'a [u8]);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            self.0.read(&mut out[..1])
+        }
+    }
+
+    /// What is read of these bytes, of which so many have come already, and what is left.
     fn body(text: &[u8], framing: Framing, first: usize) -> Result<(Vec<u8>, Vec<u8>), ErrorKind> {
         let mut bytes = text[..first].to_vec();
-        let body = read(&mut &text[first..], &mut bytes, framing, 100);
+        let body = read(&mut Slow(&text[first..]), &mut bytes, framing, 100);
         body.map(|body| (body, bytes)).map_err(|error| error.kind())
     }
 
@@ -140,8 +149,7 @@ mod tests {
                 let (got, left) = body(&all, framing, first).unwrap();
                 assert_eq!(got, wanted);
                 // Nothing more is read once the body is there.
-                let read = if first < text.len() { all.len() } else { first };
-                assert_eq!(left, all[text.len()..read]);
+                assert_eq!(left, all[text.len()..first.max(text.len())]);
             }
         }
     }
@@ -154,6 +162,10 @@ mod tests {
             ErrorKind::FileTooLarge,
         );
         let endless = [b'1'; 200];
+        for framing in [Framing::Length(100), Framing::ToTheEnd] {
+            let (got, _) = body(&endless[..100], framing, 0).unwrap();
+            assert_eq!(got.len(), 100);
+        }
         for (text, framing, kind) in [
             (&b"abc"[..], Framing::Length(4), eof),
             (b"", Framing::Chunked, eof),

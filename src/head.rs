@@ -129,6 +129,42 @@ pub(crate) fn date(value: &[u8]) -> Option<SystemTime> {
 mod tests {
     use super::*;
 
+    /// A head of this length, whose last bytes come one by one, and what comes of it.
+    fn head(length: usize, is_whole: bool) -> Result<Head, ErrorKind> {
+        struct Slow(Vec<u8>);
+
+        impl Read for Slow {
+            fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+                let n = self.0.len().saturating_sub(10).max(1);
+                let n = n.min(out.len()).min(self.0.len());
+                out[..n].copy_from_slice(&self.0[..n]);
+                self.0.drain(..n);
+                Ok(n)
+            }
+        }
+
+        let (begin, end) = ("HTTP/1.1 200 OK\r\nX: ", "\r\n\r\n");
+        let filling = "x".repeat(length - begin.len() - end.len());
+        let end = if is_whole { end } else { "xxxx" };
+        let text = format!("{begin}{filling}{end}");
+        Head::read(&mut Slow(text.into_bytes())).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn a_head_has_an_end_before_long() {
+        for length in [30, 2000, MAX_LENGTH] {
+            let head = head(length, true).unwrap();
+            assert_eq!((head.status, head.rest.len()), (200, 0));
+        }
+        // Its last byte is what tells that it is whole.
+        assert!(head(MAX_LENGTH + 1, true).is_ok());
+        assert_eq!(
+            head(MAX_LENGTH + 2, true).err(),
+            Some(ErrorKind::InvalidData)
+        );
+        assert_eq!(head(100, false).err(), Some(ErrorKind::UnexpectedEof));
+    }
+
     #[test]
     fn a_redirect_is_told_with_its_host_alone() {
         for (location, host) in [
