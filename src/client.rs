@@ -39,7 +39,7 @@ pub struct Client {
     /// in before it has been handed over.
     unsaid: Option<String>,
     /// How it failed last, and how often in a row.
-    failure: (String, u32),
+    failure: Option<(Error, u32)>,
     /// On how many connections an answer did not come in time, since it was asked for.
     late: u32,
     aside: Aside,
@@ -152,7 +152,7 @@ impl Client {
             postponed: Postponed::new(now),
             loss: None,
             unsaid: None,
-            failure: Default::default(),
+            failure: None,
             late: 0,
             aside: Aside::default(),
             queue: VecDeque::new(),
@@ -315,10 +315,10 @@ impl Client {
         matches!(self.state, State::Open(_))
     }
 
-    /// How the last attempt to connect failed, in one line, where there was none since that has
-    /// come to a connection with all streams subscribed.
-    pub fn last_failure(&self) -> Option<&str> {
-        Some(self.failure.0.as_str()).filter(|failure| !failure.is_empty())
+    /// How the last attempt to connect failed, where there was none since that has come to a
+    /// connection with all streams subscribed.
+    pub fn last_failure(&self) -> Option<&Error> {
+        self.failure.as_ref().map(|(error, _)| error)
     }
 
     /// When the service was last heard of, if there is a connection.
@@ -565,22 +565,22 @@ impl Client {
         if over.is_some_and(|deadline| deadline <= now) {
             return Err(error);
         }
-        self.say_retry(&error, at - now);
+        self.say_retry(error, at - now);
         Ok(())
     }
 
-    fn say_retry(&mut self, error: &Error, delay: Duration) {
-        let (last, times) = &mut self.failure;
+    fn say_retry(&mut self, error: Error, delay: Duration) {
         let failure = error.in_full();
-        *times = if *last == failure { *times + 1 } else { 1 };
-        let repeated = match times {
-            1 => String::new(),
-            _ => format!(" ({times} times)"),
+        let (times, repeated) = match &self.failure {
+            Some((last, times)) if last.in_full() == failure => {
+                (times + 1, format!(" ({} times)", times + 1))
+            }
+            _ => (1, String::new()),
         };
         let delay = delay.as_secs_f64();
         let message = format!("{failure}{repeated}; trying again in {delay:.1} s");
         self.unsaid = Some(message);
-        *last = failure;
+        self.failure = Some((error, times));
     }
 
     fn disconnected(&mut self) {
@@ -625,7 +625,7 @@ impl Client {
             return;
         }
         self.backoff.subscribed(Instant::now());
-        self.failure = Default::default();
+        self.failure = None;
         if let Some(Loss { from, reason }) = self.loss.take() {
             let to = clock::now();
             self.queue.push_back(Next::Gap(Gap { from, to, reason }));

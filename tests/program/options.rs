@@ -442,6 +442,12 @@ fn the_proxy_comes_from_the_option_the_environment_or_the_config_file() {
             "OCTAVE_PROXY",
         );
     }
+    // At a deadline, too.
+    let (code, last) = end(octave_ws(&sim, &["listen", "/a", "-W500ms"]).env("HTTPS_PROXY", url));
+    let cause = "error: timeout: connect: no connection to the proxy 127.0.0.1:1: ";
+    assert!(last.starts_with(cause), "{last}");
+    assert!(last.ends_with(", set by HTTPS_PROXY)"), "{last}");
+    assert_eq!(code, 75);
     let config = file(&sim, "proxy.json", &format!(r#"{{"proxy": "{url}"}}"#));
     let origin = format!("\"proxy\" in {config:?}");
     // What names this program is meant for it, in its config file too.

@@ -151,15 +151,21 @@ impl From<Error> for End {
 }
 
 /// The library's error with its causes, and what to do about it.
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
         let origins = Origins::kept();
         Self {
-            code: code(&error),
+            code: code(error),
             message: error.in_full(),
-            advice: advice(&error, origins),
+            advice: advice(error, origins),
             is_told: false,
         }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::from(&error)
     }
 }
 

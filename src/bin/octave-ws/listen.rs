@@ -302,8 +302,10 @@ impl<'a> Run<'a> {
             }
             if self.listening.is_overdue() {
                 let events = self.standing.summary.events;
-                let cause = client.last_failure().map(str::to_owned);
-                let cause = cause.unwrap_or_else(|| format!("not done in time, events: {events}"));
+                let cause = match client.last_failure() {
+                    Some(error) => Failure::from(error).to_string(),
+                    None => format!("not done in time, events: {events}"),
+                };
                 let message = format!("timeout: {cause}");
                 return Err(Failure::new(INCOMPLETE, message).into());
             }
@@ -337,8 +339,10 @@ impl<'a> Run<'a> {
         if !self.listening.is_bounded || client.is_connected() && client.loss().is_none() {
             return Ok(());
         }
-        let failure = client.last_failure().unwrap_or("not connected");
-        let message = format!("no connection at the end of the run: {failure}");
+        let mut message = "no connection at the end of the run".to_owned();
+        if let Some(error) = client.last_failure() {
+            message = format!("{message}: {}", Failure::from(error));
+        }
         Err(Failure::new(INCOMPLETE, message).into())
     }
 
