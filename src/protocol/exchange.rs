@@ -229,6 +229,7 @@ mod tests {
         for path in ["/a", "/b"] {
             exchange.request(Action::Subscribe, stream(path), now);
         }
+        assert_eq!(exchange.pending(), 2);
         assert_eq!(exchange.answered(&answer("7")), None);
         assert_eq!(exchange.answered(&answer("x")), None);
         assert_eq!(exchange.answered(&answer("2")), Some(granted("/b")));
@@ -250,10 +251,38 @@ mod tests {
         ] {
             exchange.sent(own);
         }
-        exchange.sent(&format!(r#"{{"msgId":{}}}"#, u64::MAX));
+        for great in [u64::MAX, u64::MAX / 2] {
+            exchange.sent(&format!(r#"{{"msgId":{great}}}"#));
+        }
         exchange.request(Action::Subscribe, stream("/a"), now);
         assert_eq!(exchange.answered(&answer("7")), None);
         assert_eq!(exchange.answered(&answer("8")), Some(granted("/a")));
+    }
+
+    #[test]
+    fn a_refusal_may_pass_by_its_status() {
+        for (status, passes) in [
+            (None, false),
+            (Some(404), false),
+            (Some(408), true),
+            (Some(425), true),
+            (Some(429), true),
+            (Some(499), false),
+            (Some(500), true),
+        ] {
+            let mut ack = granted("/a");
+            ack.status = status;
+            assert!(!ack.may_pass(), "{status:?}");
+            ack.outcome = Err(String::new());
+            assert_eq!(ack.may_pass(), passes, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn an_ack_has_the_whole_answer() {
+        let mut ack = granted("/a");
+        ack.text = Text::from("{}");
+        assert_eq!(ack.message(), "{}");
     }
 
     #[test]

@@ -119,6 +119,35 @@ fn a_byte_order_mark_and_line_breaks_are_no_part_of_it() {
 }
 
 #[test]
+fn a_short_text_that_is_kept_keeps_no_buffer() {
+    let buffer = tungstenite::Bytes::from(" ".repeat(100_000) + "{\"value\":1}");
+    for (length, is_copied) in [(1, true), (16_383, true), (16_384, false)] {
+        let mut text = Text::try_from(buffer.slice(..length)).unwrap();
+        let before = text.as_str().as_ptr();
+        detach(&mut text);
+        assert_eq!(text.len(), length);
+        assert_eq!(text.as_str().as_ptr() != before, is_copied);
+    }
+    let text = Text::try_from(buffer.slice(100_000..)).unwrap();
+    let Incoming::Event(mut event) = Incoming::parse(text) else {
+        panic!("no event")
+    };
+    let before = event.message().as_ptr();
+    event.detach();
+    assert_ne!(event.message().as_ptr(), before);
+    assert_eq!(event.value(), "1");
+    assert!(format!("{event:?}").contains(r#"{\"value\":1}"#));
+    let text = Text::try_from(buffer.slice(99_999..100_000)).unwrap();
+    let Incoming::Unknown(mut unknown) = Incoming::parse(text) else {
+        panic!("an event")
+    };
+    let before = unknown.text().as_ptr();
+    unknown.detach();
+    assert_ne!(unknown.text().as_ptr(), before);
+    assert!(format!("{unknown:?}").contains("it is not JSON"));
+}
+
+#[test]
 fn what_no_rust_type_holds_is_kept_byte_for_byte() {
     let text = fixture!("event-odd-numbers");
     let event = event(text);
