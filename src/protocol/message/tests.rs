@@ -193,6 +193,54 @@ fn a_refusal_says_why() {
 }
 
 #[test]
+fn no_more_of_an_answer_is_looked_at_than_is_of_use() {
+    let digits = |length| "9".repeat(length);
+    for (id, is_one) in [
+        (digits(1024), true),
+        (digits(1025), false),
+        (format!("\"{}\"", digits(1022)), true),
+        (format!("\"{}\"", digits(1023)), false),
+    ] {
+        let answer = ack(&format!(r#"{{"head":{{"ok":true,"msgId":{id}}}}}"#));
+        let wanted = is_one.then(|| id.trim_matches('"').to_owned());
+        assert_eq!(answer.msg_id, wanted);
+    }
+    let refused = |members: &str| ack(&format!(r#"{{"head":{{{members}}}}}"#)).outcome;
+    for (length, words) in [
+        (1024, format!("status {}", digits(1024))),
+        (1025, "without a reason".to_owned()),
+    ] {
+        let status = digits(length);
+        let outcome = refused(&format!(r#""ok":false,"status":{status}"#));
+        assert_eq!(outcome, Err(words));
+    }
+    assert_eq!(refused(r#""ok":true,"errors":"no""#), Err("no".to_owned()));
+    assert_eq!(refused(r#""ok":true,"errors":"""#), Ok(()));
+    assert_eq!(refused(r#""ok":true,"errors":[]"#), Ok(()));
+
+    // Words without end, cut between characters and escapes.
+    let most = 64 << 10;
+    for word in ["a", "\\ud83d\\ude00", "\\n", "\u{1f600}"] {
+        let words = word.repeat(100_000);
+        let words = refused(&format!(r#""errors":"{words}""#)).unwrap_err();
+        let plain: String = serde_json::from_str(&format!("\"{word}\"")).unwrap();
+        assert!(
+            words.len() <= most && words.len() > 10_000,
+            "{}",
+            words.len()
+        );
+        assert_eq!(words.replace(&plain, ""), "", "{word}");
+    }
+    let list = vec![format!("\"{}\"", "b".repeat(100)); 10_000].join(",");
+    let words = refused(&format!(r#""errors":[{list}]"#)).unwrap_err();
+    assert!((most..most + 200).contains(&words.len()), "{}", words.len());
+    // What is no string is shown as it stands, up to there.
+    let number = digits(100_000);
+    let words = refused(&format!(r#""errors":[{number}]"#)).unwrap_err();
+    assert_eq!(words, digits(most));
+}
+
+#[test]
 fn whatever_else_is_unknown_and_kept() {
     let neither = "it is neither an event nor an answer";
     let (no_object, no_json) = ("it is not a JSON object", "it is not JSON");
