@@ -212,6 +212,65 @@ mod tests {
     }
 
     #[test]
+    fn a_loss_makes_up_for_unsubscriptions_alone() {
+        let stream: Stream = "/a".parse().unwrap();
+        let mut account = Subscriptions::default();
+        account.connected();
+        account.request(Action::Subscribe, stream.clone());
+        assert_eq!(
+            account.next_request(),
+            Some((Action::Subscribe, stream.clone()))
+        );
+        assert!(!account.is_settled());
+        assert_eq!(account.disconnected(), []);
+        account.connected();
+        assert_eq!(
+            account.next_request(),
+            Some((Action::Subscribe, stream.clone()))
+        );
+        assert!(account.acknowledged(&ack(Action::Subscribe, &stream, true)));
+        account.request(Action::Unsubscribe, stream.clone());
+        assert_eq!(
+            account.disconnected(),
+            [ack(Action::Unsubscribe, &stream, true)]
+        );
+        account.connected();
+        assert!(account.is_settled());
+        assert_eq!(account.next_request(), None);
+    }
+
+    #[test]
+    fn what_was_granted_can_be_restored_until_it_is_given_up() {
+        let stream: Stream = "/a".parse().unwrap();
+        let mut account = Subscriptions::default();
+        account.connected();
+        account.request(Action::Subscribe, stream.clone());
+        account.next_request();
+        account.acknowledged(&ack(Action::Subscribe, &stream, true));
+        account.disconnected();
+        account.connected();
+        assert_eq!(
+            account.next_request(),
+            Some((Action::Subscribe, stream.clone()))
+        );
+        assert!(account.is_restored(&stream));
+        // It was refused for now.
+        account.restore(stream.clone());
+        assert_eq!(
+            account.next_request(),
+            Some((Action::Subscribe, stream.clone()))
+        );
+        // Since the caller asked for it anew, it is another matter.
+        account.request(Action::Subscribe, stream.clone());
+        assert!(!account.is_restored(&stream));
+        assert!(!account.is_restored(&"/b".parse().unwrap()));
+        account.clear();
+        assert!(account.subscribed().is_empty() && account.is_settled());
+        account.restore(stream);
+        assert_eq!(account.next_request(), None);
+    }
+
+    #[test]
     fn what_is_restored_is_no_news_and_what_is_taken_away_is() {
         let stream: Stream = "/a".parse().unwrap();
         let mut account = Subscriptions::default();
