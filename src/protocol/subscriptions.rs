@@ -79,7 +79,7 @@ impl Subscriptions {
                     Ok(()) => self.subscribed.insert(stream.clone()),
                     Err(_) => self.subscribed.remove(stream),
                 };
-                has_changed || was_asked || !is_again
+                has_changed || was_asked
             }
             (Action::Unsubscribe, outcome) => {
                 self.answer(stream, Action::Unsubscribe);
