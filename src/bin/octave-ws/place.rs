@@ -120,7 +120,9 @@ impl Part {
             }
             // Between the two, another may have taken it for one that was left.
             if is_there(&file, &name)? {
-                if let Some(mode) = mode {
+                // On a file system without permissions of its own they cannot be set.
+                let own = file.metadata()?.permissions().mode() & PERMISSIONS;
+                if let Some(mode) = mode.filter(|&mode| mode != own) {
                     file.set_permissions(Permissions::from_mode(mode))?;
                 }
                 return Ok(Self {
