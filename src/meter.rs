@@ -451,6 +451,46 @@ mod tests {
     }
 
     #[test]
+    fn a_header_is_read_to_its_end_and_no_further() {
+        for (first, length) in [(0x81, 5), (0x81, 300), (0x81, 70_000)] {
+            let head = header(first, length);
+            let mut frames = Frames::new(1 << 20);
+            assert_eq!(frames.at_most(1000), 1000);
+            for at in 0..head.len() - 1 {
+                assert_eq!(frames.pass(&mut head[at..=at].to_vec()), Ok(0));
+                // After two bytes it is known how long it is.
+                let whole = if at == 0 { 2 } else { head.len() };
+                assert_eq!(frames.at_most(1000), whole - at - 1);
+                assert_eq!(frames.at_most(1), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_is_amid_from_its_first_byte_to_its_last() {
+        let mut frames = Frames::new(1 << 20);
+        assert!(!frames.is_amid_message());
+        // Two fragments, a ping between them.
+        let bytes = [0x01, 2, b'a', b'b', 0x89, 1, b'c', 0x80, 1, b'd'];
+        let (last, before) = bytes.split_last().unwrap();
+        for &byte in before {
+            handed_on(&mut frames, &[byte], &[1]).unwrap();
+            assert!(frames.is_amid_message());
+            assert!(!frames.take_has_ended());
+        }
+        handed_on(&mut frames, &[*last], &[1]).unwrap();
+        assert!(!frames.is_amid_message());
+        assert!(frames.take_has_ended() && !frames.take_has_ended());
+        // By the header alone, and by the payload alone.
+        for (begin, end) in [(&[0x81][..], &[0][..]), (&[0x81, 1], b"a")] {
+            handed_on(&mut frames, begin, &[1]).unwrap();
+            assert!(frames.is_amid_message());
+            handed_on(&mut frames, end, &[1]).unwrap();
+            assert!(!frames.is_amid_message());
+        }
+    }
+
+    #[test]
     fn only_content_buys_time() {
         let mut frames = Frames::new(1 << 20);
         let mut give = |bytes: Vec<u8>| {
