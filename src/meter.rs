@@ -440,6 +440,23 @@ mod tests {
                 .concat(),
                 Some(NoEnd::TooLong),
             ),
+            (
+                [
+                    vec![header(0x01, 0)],
+                    vec![header(0x89, 0); MAX_EMPTY as usize - 1],
+                ]
+                .concat(),
+                None,
+            ),
+            // With content.
+            (
+                [
+                    vec![header(0x01, 0)],
+                    vec![vec![0, 1, b'a']; 2 * MAX_EMPTY as usize],
+                ]
+                .concat(),
+                None,
+            ),
             // Each by itself.
             (vec![header(0x89, 0); 2 + MAX_EMPTY as usize], None),
             (vec![header(0x81, 0); 2 + MAX_EMPTY as usize], None),
@@ -447,6 +464,25 @@ mod tests {
             let bytes = frames.concat();
             let handed_on = handed_on(&mut Frames::new(limit as u64), &bytes, &[4096]);
             assert_eq!(handed_on.err(), end);
+        }
+    }
+
+    #[test]
+    fn a_frame_is_cut_where_it_is_longer_than_a_piece() {
+        let piece = usize::try_from(PIECE).unwrap();
+        for (length, heads) in [(piece, 10), (piece + 1, 20), (2 * piece + 1, 30)] {
+            let bytes = [header(0x81, length), vec![b'a'; length]].concat();
+            let mut frames = Frames::new(u64::MAX);
+            let all = handed_on(&mut frames, &bytes, &[4096]).unwrap();
+            assert_eq!(all.len(), length + heads);
+            assert_eq!(messages(&all).len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_header_may_have_a_mask() {
+        for (second, length) in [(0x80, 6), (0xfe, 8), (0xff, 14), (0x7e, 4), (0x7f, 10)] {
+            assert_eq!(header_length(&[0x81, second]), length);
         }
     }
 
