@@ -512,6 +512,30 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_connects_or_has_its_deadline() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let config = config("http://h".to_owned())
+            .allow_plaintext()
+            .proxy(addr.to_string());
+        let silence = format!("proxy: no answer from {addr} in time");
+        assert_eq!(failure(&config, LONG / 100), (ErrorKind::TimedOut, silence));
+        drop(listener.accept().unwrap());
+        let proxy = thread::spawn(move || {
+            let (mut tcp, _) = listener.accept().unwrap();
+            tcp.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            // What is sent next goes on to the service.
+            let mut sent = String::new();
+            tcp.read_to_string(&mut sent).unwrap();
+            sent
+        });
+        let mut link = dial(&config, &Stop::new().unwrap(), LONG).unwrap();
+        link.write_all(b"GET /").unwrap();
+        drop(link);
+        assert!(proxy.join().unwrap().ends_with("\r\n\r\nGET /"));
+    }
+
+    #[test]
     fn plain_http_on_the_port_is_final() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();

@@ -175,7 +175,15 @@ mod tests {
             let text = format!("HTTP 302 from peer, a redirect to {host}");
             assert_eq!(status_of("peer", 302, Some(location.as_bytes())), text);
         }
-        for none in ["/session", "/a//b", "https://", "https://h\u{e9}/", ""] {
+        for none in [
+            "/session",
+            "/a//b",
+            "/a://b",
+            "a//b",
+            "https://",
+            "https://h\u{e9}/",
+            "",
+        ] {
             let text = "HTTP 302 from peer";
             assert_eq!(status_of("peer", 302, Some(none.as_bytes())), text);
         }

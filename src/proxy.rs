@@ -242,6 +242,9 @@ mod tests {
             let proxy = Proxy::parse(url).unwrap();
             assert_eq!(proxy.at.to_string(), at);
             assert_eq!(proxy.authorization.as_deref(), authorization);
+            let shown = format!("{proxy:?}");
+            assert!(shown.starts_with("Proxy(HostPort {"), "{shown}");
+            assert!(!shown.contains("Basic"), "{shown}");
         }
     }
 
