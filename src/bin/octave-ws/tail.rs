@@ -170,5 +170,20 @@ mod tests {
         let error = find(&file, 100).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(find(&file, 4).unwrap(), (0, true));
+        let (file, at, end) = (&file, 0, 100);
+        let mut text = Vec::new();
+        let error = Range { file, at, end }.read_to_end(&mut text).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(text, b"{\"a\"");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "{\"a\"").unwrap();
+        let file = File::options().append(true).open(&path).unwrap();
+        assert!(mend(&file, true).is_err());
+        assert_eq!(fs::read_to_string(path).unwrap(), "{\"a\"");
     }
 }
