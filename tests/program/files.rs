@@ -491,15 +491,17 @@ fn the_summary_says_what_stands_in_the_file_and_how_the_process_ends() {
     assert!(text.ends_with(",\"exit\":74}\n"), "{text}");
 }
 
-/// A disk for files that is full after 5000 bytes, and once that was told has space again.
+/// A disk for files that is full after so many bytes, and once that was told has space again.
 const DISK: &str = "
     #include <errno.h>
+    #include <stdlib.h>
     #include <sys/stat.h>
     #include <sys/syscall.h>
     #include <unistd.h>
-    static long left = 5000;
+    static long left = -2;
     ssize_t write(int fd, const void *bytes, size_t count) {
         struct stat found;
+        if (left == -2) left = atol(getenv(\"DISK\"));
         if (fd > 2 && fstat(fd, &found) == 0 && S_ISREG(found.st_mode) && left >= 0) {
             if (left == 0) { left = -1; errno = ENOSPC; return -1; }
             if (count > left) count = left;
@@ -512,11 +514,19 @@ const DISK: &str = "
 fn what_a_full_disk_took_back_leaves_no_hole() {
     let (folder, _) = folder();
     let library = preloaded(DISK);
-    for args in [
-        &["listen", "-o"][..],
-        &["capture", "-C1000", "-o"],
-        &["listen"],
-        &["capture", "-C1000"],
+    // How long a message is, of which each is told.
+    let length = {
+        let (sim, _seen, child) = subscribed(&["listen", TEMPERATURE, "-C1", "-Frecord"]);
+        sim.publish(TEMPERATURE, &json!("x".repeat(300)));
+        let output = child.wait_with_output().unwrap();
+        let summary = super::lines(&output).pop().unwrap();
+        summary["bytes"].as_u64().unwrap()
+    };
+    for (args, disk) in [
+        (&["listen", "-o"][..], 5000),
+        (&["capture", "-C1000", "-o"], 5100),
+        (&["listen"], 5200),
+        (&["capture", "-C1000"], 5300),
     ] {
         let file = folder.path().join(args.len().to_string());
         let part = folder.path().join(format!("{}.part", args.len()));
@@ -530,7 +540,11 @@ fn what_a_full_disk_took_back_leaves_no_hole() {
         if !is_named {
             program.stdout(File::create(&file).unwrap());
         }
-        let child = program.env("LD_PRELOAD", &library).spawn().unwrap();
+        let child = program
+            .env("LD_PRELOAD", &library)
+            .env("DISK", disk.to_string())
+            .spawn()
+            .unwrap();
         await_subscription(&seen);
         sim.publish_burst(TEMPERATURE, &vec![json!("x".repeat(300)); 100]);
         let output = child.wait_with_output().unwrap();
@@ -546,6 +560,7 @@ fn what_a_full_disk_took_back_leaves_no_hole() {
         let summary = lines.last().unwrap();
         let told = (&summary["events"], &summary["exit"]);
         assert_eq!(told, (&json!(events), &json!(74)));
+        assert_eq!(summary["bytes"], json!(events as u64 * length));
     }
 }
 

@@ -152,6 +152,22 @@ fn help_and_version_are_on_standard_output_and_fit_a_terminal() {
 }
 
 #[test]
+fn whoever_does_not_read_the_help_misses_nothing() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let program = env!("CARGO_BIN_EXE_octave-ws");
+    let output = Command::new(program).arg("-h").stdout(writer).output();
+    let output = output.unwrap();
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let output = Command::new(program)
+        .arg("-h")
+        .stdout(full.unwrap())
+        .output();
+    assert_eq!(output.unwrap().status.code(), Some(74));
+}
+
+#[test]
 fn an_option_comes_before_the_environment_and_that_before_the_config_file() {
     let (sim, _seen) = start(0.0);
     let nobody = "error: connect: no connection to 127.0.0.1:1: Connection refused (os error 111) \
