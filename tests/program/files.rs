@@ -176,20 +176,16 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-/// The program where new files are for their owner's group, too, and no more.
-fn with_umask(sim: &Sim, args: &[&str]) -> std::process::Command {
-    let program = octave_ws(sim, args);
+/// The program in a shell that has done this before.
+fn after(first: &str, program: &std::process::Command) -> std::process::Command {
     let mut command = std::process::Command::new("sh");
+    let variables = program.get_envs();
     command
-        .args(["-c", "umask 027; exec \"$0\" \"$@\""])
+        .args(["-c", &format!("{first}; exec \"$0\" \"$@\"")])
         .arg(program.get_program())
         .args(program.get_args())
         .env_clear()
-        .envs(
-            program
-                .get_envs()
-                .map(|(name, value)| (name, value.unwrap())),
-        )
+        .envs(variables.map(|(name, value)| (name, value.unwrap())))
         .stderr(std::process::Stdio::piped());
     command
 }
@@ -215,7 +211,7 @@ fn a_part_has_the_permissions_of_the_file_from_its_start() {
         }
         let (sim, seen) = start(0.0);
         let args = ["capture", TEMPERATURE, "-C1", "-o", name(&file)];
-        let child = with_umask(&sim, &args).spawn().unwrap();
+        let child = after("umask 027", &octave_ws(&sim, &args)).spawn().unwrap();
         await_subscription(&seen);
         assert_eq!(mode(&part), wanted, "{before:?} {left:?}");
         assert_eq!(fs::read_to_string(&part).unwrap(), "");
@@ -426,19 +422,7 @@ fn what_stands_in_the_way_of_the_part_is_74() {
 
 /// The program where a file may hold no more than this: what a full disk does to it.
 fn limited(program: &std::process::Command) -> std::process::Command {
-    let mut limited = std::process::Command::new("sh");
-    limited
-        .args(["-c", "trap '' XFSZ; ulimit -f 20; exec \"$0\" \"$@\""])
-        .arg(program.get_program())
-        .args(program.get_args())
-        .env_clear()
-        .envs(
-            program
-                .get_envs()
-                .map(|(name, value)| (name, value.unwrap())),
-        )
-        .stderr(std::process::Stdio::piped());
-    limited
+    after("trap '' XFSZ; ulimit -f 20", program)
 }
 
 #[test]
