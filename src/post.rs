@@ -208,8 +208,12 @@ impl Transport for Lent {
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
         let link = self.link.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
         let mut output = self.buffers.output()[..amount].to_vec();
-        let is_it = |bytes: &[u8]| bytes == TOKEN.as_bytes();
-        if let Some(at) = output.windows(TOKEN.len()).position(is_it) {
+        // At the beginning of a line: another header's value may hold it, too.
+        let is_it = |at: &usize| {
+            let (before, from) = output.split_at(*at);
+            from.starts_with(TOKEN.as_bytes()) && (before.is_empty() || before.ends_with(b"\r\n"))
+        };
+        if let Some(at) = (0..output.len()).find(is_it) {
             let token = self.token.expose_secret().as_bytes();
             output[at + TOKEN.len()..][..token.len()].copy_from_slice(token);
         }

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use octave_ws::{Client, ErrorKind, Next, Stream};
+use octave_ws::{Client, Config, Credentials, ErrorKind, Next, Stream, Token};
 use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -101,6 +101,21 @@ fn a_session_id_is_hidden_wherever_the_service_says_it() {
         "{told:?}"
     );
     assert!(told.iter().all(|told| !told.contains(id)), "{told:?}");
+    service.join().unwrap();
+}
+
+#[test]
+fn the_token_goes_into_its_own_header_whatever_the_others_hold() {
+    let (endpoint, service) = serve(|listener| {
+        let tcp = accept(&listener);
+        let head = request(&mut BufReader::new(&tcp));
+        let wanted = "\r\nx-auth-company: x-auth-token: none\r\nx-auth-token: raw-token\r\n";
+        assert!(head.contains(wanted), "{head}");
+    });
+    let credentials = Credentials::new("x-auth-token: none", Token::new("raw-token"));
+    let config = Config::new(credentials).endpoint(endpoint);
+    let error = Client::connect(&config.allow_plaintext()).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Disconnected);
     service.join().unwrap();
 }
 
