@@ -22,7 +22,7 @@ pub struct Ack {
 
 impl Ack {
     /// Whether it is a refusal that may pass: 408, 425, 429 or 5xx.
-    pub(crate) fn may_pass(&self) -> bool {
+    pub fn may_pass(&self) -> bool {
         self.outcome.is_err() && self.status.is_some_and(may_pass)
     }
 

@@ -53,12 +53,12 @@ impl Failure {
         Self::new(USAGE, format!("usage: {} (see --help)", message.into()))
     }
 
-    /// A subscription that was, with this status if any.
-    pub(crate) fn refused(message: String, status: Option<u16>) -> Self {
+    /// A subscription that was, for now or for good.
+    pub(crate) fn refused(message: String, may_pass: bool) -> Self {
         Self {
             code: REFUSED,
             message,
-            advice: Some(refused_stream(status).to_owned()),
+            advice: Some(refused_stream(may_pass).to_owned()),
             is_told: false,
         }
     }
@@ -181,10 +181,11 @@ fn code(error: &Error) -> u8 {
 
 const LATER: &str = "try again later";
 
-fn refused_stream(status: Option<u16>) -> &'static str {
-    match status {
-        Some(408 | 425 | 429 | 500..) => LATER,
-        _ => "check the name of the stream, and what the user may read",
+fn refused_stream(may_pass: bool) -> &'static str {
+    if may_pass {
+        LATER
+    } else {
+        "check the name of the stream, and what the user may read"
     }
 }
 
@@ -202,7 +203,7 @@ fn advice(error: &Error, origins: &Origins) -> Option<String> {
             "give https:// in the endpoint".to_owned()
         }
         (ErrorKind::Refused, Phase::Session, _) => credentials(origins),
-        (ErrorKind::Refused, ..) => refused_stream(error.status()).to_owned(),
+        (ErrorKind::Refused, ..) => refused_stream(error.is_retryable()).to_owned(),
         (ErrorKind::Status(407), Phase::Proxy, _) => {
             format!(
                 "check the user and password of {}: only Basic is spoken",

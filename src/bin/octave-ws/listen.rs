@@ -419,6 +419,7 @@ impl<'a> Run<'a> {
     }
 
     fn answered(&mut self, ack: Ack, peer: &str) -> Result<(), End> {
+        let may_pass = ack.may_pass();
         let stream = ack.stream;
         self.unanswered.remove(&stream);
         match ack.outcome {
@@ -432,7 +433,7 @@ impl<'a> Run<'a> {
                 self.refused.insert(stream);
                 let all = self.refused.len() == self.listening.streams.len();
                 if all || self.listening.require == Require::All {
-                    return Err(Failure::refused(message, ack.status).into());
+                    return Err(Failure::refused(message, may_pass).into());
                 }
                 log::warn!("{message}");
             }

@@ -69,13 +69,12 @@ pub(crate) fn append(path: &Path) -> io::Result<(File, Tail)> {
         opened => {
             let file = opened?;
             // Another process that is writing has its lock.
-            let is_alone = lock(&file)?;
-            let tail = tail::mend(&file, is_alone)?;
+            let tail = tail::mend(&file, lock(&file))?;
             (file, tail)
         }
     };
     // A courtesy to others, who cut nothing off then.
-    while !locked(&file, FlockOperation::NonBlockingLockShared)? {
+    while !locked(&file, FlockOperation::NonBlockingLockShared) {
         wait::pause(LOOK)?;
     }
     Ok((file, tail))
@@ -115,7 +114,7 @@ impl Part {
                 }
                 done => done?,
             };
-            if !lock(&file)? {
+            if !lock(&file) {
                 return Err(Errno::WOULDBLOCK.into());
             }
             // Between the two, another may have taken it for one that was left.
@@ -188,8 +187,9 @@ fn take_away(name: &Path) -> io::Result<()> {
         options.read(!writes).write(writes).custom_flags(flags);
         options.open(name)
     };
-    let opened = match open(false) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open(true),
+    // NFS locks for itself alone only what can be written to.
+    let opened = match open(true) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open(false),
         opened => opened,
     };
     let file = match opened {
@@ -209,7 +209,7 @@ fn take_away(name: &Path) -> io::Result<()> {
     if found.nlink() > 1 {
         return Err(refused("has another name, too"));
     }
-    if !lock(&file)? {
+    if !lock(&file) {
         return Err(Errno::WOULDBLOCK.into());
     }
     // Between the two, whoever had it may have made it the whole one.
@@ -229,20 +229,18 @@ fn is_there(file: &File, name: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether the file is ours alone. Where a file system has no locks, it is said to be.
-fn lock(file: &File) -> io::Result<bool> {
+/// Whether the file is ours alone. Where it cannot be locked, as on some file systems, it is said
+/// to be.
+fn lock(file: &File) -> bool {
     locked(file, FlockOperation::NonBlockingLockExclusive)
 }
 
-fn locked(file: &File, operation: FlockOperation) -> io::Result<bool> {
+fn locked(file: &File, operation: FlockOperation) -> bool {
     loop {
         match flock(file, operation) {
             Err(Errno::INTR) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(false),
-            Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
-                return Ok(true);
-            }
-            Err(error) => return Err(error.into()),
+            Err(Errno::WOULDBLOCK) => return false,
+            _ => return true,
         }
     }
 }
