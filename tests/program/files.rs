@@ -364,6 +364,8 @@ fn what_cannot_be_written_to_is_74_before_anything_is_sent() {
         (&missing, Errno::NOENT.to_string()),
         (&loops, Errno::LOOP.to_string()),
         (&secret.join("below"), Errno::NOTDIR.to_string()),
+        // There, nobody can make a file.
+        (Path::new("/proc/none"), Errno::NOENT.to_string()),
     ] {
         for command in ["listen", "capture"] {
             let output = run(&[command, TEMPERATURE, "-C1", "-o", name(path)]);
@@ -374,6 +376,20 @@ fn what_cannot_be_written_to_is_74_before_anything_is_sent() {
     }
     let output = run(&["listen", TEMPERATURE, "-C1", "--output="]);
     assert_eq!(output.status.code(), Some(64));
+}
+
+#[test]
+fn a_device_that_is_not_there_is_74() {
+    let (sim, _seen) = start(100.0);
+    for command in ["listen", "capture"] {
+        let args = [command, TEMPERATURE, "-C1", "-W20s", "-o", "/dev/tty"];
+        // A process that leads a session of its own has no terminal.
+        let alone = "exec setsid --wait \"$0\" \"$@\"";
+        let output = after(alone, &octave_ws(&sim, &args)).output().unwrap();
+        let wanted = format!("error: output: /dev/tty: {}\n", Errno::NXIO);
+        assert_eq!(stderr(&output), wanted);
+        assert_eq!(output.status.code(), Some(74));
+    }
 }
 
 #[test]

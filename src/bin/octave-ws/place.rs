@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,10 +51,15 @@ fn stream(path: &Path, found: &Metadata) -> io::Result<Sink> {
     }
     loop {
         match Sink::open(path) {
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::NXIO) => wait::pause(LOOK)?,
+            // With a device it says that there is none behind it.
+            Err(error) if found.file_type().is_fifo() && is_nxio(&error) => wait::pause(LOOK)?,
             done => return done,
         }
     }
+}
+
+fn is_nxio(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::NXIO)
 }
 
 /// Opens a file, to whose end everything is written. Returns, too, what was found there.
