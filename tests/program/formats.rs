@@ -43,7 +43,7 @@ fn records_tell_the_runs_own_story() {
     };
     let mut records = records(&output);
     let lost = records.remove(3);
-    let gap = records.remove(3);
+    let gap = records.remove(5);
     assert_eq!(
         (&lost["kind"], &gap["kind"]),
         (&json!("lost"), &json!("gap"))
@@ -60,6 +60,8 @@ fn records_tell_the_runs_own_story() {
         json!({"kind": "connected", "peer": peer.to_string()}),
         json!({"kind": "subscribed", "stream": TEMPERATURE}),
         json!({"kind": "event", "resource": "s\"1", "event": {"elems": 1}}),
+        json!({"kind": "connected", "peer": peer.to_string()}),
+        json!({"kind": "subscribed", "stream": TEMPERATURE}),
         json!({"kind": "event", "resource": null, "event": {"elems": 2}}),
         json!({"kind": "summary", "events": 2, "gaps": 1, "bytes": bytes, "exit": 0}),
     ];

@@ -242,6 +242,11 @@ impl<'a> Run<'a> {
                 }
                 found => found,
             };
+            let is_new = client.is_connected() && !self.standing.is_connected;
+            // The first one is told of by itself.
+            if is_new && self.standing.was_connected {
+                self.connected(&client.peer())?;
+            }
             let is_quiet = matches!(next, Ok(Next::TimedOut));
             match next {
                 Ok(Next::Event(event)) => {
@@ -251,9 +256,7 @@ impl<'a> Run<'a> {
                     }
                 }
                 Ok(Next::Connected) => {
-                    log::info!("connected to {}", client.peer());
-                    self.standing.was_connected = true;
-                    self.write(&Record::Connected(&client.peer()))?;
+                    self.connected(&client.peer())?;
                     for stream in &self.listening.streams {
                         client.request(Action::Subscribe, stream)?;
                     }
@@ -266,6 +269,9 @@ impl<'a> Run<'a> {
                     self.output.flush()?;
                 }
                 Ok(Next::Gap(gap)) => {
+                    for stream in client.subscribed() {
+                        self.write(&Record::Subscribed(stream))?;
+                    }
                     self.standing.resumed();
                     self.gap(gap.from, gap.to, &gap.reason)?;
                 }
@@ -313,6 +319,13 @@ impl<'a> Run<'a> {
                 return self.done(client);
             }
         }
+    }
+
+    fn connected(&mut self, peer: &str) -> Result<(), End> {
+        log::info!("connected to {peer}");
+        self.standing.is_connected = true;
+        self.standing.was_connected = true;
+        self.write(&Record::Connected(peer))
     }
 
     /// Tells that events may be missing.
