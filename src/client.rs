@@ -499,6 +499,7 @@ impl Client {
             self.route.attention.watched = Watched::default();
         }
         self.aside.cut_short = false;
+        self.config.renew_credentials();
         match Connection::open(&self.config, &self.route) {
             Ok(connection) => self.opened(connection)?,
             // Which is nobody's fault.
@@ -560,6 +561,7 @@ impl Client {
             return Err(error);
         };
         self.state = State::Waiting(at);
+        let error = error.retried();
         self.disconnected();
         let over = self.config.connect_deadline;
         if over.is_some_and(|deadline| deadline <= now) {
@@ -611,6 +613,9 @@ impl Client {
                 );
             }
             return;
+        }
+        if (ack.action, &ack.outcome) == (Action::Subscribe, &Ok(())) {
+            self.backoff.granted();
         }
         if self.subscriptions.acknowledged(&ack) {
             self.queue.push_back(Next::Ack(ack));

@@ -2,17 +2,19 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
+use crate::credentials::{Credentials, Source};
 use crate::dial::Route;
 use crate::error::Setting;
 use crate::secret::Url;
 use crate::step::{Observer, Step};
 use crate::wire::Pulse;
-use crate::{Error, Result, SessionId, Stop, Token};
+use crate::{Error, Result, SessionId, Stop};
 
 /// What a [`Client`](crate::Client) is to connect to, with what, and how patiently.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) credentials: Credentials,
+    pub(crate) source: Source,
     pub(crate) endpoint: Url,
     pub(crate) allow_plaintext: bool,
     pub(crate) ca_pem: Option<Vec<u8>>,
@@ -42,6 +44,7 @@ impl Config {
     pub fn new(credentials: Credentials) -> Self {
         Self {
             credentials,
+            source: Source::default(),
             endpoint: Url::new(Self::ENDPOINT.to_owned()),
             allow_plaintext: false,
             ca_pem: None,
@@ -59,6 +62,29 @@ impl Config {
             observer: Observer::default(),
             pulse: Pulse::default(),
         }
+    }
+
+    /// Where credentials come from for each new session, in place of those of [`Config::new`]: for a
+    /// token that is replaced meanwhile. Where it fails, that is logged, and the last ones are used.
+    ///
+    /// ```
+    /// # use octave_ws::{Config, Credentials, Token};
+    /// # fn config(config: Config) -> Config {
+    /// config.credentials_from(|| {
+    ///     let token = std::fs::read_to_string("/run/octave-token")?;
+    ///     Ok::<_, std::io::Error>(Credentials::new("demo", Token::new(token)))
+    /// })
+    /// # }
+    /// ```
+    pub fn credentials_from<E>(
+        mut self,
+        source: impl Fn() -> std::result::Result<Credentials, E> + Send + Sync + 'static,
+    ) -> Self
+    where
+        E: fmt::Display,
+    {
+        self.source = Source::new(source);
+        self
     }
 
     /// Where the service is, as `https://HOST[:PORT][/PREFIX]`. By default [`Config::ENDPOINT`].
@@ -192,6 +218,13 @@ impl Config {
         Ok(Route::new(self)?.proxy())
     }
 
+    /// Takes the credentials that the next session is to be asked for with.
+    pub(crate) fn renew_credentials(&mut self) {
+        if let Some(credentials) = self.source.ask() {
+            self.credentials = credentials;
+        }
+    }
+
     /// When a part of connecting that begins now has to be done.
     pub(crate) fn phase_deadline(&self) -> Instant {
         let deadline = Instant::now() + self.connect_timeout;
@@ -209,53 +242,6 @@ impl Config {
             }
         }
         Endpoint::parse(self.endpoint.expose_secret(), self.allow_plaintext)
-    }
-}
-
-/// Who asks for a session.
-#[derive(Clone, Debug)]
-pub struct Credentials {
-    pub(crate) user: Option<String>,
-    pub(crate) company: String,
-    pub(crate) token: Token,
-}
-
-impl Credentials {
-    /// A company and its token: all that a restricted token takes.
-    pub fn new(company: impl Into<String>, token: Token) -> Self {
-        Self {
-            user: None,
-            company: company.into(),
-            token,
-        }
-    }
-
-    /// The user whose token it is. By default none, for a restricted token.
-    pub fn user(mut self, user: impl Into<String>) -> Self {
-        self.user = Some(user.into());
-        self
-    }
-
-    fn check(&self) -> Result<()> {
-        let user = self.user.as_deref().unwrap_or("none");
-        let token = self.token.expose_secret();
-        for (setting, name, value) in [
-            (Setting::User, "user", user),
-            (Setting::Company, "company", &self.company),
-            (Setting::Token, "token", token),
-        ] {
-            if value.is_empty() {
-                return Err(Error::config(format!("the {name} is empty")).about(setting));
-            }
-            if let Some(at) = value.chars().position(|c| c.is_control()) {
-                let place = at + 1;
-                let message = format!(
-                    "the {name} has a control character at place {place}: no header may hold one"
-                );
-                return Err(Error::config(message).about(setting));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -408,25 +394,5 @@ mod tests {
         }
         let secret = endpoint("https://u:secret@h").unwrap_err();
         assert!(!secret.contains("secret"), "{secret}");
-    }
-
-    #[test]
-    fn credentials_that_no_header_may_hold_are_refused_unseen() {
-        let check = |company: &str, token: &str| {
-            let credentials = Credentials::new(company, Token::new(token));
-            credentials.check().map_err(|error| error.to_string())
-        };
-        assert_eq!(check("demo", "t"), Ok(()));
-        let empty = "config: the token is empty".to_owned();
-        assert_eq!(check("demo", " \n"), Err(empty));
-        let control = "has a control character at place 2: no header may hold one";
-        let company = format!("config: the company {control}");
-        assert_eq!(check("d\r\nX: y", "t"), Err(company));
-        assert_eq!(
-            check("d", "a\nb"),
-            Err(format!("config: the token {control}"))
-        );
-        let user = Credentials::new("d", Token::new("t")).user("");
-        assert!(user.check().is_err());
     }
 }

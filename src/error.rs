@@ -21,6 +21,7 @@ struct Inner {
     status: Option<u16>,
     source: Option<Box<dyn error::Error + Send + Sync>>,
     retry_after: Option<Duration>,
+    is_retried: bool,
 }
 
 /// A `Result` with this crate's [`Error`].
@@ -122,6 +123,7 @@ impl Error {
             status: None,
             source: None,
             retry_after: None,
+            is_retried: false,
         }))
     }
 
@@ -193,14 +195,20 @@ impl Error {
 
     /// Whether the same again, later, may succeed.
     pub fn is_retryable(&self) -> bool {
-        self.retry() != Retry::Never
+        self.0.is_retried || !matches!(self.retry(), Retry::Never | Retry::AtMost(0))
+    }
+
+    /// It is tried again, whatever it is.
+    pub(crate) fn retried(mut self) -> Self {
+        self.0.is_retried = true;
+        self
     }
 
     /// How often the same again may help.
     pub(crate) fn retry(&self) -> Retry {
         match (self.0.kind, self.0.phase) {
             (ErrorKind::Status(300..=399), _) | (ErrorKind::Status(407), Phase::Proxy) => {
-                Retry::Never
+                Retry::AtMost(0)
             }
             // A page of somebody else's, perhaps, as a login to a network shows.
             (ErrorKind::Malformed, Phase::Session) => Retry::AtMost(2),
@@ -221,14 +229,13 @@ impl Error {
                 Retry::Always
             }
             (
-                ErrorKind::Config
-                | ErrorKind::Untrusted
+                ErrorKind::Untrusted
                 | ErrorKind::Refused
                 | ErrorKind::UnusableId
-                | ErrorKind::Status(_)
-                | ErrorKind::Stopped,
+                | ErrorKind::Status(_),
                 _,
-            ) => Retry::Never,
+            ) => Retry::AtMost(0),
+            (ErrorKind::Config | ErrorKind::Stopped, _) => Retry::Never,
         }
     }
 
@@ -274,25 +281,25 @@ mod tests {
             (Phase::Connect, Disconnected, Always),
             (Phase::Connect, TimedOut, Always),
             (Phase::Connect, Stopped, Never),
-            (Phase::Proxy, Status(407), Never),
-            (Phase::Proxy, Status(302), Never),
+            (Phase::Proxy, Status(407), AtMost(0)),
+            (Phase::Proxy, Status(302), AtMost(0)),
             (Phase::Proxy, Status(502), Always),
             (Phase::Proxy, Malformed, Always),
             (Phase::Proxy, TimedOut, Always),
-            (Phase::Tls, Untrusted, Never),
+            (Phase::Tls, Untrusted, AtMost(0)),
             (Phase::Tls, TimedOut, Always),
             (Phase::Tls, Disconnected, Always),
-            (Phase::Session, Refused, Never),
-            (Phase::Session, Status(302), Never),
-            (Phase::Session, Status(404), Never),
-            (Phase::Session, Status(409), Never),
+            (Phase::Session, Refused, AtMost(0)),
+            (Phase::Session, Status(302), AtMost(0)),
+            (Phase::Session, Status(404), AtMost(0)),
+            (Phase::Session, Status(409), AtMost(0)),
             (Phase::Session, Status(408), Always),
             (Phase::Session, Status(425), Always),
             (Phase::Session, Status(429), Always),
             (Phase::Session, Status(500), Always),
             (Phase::Session, Status(503), Always),
             (Phase::Session, Malformed, AtMost(2)),
-            (Phase::Session, UnusableId, Never),
+            (Phase::Session, UnusableId, AtMost(0)),
             (Phase::Session, Disconnected, Always),
             (Phase::Session, TimedOut, Always),
             (Phase::Upgrade, Status(401), AtMost(4)),
@@ -302,9 +309,9 @@ mod tests {
             (Phase::Upgrade, Status(400), Always),
             (Phase::Upgrade, Status(429), Always),
             (Phase::Upgrade, Status(503), Always),
-            (Phase::Upgrade, Status(307), Never),
+            (Phase::Upgrade, Status(307), AtMost(0)),
             (Phase::Upgrade, Malformed, Always),
-            (Phase::Subscribe, Refused, Never),
+            (Phase::Subscribe, Refused, AtMost(0)),
             (Phase::Subscribe, TimedOut, Always),
             (Phase::Socket, Disconnected, Always),
             (Phase::Socket, TimedOut, Always),

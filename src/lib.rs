@@ -34,6 +34,7 @@ mod client;
 mod clock;
 mod config;
 mod connection;
+mod credentials;
 mod dial;
 mod error;
 mod head;
@@ -54,7 +55,8 @@ mod tls;
 mod wire;
 
 pub use client::Client;
-pub use config::{Config, Credentials};
+pub use config::Config;
+pub use credentials::Credentials;
 pub use error::{Error, ErrorKind, Phase, Result, Setting};
 pub use next::{Gap, Loss, Next};
 pub use protocol::{Ack, Action, Event, ParseStreamError, Stream, Unknown};

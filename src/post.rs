@@ -11,7 +11,8 @@ use ureq::unversioned::transport::{
 };
 
 use crate::body::{self, Framing};
-use crate::config::{Credentials, Endpoint};
+use crate::config::Endpoint;
+use crate::credentials::Credentials;
 use crate::dial::Link;
 use crate::head;
 use crate::secret::Token;

@@ -1,6 +1,7 @@
 use std::time::Instant;
 
-use crate::config::{Config, Credentials, Endpoint};
+use crate::config::{Config, Endpoint};
+use crate::credentials::Credentials;
 use crate::dial::{Link, Route};
 use crate::error::{ErrorKind, Phase};
 use crate::head;
@@ -19,6 +20,8 @@ impl SessionId {
     pub fn request(config: &Config) -> Result<Self> {
         let route = Route::new(config)?;
         let link = route.dial(config.phase_deadline())?;
+        let mut config = config.clone();
+        config.renew_credentials();
         let (id, link) = open(link, &route, &config.credentials, config.phase_deadline())?;
         if let Some(mut link) = link {
             link.shut();

@@ -2,6 +2,7 @@
 
 use std::io::{BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -52,6 +53,90 @@ fn a_retry_after_of_either_leg_is_waited_for() {
         client.close().unwrap();
         service.join().unwrap();
     }
+}
+
+/// A service that answers so many requests for a session with this, before it gives one, and has
+/// had a subscription before or not.
+fn refusing(answer: &'static str, times: usize, is_later: bool) -> octave_ws::Result<()> {
+    let (endpoint, service) = serve(move |listener| {
+        if is_later {
+            let tcp = accept(&listener);
+            let mut socket = open(&tcp);
+            let asked = socket.read().unwrap();
+            grant(&mut socket, &asked);
+        }
+        for _ in 0..times {
+            let tcp = accept(&listener);
+            request(&mut BufReader::new(&tcp));
+            (&tcp).write_all(answer.as_bytes()).unwrap();
+        }
+        if is_later {
+            serve_out(&mut open(&accept(&listener)));
+        }
+    });
+    let mut client = Client::connect(&config(&endpoint).retry_for(Duration::MAX))?;
+    client.subscribe(&stream()).unwrap();
+    let gap = (0..times + 2).find_map(|_| match client.next(2 * LONG) {
+        Ok(Next::Gap(_)) => Some(Ok(())),
+        Err(error) => Some(Err(error)),
+        Ok(_) => None,
+    });
+    gap.unwrap()?;
+    client.close().unwrap();
+    service.join().unwrap();
+    Ok(())
+}
+
+#[test]
+fn what_is_final_at_first_is_tried_again_once_something_was_subscribed() {
+    let answers = [
+        ("HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n", 1),
+        ("HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", 1),
+        ("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", 1),
+        ("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", 1),
+        (
+            "HTTP/1.1 302 To\r\nLocation: http://portal/\r\nContent-Length: 0\r\n\r\n",
+            1,
+        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<!-- -->\n", 3),
+    ];
+    let runs = answers.map(|(answer, times)| {
+        thread::spawn(move || {
+            let error = refusing(answer, times, false).unwrap_err();
+            assert!(!matches!(error.kind(), ErrorKind::TimedOut), "{error}");
+            refusing(answer, times, true).unwrap();
+        })
+    });
+    for run in runs {
+        run.join().unwrap();
+    }
+}
+
+#[test]
+fn credentials_may_change_from_one_session_to_the_next() {
+    let (endpoint, service) = serve(|listener| {
+        for token in ["first", "second", "second"] {
+            let tcp = accept(&listener);
+            let mut requests = BufReader::new(&tcp);
+            let head = request(&mut requests).to_ascii_lowercase();
+            assert!(
+                head.contains(&format!("x-auth-token: {token}\r\n")),
+                "{head}"
+            );
+            give_session(&tcp);
+            upgraded(&tcp, &request(&mut requests));
+        }
+    });
+    let tokens = Mutex::new(["first", "second", ""].into_iter());
+    let config = config(&endpoint).retry_for(LONG).credentials_from(move || {
+        let token = tokens.lock().unwrap().next().ok_or("there are no more")?;
+        Ok::<_, &str>(Credentials::new("demo", Token::new(token)))
+    });
+    let mut client = Client::connect(&config).unwrap();
+    while !service.is_finished() {
+        let _ = client.next(Duration::from_millis(20)).unwrap();
+    }
+    service.join().unwrap();
 }
 
 #[test]

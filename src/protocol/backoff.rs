@@ -6,13 +6,17 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// The longest that a service's Retry-After is obeyed.
 const LONGEST_ASKED: Duration = Duration::from_secs(5 * 60);
 /// A connection that was subscribed for so long starts the delays over.
-const STABLE: Duration = Duration::from_secs(60);
+const STABLE: Duration = Duration::from_secs(15);
+/// How long a refusal may last that comes after all was well. Balancers that are being set up anew,
+/// captive portals and rotated tokens pass.
+const PASSING: Duration = Duration::from_secs(15 * 60);
 
 /// How often the same again may help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
     Never,
-    /// So often, without a good connection in between.
+    /// So often, without a good connection in between. Once something was subscribed, as long as
+    /// such refusals pass.
     AtMost(u32),
     Always,
 }
@@ -28,6 +32,10 @@ pub(crate) struct Backoff {
     attempts: u32,
     /// How many of them failed in a way that may be retried a few times only.
     limited: u32,
+    /// Since when all of them have.
+    limited_since: Option<Instant>,
+    /// Whether a stream was ever subscribed.
+    was_granted: bool,
 }
 
 impl Backoff {
@@ -39,12 +47,20 @@ impl Backoff {
             subscribed_at: None,
             attempts: 0,
             limited: 0,
+            limited_since: None,
+            was_granted: false,
         }
     }
 
     /// There is a connection, to which nothing is subscribed yet.
     pub(crate) fn connected(&mut self) {
         self.limited = 0;
+        self.limited_since = None;
+    }
+
+    /// A stream is subscribed: the credentials and the peer are the right ones.
+    pub(crate) fn granted(&mut self) {
+        self.was_granted = true;
     }
 
     /// All streams are subscribed.
@@ -70,17 +86,21 @@ impl Backoff {
             self.attempts = 0;
         }
         let since = *self.since.get_or_insert(now);
+        let mut left = self.retry_for.saturating_sub(now - since);
         match retry {
             Retry::Never => return None,
+            Retry::AtMost(_) if self.was_granted => {
+                let since = *self.limited_since.get_or_insert(now);
+                left = left.min(PASSING.saturating_sub(now - since));
+            }
             Retry::AtMost(limit) => {
                 self.limited += 1;
                 if self.limited > limit {
                     return None;
                 }
             }
-            Retry::Always => {}
+            Retry::Always => self.limited_since = None,
         }
-        let left = self.retry_for.saturating_sub(now - since);
         if left.is_zero() {
             return None;
         }
@@ -127,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn they_start_over_after_a_stable_minute_only() {
+    fn they_start_over_once_it_was_subscribed_for_15_s() {
         let mut now = Instant::now();
         let mut backoff = Backoff::new(FOREVER, now);
         for _ in 0..5 {
@@ -135,7 +155,7 @@ mod tests {
         }
         backoff.connected();
         backoff.subscribed(now);
-        now += 59 * SECOND;
+        now += 14 * SECOND;
         assert_eq!(longest(&mut backoff, now).as_secs(), 32);
         backoff.connected();
         now += 3600 * SECOND;
@@ -146,8 +166,8 @@ mod tests {
         );
         backoff.subscribed(now);
         // Subscribing to more does not make it younger.
-        backoff.subscribed(now + 59 * SECOND);
-        now += 60 * SECOND;
+        backoff.subscribed(now + 14 * SECOND);
+        now += 15 * SECOND;
         assert_eq!(longest(&mut backoff, now).as_secs(), 1);
     }
 
@@ -199,6 +219,39 @@ mod tests {
         assert!(!failed(Retry::AtMost(2)));
         backoff.connected();
         assert!(backoff.failed(Retry::AtMost(2), None, 0, now).is_some());
+    }
+
+    #[test]
+    fn what_is_final_may_pass_for_15_minutes_once_something_was_subscribed() {
+        let start = Instant::now();
+        let mut now = start;
+        let mut backoff = Backoff::new(FOREVER, now);
+        backoff.connected();
+        backoff.subscribed(now);
+        assert_eq!(backoff.failed(Retry::AtMost(0), None, 0, now), None);
+        backoff.connected();
+        backoff.granted();
+        let refused = |backoff: &mut Backoff, from: Instant| {
+            let mut now = from;
+            while let Some(at) = backoff.failed(Retry::AtMost(0), None, u32::MAX, now) {
+                now = at;
+            }
+            assert_eq!((now - from).as_secs(), 15 * 60);
+            now
+        };
+        now = refused(&mut backoff, now);
+        // Whatever happens in between begins the time anew.
+        assert!(backoff.failed(Retry::Always, None, 0, now).is_some());
+        now = refused(&mut backoff, now);
+        backoff.connected();
+        now = refused(&mut backoff, now);
+        assert_eq!(backoff.failed(Retry::Never, None, 0, now), None);
+        // And no longer than there may be no connection at all.
+        let mut backoff = Backoff::new(SECOND, now);
+        backoff.granted();
+        assert!(backoff.failed(Retry::AtMost(0), None, 0, now).is_some());
+        now += SECOND;
+        assert_eq!(backoff.failed(Retry::AtMost(0), None, 0, now), None);
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! Options, and where settings come from.
 
+use std::fs;
 use std::io::{BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -7,9 +8,11 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use octave_ws::sim::Sim;
+use rustix::process::Signal;
 
-use super::raw::{accept, request};
-use super::{TEMPERATURE, file, lines, octave_ws, start, stderr, text};
+use super::memory::led_to;
+use super::raw::{accept, give_session, request, upgraded};
+use super::{TEMPERATURE, file, kill, lines, octave_ws, start, stderr, text};
 
 /// The exit code and the last line on standard error.
 fn end(command: &mut Command) -> (i32, String) {
@@ -322,6 +325,34 @@ fn the_token_comes_from_a_file_standard_input_the_environment_or_systemd() {
     writeln!(child.stdin.take().unwrap(), "{}", sim.token()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(stderr(&output).contains("refused /demo/none"));
+}
+
+#[test]
+fn a_token_file_is_read_again_for_each_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    let put = |token: &str| fs::write(&path, token).unwrap();
+    put("first");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let mut program = led_to(&endpoint, &["listen", "/a", "-W60s"]);
+    let named = program.env_remove("OCTAVE_TOKEN").arg("--token-file");
+    let child = named.arg(&path).spawn().unwrap();
+    for (wanted, later) in [("first", "next\n"), ("next", ""), ("next", "")] {
+        let tcp = accept(&listener);
+        let mut requests = BufReader::new(&tcp);
+        let head = request(&mut requests).to_ascii_lowercase();
+        let wanted = format!("x-auth-token: {wanted}\r\n");
+        assert!(head.contains(&wanted), "{head}");
+        give_session(&tcp);
+        upgraded(&tcp, &request(&mut requests));
+        // Before the connection is lost, after which it is looked at.
+        put(later);
+    }
+    kill(&child, Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    let warning = format!("token file {path:?} is empty; the credentials of before are used");
+    assert!(stderr(&output).contains(&warning), "{}", stderr(&output));
 }
 
 #[test]

@@ -39,13 +39,23 @@ pub(crate) fn config(args: Args) -> Result<Config, Failure> {
     })?;
     let variables = &["OCTAVE_USER", "OCTAVE_CLOUD_USER"];
     let user = text(args.user, "--user", variables, "user")?;
-    let (token, token_from) = credentials::token(args.token_file, &file)?;
-    let mut credentials = Credentials::new(company.value.clone(), token);
-    if let Some(user) = &user {
-        credentials = credentials.user(user.value.clone());
-    }
+    let token = credentials::find(args.token_file, &file)?;
+    let with = {
+        let company = company.value.clone();
+        let user = user.as_ref().map(|user| user.value.clone());
+        move |token| {
+            let credentials = Credentials::new(&company, token);
+            match &user {
+                Some(user) => credentials.user(user),
+                None => credentials,
+            }
+        }
+    };
 
-    let mut config = Config::new(credentials);
+    let mut config = Config::new(with(token.token()));
+    if let Some(path) = token.file {
+        config = config.credentials_from(move || credentials::read_again(&path).map(&with));
+    }
     let endpoint = text(
         args.endpoint,
         "--endpoint",
@@ -116,7 +126,7 @@ pub(crate) fn config(args: Args) -> Result<Config, Failure> {
         endpoint,
         user,
         company: Some(company),
-        token: Some(token_from),
+        token: Some(token.origin),
         ca_file,
         proxy,
     };

@@ -16,14 +16,35 @@ use crate::source;
 /// Nothing longer is a token.
 const MAX_TOKEN: usize = 64 << 10;
 
-/// The token, and where it was: the file that is named, the environment, systemd's credentials or
-/// the file that the config names, whichever is there first.
-pub(crate) fn token(option: Option<String>, file: &ConfigFile) -> Result<(Token, String), Failure> {
-    let (text, origin) = find(option, file)?;
-    if let Some(what) = odd(text.trim()) {
-        log::warn!("the token from {origin} {what}");
+/// A token, and where it was.
+pub(crate) struct Found {
+    text: String,
+    pub(crate) origin: String,
+    /// Where another one may be found later.
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl Found {
+    pub(crate) fn token(&self) -> Token {
+        Token::new(&self.text)
     }
-    Ok((Token::new(text), origin))
+}
+
+/// The token of the file that is named, the environment, systemd's credentials or the file that the
+/// config names, whichever is there first.
+pub(crate) fn find(option: Option<String>, file: &ConfigFile) -> Result<Found, Failure> {
+    let found = look(option, file)?;
+    if let Some(what) = odd(found.text.trim()) {
+        log::warn!("the token from {} {what}", found.origin);
+    }
+    Ok(found)
+}
+
+/// The token that is in a file by now.
+pub(crate) fn read_again(path: &Path) -> Result<Token, Failure> {
+    let what = format!("token file {path:?}");
+    let file = source::open(path).map_err(|error| Failure::unreadable(&what, &error))?;
+    read(&file, &what).map(Token::new)
 }
 
 /// What is odd about a token: nothing that would be wrong, but as it comes to be by mistake.
@@ -51,7 +72,7 @@ fn odd(token: &str) -> Option<&'static str> {
     }
 }
 
-fn find(option: Option<String>, file: &ConfigFile) -> Result<(String, String), Failure> {
+fn look(option: Option<String>, file: &ConfigFile) -> Result<Found, Failure> {
     if let Some(value) = option {
         let origin = Origin::Option("--token-file");
         return from_setting(&Given { value, origin });
@@ -60,7 +81,11 @@ fn find(option: Option<String>, file: &ConfigFile) -> Result<(String, String), F
         return from_setting(&path);
     }
     if let Some(token) = environment::first(&["OCTAVE_TOKEN", "OCTAVE_CLOUD_TOKEN"])? {
-        return Ok((token.value, token.origin.to_string()));
+        return Ok(Found {
+            text: token.value,
+            origin: token.origin.to_string(),
+            file: None,
+        });
     }
     if let Some(folder) = env::var_os("CREDENTIALS_DIRECTORY").filter(|value| !value.is_empty()) {
         let path = PathBuf::from(folder).join("octave-token");
@@ -77,24 +102,35 @@ fn find(option: Option<String>, file: &ConfigFile) -> Result<(String, String), F
     ))
 }
 
-fn from_setting(path: &Given) -> Result<(String, String), Failure> {
+fn from_setting(path: &Given) -> Result<Found, Failure> {
     if path.value == "-" {
         let what = "token on standard input";
         let stdin = source::stdin().map_err(|error| Failure::unreadable(what, &error))?;
-        return Ok((read(&stdin, what)?, "standard input".to_owned()));
+        return Ok(Found {
+            text: read(&stdin, what)?,
+            origin: "standard input".to_owned(),
+            file: None,
+        });
     }
     from_file(Path::new(&path.value), &path.origin.to_string())
 }
 
-fn from_file(path: &Path, setter: &str) -> Result<(String, String), Failure> {
+fn from_file(path: &Path, setter: &str) -> Result<Found, Failure> {
     let origin = format!("{path:?}, set by {setter}");
     let what = format!("token file {origin},");
     let file = source::open(path).map_err(|error| Failure::unreadable(&what, &error))?;
-    let mode = file.metadata().map_or(0, |data| data.permissions().mode());
-    if mode & 0o004 != 0 {
+    let metadata = file.metadata().ok();
+    let mode = metadata.as_ref().map(|data| data.permissions().mode());
+    if mode.is_some_and(|mode| mode & 0o004 != 0) {
         log::warn!("token file {path:?} can be read by everybody on this machine: chmod o-r");
     }
-    Ok((read(&file, &what)?, origin))
+    // A pipe gives it once.
+    let is_lasting = metadata.is_some_and(|data| data.is_file());
+    Ok(Found {
+        text: read(&file, &what)?,
+        origin,
+        file: is_lasting.then(|| path.to_owned()),
+    })
 }
 
 fn read(file: &File, what: &str) -> Result<String, Failure> {

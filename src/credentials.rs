@@ -1,0 +1,122 @@
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Setting;
+use crate::{Error, Result, Token};
+
+/// Who asks for a session.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    pub(crate) user: Option<String>,
+    pub(crate) company: String,
+    pub(crate) token: Token,
+}
+
+impl Credentials {
+    /// A company and its token: all that a restricted token takes.
+    pub fn new(company: impl Into<String>, token: Token) -> Self {
+        Self {
+            user: None,
+            company: company.into(),
+            token,
+        }
+    }
+
+    /// The user whose token it is. By default none, for a restricted token.
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let user = self.user.as_deref().unwrap_or("none");
+        let token = self.token.expose_secret();
+        for (setting, name, value) in [
+            (Setting::User, "user", user),
+            (Setting::Company, "company", &self.company),
+            (Setting::Token, "token", token),
+        ] {
+            if value.is_empty() {
+                return Err(Error::config(format!("the {name} is empty")).about(setting));
+            }
+            if let Some(at) = value.chars().position(|c| c.is_control()) {
+                let place = at + 1;
+                let message = format!(
+                    "the {name} has a control character at place {place}: no header may hold one"
+                );
+                return Err(Error::config(message).about(setting));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where credentials come from that may change.
+#[derive(Clone, Default)]
+pub(crate) struct Source(Option<Arc<Ask>>);
+
+type Ask = dyn Fn() -> std::result::Result<Credentials, String> + Send + Sync;
+
+impl Source {
+    pub(crate) fn new<E: fmt::Display>(
+        ask: impl Fn() -> std::result::Result<Credentials, E> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Some(Arc::new(move || {
+            ask().map_err(|error| error.to_string())
+        })))
+    }
+
+    /// The credentials of now, `None` where there are none that will do.
+    pub(crate) fn ask(&self) -> Option<Credentials> {
+        let credentials = self.0.as_ref()?().and_then(|credentials| {
+            let checked = credentials.check().map_err(|error| error.to_string());
+            checked.map(|()| credentials)
+        });
+        let warn = |why| log::warn!("{why}; the credentials of before are used");
+        credentials.map_err(warn).ok()
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Source")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_that_no_header_may_hold_are_refused_unseen() {
+        let check = |company: &str, token: &str| {
+            let credentials = Credentials::new(company, Token::new(token));
+            credentials.check().map_err(|error| error.to_string())
+        };
+        assert_eq!(check("demo", "t"), Ok(()));
+        let empty = "config: the token is empty".to_owned();
+        assert_eq!(check("demo", " \n"), Err(empty));
+        let control = "has a control character at place 2: no header may hold one";
+        let company = format!("config: the company {control}");
+        assert_eq!(check("d\r\nX: y", "t"), Err(company));
+        assert_eq!(
+            check("d", "a\nb"),
+            Err(format!("config: the token {control}"))
+        );
+        let user = Credentials::new("d", Token::new("t")).user("");
+        assert!(user.check().is_err());
+    }
+
+    #[test]
+    fn what_will_not_do_is_not_taken() {
+        assert!(Source::default().ask().is_none());
+        let ask = |credentials: std::result::Result<Credentials, &'static str>| {
+            let taken = Source::new(move || credentials.clone()).ask();
+            taken.map(|credentials| credentials.company)
+        };
+        let company = |company: &str| Ok(Credentials::new(company, Token::new("t")));
+        assert_eq!(ask(company("a")).as_deref(), Some("a"));
+        assert_eq!(ask(company("")), None);
+        assert_eq!(ask(Err("none")), None);
+    }
+}
