@@ -8,7 +8,7 @@ use octave_ws::{Config, Credentials};
 
 use crate::args::{Args, parse_duration, parse_size, parse_timeout};
 use crate::config_file::ConfigFile;
-use crate::credentials;
+use crate::credentials::{self, Found};
 use crate::environment;
 use crate::exit::Failure;
 use crate::origin::{Given, Origin, Origins};
@@ -40,22 +40,7 @@ pub(crate) fn config(args: Args) -> Result<Config, Failure> {
     let variables = &["OCTAVE_USER", "OCTAVE_CLOUD_USER"];
     let user = text(args.user, "--user", variables, "user")?;
     let token = credentials::find(args.token_file, &file)?;
-    let with = {
-        let company = company.value.clone();
-        let user = user.as_ref().map(|user| user.value.clone());
-        move |token| {
-            let credentials = Credentials::new(&company, token);
-            match &user {
-                Some(user) => credentials.user(user),
-                None => credentials,
-            }
-        }
-    };
-
-    let mut config = Config::new(with(token.token()));
-    if let Some(path) = token.file {
-        config = config.credentials_from(move || credentials::read_again(&path).map(&with));
-    }
+    let mut config = authenticated(&company, user.as_ref(), &token);
     let endpoint = text(
         args.endpoint,
         "--endpoint",
@@ -132,6 +117,24 @@ pub(crate) fn config(args: Args) -> Result<Config, Failure> {
     };
     origins.keep();
     Ok(config)
+}
+
+/// With credentials whose token is that of now, where it is in a file.
+fn authenticated(company: &Given, user: Option<&Given>, token: &Found) -> Config {
+    let company = company.value.clone();
+    let user = user.map(|user| user.value.clone());
+    let with = move |token| {
+        let credentials = Credentials::new(&company, token);
+        match &user {
+            Some(user) => credentials.user(user),
+            None => credentials,
+        }
+    };
+    let config = Config::new(with(token.token()));
+    match token.file.clone() {
+        Some(path) => config.credentials_from(move || credentials::read_again(&path).map(&with)),
+        None => config,
+    }
 }
 
 /// What the option says, or else the variables.
