@@ -500,7 +500,7 @@ impl Client {
         }
         self.aside.cut_short = false;
         self.config.renew_credentials();
-        match Connection::open(&self.config, &self.route) {
+        match Connection::open(&self.config, &mut self.route) {
             Ok(connection) => self.opened(connection)?,
             // Which is nobody's fault.
             Err(error) if may_cut_short && error.is_retryable() && watched.is_ready() => {

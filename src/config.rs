@@ -20,6 +20,7 @@ pub struct Config {
     pub(crate) ca_pem: Option<Vec<u8>>,
     pub(crate) proxy: Option<Url>,
     pub(crate) no_proxy: String,
+    pub(crate) ip_version: Option<IpVersion>,
     pub(crate) connect_timeout: Duration,
     pub(crate) connect_deadline: Option<Instant>,
     pub(crate) retry_for: Duration,
@@ -50,6 +51,7 @@ impl Config {
             ca_pem: None,
             proxy: None,
             no_proxy: String::new(),
+            ip_version: None,
             connect_timeout: Duration::from_secs(10),
             connect_deadline: None,
             retry_for: Duration::ZERO,
@@ -118,6 +120,12 @@ impl Config {
     /// separated by commas. By default none.
     pub fn no_proxy(mut self, hosts: impl Into<String>) -> Self {
         self.no_proxy = hosts.into();
+        self
+    }
+
+    /// Looks names up, and connects to them, by IPv4 or IPv6 alone. By default both.
+    pub fn ip_version(mut self, version: IpVersion) -> Self {
+        self.ip_version = Some(version);
         self
     }
 
@@ -242,6 +250,24 @@ impl Config {
             }
         }
         Endpoint::parse(self.endpoint.expose_secret(), self.allow_plaintext)
+    }
+}
+
+/// A version of the Internet Protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IpVersion {
+    /// IPv4, RFC 791.
+    V4,
+    /// IPv6, RFC 8200.
+    V6,
+}
+
+impl fmt::Display for IpVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
     }
 }
 

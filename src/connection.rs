@@ -55,23 +55,24 @@ pub(crate) enum Arrival {
 impl Connection {
     /// Connects, asks for a session and opens its socket, all on one TCP connection where the
     /// service lets it be.
-    pub(crate) fn open(config: &Config, route: &Route) -> Result<Self> {
-        let endpoint = &route.endpoint;
+    pub(crate) fn open(config: &Config, route: &mut Route) -> Result<Self> {
         let credentials = &config.credentials;
-        let dial = || route.dial(config.phase_deadline());
-        let upgrade = |link, id: &SessionId| {
+        let upgrade = |link, route: &Route, id: &SessionId| {
+            let endpoint = &route.endpoint;
             let path = endpoint.socket_path(id);
             let deadline = config.phase_deadline();
             Socket::upgrade(link, endpoint, &path, config.max_message, deadline)
         };
-        let (id, link) = session::open(dial()?, route, credentials, config.phase_deadline())?;
-        let mut socket = match link {
-            None => upgrade(dial()?, &id)?,
-            Some(link) => match upgrade(link, &id) {
-                // A connection that was kept may have ended without a word.
-                Err(error) if error.kind() == ErrorKind::Disconnected => upgrade(dial()?, &id)?,
-                done => done?,
-            },
+        let link = route.dial(config.phase_deadline())?;
+        let (id, link) = session::open(link, route, credentials, config.phase_deadline())?;
+        let kept = match link.map(|link| upgrade(link, route, &id)) {
+            // A connection that was kept may have ended without a word.
+            Some(Err(error)) if error.kind() == ErrorKind::Disconnected => None,
+            kept => kept.transpose()?,
+        };
+        let mut socket = match kept {
+            Some(socket) => socket,
+            None => upgrade(route.dial(config.phase_deadline())?, route, &id)?,
         };
         socket.set_connected();
         route.observer.tell(&Step::Upgraded);

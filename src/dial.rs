@@ -1,18 +1,16 @@
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::event::PollFlags;
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with};
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustls::ClientConfig;
 
-use crate::config::{Config, Endpoint, HostPort};
+use crate::config::{Config, Endpoint, HostPort, IpVersion};
+use crate::connect::Attempts;
 use crate::error::{ErrorKind, Phase, Setting};
 use crate::proxy::{self, Proxy};
+use crate::resolve::Resolver;
 use crate::step::{Observer, Step};
 use crate::tls;
 use crate::wire::{self, Attention, Wire};
@@ -24,6 +22,8 @@ pub(crate) struct Route {
     pub(crate) attention: Attention,
     pub(crate) observer: Observer,
     proxy: Option<Proxy>,
+    version: Option<IpVersion>,
+    resolver: Resolver,
     tls: Arc<ClientConfig>,
 }
 
@@ -57,6 +57,8 @@ impl Route {
             attention,
             observer: config.observer.clone(),
             proxy,
+            version: config.ip_version,
+            resolver: Resolver::new(config.ip_version),
             tls,
         })
     }
@@ -76,14 +78,14 @@ impl Route {
         }
     }
 
-    /// Connects to one of the addresses of the endpoint, or of the proxy, by the deadline. Each has
-    /// an equal share of what time is left, so that a dead one does not use up that of the others.
+    /// Connects to one of the addresses of the endpoint, or of the proxy, by the deadline.
     ///
     /// # Errors
     /// That of the last address; one that nothing but a change of configuration mends, at once.
-    pub(crate) fn dial(&self, deadline: Instant) -> Result<Link> {
-        let hop = self.first();
-        let addrs = resolve(&hop, &self.attention, deadline)?;
+    pub(crate) fn dial(&mut self, deadline: Instant) -> Result<Link> {
+        let hop = Hop::first(&self.endpoint, self.proxy.as_ref());
+        let found = self.resolver.resolve(hop.at, &self.attention, deadline);
+        let addrs = found.map_err(|error| hop.unknown(self.version, error))?;
         self.observer.tell(&Step::Resolved {
             host: hop.at.host.clone(),
             addrs: addrs.clone(),
@@ -91,37 +93,47 @@ impl Route {
         self.dial_one_of(&addrs, deadline)
     }
 
+    /// The first to connect is taken. What fails behind that may do with another.
     fn dial_one_of(&self, addrs: &[SocketAddr], deadline: Instant) -> Result<Link> {
+        let hop = Hop::first(&self.endpoint, self.proxy.as_ref());
+        let mut attempts = Attempts::new(addrs);
         let mut last = None;
-        for (i, &addr) in addrs.iter().enumerate() {
+        loop {
+            let (addr, tcp) = match attempts.next(&self.attention, deadline) {
+                Ok(connected) => connected,
+                Err(error) => {
+                    let error = hop.unreachable(attempts.tried(), error);
+                    let is_stop = error.kind() == ErrorKind::Stopped;
+                    return Err(last.filter(|_| !is_stop).unwrap_or(error));
+                }
+            };
+            self.observer.tell(&Step::Connected {
+                addr,
+                tried: attempts.tried().to_owned(),
+            });
+            // Where there are others, it does not use up all of their time.
             let left = deadline.saturating_duration_since(Instant::now());
-            let others = u32::try_from(addrs.len() - i).unwrap_or(u32::MAX);
-            let share = Instant::now() + left / others;
-            match self.connect(addr, share) {
-                Err(error) if error.is_retryable() => {
+            let until = if attempts.is_over() {
+                deadline
+            } else {
+                Instant::now() + left / 2
+            };
+            match self.secure(tcp, until) {
+                Err(error) if error.is_retryable() && !attempts.is_over() => {
                     log::debug!("{error}");
                     last = Some(error);
                 }
                 done => return done,
             }
         }
-        Err(last.unwrap_or_else(|| no_address(&self.first())))
     }
 
-    fn first(&self) -> Hop<'_> {
-        let (at, setting) = match &self.proxy {
-            Some(proxy) => (&proxy.at, Setting::Proxy),
-            None => (&self.endpoint.at, Setting::Endpoint),
-        };
-        Hop { at, setting }
-    }
-
-    fn connect(&self, addr: SocketAddr, deadline: Instant) -> Result<Link> {
-        let connected = tcp(addr, &self.attention, deadline);
-        let mut wire = connected
-            .and_then(|tcp| Wire::new(tcp, self.attention.clone()))
-            .map_err(|error| unreachable(&self.first(), addr, error))?;
-        self.observer.tell(&Step::Connected { addr });
+    /// Goes on from a TCP connection to the first hop.
+    fn secure(&self, tcp: TcpStream, deadline: Instant) -> Result<Link> {
+        let mut wire = Wire::new(tcp, self.attention.clone()).map_err(|error| {
+            let message = "the socket cannot be set up";
+            Error::new(Phase::Connect, ErrorKind::System, message).because(error)
+        })?;
         wire.set_deadline(Some(deadline));
         if let Some(proxy) = &self.proxy {
             proxy.connect(&mut wire, &self.endpoint)?;
@@ -144,13 +156,78 @@ struct Hop<'a> {
     setting: Setting,
 }
 
-impl Hop<'_> {
+impl<'a> Hop<'a> {
+    fn first(endpoint: &'a Endpoint, proxy: Option<&'a Proxy>) -> Self {
+        let (at, setting) = match proxy {
+            Some(proxy) => (&proxy.at, Setting::Proxy),
+            None => (&endpoint.at, Setting::Endpoint),
+        };
+        Self { at, setting }
+    }
+
     /// What an error calls it, by one of its names.
     fn called(&self, name: &str) -> String {
         match self.setting {
             Setting::Proxy => format!("the proxy {name}"),
             _ => name.to_owned(),
         }
+    }
+
+    /// The error of a look-up.
+    fn unknown(&self, version: Option<IpVersion>, error: io::Error) -> Error {
+        if wire::is_stop(&error) {
+            return Error::stopped(Phase::Resolve);
+        }
+        let name = self.called(&self.at.host);
+        let new = |kind, message| Error::new(Phase::Resolve, kind, message).about(self.setting);
+        match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                let message = format!("{name} was not looked up in time");
+                new(ErrorKind::TimedOut, message)
+            }
+            io::ErrorKind::NotFound => {
+                let kind = version.map(|version| format!("{version} "));
+                let message = format!("no {}address for {name}", kind.unwrap_or_default());
+                new(ErrorKind::Disconnected, message)
+            }
+            _ => {
+                let message = format!("no address for {name}");
+                new(ErrorKind::Disconnected, message).because(error)
+            }
+        }
+    }
+
+    /// The error of all the addresses that were tried.
+    fn unreachable(&self, tried: &[SocketAddr], error: io::Error) -> Error {
+        if wire::is_stop(&error) {
+            return Error::stopped(Phase::Connect);
+        }
+        let named = self.at.to_string();
+        let peer = match tried {
+            [addr] if addr.to_string() == named => named,
+            _ => format!("{named} ({})", listed(tried)),
+        };
+        let peer = self.called(&peer);
+        if error.kind() == io::ErrorKind::WouldBlock {
+            let message = format!("no connection to {peer} in time");
+            return Error::new(Phase::Connect, ErrorKind::TimedOut, message).about(self.setting);
+        }
+        let message = format!("no connection to {peer}");
+        let failed = Error::new(Phase::Connect, ErrorKind::Disconnected, message);
+        failed.about(self.setting).because(error)
+    }
+}
+
+/// As many addresses are named.
+const MAX_ADDRS: usize = 4;
+
+fn listed(addrs: &[SocketAddr]) -> String {
+    let (named, others) = addrs.split_at(addrs.len().min(MAX_ADDRS));
+    let named: Vec<_> = named.iter().map(SocketAddr::to_string).collect();
+    let named = named.join(", ");
+    match others.len() {
+        0 => named,
+        n => format!("{named} and {n} more"),
     }
 }
 
@@ -220,104 +297,23 @@ impl Write for Link {
     }
 }
 
-/// The addresses of a host, in the system's order; at least one.
-fn resolve(hop: &Hop<'_>, attention: &Attention, deadline: Instant) -> Result<Vec<SocketAddr>> {
-    let at = hop.at;
-    if let Ok(ip) = at.host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, at.port)]);
-    }
-    // getaddrinfo(3) has no deadline and cannot be interrupted: a thread waits for it, which is
-    // left behind if it takes too long. Its end of the pipe closes with it.
-    let system = |error: io::Error| {
-        let message = format!("no thread for looking up {}", at.host);
-        Error::new(Phase::Resolve, ErrorKind::System, message).because(error)
-    };
-    let (done, running) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
-        .map_err(|error| system(error.into()))?;
-    let (sender, receiver) = mpsc::sync_channel(1);
-    let (host, port) = (at.host.clone(), at.port);
-    let lookup = move || {
-        let addrs = (host.as_str(), port).to_socket_addrs();
-        let _ = sender.send(addrs.map(Vec::from_iter));
-        drop(running);
-    };
-    let thread = thread::Builder::new().name("resolve".to_owned());
-    thread.spawn(lookup).map_err(system)?;
-    match wire::wait_for(&done, PollFlags::IN, attention, Some(deadline)) {
-        Err(error) if wire::is_stop(&error) => return Err(Error::stopped(Phase::Resolve)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            let message = format!("{} was not looked up in time", hop.called(&at.host));
-            let error = Error::new(Phase::Resolve, ErrorKind::TimedOut, message);
-            return Err(error.about(hop.setting));
-        }
-        _ => {}
-    }
-    match receiver.try_recv() {
-        Ok(Ok(addrs)) if !addrs.is_empty() => Ok(addrs),
-        Ok(Err(error)) => Err(no_address(hop).because(error)),
-        _ => Err(no_address(hop)),
-    }
-}
-
-fn no_address(hop: &Hop<'_>) -> Error {
-    let message = format!("no address for {}", hop.called(&hop.at.host));
-    Error::new(Phase::Resolve, ErrorKind::Disconnected, message).about(hop.setting)
-}
-
-fn unreachable(hop: &Hop<'_>, addr: SocketAddr, error: io::Error) -> Error {
-    if wire::is_stop(&error) {
-        return Error::stopped(Phase::Connect);
-    }
-    let peer = match hop.at.to_string() {
-        same if same == addr.to_string() => same,
-        named => format!("{named} ({addr})"),
-    };
-    let peer = hop.called(&peer);
-    if error.kind() == io::ErrorKind::WouldBlock {
-        let message = format!("no connection to {peer} in time");
-        return Error::new(Phase::Connect, ErrorKind::TimedOut, message).about(hop.setting);
-    }
-    let message = format!("no connection to {peer}");
-    let failed = Error::new(Phase::Connect, ErrorKind::Disconnected, message);
-    failed.about(hop.setting).because(error)
-}
-
-fn tcp(addr: SocketAddr, attention: &Attention, deadline: Instant) -> io::Result<TcpStream> {
-    let family = if addr.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
-    match connect(&socket, &addr) {
-        // After an interruption, too, the connection goes on being made: POSIX, connect().
-        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
-        Err(error) => return Err(error.into()),
-    }
-    wire::wait_for(&socket, PollFlags::OUT, attention, Some(deadline))?;
-    let tcp = TcpStream::from(socket);
-    match tcp.take_error()? {
-        Some(error) => Err(error),
-        None => Ok(tcp),
-    }
-}
-
 #[cfg(test)]
 #[cfg(feature = "sim")]
 mod tests {
     use std::net::TcpListener;
-    use std::os::fd::OwnedFd;
+    use std::sync::mpsc;
+    use std::thread;
     use std::time::Duration;
 
     use super::*;
+    use crate::connect::tests::black_hole;
     use crate::sim::Sim;
     use crate::{Credentials, Token};
 
     const LONG: Duration = Duration::from_secs(10);
 
     fn dial(config: &Config, stop: &Stop, timeout: Duration) -> Result<Link> {
-        let route = Route::new(&config.clone().stop(stop.clone()))?;
+        let mut route = Route::new(&config.clone().stop(stop.clone()))?;
         route.dial(Instant::now() + timeout)
     }
 
@@ -370,27 +366,53 @@ mod tests {
         assert_eq!(failure(&config, LONG), (ErrorKind::Disconnected, refused));
     }
 
-    /// Nobody accepts, and one connection fills the queue: what comes then is left hanging.
-    fn black_hole() -> (SocketAddr, Vec<OwnedFd>) {
-        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-        rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        rustix::net::listen(&socket, 0).unwrap();
-        let listener = TcpListener::from(socket);
-        let addr = listener.local_addr().unwrap();
-        let queued = TcpStream::connect(addr).unwrap();
-        (addr, vec![OwnedFd::from(listener), queued.into()])
+    #[test]
+    fn addresses_that_are_dead_cost_less_than_a_second() {
+        let (dead, _hole) = black_hole();
+        let sim = Sim::start().unwrap();
+        let (steps, told) = mpsc::channel();
+        let config = config(sim.endpoint()).ca_pem(sim.ca_pem());
+        let config = config.observer(move |step| steps.send(step.clone()).unwrap());
+        let start = Instant::now();
+        let addrs = [dead, dead, dead, sim.addr()];
+        let route = Route::new(&config).unwrap();
+        route.dial_one_of(&addrs, start + LONG).unwrap();
+        assert!(start.elapsed() < LONG / 5);
+        let (addr, tried) = (sim.addr(), vec![dead, sim.addr()]);
+        assert_eq!(told.recv(), Ok(Step::Connected { addr, tried }));
     }
 
     #[test]
-    fn an_address_that_hangs_leaves_the_next_one_its_share() {
-        let (dead, _hole) = black_hole();
+    fn an_address_that_connects_and_is_silent_leaves_time_for_the_next_one() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ended = TcpListener::bind("127.0.0.1:0").unwrap();
+        let [first, second] = [&silent, &ended].map(|of| of.local_addr().unwrap());
+        let ending = thread::spawn(move || drop(ended.accept().unwrap()));
         let sim = Sim::start().unwrap();
         let route = Route::new(&config(sim.endpoint()).ca_pem(sim.ca_pem())).unwrap();
-        let start = Instant::now();
-        let addrs = [dead, dead, sim.addr()];
-        route.dial_one_of(&addrs, start + LONG / 10).unwrap();
-        // Two thirds of a second for those that are dead.
-        assert!(start.elapsed() >= LONG / 15);
+        let addrs = [first, second, sim.addr()];
+        route
+            .dial_one_of(&addrs, Instant::now() + LONG / 5)
+            .unwrap();
+        ending.join().unwrap();
+        // Of several that will not do, the error is that of the last.
+        let silence = format!("tls: no handshake with {} in time", sim.addr());
+        let error = route
+            .dial_one_of(&[first, first], Instant::now() + LONG / 100)
+            .err()
+            .unwrap();
+        assert_eq!(error.to_string(), silence);
+    }
+
+    #[test]
+    fn the_addresses_that_were_tried_are_told() {
+        let listeners = [(); 6].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let addrs = listeners.map(|listener| listener.local_addr().unwrap());
+        let [a, b, c, d, ..] = addrs;
+        let route = Route::new(&config("https://h:1".to_owned())).unwrap();
+        let error = route.dial_one_of(&addrs, Instant::now() + LONG);
+        let told = format!("connect: no connection to h:1 ({a}, {b}, {c}, {d} and 2 more)");
+        assert_eq!(error.err().unwrap().to_string(), told);
     }
 
     #[test]

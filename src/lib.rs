@@ -33,6 +33,7 @@ mod body;
 mod client;
 mod clock;
 mod config;
+mod connect;
 mod connection;
 mod credentials;
 mod dial;
@@ -44,6 +45,7 @@ mod post;
 mod printable;
 mod protocol;
 mod proxy;
+mod resolve;
 mod secret;
 mod session;
 #[cfg(feature = "sim")]
@@ -55,7 +57,7 @@ mod tls;
 mod wire;
 
 pub use client::Client;
-pub use config::Config;
+pub use config::{Config, IpVersion};
 pub use credentials::Credentials;
 pub use error::{Error, ErrorKind, Phase, Result, Setting};
 pub use next::{Gap, Loss, Next};

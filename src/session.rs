@@ -18,7 +18,7 @@ impl SessionId {
     /// # Errors
     /// Those of [`Client::connect`](crate::Client::connect).
     pub fn request(config: &Config) -> Result<Self> {
-        let route = Route::new(config)?;
+        let mut route = Route::new(config)?;
         let link = route.dial(config.phase_deadline())?;
         let mut config = config.clone();
         config.renew_credentials();
@@ -145,7 +145,7 @@ mod tests {
         let config = Config::new(credentials.clone())
             .endpoint(sim.endpoint())
             .ca_pem(sim.ca_pem());
-        let route = Route::new(&config.stop(stop.clone()))?;
+        let mut route = Route::new(&config.stop(stop.clone()))?;
         let link = route.dial(Instant::now() + LONG)?;
         open(link, &route, credentials, Instant::now() + timeout)
     }

@@ -23,6 +23,8 @@ pub enum Step {
     Connected {
         /// The address.
         addr: SocketAddr,
+        /// Those that were tried until then, in order, this one among them.
+        tried: Vec<SocketAddr>,
     },
     /// The proxy has connected to the service.
     #[non_exhaustive]
@@ -61,7 +63,7 @@ impl fmt::Display for Step {
             Self::Resolved { host, addrs } => {
                 write!(f, "resolve: {host} has addresses: {}", addrs.len())
             }
-            Self::Connected { addr } => write!(f, "connect: connected to {addr}"),
+            Self::Connected { addr, .. } => write!(f, "connect: connected to {addr}"),
             Self::Proxied { proxy } => write!(f, "proxy: connected by {proxy}"),
             Self::Secured {
                 version,

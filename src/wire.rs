@@ -113,7 +113,7 @@ impl Wire {
         let found = if self.is_measured && what == PollFlags::IN {
             poll_in_slices(&self.tcp, attention, self.deadline, &mut self.waited)?
         } else {
-            poll_all(&self.tcp, what, attention, self.deadline)?
+            poll_all(&[&self.tcp], what, attention, self.deadline)?
         };
         self.has_noticed |= found.is_watched_ready;
         if found.is_ready {
@@ -227,7 +227,20 @@ pub(crate) fn wait_for(
     attention: &Attention,
     deadline: Option<Instant>,
 ) -> io::Result<()> {
-    match poll_all(tcp, what, attention, deadline)? {
+    wait_for_any(&[tcp], what, attention, deadline)
+}
+
+/// The same for any of several sockets.
+///
+/// # Errors
+/// Those of [`wait`].
+pub(crate) fn wait_for_any(
+    sockets: &[impl AsFd],
+    what: PollFlags,
+    attention: &Attention,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    match poll_all(sockets, what, attention, deadline)? {
         found if found.is_ready => Ok(()),
         _ => Err(ErrorKind::WouldBlock.into()),
     }
@@ -245,7 +258,7 @@ fn poll_in_slices(
         let start = Instant::now();
         let end = start + SLICE;
         let until = deadline.map_or(end, |deadline| deadline.min(end));
-        let found = poll_all(&tcp, PollFlags::IN, attention, Some(until))?;
+        let found = poll_all(&[&tcp], PollFlags::IN, attention, Some(until))?;
         *waited += start.elapsed().min(SLICE);
         if found.is_ready || found.is_watched_ready || until < end {
             return Ok(found);
@@ -260,13 +273,14 @@ struct Found {
 }
 
 fn poll_all(
-    tcp: impl AsFd,
+    sockets: &[impl AsFd],
     what: PollFlags,
     attention: &Attention,
     deadline: Option<Instant>,
 ) -> io::Result<Found> {
     let stop = attention.stop.as_ref();
-    let mut fds = vec![PollFd::new(&tcp, what)];
+    let own = sockets.iter().map(|socket| PollFd::new(socket, what));
+    let mut fds: Vec<_> = own.collect();
     fds.extend(stop.map(|stop| PollFd::new(stop, PollFlags::IN)));
     let others = fds.len();
     let watched = attention.watched.entries();
@@ -279,11 +293,11 @@ fn poll_all(
             Ok(0) if timeout != left => continue,
             done => done?,
         };
-        if fds[1..others].iter().any(is_ready) {
+        if fds[sockets.len()..others].iter().any(is_ready) {
             return Err(io::Error::other(Stopped));
         }
         return Ok(Found {
-            is_ready: is_ready(&fds[0]),
+            is_ready: fds[..sockets.len()].iter().any(is_ready),
             is_watched_ready: fds[others..].iter().any(is_ready),
         });
     }
@@ -292,6 +306,11 @@ fn poll_all(
 /// Whether an error is a [`Stop`] that was pulled.
 pub(crate) fn is_stop(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|error| error.is::<Stopped>())
+}
+
+/// Whether a connection is made, or is not to be.
+pub(crate) fn is_writable(fd: impl AsFd) -> bool {
+    is_ready_now(fd, PollFlags::OUT)
 }
 
 /// Whether there is something to read, or the end of it.

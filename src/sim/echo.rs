@@ -14,7 +14,7 @@ use crate::{Config, Result};
 /// Those of the connection and of whatever breaks the WebSocket protocol; `TimedOut` where it takes
 /// longer than `timeout`.
 pub fn echo(config: &Config, path: &str, timeout: Duration) -> Result<String> {
-    let route = Route::new(config)?;
+    let mut route = Route::new(config)?;
     let link = route.dial(config.phase_deadline())?;
     let deadline = config.phase_deadline();
     let socket = Socket::upgrade(link, &route.endpoint, path, config.max_message, deadline)?;

@@ -356,6 +356,30 @@ fn a_token_file_is_read_again_for_each_session() {
 }
 
 #[test]
+fn one_version_of_ip_is_enough() {
+    let (sim, _seen) = start(100.0);
+    let endpoint = format!("--endpoint=https://localhost:{}", sim.addr().port());
+    for option in ["-4", "--ipv4"] {
+        let args = ["listen", TEMPERATURE, "-C1", &endpoint, option];
+        assert_eq!(end(&mut octave_ws(&sim, &args)).0, 0);
+    }
+    for (option, host, told) in [
+        ("-6", "127.0.0.1", "no IPv6 address for 127.0.0.1"),
+        ("--ipv6", "127.0.0.1", "no IPv6 address for 127.0.0.1"),
+        ("-4", "[::1]", "no IPv4 address for ::1"),
+    ] {
+        let endpoint = format!("--endpoint=https://{host}:1");
+        let args = ["listen", "/a", "-C1", "--no-reconnect", &endpoint, option];
+        let told = format!("error: resolve: {told} (check the endpoint and the network)");
+        assert_eq!(end(&mut octave_ws(&sim, &args)), (69, told));
+    }
+    assert_eq!(
+        usage(&["doctor", "-4", "-6"]),
+        "-4 and -6 exclude each other"
+    );
+}
+
+#[test]
 fn a_token_that_is_none_says_where() {
     let (sim, _seen) = start(0.0);
     let empty = file(&sim, "empty", " \n");

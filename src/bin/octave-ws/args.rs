@@ -28,6 +28,7 @@ arguments are public on a machine. Durations are written 250ms, 10s or
     error_code(77, "The credentials or a subscription were refused."),
     error_code(78, "The configuration is invalid or incomplete.")
 )]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Args {
     /// where the service is (OCTAVE_ENDPOINT)
     #[argh(option, arg_name = "URL")]
@@ -57,6 +58,14 @@ pub(crate) struct Args {
     /// connect through this HTTP proxy (OCTAVE_PROXY)
     #[argh(option, arg_name = "URL")]
     pub(crate) proxy: Option<String>,
+
+    /// connect by IPv4 alone
+    #[argh(switch, short = '4')]
+    pub(crate) ipv4: bool,
+
+    /// connect by IPv6 alone
+    #[argh(switch, short = '6')]
+    pub(crate) ipv6: bool,
 
     /// how long each part of connecting may take: 10s
     #[argh(option, arg_name = "D", from_str_fn(parse_timeout))]

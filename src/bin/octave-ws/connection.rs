@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use octave_ws::{Config, Credentials};
+use octave_ws::{Config, Credentials, IpVersion};
 
 use crate::args::{Args, parse_duration, parse_size, parse_timeout};
 use crate::config_file::ConfigFile;
@@ -49,6 +49,11 @@ pub(crate) fn config(args: Args) -> Result<Config, Failure> {
     )?;
     if let Some(endpoint) = &endpoint {
         config = config.endpoint(endpoint.value.clone());
+    }
+    if args.ipv4 {
+        config = config.ip_version(IpVersion::V4);
+    } else if args.ipv6 {
+        config = config.ip_version(IpVersion::V6);
     }
     if args.allow_plaintext {
         config = config.allow_plaintext();

@@ -1,5 +1,6 @@
 //! `doctor`: all that it takes to receive events, stage by stage.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use octave_ws::{Client, Config, ErrorKind, Next, Phase, Step, Stop};
@@ -178,9 +179,15 @@ fn told(step: &Step, chart: &Chart) {
             let facts = json!({ "host": host, "addresses": addresses });
             ("dns", words, facts)
         }
-        Step::Connected { addr, .. } => {
-            let addr = addr.to_string();
-            ("tcp", vec![addr.clone()], json!({ "address": addr }))
+        Step::Connected { addr, tried, .. } => {
+            let others = tried.iter().filter(|tried| *tried != addr);
+            let others: Vec<_> = others.map(SocketAddr::to_string).collect();
+            let mut words = vec![addr.to_string()];
+            if !others.is_empty() {
+                words.push(format!("tried too: {}", others.join(" ")));
+            }
+            let facts = json!({ "address": addr.to_string(), "others": others });
+            ("tcp", words, facts)
         }
         Step::Proxied { proxy, .. } => {
             let words = vec![format!("connected on by {proxy}")];

@@ -73,6 +73,9 @@ fn run(start: Instant) -> Result<(), Failure> {
     if args.quiet && args.verbose > 0 {
         return Err(Failure::usage("--quiet and --verbose exclude each other"));
     }
+    if args.ipv4 && args.ipv6 {
+        return Err(Failure::usage("-4 and -6 exclude each other"));
+    }
     report::start(args.quiet, args.verbose);
     let deadline = args
         .command

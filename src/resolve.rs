@@ -1,0 +1,255 @@
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use dns_lookup::{AddrFamily, AddrInfoHints, SockType};
+use rustix::event::PollFlags;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::config::{HostPort, IpVersion};
+use crate::wire::{self, Attention};
+
+/// Looks names up, one at a time.
+///
+/// A look-up that takes longer than there is time goes on: whoever asks next gets its answer. Some
+/// name servers drop what is asked about IPv6, and the system waits for that for 15 s.
+pub(crate) struct Resolver {
+    version: Option<IpVersion>,
+    running: Option<Lookup>,
+    /// Whether IPv4 alone is asked for first, since asking for both took long or failed.
+    prefers_v4: bool,
+}
+
+/// As long as this, asking for IPv6 is not worth it where it finds nothing.
+const SLOW: Duration = Duration::from_secs(2);
+
+impl Resolver {
+    /// One that finds addresses of this version alone, or of both.
+    pub(crate) fn new(version: Option<IpVersion>) -> Self {
+        Self {
+            version,
+            running: None,
+            prefers_v4: false,
+        }
+    }
+
+    /// The addresses of a host, in the system's order.
+    ///
+    /// # Errors
+    /// That of the look-up, `NotFound` where there is none of the version that is wanted,
+    /// `WouldBlock` once `deadline` has passed, and those of the wait.
+    pub(crate) fn resolve(
+        &mut self,
+        at: &HostPort,
+        attention: &Attention,
+        deadline: Instant,
+    ) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(ip) = at.host.parse::<IpAddr>() {
+            let addrs = [SocketAddr::new(ip, at.port)];
+            return self.wanted(addrs.into());
+        }
+        let lookup = match self.running.take() {
+            None => self.begin(at)?,
+            Some(lookup) if !wire::is_readable(&lookup.done) => lookup,
+            Some(lookup) => match lookup.answer.try_recv() {
+                Ok(answer) if answer.addrs.is_ok() => return self.taken(answer),
+                // It has failed since, and another may not.
+                _ => self.begin(at)?,
+            },
+        };
+        if let Err(error) = wire::wait_for(&lookup.done, PollFlags::IN, attention, Some(deadline)) {
+            self.running = Some(lookup);
+            return Err(error);
+        }
+        match lookup.answer.try_recv() {
+            Ok(answer) => self.taken(answer),
+            Err(_) => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn begin(&self, at: &HostPort) -> io::Result<Lookup> {
+        let (host, port) = (at.host.clone(), at.port);
+        let (version, prefers_v4) = (self.version, self.prefers_v4);
+        Lookup::begin(move || look_up(&host, port, version, prefers_v4))
+    }
+
+    fn taken(&mut self, answer: Answer) -> io::Result<Vec<SocketAddr>> {
+        let addrs = answer.addrs?;
+        let is_v4_alone = addrs.iter().all(SocketAddr::is_ipv4);
+        self.prefers_v4 = is_v4_alone && (self.prefers_v4 || answer.took > SLOW);
+        self.wanted(addrs)
+    }
+
+    fn wanted(&self, mut addrs: Vec<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
+        addrs.retain(|addr| match self.version {
+            None => true,
+            Some(IpVersion::V4) => addr.is_ipv4(),
+            Some(IpVersion::V6) => addr.is_ipv6(),
+        });
+        if addrs.is_empty() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(addrs)
+    }
+}
+
+/// getaddrinfo(3) has no deadline and cannot be interrupted: a thread waits for it.
+struct Lookup {
+    /// Readable once there is an answer.
+    done: OwnedFd,
+    answer: mpsc::Receiver<Answer>,
+}
+
+struct Answer {
+    addrs: io::Result<Vec<SocketAddr>>,
+    took: Duration,
+}
+
+impl Lookup {
+    fn begin(
+        look_up: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+    ) -> io::Result<Self> {
+        let (done, running) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let (sender, answer) = mpsc::sync_channel(1);
+        let look_up = move || {
+            let start = Instant::now();
+            let addrs = look_up();
+            let took = start.elapsed();
+            let _ = sender.send(Answer { addrs, took });
+            // Whoever waits for it is told that there is one.
+            drop(running);
+        };
+        let thread = thread::Builder::new().name("resolve".to_owned());
+        thread.spawn(look_up)?;
+        Ok(Self { done, answer })
+    }
+}
+
+/// Where asking for both fails, IPv4 alone is asked for: in musl's resolver, a name server that does
+/// not answer about IPv6, or with an error, voids what it says of IPv4.
+fn look_up(
+    host: &str,
+    port: u16,
+    version: Option<IpVersion>,
+    prefers_v4: bool,
+) -> io::Result<Vec<SocketAddr>> {
+    let alone = |family| look_up_alone(host, port, family);
+    let both = || Ok((host, port).to_socket_addrs()?.collect());
+    match version {
+        Some(IpVersion::V4) => alone(AddrFamily::Inet),
+        Some(IpVersion::V6) => alone(AddrFamily::Inet6),
+        None if prefers_v4 => alone(AddrFamily::Inet).or_else(|_| both()),
+        None => both().or_else(|error| alone(AddrFamily::Inet).map_err(|_| error)),
+    }
+}
+
+fn look_up_alone(host: &str, port: u16, family: AddrFamily) -> io::Result<Vec<SocketAddr>> {
+    let hints = AddrInfoHints {
+        address: family.into(),
+        socktype: SockType::Stream.into(),
+        ..AddrInfoHints::default()
+    };
+    let found = dns_lookup::getaddrinfo(Some(host), None, Some(hints))?;
+    let with_port = |mut addr: SocketAddr| {
+        addr.set_port(port);
+        addr
+    };
+    found
+        .map(|info| info.map(|info| with_port(info.sockaddr)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::SyncSender;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    fn resolve(
+        resolver: &mut Resolver,
+        host: &str,
+        within: Duration,
+    ) -> io::Result<Vec<SocketAddr>> {
+        let at = HostPort {
+            host: host.to_owned(),
+            port: 1,
+        };
+        resolver.resolve(&at, &Attention::default(), Instant::now() + within)
+    }
+
+    fn addrs(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    /// A look-up that has its answer once it is sent.
+    fn pending() -> (Lookup, SyncSender<io::Result<Vec<SocketAddr>>>) {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let lookup = Lookup::begin(move || receiver.recv().unwrap());
+        (lookup.unwrap(), sender)
+    }
+
+    #[test]
+    fn a_look_up_that_takes_too_long_is_gone_on_with() {
+        let mut resolver = Resolver::new(None);
+        let (lookup, answer) = pending();
+        resolver.running = Some(lookup);
+        let late = resolve(&mut resolver, "none.invalid", LONG / 1000).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::WouldBlock);
+        answer.send(Ok(addrs(&["127.0.0.1:1"]))).unwrap();
+        let found = resolve(&mut resolver, "none.invalid", LONG).unwrap();
+        assert_eq!(found, addrs(&["127.0.0.1:1"]));
+        assert!(resolver.running.is_none());
+    }
+
+    #[test]
+    fn an_answer_that_came_meanwhile_is_used_unless_it_is_an_error() {
+        for (answer, wanted) in [
+            (Ok(addrs(&["127.0.0.2:1"])), "127.0.0.2:1"),
+            (Err(io::ErrorKind::Other.into()), "127.0.0.1:1"),
+        ] {
+            let mut resolver = Resolver::new(None);
+            let (lookup, sender) = pending();
+            sender.send(answer).unwrap();
+            let deadline = Some(Instant::now() + LONG);
+            wire::wait_for(&lookup.done, PollFlags::IN, &Attention::default(), deadline).unwrap();
+            resolver.running = Some(lookup);
+            let found = resolve(&mut resolver, "localhost", LONG).unwrap();
+            assert!(found.contains(&wanted.parse().unwrap()), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn ipv4_alone_is_asked_for_first_where_asking_for_both_is_slow_and_in_vain() {
+        let mut resolver = Resolver::new(None);
+        let mut prefers_v4 = |texts: &[&str], took| {
+            let addrs = Ok(addrs(texts));
+            resolver.taken(Answer { addrs, took }).unwrap();
+            resolver.prefers_v4
+        };
+        assert!(!prefers_v4(&["127.0.0.1:1"], SLOW));
+        assert!(!prefers_v4(&["127.0.0.1:1", "[::1]:1"], LONG));
+        assert!(prefers_v4(&["127.0.0.1:1"], LONG));
+        assert!(prefers_v4(&["127.0.0.1:1"], SLOW));
+        assert!(!prefers_v4(&["[::1]:1"], SLOW));
+    }
+
+    #[test]
+    fn one_version_alone_is_asked_for_and_found() {
+        for version in [None, Some(IpVersion::V4)] {
+            let found = resolve(&mut Resolver::new(version), "localhost", LONG).unwrap();
+            assert!(found.contains(&"127.0.0.1:1".parse().unwrap()), "{found:?}");
+        }
+        for prefers_v4 in [false, true] {
+            let found = look_up("localhost", 1, None, prefers_v4).unwrap();
+            assert!(found.contains(&"127.0.0.1:1".parse().unwrap()), "{found:?}");
+        }
+        let mut resolver = Resolver::new(Some(IpVersion::V6));
+        let none = resolve(&mut resolver, "127.0.0.1", LONG).unwrap_err();
+        assert_eq!(none.kind(), io::ErrorKind::NotFound);
+    }
+}
