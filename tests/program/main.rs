@@ -23,6 +23,7 @@ mod files;
 mod formats;
 mod listen;
 mod memory;
+mod names;
 mod octave_sim;
 mod options;
 #[path = "../patience/mod.rs"]

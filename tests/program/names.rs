@@ -1,0 +1,113 @@
+//! A name server that is not as it should be, in network and mount namespaces of their own: it takes
+//! root.
+
+use std::fs;
+use std::io::Write;
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use super::{TEMPERATURE, octave_ws, start, stderr};
+
+/// Runs a test of this binary that is ignored otherwise.
+fn isolated(test: &str) {
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--net", "--propagation", "private"]);
+        command
+    };
+    let can = unshare().arg("true").stderr(Stdio::null()).status();
+    if !can.is_ok_and(|status| status.success()) {
+        let _ = writeln!(
+            std::io::stderr(),
+            "{test}: not run: it takes root and unshare(1)"
+        );
+        return;
+    }
+    let mut command = unshare();
+    command.arg(std::env::current_exe().unwrap());
+    let output = command.args(["--exact", test, "--ignored"]).output();
+    let output = output.unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && told.contains("1 passed"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_look_up_that_takes_longer_than_its_phase_is_waited_for() {
+    isolated("names::without_an_answer_about_ipv6");
+}
+
+#[test]
+#[ignore = "run by another, in namespaces of its own"]
+fn without_an_answer_about_ipv6() {
+    let run = |program: &str, args: &[&str]| {
+        assert!(Command::new(program).args(args).status().unwrap().success());
+    };
+    run("ip", &["link", "set", "lo", "up"]);
+    let folder = tempfile::tempdir().unwrap();
+    let replace = |path: &str, text: &str| {
+        let path = fs::canonicalize(path).unwrap_or(path.into());
+        if path.exists() {
+            let other = folder.path().join(path.file_name().unwrap());
+            fs::write(&other, text).unwrap();
+            run(
+                "mount",
+                &["--bind", other.to_str().unwrap(), path.to_str().unwrap()],
+            );
+        }
+    };
+    let options = "options timeout:1 attempts:2";
+    replace(
+        "/etc/resolv.conf",
+        &format!("nameserver 127.0.0.1\n{options}\n"),
+    );
+    replace("/etc/nsswitch.conf", "hosts: dns\n");
+    replace("/etc/hosts", "");
+    assert!(Path::new("/etc/resolv.conf").exists());
+    let server = UdpSocket::bind("127.0.0.1:53").unwrap();
+    thread::spawn(move || answer_about_ipv4(&server));
+
+    let (sim, _seen) = start(100.0);
+    let port = sim.addr().port();
+    let endpoint = format!("--endpoint=https://localhost:{port}");
+    let args = [
+        "listen",
+        TEMPERATURE,
+        "-C1",
+        &endpoint,
+        "--connect-timeout=1s",
+        "-W20s",
+    ];
+    let output = octave_ws(&sim, &args).output().unwrap();
+    let told = stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(
+        told.contains("warning: resolve: localhost was not looked up in time"),
+        "{told}"
+    );
+}
+
+/// Answers each question for an IPv4 address with 127.0.0.1, and no other (RFC 1035 §4).
+fn answer_about_ipv4(server: &UdpSocket) {
+    let mut query = [0; 512];
+    loop {
+        let (length, from) = server.recv_from(&mut query).unwrap();
+        let question = &query[12..length];
+        let end = question.iter().position(|&b| b == 0).unwrap() + 5;
+        let question = &question[..end];
+        if question[end - 4..] != [0, 1, 0, 1] {
+            continue;
+        }
+        let mut answer = query[..2].to_vec();
+        // A response without error, to one question, with one record.
+        answer.extend([0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
+        answer.extend(question);
+        // The same name, type A, class IN, for a minute, four bytes.
+        answer.extend([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
+        server.send_to(&answer, from).unwrap();
+    }
+}
