@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
+use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,11 @@ use rustix::process::Signal;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tungstenite::Message;
 
+use super::memory::led_to;
 use super::patience::{Told, until};
+use super::raw::{Socket, grant, play, serve_out};
 use super::{TEMPERATURE, await_subscription, kill, octave_ws, preloaded, start, stderr};
 
 fn folder() -> (TempDir, PathBuf) {
@@ -439,6 +443,27 @@ fn what_stands_in_the_way_of_the_part_is_74() {
 /// The program where a file may hold no more than this: what a full disk does to it.
 fn limited(program: &std::process::Command) -> std::process::Command {
     after("trap '' XFSZ; ulimit -f 20", program)
+}
+
+#[test]
+fn nothing_follows_what_did_not_fit() {
+    let (_folder, file) = folder();
+    let (endpoint, service) = play([Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        grant(&mut socket, &request);
+        let large = format!(r#"{{"value":"{}"}}"#, "x".repeat(100_000));
+        socket.send(Message::text(large)).unwrap();
+        let request = socket.read().unwrap();
+        // It would fit, and hide that something is missing before it.
+        socket.send(Message::text(r#"{"value":2}"#)).unwrap();
+        grant(&mut socket, &request);
+        serve_out(&mut socket);
+    })]);
+    let program = led_to(&endpoint, &["listen", "/a", "-o", name(&file)]);
+    let output = limited(&program).output().unwrap();
+    assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "");
+    service.join().unwrap();
 }
 
 #[test]
