@@ -1,13 +1,14 @@
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
+use crate::cookies::Cookies;
 use crate::dial::Route;
 use crate::error::{ErrorKind, Phase};
 use crate::protocol::{
     Ack, Action, Due, Event, Exchange, HEARTBEAT, Incoming, Liveness, Stream, Text, Unknown,
 };
 use crate::secret::Quote;
-use crate::session;
+use crate::session::{self, Session};
 use crate::socket::{Received, Socket};
 use crate::step::Step;
 use crate::wire::Watched;
@@ -41,6 +42,18 @@ pub(crate) struct Connection {
     ack_timeout: Duration,
 }
 
+/// Whether an upgrade may do on a new connection that did not on the one that was kept from the
+/// session. That may have ended without a word, and some balancers know the server of a WebSocket
+/// by its connection alone.
+fn may_do_on_another(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Disconnected => true,
+        // At once would be before the time that was asked for.
+        ErrorKind::Status(_) => error.retry_after().is_none(),
+        _ => false,
+    }
+}
+
 /// What came in.
 pub(crate) enum Arrival {
     Event(Event),
@@ -57,22 +70,27 @@ impl Connection {
     /// service lets it be.
     pub(crate) fn open(config: &Config, route: &mut Route) -> Result<Self> {
         let credentials = &config.credentials;
-        let upgrade = |link, route: &Route, id: &SessionId| {
+        let upgrade = |link, route: &Route, id: &SessionId, cookies: &Cookies| {
             let endpoint = &route.endpoint;
             let path = endpoint.socket_path(id);
             let deadline = config.phase_deadline();
-            Socket::upgrade(link, endpoint, &path, config.max_message, deadline)
+            Socket::upgrade(link, endpoint, &path, cookies, config.max_message, deadline)
         };
         let link = route.dial(config.phase_deadline())?;
-        let (id, link) = session::open(link, route, credentials, config.phase_deadline())?;
-        let kept = match link.map(|link| upgrade(link, route, &id)) {
-            // A connection that was kept may have ended without a word.
-            Some(Err(error)) if error.kind() == ErrorKind::Disconnected => None,
-            kept => kept.transpose()?,
-        };
+        let Session { id, cookies, link } =
+            session::open(link, route, credentials, config.phase_deadline())?;
+        let kept = link.map(|link| upgrade(link, route, &id, &cookies));
         let mut socket = match kept {
-            Some(socket) => socket,
-            None => upgrade(route.dial(config.phase_deadline())?, route, &id)?,
+            Some(Err(error)) if may_do_on_another(&error) => {
+                log::debug!("{error}; trying on a connection of its own");
+                let link = route.dial(config.phase_deadline())?;
+                let again = upgrade(link, route, &id, &cookies);
+                // The session may count as used by then: the first refusal tells more.
+                let is_refusal = |error: &Error| matches!(error.kind(), ErrorKind::Status(_));
+                again.map_err(|last| if is_refusal(&error) { error } else { last })?
+            }
+            Some(kept) => kept?,
+            None => upgrade(route.dial(config.phase_deadline())?, route, &id, &cookies)?,
         };
         socket.set_connected();
         route.observer.tell(&Step::Upgraded);
@@ -83,6 +101,7 @@ impl Connection {
         };
         let mut quote = Quote::new(&credentials.token);
         quote.hide(id.expose_secret());
+        cookies.secrets().for_each(|cookie| quote.hide(cookie));
         Ok(Self {
             heard: socket.received(),
             socket,

@@ -17,21 +17,21 @@ const MAX_LENGTH: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
 
 impl Head {
-    /// Reads a head to its end.
+    /// Reads the head of the final answer to its end. Interim ones come before it that nobody has
+    /// asked for, as 103, and say nothing of it (RFC 9110 §15.2); 101 is a final one.
     ///
     /// # Errors
     /// Those of the connection, `UnexpectedEof` for its end and `InvalidData` for what is no head.
     pub(crate) fn read(connection: &mut impl Read) -> io::Result<Self> {
         let mut bytes = Vec::new();
         let mut chunk = [0; 2048];
+        let mut passed = 0;
         loop {
-            let n = connection.read(&mut chunk)?;
-            if n == 0 {
-                return Err(ErrorKind::UnexpectedEof.into());
-            }
-            bytes.extend_from_slice(&chunk[..n]);
-            if let Some(head) = Self::parse(&bytes)? {
-                return Ok(head);
+            while let Some(head) = Self::parse(&bytes[passed..])? {
+                if head.status == 101 || !(100..200).contains(&head.status) {
+                    return Ok(head);
+                }
+                passed = bytes.len() - head.rest.len();
             }
             if bytes.len() > MAX_LENGTH {
                 return Err(io::Error::new(
@@ -39,6 +39,11 @@ impl Head {
                     "its head has no end",
                 ));
             }
+            let n = connection.read(&mut chunk)?;
+            if n == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            bytes.extend_from_slice(&chunk[..n]);
         }
     }
 
@@ -112,8 +117,9 @@ fn host(url: &[u8]) -> Option<&str> {
 /// The time that a Retry-After asks to wait: seconds, or until a date (RFC 9110 §10.2.3).
 pub(crate) fn retry_after(value: &[u8]) -> Option<Duration> {
     let text = str::from_utf8(value).ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        // What is too great to read is longer than anybody waits.
+        return Some(text.parse().map_or(Duration::MAX, Duration::from_secs));
     }
     let date = date(value)?;
     Some(date.duration_since(clock::now()).unwrap_or_default())
@@ -166,6 +172,23 @@ mod tests {
     }
 
     #[test]
+    fn interim_answers_are_passed_over() {
+        let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+        for status in ["101", "200"] {
+            let text = format!("{interim}HTTP/1.1 {status} x\r\nA: b\r\n\r\nrest");
+            let head = Head::read(&mut text.as_bytes()).unwrap();
+            assert_eq!(head.status.to_string(), status);
+            assert_eq!(
+                (head.first("a"), &head.rest[..]),
+                (Some(&b"b"[..]), &b"rest"[..])
+            );
+        }
+        let endless = "HTTP/1.1 102 Processing\r\n\r\n".repeat(1000);
+        let error = Head::read(&mut endless.as_bytes()).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+    }
+
+    #[test]
     fn a_redirect_is_told_with_its_host_alone() {
         for (location, host) in [
             ("https://login.example.com/?token=t", "login.example.com"),
@@ -196,6 +219,8 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         assert_eq!(retry_after(b" 120 "), Some(Duration::from_secs(120)));
+        let too_great = b"99999999999999999999";
+        assert_eq!(retry_after(too_great), Some(Duration::MAX));
         let soon = httpdate::fmt_http_date(clock::now() + Duration::from_secs(100));
         let left = retry_after(soon.as_bytes()).unwrap().as_secs();
         assert!((90..=100).contains(&left), "{left}");

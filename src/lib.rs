@@ -35,6 +35,7 @@ mod clock;
 mod config;
 mod connect;
 mod connection;
+mod cookies;
 mod credentials;
 mod dial;
 mod error;

@@ -12,6 +12,7 @@ use ureq::unversioned::transport::{
 
 use crate::body::{self, Framing};
 use crate::config::Endpoint;
+use crate::cookies::Cookies;
 use crate::credentials::Credentials;
 use crate::dial::Link;
 use crate::head;
@@ -43,6 +44,7 @@ pub(crate) struct Answer {
     pub(crate) retry_after: Option<Duration>,
     pub(crate) date: Option<SystemTime>,
     pub(crate) location: Option<Vec<u8>>,
+    pub(crate) cookies: Cookies,
     pub(crate) body: Vec<u8>,
 }
 
@@ -59,7 +61,11 @@ pub(crate) fn post(
     endpoint: &Endpoint,
     credentials: &Credentials,
 ) -> Result<(Answer, Option<Link>), AnyError> {
-    let lender = Lender(Arc::new(Mutex::new(Some((link, Vec::new())))));
+    let lender = Lender(Arc::new(Mutex::new(Some(Loan {
+        link,
+        rest: Vec::new(),
+        cookies: Cookies::default(),
+    }))));
     let connector = Connect {
         lender: lender.clone(),
         token: credentials.token.clone(),
@@ -82,6 +88,8 @@ pub(crate) fn post(
     }
     let company = HeaderValue::from_bytes(credentials.company.as_bytes())?;
     let answer = request
+        // Nothing here decodes another one.
+        .header("Accept-Encoding", "identity")
         .header("X-Auth-Company", company)
         .header(
             "X-Auth-Token",
@@ -91,7 +99,11 @@ pub(crate) fn post(
     let (head, ended) = answer.into_parts();
     // With it goes the connection, back to its lender.
     drop(ended);
-    let (mut link, mut rest) = lender.take().ok_or(ureq::Error::ConnectionFailed)?;
+    let Loan {
+        mut link,
+        mut rest,
+        cookies,
+    } = lender.take().ok_or(ureq::Error::ConnectionFailed)?;
 
     let framing = framing(head.status, &head.headers)?;
     let body = body::read(&mut link, &mut rest, framing, MAX_ANSWER)?;
@@ -106,6 +118,7 @@ pub(crate) fn post(
         retry_after: header("retry-after").and_then(head::retry_after),
         date: header("date").and_then(head::date),
         location: header("location").map(<[u8]>::to_vec),
+        cookies,
         body,
     };
     Ok((answer, is_kept.then_some(link)))
@@ -138,25 +151,55 @@ fn has(headers: &HeaderMap, name: &str, wanted: &str) -> bool {
 
 /// Whether it is what [`Lent`] makes of TLS.
 pub(crate) fn is_tls(error: &AnyError) -> bool {
+    io_error(error)
+        .and_then(io::Error::get_ref)
+        .is_some_and(|inner| inner.is::<Tls>())
+}
+
+/// Whether the answer was longer than one may be.
+pub(crate) fn is_too_long(error: &AnyError) -> bool {
+    let is_large = io_error(error).is_some_and(|error| error.kind() == io::ErrorKind::FileTooLarge);
+    is_large
+        || matches!(
+            error.downcast_ref(),
+            Some(ureq::Error::LargeResponseHeader(..))
+        )
+}
+
+/// Whether the answer is not HTTP, or none that can be read.
+pub(crate) fn is_no_http(error: &AnyError) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(ureq::Error::Protocol(_) | ureq::Error::Http(_))
+    )
+}
+
+fn io_error(error: &AnyError) -> Option<&io::Error> {
     match error.downcast_ref() {
-        Some(ureq::Error::Io(error)) => error.get_ref().is_some_and(|inner| inner.is::<Tls>()),
-        _ => false,
+        Some(ureq::Error::Io(error)) => Some(error),
+        Some(_) => None,
+        None => error.downcast_ref(),
     }
 }
 
-/// A link that is not lent, and what has come in over it that ureq was not given.
+/// A link that is not lent.
 #[derive(Clone)]
 struct Lender(Arc<Mutex<Option<Loan>>>);
 
-type Loan = (Link, Vec<u8>);
+struct Loan {
+    link: Link,
+    /// What has come in behind the head.
+    rest: Vec<u8>,
+    cookies: Cookies,
+}
 
 impl Lender {
     fn take(&self) -> Option<Loan> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn put(&self, link: Link, rest: Vec<u8>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((link, rest));
+    fn put(&self, loan: Loan) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(loan);
     }
 }
 
@@ -175,9 +218,8 @@ impl Connector for Connect {
         _: Option<()>,
     ) -> Result<Option<Lent>, ureq::Error> {
         let output = MAX_REQUEST + self.token.expose_secret().len();
-        Ok(self.lender.take().map(|(link, rest)| Lent {
-            link: Some(link),
-            rest,
+        Ok(self.lender.take().map(|loan| Lent {
+            loan: Some(loan),
             lender: self.lender.clone(),
             token: self.token.clone(),
             buffers: LazyBuffers::new(MAX_ANSWER, output),
@@ -193,9 +235,7 @@ impl fmt::Debug for Connect {
 
 /// A link while ureq has it, which goes back to its lender when ureq is done with it.
 struct Lent {
-    link: Option<Link>,
-    /// What has come in behind the head.
-    rest: Vec<u8>,
+    loan: Option<Loan>,
     lender: Lender,
     token: Token,
     buffers: LazyBuffers,
@@ -207,7 +247,7 @@ impl Transport for Lent {
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
-        let link = self.link.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
+        let loan = self.loan.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
         let mut output = self.buffers.output()[..amount].to_vec();
         // At the beginning of a line: another header's value may hold it, too.
         let is_it = |at: &usize| {
@@ -218,31 +258,34 @@ impl Transport for Lent {
             let token = self.token.expose_secret().as_bytes();
             output[at + TOKEN.len()..][..token.len()].copy_from_slice(token);
         }
-        link.write_all(&output)?;
-        Ok(link.flush()?)
+        loan.link.write_all(&output)?;
+        Ok(loan.link.flush()?)
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
-        let link = self.link.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
+        let too_long = || io::Error::from(io::ErrorKind::FileTooLarge);
+        let loan = self.loan.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
         let mut chunk = [0; 4096];
-        while end_of_head(&self.rest).is_none() {
-            let n = link.read(&mut chunk)?;
-            self.rest.extend_from_slice(&chunk[..n]);
+        while end_of_head(&loan.rest).is_none() {
+            let n = loan.link.read(&mut chunk)?;
+            loan.rest.extend_from_slice(&chunk[..n]);
             // A record of an alert or of a handshake (RFC 8446 §5.1), where HTTP was asked for.
-            if let [0x15 | 0x16, 3, ..] = self.rest[..] {
+            if let [0x15 | 0x16, 3, ..] = loan.rest[..] {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, Tls).into());
             }
-            if n == 0 || self.rest.len() > MAX_ANSWER {
+            if n == 0 {
                 return Ok(false);
             }
+            if loan.rest.len() > MAX_ANSWER {
+                return Err(too_long().into());
+            }
         }
-        let end = end_of_head(&self.rest).unwrap_or_default();
-        let head: Vec<u8> = self.rest.drain(..end).collect();
+        let end = end_of_head(&loan.rest).unwrap_or_default();
+        let head: Vec<u8> = loan.rest.drain(..end).collect();
+        loan.cookies.take(&head);
         let head = without_secrets(&head, self.token.expose_secret());
         let input = self.buffers.input_append_buf();
-        let input = input
-            .get_mut(..head.len())
-            .ok_or(io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let input = input.get_mut(..head.len()).ok_or_else(too_long)?;
         input.copy_from_slice(&head);
         self.buffers.input_appended(head.len());
         Ok(true)
@@ -260,8 +303,8 @@ impl Transport for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let Some(link) = self.link.take() {
-            self.lender.put(link, std::mem::take(&mut self.rest));
+        if let Some(loan) = self.loan.take() {
+            self.lender.put(loan);
         }
     }
 }

@@ -102,16 +102,33 @@ impl Quote {
     }
 
     pub(crate) fn quote(&self, words: &str) -> String {
-        let mut words = words.trim().to_owned();
-        for secret in &self.secrets {
-            words = words.replace(secret.as_str(), "[redacted]");
-        }
+        let words = self.redact(words.trim());
         let mut shown = Printable(&words).to_string();
         if shown.len() > Self::LIMIT {
             let fits = |&at: &usize| shown.is_char_boundary(at);
             let end = (0..=Self::LIMIT).rev().find(fits).unwrap_or_default();
             shown.truncate(end);
             shown.push_str("...");
+        }
+        shown
+    }
+
+    /// In one go, so that none is found in what stands for another.
+    fn redact(&self, mut words: &str) -> String {
+        let mut shown = String::new();
+        while let Some(first) = words.chars().next() {
+            let found = self.secrets.iter();
+            let found = found
+                .map(String::as_str)
+                .find(|&secret| words.starts_with(secret));
+            let length = if let Some(secret) = found {
+                shown.push_str("[redacted]");
+                secret.len()
+            } else {
+                shown.push(first);
+                first.len_utf8()
+            };
+            words = &words[length..];
         }
         shown
     }
@@ -160,9 +177,10 @@ mod tests {
         let mut quote = Quote::new(&Token::new("tok"));
         quote.hide("sid");
         quote.hide("a-sid.tok");
+        quote.hide("e");
         assert_eq!(
-            quote.quote(" a-sid.tok: bad tok for\u{1b}[2J sid\u{9b}\u{202e} "),
-            "[redacted]: bad [redacted] for\\u{1b}[2J [redacted]\\u{9b}\\u{202e}"
+            quote.quote(" a-sid.tok: bad tok for\u{1b}[2J sid\u{9b}\u{202e}e "),
+            "[redacted]: bad [redacted] for\\u{1b}[2J [redacted]\\u{9b}\\u{202e}[redacted]"
         );
         assert_eq!(
             quote.quote(&"\u{e9}".repeat(300)),

@@ -1,6 +1,7 @@
 use std::time::Instant;
 
 use crate::config::{Config, Endpoint};
+use crate::cookies::Cookies;
 use crate::credentials::Credentials;
 use crate::dial::{Link, Route};
 use crate::error::{ErrorKind, Phase};
@@ -22,11 +23,11 @@ impl SessionId {
         let link = route.dial(config.phase_deadline())?;
         let mut config = config.clone();
         config.renew_credentials();
-        let (id, link) = open(link, &route, &config.credentials, config.phase_deadline())?;
-        if let Some(mut link) = link {
+        let session = open(link, &route, &config.credentials, config.phase_deadline())?;
+        if let Some(mut link) = session.link {
             link.shut();
         }
-        Ok(id)
+        Ok(session.id)
     }
 
     /// The address of the session's WebSocket, the id in it: a secret as much as that.
@@ -41,8 +42,16 @@ impl SessionId {
     }
 }
 
-/// Asks for a session over a link, by the deadline. Returns its id, and the link unless the
-/// service has ended it.
+/// A session that the service has opened.
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    /// For its upgrade.
+    pub(crate) cookies: Cookies,
+    /// The link, unless the service has ended it.
+    pub(crate) link: Option<Link>,
+}
+
+/// Asks for a session over a link, by the deadline.
 ///
 /// # Errors
 /// `Refused` for the credentials, `Status` for what else is no success, `UnusableId` and
@@ -52,7 +61,7 @@ pub(crate) fn open(
     route: &Route,
     credentials: &Credentials,
     deadline: Instant,
-) -> Result<(SessionId, Option<Link>)> {
+) -> Result<Session> {
     let Route {
         endpoint,
         attention,
@@ -71,6 +80,14 @@ pub(crate) fn open(
             let message = format!("{endpoint} speaks TLS: give https:// in the endpoint");
             return Error::new(Phase::Session, ErrorKind::Untrusted, message);
         }
+        if post::is_too_long(&error) {
+            let message = format!("the answer of {endpoint} is longer than one may be");
+            return Error::new(Phase::Session, ErrorKind::Malformed, message);
+        }
+        if post::is_no_http(&error) {
+            let message = format!("the answer of {endpoint} is not HTTP");
+            return Error::new(Phase::Session, ErrorKind::Malformed, message).because(error);
+        }
         let message = format!("the answer of {endpoint} did not come whole");
         Error::new(Phase::Session, ErrorKind::Disconnected, message).because(error)
     })?;
@@ -80,16 +97,24 @@ pub(crate) fn open(
         date: answer.date,
         is_kept: link.is_some(),
     });
-    Ok((id, link))
+    let cookies = answer.cookies;
+    Ok(Session { id, cookies, link })
 }
 
 /// Makes an id of an answer.
 fn judge(answer: &Answer, endpoint: &Endpoint, credentials: &Credentials) -> Result<SessionId> {
-    let Answer { status, body, .. } = answer;
+    let Answer {
+        status,
+        body,
+        cookies,
+        ..
+    } = answer;
     let failed = |kind, words: &str| {
         let location = answer.location.as_deref();
         let mut message = head::status_of(&endpoint.to_string(), *status, location);
-        let words = Quote::new(&credentials.token).quote(words);
+        let mut quote = Quote::new(&credentials.token);
+        cookies.secrets().for_each(|cookie| quote.hide(cookie));
+        let words = quote.quote(words);
         if !words.is_empty() {
             message = format!("{message}: {words}");
         }
@@ -141,7 +166,7 @@ mod tests {
         credentials: &Credentials,
         stop: &Stop,
         timeout: Duration,
-    ) -> Result<(SessionId, Option<Link>)> {
+    ) -> Result<Session> {
         let config = Config::new(credentials.clone())
             .endpoint(sim.endpoint())
             .ca_pem(sim.ca_pem());
@@ -159,8 +184,8 @@ mod tests {
         for (fault, kept) in [(None, true), (Some(Fault::SessionClose), false)] {
             let sim = sim(fault);
             let stop = Stop::new().unwrap();
-            let (_, link) = ask(&sim, &credentials(&sim), &stop, LONG).unwrap();
-            assert_eq!(link.is_some(), kept);
+            let session = ask(&sim, &credentials(&sim), &stop, LONG).unwrap();
+            assert_eq!(session.link.is_some(), kept);
         }
     }
 
@@ -213,6 +238,7 @@ mod tests {
                 retry_after: None,
                 date: None,
                 location: Some(b"https://login/?secret".to_vec()),
+                cookies: Cookies::default(),
                 body: body.as_bytes().to_vec(),
             };
             let id = super::judge(&answer, &endpoint, &config.credentials);

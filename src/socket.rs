@@ -9,6 +9,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Bytes, Message, WebSocket};
 
 use crate::config::Endpoint;
+use crate::cookies::Cookies;
 use crate::dial::Link;
 use crate::error::{ErrorKind, Phase};
 use crate::head::{self, Head};
@@ -51,11 +52,12 @@ impl Socket {
         mut link: Link,
         endpoint: &Endpoint,
         path: &str,
+        cookies: &Cookies,
         max_message: usize,
         deadline: Instant,
     ) -> Result<Self> {
         link.wire().set_deadline(Some(deadline));
-        let rest = shake(&mut link, endpoint, path)?;
+        let rest = shake(&mut link, endpoint, path, cookies)?;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(max_message))
@@ -287,13 +289,14 @@ fn words(frame: Option<&CloseFrame>) -> String {
 /// The client's handshake, RFC 6455 §4.1. Not tungstenite's, which refuses a legal
 /// `Connection: keep-alive, Upgrade` and takes extensions that nobody asked for. Returns what came
 /// behind the answer: frames.
-fn shake(link: &mut Link, endpoint: &Endpoint, path: &str) -> Result<Vec<u8>> {
+fn shake(link: &mut Link, endpoint: &Endpoint, path: &str, cookies: &Cookies) -> Result<Vec<u8>> {
     let key = generate_key();
     let authority = &endpoint.authority;
+    let cookies = cookies.line();
     // One write: each becomes a TLS record.
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{cookies}\r\n"
     );
     let sent = link.write_all(request.as_bytes());
     let head = sent

@@ -229,6 +229,118 @@ fn a_connection_with_bytes_behind_the_sessions_answer_is_not_used_again() {
 }
 
 #[test]
+fn cookies_of_the_session_go_with_the_upgrade_on_whatever_connection() {
+    for is_kept in [true, false] {
+        let (endpoint, service) = serve(move |listener| {
+            let first = accept(&listener);
+            let mut requests = BufReader::new(&first);
+            let head = request(&mut requests);
+            assert!(
+                head.to_ascii_lowercase()
+                    .contains("accept-encoding: identity\r\n")
+            );
+            let connection = if is_kept { "keep-alive" } else { "close" };
+            let body = r#"{"body":{"id":"a"}}"#;
+            let answer = format!(
+                "HTTP/1.1 201 Created\r\nConnection: {connection}\r\nContent-Length: 19\r\n\
+                 Set-Cookie: lb=server-7; Path=/; HttpOnly\r\nSet-Cookie: b=c\r\n\r\n{body}"
+            );
+            (&first).write_all(answer.as_bytes()).unwrap();
+            let second;
+            let mut socket = if is_kept {
+                let upgrade = request(&mut requests);
+                assert!(
+                    upgrade.contains("\r\nCookie: lb=server-7; b=c\r\n"),
+                    "{upgrade}"
+                );
+                upgraded(&first, &upgrade)
+            } else {
+                second = accept(&listener);
+                let upgrade = request(&mut BufReader::new(&second));
+                assert!(
+                    upgrade.contains("\r\nCookie: lb=server-7; b=c\r\n"),
+                    "{upgrade}"
+                );
+                upgraded(&second, &upgrade)
+            };
+            let frame = CloseFrame {
+                code: CloseCode::Policy,
+                reason: "no more by server-7".into(),
+            };
+            socket.close(Some(frame)).unwrap();
+            serve_out(&mut socket);
+        });
+        let mut client = Client::connect(&config(&endpoint)).unwrap();
+        let error = client.next(LONG).unwrap_err().to_string();
+        assert!(
+            error.ends_with("closed with 1008 no more by [redacted]"),
+            "{error}"
+        );
+        service.join().unwrap();
+    }
+}
+
+#[test]
+fn an_upgrade_that_is_refused_on_the_kept_connection_is_tried_on_a_new_one() {
+    let (endpoint, service) = serve(|listener| {
+        let first = accept(&listener);
+        let mut requests = BufReader::new(&first);
+        request(&mut requests);
+        give_session(&first);
+        request(&mut requests);
+        let refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+        (&first).write_all(refusal).unwrap();
+        let second = accept(&listener);
+        let upgrade = request(&mut BufReader::new(&second));
+        assert!(upgrade.starts_with("GET /session/a/ws "), "{upgrade}");
+        serve_out(&mut upgraded(&second, &upgrade));
+        // And no more than once.
+        let third = accept(&listener);
+        let mut requests = BufReader::new(&third);
+        request(&mut requests);
+        give_session(&third);
+        request(&mut requests);
+        (&third).write_all(refusal).unwrap();
+        let fourth = accept(&listener);
+        request(&mut BufReader::new(&fourth));
+        (&fourth).write_all(refusal).unwrap();
+    });
+    // Without a second attempt.
+    let config = config(&endpoint);
+    Client::connect(&config).unwrap().close().unwrap();
+    let error = Client::connect(&config).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Status(400));
+    service.join().unwrap();
+}
+
+#[test]
+fn an_answer_of_a_session_that_is_too_long_is_none() {
+    let head = "HTTP/1.1 201 Created\r\n";
+    let long = "x".repeat(70 << 10);
+    let answers = [
+        format!("{head}Content-Length: 71680\r\n\r\n{long}"),
+        format!("{head}Connection: close\r\n\r\n{long}"),
+        format!("{head}X: {long}\r\n\r\n"),
+        format!("{head}{}\r\n", "X: y\r\n".repeat(200)),
+    ];
+    for answer in answers {
+        let (endpoint, service) = serve(move |listener| {
+            for _ in 0..3 {
+                let tcp = accept(&listener);
+                request(&mut BufReader::new(&tcp));
+                // It may hear of it before it has said all.
+                let _ = (&tcp).write_all(answer.as_bytes());
+            }
+        });
+        let error = Client::connect(&config(&endpoint).retry_for(LONG))
+            .err()
+            .unwrap();
+        assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
+        service.join().unwrap();
+    }
+}
+
+#[test]
 fn a_refused_unsubscription_leaves_the_stream_subscribed() {
     let (endpoint, service) = play([Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
         let asked = socket.read().unwrap();

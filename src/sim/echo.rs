@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use crate::cookies::Cookies;
 use crate::dial::Route;
 use crate::socket::Socket;
 use crate::{Config, Result};
@@ -17,6 +18,14 @@ pub fn echo(config: &Config, path: &str, timeout: Duration) -> Result<String> {
     let mut route = Route::new(config)?;
     let link = route.dial(config.phase_deadline())?;
     let deadline = config.phase_deadline();
-    let socket = Socket::upgrade(link, &route.endpoint, path, config.max_message, deadline)?;
+    let cookies = Cookies::default();
+    let socket = Socket::upgrade(
+        link,
+        &route.endpoint,
+        path,
+        &cookies,
+        config.max_message,
+        deadline,
+    )?;
     socket.echo(Instant::now() + timeout)
 }
