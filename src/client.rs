@@ -561,7 +561,7 @@ impl Client {
             return Err(error);
         };
         self.state = State::Waiting(at);
-        let error = error.retried();
+        let error = error.retry_as(Retry::Always);
         self.disconnected();
         let over = self.config.connect_deadline;
         if over.is_some_and(|deadline| deadline <= now) {

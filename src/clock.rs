@@ -1,4 +1,4 @@
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
@@ -7,6 +7,17 @@ use rustls::time_provider::TimeProvider;
 pub(crate) fn now() -> SystemTime {
     SystemTime::now().max(SystemTime::UNIX_EPOCH)
 }
+
+/// Whether the clock was never set: it reads a time before this was built.
+pub(crate) fn is_unset() -> bool {
+    now() < SystemTime::UNIX_EPOCH + Duration::from_secs(BUILT_AT)
+}
+
+/// As a Unix time, by the build script.
+const BUILT_AT: u64 = match u64::from_str_radix(env!("BUILT_AT"), 10) {
+    Ok(seconds) => seconds,
+    Err(_) => 0,
+};
 
 /// The same for TLS, whose own clock would panic.
 #[derive(Debug)]

@@ -602,5 +602,12 @@ mod tests {
                 format!("config: CA certificate 1 cannot be used: {what}")
             );
         }
+        // One that can be used is enough.
+        let good = Sim::start().unwrap().ca_pem().to_owned();
+        let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let worse = "-----BEGIN CERTIFICATE-----\nAA;A\n-----END CERTIFICATE-----\n";
+        for pem in [format!("{bad}{worse}{good}"), format!("{good}{bad}{worse}")] {
+            config.clone().ca_pem(pem).validate().unwrap();
+        }
     }
 }

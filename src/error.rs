@@ -21,7 +21,8 @@ struct Inner {
     status: Option<u16>,
     source: Option<Box<dyn error::Error + Send + Sync>>,
     retry_after: Option<Duration>,
-    is_retried: bool,
+    /// In place of what phase and kind say.
+    retry: Option<Retry>,
 }
 
 /// A `Result` with this crate's [`Error`].
@@ -123,7 +124,7 @@ impl Error {
             status: None,
             source: None,
             retry_after: None,
-            is_retried: false,
+            retry: None,
         }))
     }
 
@@ -195,17 +196,20 @@ impl Error {
 
     /// Whether the same again, later, may succeed.
     pub fn is_retryable(&self) -> bool {
-        self.0.is_retried || !matches!(self.retry(), Retry::Never | Retry::AtMost(0))
+        !matches!(self.retry(), Retry::Never | Retry::AtMost(0))
     }
 
-    /// It is tried again, whatever it is.
-    pub(crate) fn retried(mut self) -> Self {
-        self.0.is_retried = true;
+    /// The same may help so often, whatever kind of failure it is.
+    pub(crate) fn retry_as(mut self, retry: Retry) -> Self {
+        self.0.retry = Some(retry);
         self
     }
 
     /// How often the same again may help.
     pub(crate) fn retry(&self) -> Retry {
+        if let Some(retry) = self.0.retry {
+            return retry;
+        }
         match (self.0.kind, self.0.phase) {
             (ErrorKind::Status(300..=399), _) | (ErrorKind::Status(407), Phase::Proxy) => {
                 Retry::AtMost(0)

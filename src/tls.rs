@@ -15,6 +15,7 @@ use crate::clock::{self, Clock};
 use crate::config::{Config, Endpoint};
 use crate::error::{ErrorKind, Phase, Setting};
 use crate::printable::Printable;
+use crate::protocol::Retry;
 use crate::step::Step;
 use crate::wire::{self, Wire};
 use crate::{Error, Result};
@@ -49,18 +50,27 @@ fn roots(config: &Config) -> Result<RootCertStore> {
         return Ok(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect());
     };
     let mut roots = RootCertStore::empty();
+    let mut unusable = Vec::new();
     for (i, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
-        let wrong = |why: &str| {
-            let message = format!("CA certificate {} cannot be used: {why}", i + 1);
-            Error::config(message).about(Setting::CaPem)
+        let added = match certificate {
+            Ok(certificate) => {
+                let added = roots.add(certificate);
+                added.map_err(|_| "it is not an X.509 certificate".to_owned())
+            }
+            Err(error) => Err(broken(&error)),
         };
-        let certificate = certificate.map_err(|error| wrong(&broken(&error)))?;
-        let added = roots.add(certificate);
-        added.map_err(|_| wrong("it is not an X.509 certificate"))?;
+        if let Err(why) = added {
+            unusable.push(format!("CA certificate {} cannot be used: {why}", i + 1));
+        }
     }
     if roots.is_empty() {
-        let message = "no PEM certificate among the CA certificates";
+        let none = || "no PEM certificate among the CA certificates".to_owned();
+        let message = unusable.into_iter().next().unwrap_or_else(none);
         return Err(Error::config(message).about(Setting::CaPem));
+    }
+    // The others may do.
+    for message in unusable {
+        log::warn!("{message}");
     }
     Ok(roots)
 }
@@ -120,18 +130,32 @@ fn failed(endpoint: &Endpoint, error: io::Error) -> Error {
     }
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     match inner {
+        Some(rustls::Error::InvalidCertificate(
+            why @ (CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }),
+        )) if clock::is_unset() => {
+            let verdict = verdict(why);
+            let message = format!(
+                "the certificate of {endpoint} {verdict}, and that clock was never set: it is before \
+                 this program was built"
+            );
+            // Machines without a battery begin in 1970, until they have asked for the time.
+            new(ErrorKind::Untrusted, message).retry_as(Retry::Always)
+        }
         Some(rustls::Error::InvalidCertificate(why)) => {
             let message = format!("the certificate of {endpoint} {}", verdict(why));
             new(ErrorKind::Untrusted, message)
         }
         None
         | Some(rustls::Error::AlertReceived(
-            AlertDescription::InternalError
-            | AlertDescription::UserCanceled
-            | AlertDescription::CloseNotify,
+            AlertDescription::UserCanceled | AlertDescription::CloseNotify,
         )) => {
             let message = format!("the connection to {endpoint} was lost");
             new(ErrorKind::Disconnected, message).because(error)
+        }
+        Some(rustls::Error::AlertReceived(alert)) if may_pass(*alert) => {
+            let message = format!("{endpoint} refused the handshake");
+            let failed = new(ErrorKind::Untrusted, message).retry_as(Retry::AtMost(MAX_ALERTS));
+            failed.because(error)
         }
         Some(rustls::Error::InvalidMessage(_)) => {
             let message = format!("{endpoint} does not speak TLS");
@@ -153,6 +177,31 @@ fn failed(endpoint: &Endpoint, error: io::Error) -> Error {
             new(ErrorKind::Untrusted, message).because(error)
         }
     }
+}
+
+/// How often more it is tried after an alert that may pass.
+const MAX_ALERTS: u32 = 4;
+
+/// Whether an alert (RFC 8446 §6.2) may be gone the next time, as those of a service that is being
+/// set up. Those about certificates and versions are not.
+fn may_pass(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    !matches!(
+        alert,
+        Alert::ProtocolVersion
+            | Alert::AccessDenied
+            | Alert::NoCertificate
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::CertificateUnobtainable
+            | Alert::CertificateRequired
+            | Alert::BadCertificateStatusResponse
+            | Alert::BadCertificateHashValue
+            | Alert::UnknownCA
+    )
 }
 
 /// What is wrong with a certificate, in words: rustls has some of them as numbers and names of its

@@ -220,3 +220,30 @@ fn tls_1_1_is_final_and_gets_nothing() {
         assert!(!received.windows(7).any(|part| part == b"hunter2"));
     }
 }
+
+#[test]
+fn an_alert_that_may_pass_is_tried_four_times_more() {
+    // RFC 8446 §6: handshake_failure, internal_error, and bad_certificate.
+    let alerts = [(40, 5), (80, 5), (42, 1)].map(|(alert, times)| {
+        thread::spawn(move || {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let endpoint = format!("https://{}", listener.local_addr().unwrap());
+            let server = thread::spawn(move || {
+                for _ in 0..times {
+                    let (mut tcp, _) = listener.accept().unwrap();
+                    tcp.write_all(&[21, 3, 3, 0, 2, 2, alert]).unwrap();
+                    let _ = tcp.read_to_end(&mut Vec::new());
+                }
+            });
+            let config = Config::new(Credentials::new("demo", Token::new("t")))
+                .endpoint(endpoint)
+                .retry_for(Duration::from_secs(60));
+            let error = Client::connect(&config).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Untrusted, "{}", error.in_full());
+            server.join().unwrap();
+        })
+    });
+    for alert in alerts {
+        alert.join().unwrap();
+    }
+}
