@@ -108,8 +108,9 @@ impl Config {
         self
     }
 
-    /// The HTTP proxy to connect through, as `[http://][USER:PASSWORD@]HOST[:PORT]`, by CONNECT.
-    /// By default none, whatever the environment says.
+    /// The proxy to connect through: `[http://][USER:PASSWORD@]HOST[:PORT]` by CONNECT (RFC 9110
+    /// §9.3.6), or `socks5://` and `socks5h://` by SOCKS 5 (RFC 1928), which tell it the address or
+    /// the name of the service. By default none, whatever the environment says.
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
         self.proxy = Some(Url::new(url.into()));
         self
@@ -117,7 +118,7 @@ impl Config {
 
     /// The hosts that are not connected to through the proxy, as the variable `NO_PROXY` lists
     /// them: names with all that end in them, addresses, networks as `10.0.0.0/8`, or `*` for all,
-    /// separated by commas. By default none.
+    /// separated by commas or blanks. By default none.
     pub fn no_proxy(mut self, hosts: impl Into<String>) -> Self {
         self.no_proxy = hosts.into();
         self

@@ -24,6 +24,8 @@ pub(crate) struct Route {
     proxy: Option<Proxy>,
     version: Option<IpVersion>,
     resolver: Resolver,
+    /// Looks the endpoint up that a proxy is told the address of.
+    behind: Resolver,
     tls: Arc<ClientConfig>,
 }
 
@@ -59,6 +61,7 @@ impl Route {
             proxy,
             version: config.ip_version,
             resolver: Resolver::new(config.ip_version),
+            behind: Resolver::new(config.ip_version),
             tls,
         })
     }
@@ -90,11 +93,41 @@ impl Route {
             host: hop.at.host.clone(),
             addrs: addrs.clone(),
         });
-        self.dial_one_of(&addrs, deadline)
+        let mut targets = self.targets(deadline)?.into_iter().peekable();
+        loop {
+            let target = targets.next().flatten();
+            let is_last = targets.peek().is_none();
+            let dialled = self.dial_one_of(&addrs, target, share(deadline, is_last));
+            match dialled {
+                Err(error) if error.is_retryable() && !is_last => log::debug!("{error}"),
+                done => return done,
+            }
+        }
+    }
+
+    /// The addresses of the endpoint that the proxy is to be told, one of which may do; one that is
+    /// none where it is told the name, or there is no proxy.
+    fn targets(&mut self, deadline: Instant) -> Result<Vec<Option<SocketAddr>>> {
+        if self.proxy.as_ref().is_none_or(Proxy::resolves) {
+            return Ok(vec![None]);
+        }
+        let hop = Hop::first(&self.endpoint, None);
+        let found = self.behind.resolve(hop.at, &self.attention, deadline);
+        let addrs = found.map_err(|error| hop.unknown(self.version, error))?;
+        self.observer.tell(&Step::Resolved {
+            host: hop.at.host.clone(),
+            addrs: addrs.clone(),
+        });
+        Ok(addrs.into_iter().map(Some).collect())
     }
 
     /// The first to connect is taken. What fails behind that may do with another.
-    fn dial_one_of(&self, addrs: &[SocketAddr], deadline: Instant) -> Result<Link> {
+    fn dial_one_of(
+        &self,
+        addrs: &[SocketAddr],
+        target: Option<SocketAddr>,
+        deadline: Instant,
+    ) -> Result<Link> {
         let hop = Hop::first(&self.endpoint, self.proxy.as_ref());
         let mut attempts = Attempts::new(addrs);
         let mut last = None;
@@ -111,14 +144,7 @@ impl Route {
                 addr,
                 tried: attempts.tried().to_owned(),
             });
-            // Where there are others, it does not use up all of their time.
-            let left = deadline.saturating_duration_since(Instant::now());
-            let until = if attempts.is_over() {
-                deadline
-            } else {
-                Instant::now() + left / 2
-            };
-            match self.secure(tcp, until) {
+            match self.secure(tcp, target, share(deadline, attempts.is_over())) {
                 Err(error) if error.is_retryable() && !attempts.is_over() => {
                     log::debug!("{error}");
                     last = Some(error);
@@ -129,14 +155,19 @@ impl Route {
     }
 
     /// Goes on from a TCP connection to the first hop.
-    fn secure(&self, tcp: TcpStream, deadline: Instant) -> Result<Link> {
+    fn secure(
+        &self,
+        tcp: TcpStream,
+        target: Option<SocketAddr>,
+        deadline: Instant,
+    ) -> Result<Link> {
         let mut wire = Wire::new(tcp, self.attention.clone()).map_err(|error| {
             let message = "the socket cannot be set up";
             Error::new(Phase::Connect, ErrorKind::System, message).because(error)
         })?;
         wire.set_deadline(Some(deadline));
         if let Some(proxy) = &self.proxy {
-            proxy.connect(&mut wire, &self.endpoint)?;
+            proxy.connect(&mut wire, &self.endpoint, target)?;
             let proxy = proxy.at.to_string();
             self.observer.tell(&Step::Proxied { proxy });
         }
@@ -147,6 +178,16 @@ impl Route {
         } else {
             Ok(Link::new(Layer::Plain(wire)))
         }
+    }
+}
+
+/// How long one of several may take: where it is not the last, it leaves time for the others.
+fn share(deadline: Instant, is_last: bool) -> Instant {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if is_last {
+        deadline
+    } else {
+        Instant::now() + left / 2
     }
 }
 
@@ -376,7 +417,7 @@ mod tests {
         let start = Instant::now();
         let addrs = [dead, dead, dead, sim.addr()];
         let route = Route::new(&config).unwrap();
-        route.dial_one_of(&addrs, start + LONG).unwrap();
+        route.dial_one_of(&addrs, None, start + LONG).unwrap();
         assert!(start.elapsed() < LONG / 5);
         let (addr, tried) = (sim.addr(), vec![dead, sim.addr()]);
         assert_eq!(told.recv(), Ok(Step::Connected { addr, tried }));
@@ -392,13 +433,13 @@ mod tests {
         let route = Route::new(&config(sim.endpoint()).ca_pem(sim.ca_pem())).unwrap();
         let addrs = [first, second, sim.addr()];
         route
-            .dial_one_of(&addrs, Instant::now() + LONG / 5)
+            .dial_one_of(&addrs, None, Instant::now() + LONG / 5)
             .unwrap();
         ending.join().unwrap();
         // Of several that will not do, the error is that of the last.
         let silence = format!("tls: no handshake with {} in time", sim.addr());
         let error = route
-            .dial_one_of(&[first, first], Instant::now() + LONG / 100)
+            .dial_one_of(&[first, first], None, Instant::now() + LONG / 100)
             .err()
             .unwrap();
         assert_eq!(error.to_string(), silence);
@@ -410,7 +451,7 @@ mod tests {
         let addrs = listeners.map(|listener| listener.local_addr().unwrap());
         let [a, b, c, d, ..] = addrs;
         let route = Route::new(&config("https://h:1".to_owned())).unwrap();
-        let error = route.dial_one_of(&addrs, Instant::now() + LONG);
+        let error = route.dial_one_of(&addrs, None, Instant::now() + LONG);
         let told = format!("connect: no connection to h:1 ({a}, {b}, {c}, {d} and 2 more)");
         assert_eq!(error.err().unwrap().to_string(), told);
     }
@@ -530,6 +571,38 @@ mod tests {
                 request,
                 format!("{head}Proxy-Authorization: Basic dTpw\r\n\r\n")
             );
+        }
+    }
+
+    #[test]
+    fn a_socks_proxy_is_told_the_address_or_the_name_and_has_its_deadline() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let config = |scheme: &str| {
+            let config = config("http://localhost:80".to_owned()).allow_plaintext();
+            let config = config.ip_version(IpVersion::V4);
+            config.proxy(format!("{scheme}://{addr}"))
+        };
+        let silence = format!("proxy: no answer from {addr} in time");
+        let got = failure(&config("socks5"), LONG / 100);
+        assert_eq!(got, (ErrorKind::TimedOut, silence));
+        drop(listener.accept().unwrap());
+        for (scheme, target) in [
+            ("socks5", &b"\x01\x7f\x00\x00\x01\x00\x50"[..]),
+            ("socks5h", b"\x03\x09localhost\x00\x50"),
+        ] {
+            let (proxy, length) = (listener.try_clone().unwrap(), target.len());
+            let proxy = thread::spawn(move || {
+                let (mut tcp, _) = proxy.accept().unwrap();
+                tcp.read_exact(&mut [0; 3]).unwrap();
+                tcp.write_all(b"\x05\x00").unwrap();
+                let mut request = vec![0; 3 + length];
+                tcp.read_exact(&mut request).unwrap();
+                tcp.write_all(b"\x05\x00\x00\x01\0\0\0\0\0\0").unwrap();
+                request.split_off(3)
+            });
+            dial(&config(scheme), &Stop::new().unwrap(), LONG).unwrap();
+            assert_eq!(proxy.join().unwrap(), target);
         }
     }
 

@@ -84,7 +84,7 @@ pub enum ErrorKind {
     Untrusted,
     /// An HTTP answer with a status that is no success.
     Status(u16),
-    /// The service refused the credentials or the subscription.
+    /// The service refused the credentials or the subscription, or a SOCKS proxy the user.
     Refused,
     /// An answer that is not what the protocol says.
     Malformed,

@@ -52,6 +52,7 @@ mod session;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod socket;
+mod socks;
 mod step;
 mod stop;
 mod tls;

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -9,53 +9,116 @@ use percent_encoding::percent_decode_str;
 use crate::config::{Endpoint, HostPort};
 use crate::error::{ErrorKind, Phase, Setting};
 use crate::head::{self, Head};
+use crate::socks::{self, Login, Target};
 use crate::wire::{self, Wire};
 use crate::{Error, Result};
 
-/// An HTTP proxy that makes connections for others, by CONNECT (RFC 9110 §9.3.6).
+/// A proxy that makes connections for others.
 pub(crate) struct Proxy {
     pub(crate) at: HostPort,
-    /// The value of Proxy-Authorization: a secret.
-    authorization: Option<String>,
+    protocol: Protocol,
+}
+
+enum Protocol {
+    /// By CONNECT, RFC 9110 §9.3.6.
+    Http {
+        /// The value of Proxy-Authorization: a secret.
+        authorization: Option<String>,
+    },
+    /// SOCKS 5, RFC 1928.
+    Socks {
+        login: Option<Login>,
+        /// Whether the proxy looks names up.
+        resolves: bool,
+    },
 }
 
 impl Proxy {
-    /// Reads `[http://][USER:PASSWORD@]HOST[:PORT]`. The port is 80 unless it is given.
+    /// Reads `[SCHEME://][USER:PASSWORD@]HOST[:PORT]`, of HTTP unless a scheme says that it is of
+    /// SOCKS. The port is 80 or 1080 unless it is given.
     pub(crate) fn parse(url: &str) -> Result<Self> {
         // The URL is not shown, since a password may stand in it.
         let wrong = |what: &str| {
-            let message = format!("proxy: {what}: give http://[USER:PASSWORD@]HOST[:PORT]");
+            let message = format!(
+                "proxy: {what}: give http://[USER:PASSWORD@]HOST[:PORT], or socks5:// or socks5h://"
+            );
             Error::config(message).about(Setting::Proxy)
         };
-        let rest = match url.split_once("://") {
-            None => url,
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-            Some(_) => return Err(wrong("not an http:// URL")),
+        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+        let scheme = scheme.to_ascii_lowercase();
+        let port = match scheme.as_str() {
+            "http" => 80,
+            "socks5" | "socks5h" => 1080,
+            _ => return Err(wrong("not an http:// or socks5:// URL")),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (user, at) = match rest.rsplit_once('@') {
             None => (None, rest),
             Some((user, at)) => (Some(user), at),
         };
-        let at = HostPort::parse(at, 80).map_err(wrong)?;
-        let authorization = user.map(|user| {
+        let at = HostPort::parse(at, port).map_err(wrong)?;
+        let user = user.map(|user| {
             let (user, password) = user.split_once(':').unwrap_or((user, ""));
-            let mut plain: Vec<u8> = percent_decode_str(user).collect();
-            plain.push(b':');
-            plain.extend(percent_decode_str(password));
-            format!("Basic {}", BASE64_STANDARD.encode(plain))
+            [user, password].map(|text| percent_decode_str(text).collect::<Vec<u8>>())
         });
-        Ok(Self { at, authorization })
+        let protocol = if scheme == "http" {
+            let basic = |user: [Vec<u8>; 2]| {
+                let plain = user.join(&b':');
+                format!("Basic {}", BASE64_STANDARD.encode(plain))
+            };
+            let authorization = user.map(basic);
+            Protocol::Http { authorization }
+        } else {
+            let login = user.map(|[user, password]| {
+                let login = Login::new(user, password);
+                login.ok_or_else(|| wrong("SOCKS takes a user and a password of 1 to 255 bytes"))
+            });
+            Protocol::Socks {
+                login: login.transpose()?,
+                resolves: scheme == "socks5h",
+            }
+        };
+        Ok(Self { at, protocol })
     }
 
-    /// Has the proxy connect `wire` to the endpoint, by the deadline that it has.
+    /// Whether the proxy takes the name of the endpoint, and looks it up.
+    pub(crate) fn resolves(&self) -> bool {
+        match self.protocol {
+            Protocol::Http { .. } => true,
+            Protocol::Socks { resolves, .. } => resolves,
+        }
+    }
+
+    /// Has the proxy connect `wire` to the endpoint, by the deadline that it has: to this address
+    /// of it, if there is one.
     ///
     /// # Errors
-    /// `Status` for an answer that refuses, `Malformed` for one that is none, and those of the
-    /// connection.
-    pub(crate) fn connect(&self, wire: &mut Wire, endpoint: &Endpoint) -> Result<()> {
+    /// `Status` for an answer that refuses, `Refused` for the user and the password, `Malformed`
+    /// for an answer that is none, and those of the connection.
+    pub(crate) fn connect(
+        &self,
+        wire: &mut Wire,
+        endpoint: &Endpoint,
+        addr: Option<SocketAddr>,
+    ) -> Result<()> {
+        match &self.protocol {
+            Protocol::Http { authorization } => {
+                self.connect_by_http(wire, endpoint, authorization.as_deref())
+            }
+            Protocol::Socks { login, .. } => {
+                self.connect_by_socks(wire, endpoint, addr, login.as_ref())
+            }
+        }
+    }
+
+    fn connect_by_http(
+        &self,
+        wire: &mut Wire,
+        endpoint: &Endpoint,
+        authorization: Option<&str>,
+    ) -> Result<()> {
         let to = &endpoint.at;
-        let authorization = match &self.authorization {
+        let authorization = match authorization {
             Some(value) => format!("Proxy-Authorization: {value}\r\n"),
             None => String::new(),
         };
@@ -64,25 +127,62 @@ impl Proxy {
         let head = sent
             .and_then(|()| Head::read(wire))
             .map_err(|error| self.broken(error))?;
-        let new = |kind, message: String| {
-            let error = Error::new(Phase::Proxy, kind, message);
-            Err(error.about(Setting::Proxy))
-        };
         match head.status {
             200..300 if head.rest.is_empty() => Ok(()),
             // TLS lets the client speak first.
             200..300 => {
                 let message = format!("{} sent more than its answer", self.at);
-                new(ErrorKind::Malformed, message)
+                Err(failed(ErrorKind::Malformed, message))
             }
             status => {
                 let location = head.first("location");
                 let status_of = head::status_of(&self.at.to_string(), status, location);
                 let asked = asked(&head);
                 let message = format!("{status_of} for a way to {to}{asked}");
-                new(ErrorKind::Status(status), message)
+                Err(failed(ErrorKind::Status(status), message))
             }
         }
+    }
+
+    fn connect_by_socks(
+        &self,
+        wire: &mut Wire,
+        endpoint: &Endpoint,
+        addr: Option<SocketAddr>,
+        login: Option<&Login>,
+    ) -> Result<()> {
+        let (at, to) = (&self.at, &endpoint.at);
+        let target = match (addr, to.host.parse()) {
+            (Some(addr), _) => Target::Addr(addr),
+            (None, Ok(ip)) => Target::Addr(SocketAddr::new(ip, to.port)),
+            (None, Err(_)) => Target::Name(&to.host, to.port),
+        };
+        socks::connect(wire, login, &target).map_err(|failure| match failure {
+            socks::Failure::Io(error) => self.broken(error),
+            socks::Failure::Malformed => {
+                let message = format!("the answer of {at} is not SOCKS 5");
+                failed(ErrorKind::Malformed, message)
+            }
+            socks::Failure::Login if login.is_none() => failed(
+                ErrorKind::Refused,
+                format!("{at} wants a user and a password"),
+            ),
+            socks::Failure::Login => failed(
+                ErrorKind::Refused,
+                format!("{at} refused the user and the password"),
+            ),
+            socks::Failure::Reply(code) => {
+                let words = socks::words(code);
+                let to = match addr {
+                    Some(addr) => format!("{to} ({addr})"),
+                    None => to.to_string(),
+                };
+                failed(
+                    ErrorKind::Disconnected,
+                    format!("{at} has no way to {to}: {words}"),
+                )
+            }
+        })
     }
 
     fn broken(&self, error: io::Error) -> Error {
@@ -90,24 +190,24 @@ impl Proxy {
             return Error::stopped(Phase::Proxy);
         }
         let at = &self.at;
-        let (kind, message) = match error.kind() {
+        match error.kind() {
             io::ErrorKind::WouldBlock => {
-                let message = format!("no answer from {at} in time");
-                let error = Error::new(Phase::Proxy, ErrorKind::TimedOut, message);
-                return error.about(Setting::Proxy);
+                failed(ErrorKind::TimedOut, format!("no answer from {at} in time"))
             }
-            io::ErrorKind::InvalidData => (
-                ErrorKind::Malformed,
-                format!("the answer of {at} is not HTTP"),
-            ),
-            _ => (
-                ErrorKind::Disconnected,
-                format!("{at} ended the connection"),
-            ),
-        };
-        let error = Error::new(Phase::Proxy, kind, message).because(error);
-        error.about(Setting::Proxy)
+            io::ErrorKind::InvalidData => {
+                let message = format!("the answer of {at} is not HTTP");
+                failed(ErrorKind::Malformed, message).because(error)
+            }
+            _ => {
+                let message = format!("{at} ended the connection");
+                failed(ErrorKind::Disconnected, message).because(error)
+            }
+        }
     }
+}
+
+fn failed(kind: ErrorKind, message: String) -> Error {
+    Error::new(Phase::Proxy, kind, message).about(Setting::Proxy)
 }
 
 /// Which authentication a proxy asks for, where that is not Basic (RFC 9110 §11.7.1).
@@ -139,11 +239,10 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// Whether a list as that of `NO_PROXY` has the host.
+/// Whether a list as that of `NO_PROXY` has the host: entries by commas or blanks.
 pub(crate) fn is_exempt(at: &HostPort, list: &str) -> bool {
     let mut entries = list
-        .split(',')
-        .map(str::trim)
+        .split(|c: char| c == ',' || c.is_ascii_whitespace())
         .filter(|entry| !entry.is_empty());
     let ip: Option<IpAddr> = at.host.parse().ok();
     entries.any(|entry| match (entry, ip) {
@@ -200,6 +299,7 @@ mod tests {
         for (host, list, exempt) in [
             ("a.example.com", "example.com", true),
             ("a.example.com", " other , .Example.com", true),
+            ("a.example.com", "other .example.com\tmore", true),
             ("a.example.com", "*.example.com", true),
             ("example.com", ".example.com", true),
             ("badexample.com", "example.com", false),
@@ -241,25 +341,47 @@ mod tests {
         ] {
             let proxy = Proxy::parse(url).unwrap();
             assert_eq!(proxy.at.to_string(), at);
-            assert_eq!(proxy.authorization.as_deref(), authorization);
             let shown = format!("{proxy:?}");
+            let Protocol::Http { authorization: got } = proxy.protocol else {
+                panic!("{url}")
+            };
+            assert_eq!(got.as_deref(), authorization);
             assert!(shown.starts_with("Proxy(HostPort {"), "{shown}");
             assert!(!shown.contains("Basic"), "{shown}");
+        }
+        for (url, at, resolves, has_login) in [
+            ("socks5://proxy", "proxy:1080", false, false),
+            ("SOCKS5H://u:p%40@proxy:9050/", "proxy:9050", true, true),
+        ] {
+            let proxy = Proxy::parse(url).unwrap();
+            assert_eq!(
+                (proxy.at.to_string().as_str(), proxy.resolves()),
+                (at, resolves)
+            );
+            let Protocol::Socks { login, .. } = proxy.protocol else {
+                panic!("{url}")
+            };
+            assert_eq!(login.is_some(), has_login);
         }
     }
 
     #[test]
     fn a_proxy_that_is_none_is_refused_unseen() {
+        let scheme = "not an http:// or socks5:// URL";
         for (url, what) in [
-            ("https://u:secret@proxy", "not an http:// URL"),
-            ("socks5://u:secret@proxy", "not an http:// URL"),
+            ("https://u:secret@proxy", scheme),
+            ("socks4://u:secret@proxy", scheme),
             ("http://u:secret@", "no host"),
             ("http://u:secret@proxy:0", "not a port after the colon"),
             ("http://u:secret@proxy:x", "not a port after the colon"),
             ("http://u:secret@proxy/path", "not a host"),
+            (
+                "socks5://secret@proxy",
+                "SOCKS takes a user and a password of 1 to 255 bytes",
+            ),
         ] {
             let error = Proxy::parse(url).unwrap_err().to_string();
-            let wanted = "give http://[USER:PASSWORD@]HOST[:PORT]";
+            let wanted = "give http://[USER:PASSWORD@]HOST[:PORT], or socks5:// or socks5h://";
             assert_eq!(error, format!("config: proxy: {what}: {wanted}"));
         }
     }

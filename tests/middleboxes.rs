@@ -155,6 +155,69 @@ fn haproxy_in_front_of_the_service() {
 }
 
 #[test]
+#[ignore = "needs microsocks"]
+fn microsocks_on_the_way_out() {
+    let sim = Sim::start().unwrap();
+    let start = |login: &[&str]| {
+        Running::start(&folder("microsocks"), |port| {
+            let port = port.to_string();
+            let args = ["-i", "127.0.0.1", "-p", &port];
+            let args = args.iter().chain(login).map(ToString::to_string);
+            ("microsocks".to_owned(), args.collect())
+        })
+    };
+    let (open, closed) = (start(&[]), start(&["-u", "someone", "-P", "pass.word"]));
+    let through = |url: &str, proxy: &Running| {
+        let url = url.replace("PROXY", &format!("127.0.0.1:{}", proxy.port));
+        // By its name, too.
+        let endpoint = format!("https://localhost:{}", sim.addr().port());
+        config(&sim).endpoint(endpoint).proxy(url)
+    };
+    exchange(&sim, &through("socks5://PROXY", &open));
+    exchange(&sim, &through("socks5h://PROXY", &open));
+    exchange(
+        &sim,
+        &through("socks5://someone:pass%2Eword@PROXY", &closed),
+    );
+    exchange(
+        &sim,
+        &through("socks5h://someone:pass%2Eword@PROXY", &closed),
+    );
+    let (open, closed) = (&open, &closed);
+    for (url, proxy, kind, told) in [
+        (
+            "socks5://PROXY",
+            closed,
+            ErrorKind::Refused,
+            "wants a user and a password",
+        ),
+        (
+            "socks5://x:y@PROXY",
+            closed,
+            ErrorKind::Refused,
+            "refused the user and the password",
+        ),
+        (
+            "socks5h://PROXY",
+            open,
+            ErrorKind::Disconnected,
+            "has no way to 127.0.0.1:1: connection refused",
+        ),
+    ] {
+        let config = through(url, proxy);
+        let config = match kind {
+            ErrorKind::Disconnected => config.endpoint("https://127.0.0.1:1"),
+            _ => config,
+        };
+        let error = Client::connect(&config).err().unwrap();
+        assert_eq!((error.kind(), error.phase()), (kind, Phase::Proxy));
+        let wanted = format!("proxy: 127.0.0.1:{} {told}", proxy.port);
+        assert_eq!(error.to_string(), wanted);
+        assert_eq!(error.is_retryable(), kind == ErrorKind::Disconnected);
+    }
+}
+
+#[test]
 #[ignore = "needs tinyproxy"]
 fn tinyproxy_on_the_way_out() {
     let (observer, seen) = mpsc::channel();

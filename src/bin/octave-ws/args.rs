@@ -55,7 +55,8 @@ pub(crate) struct Args {
     #[argh(option, arg_name = "PEM")]
     pub(crate) ca_file: Option<String>,
 
-    /// connect through this HTTP proxy (OCTAVE_PROXY)
+    /// connect through this proxy, http://, socks5:// or socks5h://
+    /// (OCTAVE_PROXY)
     #[argh(option, arg_name = "URL")]
     pub(crate) proxy: Option<String>,
 

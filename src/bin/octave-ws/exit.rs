@@ -172,7 +172,7 @@ impl From<Error> for Failure {
 fn code(error: &Error) -> u8 {
     match (error.kind(), error.phase()) {
         (ErrorKind::Config, _) => CONFIG,
-        (ErrorKind::Refused, _) => REFUSED,
+        (ErrorKind::Refused, Phase::Session | Phase::Subscribe) => REFUSED,
         (ErrorKind::UnusableId | ErrorKind::Malformed | ErrorKind::TooLong, _)
         | (ErrorKind::TimedOut, Phase::Subscribe) => PROTOCOL,
         _ => UNAVAILABLE,
@@ -203,6 +203,9 @@ fn advice(error: &Error, origins: &Origins) -> Option<String> {
             "give https:// in the endpoint".to_owned()
         }
         (ErrorKind::Refused, Phase::Session, _) => credentials(origins),
+        (ErrorKind::Refused, Phase::Proxy, _) => {
+            format!("check the user and password of {}", proxy())
+        }
         (ErrorKind::Refused, ..) => refused_stream(error.is_retryable()).to_owned(),
         (ErrorKind::Status(407), Phase::Proxy, _) => {
             format!(
