@@ -529,10 +529,10 @@ fn the_proxy_comes_from_the_option_the_environment_or_the_config_file() {
         &origin,
     );
     let mut command = listen();
-    let message = "error: config: proxy: not an http:// URL: give \
-                   http://[USER:PASSWORD@]HOST[:PORT] (set by --proxy)";
+    let message = "error: config: proxy: not an http:// or socks5:// URL: give \
+                   http://[USER:PASSWORD@]HOST[:PORT], or socks5:// or socks5h:// (set by --proxy)";
     assert_eq!(
-        end(command.arg("--proxy=socks5://x")),
+        end(command.arg("--proxy=socks4://x")),
         (78, message.to_owned())
     );
 }
