@@ -9,6 +9,7 @@ use std::thread;
 
 use octave_ws::sim::Sim;
 use rustix::process::Signal;
+use serde_json::json;
 
 use super::memory::led_to;
 use super::raw::{accept, give_session, request, upgraded};
@@ -353,6 +354,40 @@ fn a_token_file_is_read_again_for_each_session() {
     let output = child.wait_with_output().unwrap();
     let warning = format!("token file {path:?} is empty; the credentials of before are used");
     assert!(stderr(&output).contains(&warning), "{}", stderr(&output));
+}
+
+#[test]
+fn an_option_that_is_given_twice_counts_as_it_was_given_last() {
+    let (sim, _seen) = start(100.0);
+    let args = [
+        "--endpoint=https://127.0.0.1:1",
+        "listen",
+        TEMPERATURE,
+        "-C7",
+        "-C=2",
+    ];
+    let endpoint = format!("--endpoint={}", sim.endpoint());
+    let last = ["--count", "3", &endpoint, "-q", "-q"];
+    let output = octave_ws(&sim, &[&args[..], &last].concat())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(lines(&output).len(), 3);
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_file() {
+    let (sim, _seen) = start(100.0);
+    let marked = |name: &str, text: &str| file(&sim, name, &format!("\u{feff}{text}"));
+    let token_file = marked("token", sim.token());
+    let ca_file = marked("ca.pem", sim.ca_pem());
+    let config = json!({"token_file": token_file, "ca_file": ca_file}).to_string();
+    let mut command = octave_ws(&sim, &["listen", TEMPERATURE, "-C1"]);
+    command
+        .env_remove("OCTAVE_TOKEN")
+        .env_remove("OCTAVE_CA_FILE")
+        .env("OCTAVE_CONFIG", marked("config.json", &config));
+    assert_eq!(end(&mut command).0, 0);
 }
 
 #[test]

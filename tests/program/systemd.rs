@@ -126,6 +126,15 @@ fn it_is_not_told_ready_before_every_stream_is_subscribed() {
 }
 
 #[test]
+fn it_is_told_ready_where_there_is_nothing_to_do() {
+    let (sim, _seen) = start(0.0);
+    let manager = Manager::new();
+    let output = manager.listen(&sim, &["--shard=1/9999"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    await_told(&manager.told, "READY=1");
+}
+
+#[test]
 fn its_watchdog_is_fed_while_the_service_is_alive_and_no_longer() {
     let (sim, _seen) = start(0.0);
     let manager = Manager::new();

@@ -89,9 +89,9 @@ fn commands(info: &CommandInfoWithArgs) -> String {
 
 #[derive(Default)]
 struct Arrangement {
-    own: Vec<String>,
+    own: Vec<(String, Option<String>)>,
     command: Option<String>,
-    options: Vec<String>,
+    options: Vec<(String, Option<String>)>,
     positional: Vec<String>,
 }
 
@@ -108,23 +108,29 @@ impl Arrangement {
             &mut self.options
         };
         let name = &flag.name;
-        place.push(name.clone());
-        match value {
+        let value = match value {
             Some(_) if !flag.takes_value => return Err(format!("{name} takes no value")),
-            Some(value) => place.push(value),
             None if flag.takes_value => {
                 let value = words.next();
-                place.push(value.ok_or_else(|| format!("{name} takes a value"))?);
+                Some(value.ok_or_else(|| format!("{name} takes a value"))?)
             }
-            None => {}
+            value => value,
+        };
+        // A value that is given again counts as it was given last; a switch may be counted.
+        if value.is_some() {
+            place.retain(|(other, _)| other != name);
         }
+        place.push((name.clone(), value));
         Ok(())
     }
 
     fn into_words(self) -> Vec<String> {
-        let mut words = self.own;
-        words.extend(self.command);
-        words.extend(self.options);
+        let words = |options: Vec<(String, Option<String>)>| {
+            let words = options.into_iter();
+            words.flat_map(|(name, value)| [Some(name), value].into_iter().flatten())
+        };
+        let own = words(self.own).chain(self.command);
+        let mut words: Vec<String> = own.chain(words(self.options)).collect();
         if !self.positional.is_empty() {
             words.push("--".to_owned());
             words.extend(self.positional);

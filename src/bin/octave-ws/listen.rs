@@ -22,13 +22,7 @@ use crate::wait::{self, Cut};
 /// Writes events until there were enough of them, time is up, or it is stopped.
 pub(crate) fn listen(config: Config, listening: &Listening, stop: &Stop) -> Result<(), Failure> {
     let end = Run::begin(listening).and_then(|mut run| {
-        let end = match run.client(config.stop(stop.clone())) {
-            Ok(mut client) => {
-                let end = run.receive(&mut client);
-                run.leave(end, client)
-            }
-            Err(end) => Err(end),
-        };
+        let end = run.go(config.stop(stop.clone()));
         let end = run.finish(end);
         if end.is_ok() && run.standing.was_connected {
             log::info!("closed, events: {}", run.standing.summary.events);
@@ -109,6 +103,19 @@ impl<'a> Run<'a> {
             refused: BTreeSet::new(),
             skipped: BTreeMap::new(),
         })
+    }
+
+    fn go(&mut self, config: Config) -> Result<(), End> {
+        // A share of the streams may hold none.
+        if self.listening.streams.is_empty() {
+            if let Some(notify) = &self.notify {
+                notify.ready();
+            }
+            return Ok(());
+        }
+        let mut client = self.client(config)?;
+        let end = self.receive(&mut client);
+        self.leave(end, client)
     }
 
     /// A client that is not connected yet.

@@ -11,10 +11,10 @@ use crate::exit::Failure;
 use crate::source;
 
 /// The streams that are given and those of a file (`-` for standard input), each once, of which
-/// all or one share are taken.
+/// all or one share are taken. That may hold none.
 ///
 /// # Errors
-/// 78 for a file that cannot be read, 64 for a line that names no stream and where none is left.
+/// 78 for a file that cannot be read, 64 for a line that names no stream and where there is none.
 pub(crate) fn resolve(
     given: Vec<Stream>,
     file: Option<&str>,
@@ -45,11 +45,10 @@ pub(crate) fn resolve(
     if let Some(shard) = shard {
         let all = streams.len();
         streams.retain(|stream| shard.holds(stream));
-        if streams.is_empty() {
-            let message = format!("--shard {shard}: it holds none of the {all} streams");
-            return Err(Failure::usage(message));
+        match streams.len() {
+            0 => log::info!("shard {shard}: none of {all} streams, so there is nothing to do"),
+            held => log::info!("shard {shard}: {held} of {all} streams"),
         }
-        log::info!("shard {shard}: {} of {all} streams", streams.len());
     }
     Ok(streams)
 }
