@@ -539,7 +539,7 @@ mod tests {
             (
                 "HTTP/1.1 302 Found\r\nLocation: http://login/?t=1\r\n\r\n",
                 ErrorKind::Status(302),
-                "HTTP 302 from PEER, a redirect to login for a way to h:443",
+                "HTTP 302 from PEER, a redirect to http://login for a way to h:443",
             ),
             (
                 "garbage\r\n",

@@ -92,26 +92,38 @@ impl Head {
     }
 }
 
-/// A status that is no success and whose it is, as errors tell it. Of where a redirect leads only
-/// the host is told: the rest of its `Location` may hold secrets.
-pub(crate) fn status_of(peer: &str, status: u16, location: Option<&[u8]>) -> String {
-    let host = location
+/// A status that is no success and whose it is, as errors tell it. Of where a redirect leads the
+/// scheme and the host are told, and the path where it is the one that was asked for: the rest of
+/// its `Location` may hold secrets.
+pub(crate) fn status_of(
+    peer: &str,
+    status: u16,
+    location: Option<&[u8]>,
+    path: Option<&str>,
+) -> String {
+    let target = location
         .filter(|_| (300..400).contains(&status))
-        .and_then(host);
-    match host {
-        Some(host) => format!("HTTP {status} from {peer}, a redirect to {host}"),
+        .and_then(|location| target(location, path));
+    match target {
+        Some(target) => format!("HTTP {status} from {peer}, a redirect to {target}"),
         None => format!("HTTP {status} from {peer}"),
     }
 }
 
-/// The `HOST[:PORT]` of a URL, if it has one (RFC 3986 §3.2).
-fn host(url: &[u8]) -> Option<&str> {
+/// What may be told of a URL, if it has a host (RFC 3986 §3.2).
+fn target(url: &[u8], path: Option<&str>) -> Option<String> {
     let url = str::from_utf8(url).ok()?.trim();
     let (scheme, rest) = url.split_once("//")?;
-    let authority = rest.split(['/', '?', '#', '\\']).next()?;
-    let at = authority.rsplit('@').next()?;
-    let is_absolute = scheme.is_empty() || scheme.ends_with(':') && !scheme.contains('/');
-    (is_absolute && HostPort::parse(at, 443).is_ok()).then_some(at)
+    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    let host = authority.rsplit('@').next()?;
+    let is_scheme = |b: u8| b.is_ascii_alphanumeric();
+    let is_absolute = match scheme.strip_suffix(':') {
+        Some(scheme) => scheme.bytes().all(is_scheme),
+        None => scheme.is_empty(),
+    };
+    let path = path.filter(|path| *path == rest).unwrap_or_default();
+    (is_absolute && HostPort::parse(host, 443).is_ok()).then(|| format!("{scheme}//{host}{path}"))
 }
 
 /// The time that a Retry-After asks to wait: seconds, or until a date (RFC 9110 §10.2.3).
@@ -189,31 +201,38 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_is_told_with_its_host_alone() {
-        for (location, host) in [
-            ("https://login.example.com/?token=t", "login.example.com"),
-            ("http://u:p@[::1]:8080", "[::1]:8080"),
-            ("//other/session", "other"),
+    fn a_redirect_is_told_with_its_host_and_what_was_asked_for() {
+        let told = |location: &[u8]| status_of("peer", 302, Some(location), Some("/session"));
+        for (location, target) in [
+            (
+                "https://login.example.com/?token=t",
+                "https://login.example.com",
+            ),
+            ("http://u:p@[::1]:8080", "http://[::1]:8080"),
+            ("//other/session", "//other/session"),
+            ("https://new/session", "https://new/session"),
+            ("https://new/session?token=t", "https://new"),
+            ("https://new/session/t", "https://new"),
         ] {
-            let text = format!("HTTP 302 from peer, a redirect to {host}");
-            assert_eq!(status_of("peer", 302, Some(location.as_bytes())), text);
+            let text = format!("HTTP 302 from peer, a redirect to {target}");
+            assert_eq!(told(location.as_bytes()), text);
         }
         for none in [
             "/session",
             "/a//b",
             "/a://b",
             "a//b",
+            "a b://c",
             "https://",
             "https://h\u{e9}/",
             "",
         ] {
-            let text = "HTTP 302 from peer";
-            assert_eq!(status_of("peer", 302, Some(none.as_bytes())), text);
+            assert_eq!(told(none.as_bytes()), "HTTP 302 from peer");
         }
-        assert_eq!(
-            status_of("peer", 404, Some(b"https://h")),
-            "HTTP 404 from peer"
-        );
+        let location = Some(&b"https://h/session"[..]);
+        assert_eq!(status_of("peer", 404, location, None), "HTTP 404 from peer");
+        let text = "HTTP 302 from peer, a redirect to https://h";
+        assert_eq!(status_of("peer", 302, location, None), text);
     }
 
     #[test]

@@ -30,8 +30,9 @@ const USER_AGENT: &str = concat!("octave-ws/", env!("CARGO_PKG_VERSION"));
 const TOKEN: &str = "x-auth-token: ";
 
 /// The headers of an answer that are looked at.
-const LOOKED_AT: [&str; 6] = [
+const LOOKED_AT: [&str; 7] = [
     "connection",
+    "content-encoding",
     "content-length",
     "date",
     "location",
@@ -45,6 +46,8 @@ pub(crate) struct Answer {
     pub(crate) date: Option<SystemTime>,
     pub(crate) location: Option<Vec<u8>>,
     pub(crate) cookies: Cookies,
+    /// Whether the body is in another coding than identity (RFC 9110 §8.4).
+    pub(crate) is_encoded: bool,
     pub(crate) body: Vec<u8>,
 }
 
@@ -119,6 +122,8 @@ pub(crate) fn post(
         date: header("date").and_then(head::date),
         location: header("location").map(<[u8]>::to_vec),
         cookies,
+        is_encoded: head.headers.contains_key("content-encoding")
+            && !has(&head.headers, "content-encoding", "identity"),
         body,
     };
     Ok((answer, is_kept.then_some(link)))
@@ -164,6 +169,11 @@ pub(crate) fn is_too_long(error: &AnyError) -> bool {
             error.downcast_ref(),
             Some(ureq::Error::LargeResponseHeader(..))
         )
+}
+
+/// Whether the connection ended before the answer did, of which rustls says more than helps.
+pub(crate) fn is_end(error: &AnyError) -> bool {
+    io_error(error).is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
 }
 
 /// Whether the answer is not HTTP, or none that can be read.

@@ -136,7 +136,7 @@ impl Proxy {
             }
             status => {
                 let location = head.first("location");
-                let status_of = head::status_of(&self.at.to_string(), status, location);
+                let status_of = head::status_of(&self.at.to_string(), status, location, None);
                 let asked = asked(&head);
                 let message = format!("{status_of} for a way to {to}{asked}");
                 Err(failed(ErrorKind::Status(status), message))

@@ -89,7 +89,11 @@ pub(crate) fn open(
             return Error::new(Phase::Session, ErrorKind::Malformed, message).because(error);
         }
         let message = format!("the answer of {endpoint} did not come whole");
-        Error::new(Phase::Session, ErrorKind::Disconnected, message).because(error)
+        let failed = Error::new(Phase::Session, ErrorKind::Disconnected, message);
+        if post::is_end(&error) {
+            return failed;
+        }
+        failed.because(error)
     })?;
     let id = judge(&answer, endpoint, credentials)
         .map_err(|error| error.not_before(answer.retry_after))?;
@@ -107,11 +111,13 @@ fn judge(answer: &Answer, endpoint: &Endpoint, credentials: &Credentials) -> Res
         status,
         body,
         cookies,
+        is_encoded,
         ..
     } = answer;
     let failed = |kind, words: &str| {
         let location = answer.location.as_deref();
-        let mut message = head::status_of(&endpoint.to_string(), *status, location);
+        let path = format!("{}/session", endpoint.prefix);
+        let mut message = head::status_of(&endpoint.to_string(), *status, location, Some(&path));
         let mut quote = Quote::new(&credentials.token);
         cookies.secrets().for_each(|cookie| quote.hide(cookie));
         let words = quote.quote(words);
@@ -138,6 +144,10 @@ fn judge(answer: &Answer, endpoint: &Endpoint, credentials: &Credentials) -> Res
         Ok(Ok(id)) => SessionId::new(id)
             .ok_or_else(|| failed(ErrorKind::UnusableId, "its session id is not a usable one")),
         Ok(Err(words)) => Err(failed(ErrorKind::Refused, &words)),
+        Err(_) if *is_encoded => {
+            let what = "its body has a content coding, which was not asked for";
+            Err(failed(ErrorKind::Malformed, what))
+        }
         Err(what) => Err(failed(ErrorKind::Malformed, what)),
     }
 }
@@ -239,6 +249,7 @@ mod tests {
                 date: None,
                 location: Some(b"https://login/?secret".to_vec()),
                 cookies: Cookies::default(),
+                is_encoded: false,
                 body: body.as_bytes().to_vec(),
             };
             let id = super::judge(&answer, &endpoint, &config.credentials);
@@ -292,7 +303,12 @@ mod tests {
                 ": <b>\\u{1b}[31mno</b>",
             ),
             (401, "", ErrorKind::Refused, ""),
-            (302, "", ErrorKind::Status(302), ", a redirect to login"),
+            (
+                302,
+                "",
+                ErrorKind::Status(302),
+                ", a redirect to https://login",
+            ),
             (
                 503,
                 r#"{"head":{"ok":false,"errors":["later"]}}"#,

@@ -310,7 +310,7 @@ fn shake(link: &mut Link, endpoint: &Endpoint, path: &str, cookies: &Cookies) ->
 fn judge(head: &Head, key: &str, endpoint: &Endpoint) -> Result<()> {
     if head.status != 101 {
         let status = head.status;
-        let message = head::status_of(&endpoint.to_string(), status, head.first("location"));
+        let message = head::status_of(&endpoint.to_string(), status, head.first("location"), None);
         let kind = ErrorKind::Status(status);
         let error = Error::new(Phase::Upgrade, kind, message);
         return Err(error.not_before(head.retry_after()));

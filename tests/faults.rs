@@ -360,9 +360,15 @@ fn a_session_answer_that_is_none_fails_within_its_limits() {
             "HTTP 201 from PEER: its body is not a JSON object",
         ),
         (
+            "HTTP/1.1 201 Created\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x0b"
+                .to_owned(),
+            ErrorKind::Malformed,
+            "HTTP 201 from PEER: its body has a content coding, which was not asked for",
+        ),
+        (
             redirect.to_owned(),
             ErrorKind::Status(302),
-            "HTTP 302 from PEER, a redirect to 127.0.0.1:1",
+            "HTTP 302 from PEER, a redirect to https://127.0.0.1:1",
         ),
     ] {
         let error = session(answer).unwrap_err();
