@@ -172,6 +172,23 @@ mod tests {
     }
 
     #[test]
+    fn behind_a_balancer_that_ends_each_connection_it_is_connected_nearly_always() {
+        let start = Instant::now();
+        let mut now = start;
+        let mut backoff = Backoff::new(FOREVER, now);
+        let lifetime = 30 * SECOND;
+        for n in 0..100_u32 {
+            backoff.connected();
+            backoff.subscribed(now);
+            now += lifetime;
+            // Spread over all delays that there may be.
+            let random = n.wrapping_mul(0x9e37_79b9);
+            now = backoff.failed(Retry::Always, None, random, now).unwrap();
+        }
+        assert!(100 * lifetime >= (now - start).mul_f64(0.95));
+    }
+
+    #[test]
     fn what_the_service_asks_for_is_a_lower_bound_of_five_minutes_at_most() {
         let now = Instant::now();
         let mut backoff = Backoff::new(FOREVER, now);
