@@ -648,3 +648,15 @@ fn closed() -> Error {
     let message = "the connection is closed";
     Error::new(Phase::Socket, ErrorKind::Disconnected, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_may_go_to_another_thread() {
+        fn check<T: Send + Sync>() {}
+        check::<Client>();
+        check::<Config>();
+    }
+}

@@ -1,7 +1,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::wire::{self, Attention};
 pub(crate) struct Resolver {
     version: Option<IpVersion>,
     running: Option<Lookup>,
-    /// Whether IPv4 alone is asked for first, since asking for both took long or failed.
+    /// Whether IPv4 alone is asked for first, since asking for both took long and found nothing else.
     prefers_v4: bool,
 }
 
@@ -54,8 +54,8 @@ impl Resolver {
         let lookup = match self.running.take() {
             None => self.begin(at)?,
             Some(lookup) if !wire::is_readable(&lookup.done) => lookup,
-            Some(lookup) => match lookup.answer.try_recv() {
-                Ok(answer) if answer.addrs.is_ok() => return self.taken(answer),
+            Some(lookup) => match lookup.answer() {
+                Some(answer) if answer.addrs.is_ok() => return self.taken(answer),
                 // It has failed since, and another may not.
                 _ => self.begin(at)?,
             },
@@ -64,9 +64,9 @@ impl Resolver {
             self.running = Some(lookup);
             return Err(error);
         }
-        match lookup.answer.try_recv() {
-            Ok(answer) => self.taken(answer),
-            Err(_) => Err(io::ErrorKind::NotFound.into()),
+        match lookup.answer() {
+            Some(answer) => self.taken(answer),
+            None => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
@@ -100,7 +100,7 @@ impl Resolver {
 struct Lookup {
     /// Readable once there is an answer.
     done: OwnedFd,
-    answer: mpsc::Receiver<Answer>,
+    answer: Arc<Mutex<Option<Answer>>>,
 }
 
 struct Answer {
@@ -113,18 +113,27 @@ impl Lookup {
         look_up: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
     ) -> io::Result<Self> {
         let (done, running) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        let (sender, answer) = mpsc::sync_channel(1);
+        let answer = Arc::new(Mutex::new(None));
+        let found = Arc::clone(&answer);
         let look_up = move || {
             let start = Instant::now();
             let addrs = look_up();
             let took = start.elapsed();
-            let _ = sender.send(Answer { addrs, took });
+            *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Answer { addrs, took });
             // Whoever waits for it is told that there is one.
             drop(running);
         };
         let thread = thread::Builder::new().name("resolve".to_owned());
         thread.spawn(look_up)?;
         Ok(Self { done, answer })
+    }
+
+    /// Its answer, once there is one.
+    fn answer(&self) -> Option<Answer> {
+        self.answer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 
@@ -164,7 +173,7 @@ fn look_up_alone(host: &str, port: u16, family: AddrFamily) -> io::Result<Vec<So
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::SyncSender;
+    use std::sync::mpsc::{self, SyncSender};
 
     use super::*;
 
