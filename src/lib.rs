@@ -63,6 +63,7 @@ pub use config::{Config, IpVersion};
 pub use credentials::Credentials;
 pub use error::{Error, ErrorKind, Phase, Result, Setting};
 pub use next::{Gap, Loss, Next};
+pub use printable::Printable;
 pub use protocol::{Ack, Action, Event, ParseStreamError, Stream, Unknown};
 pub use secret::{SessionId, Token};
 pub use step::Step;

@@ -1,8 +1,15 @@
 use std::fmt;
 
-/// A text in which nothing steers a terminal, breaks a line or turns its order about: such
-/// characters are written as `\u{1b}`.
-pub(crate) struct Printable<'a>(pub(crate) &'a str);
+/// A text from outside, as it may be shown: nothing in it steers a terminal, breaks a line or turns
+/// its order about. Such characters are written as `\u{1b}`.
+///
+/// ```
+/// use octave_ws::Printable;
+///
+/// assert_eq!(Printable("no \u{1b}[2J such stream").to_string(), r"no \u{1b}[2J such stream");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Printable<'a>(pub &'a str);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -56,7 +56,7 @@ fn one_room_knows_each_library_and_few_the_wall_clock() {
             &["socket.rs", "message.rs", "tests.rs"][..],
         ),
         ("ureq::", &["post.rs", "config.rs"]),
-        ("argh::", &["args.rs", "arrange.rs"]),
+        ("argh::", &["args.rs", "normalize.rs"]),
         // Clocks of gateways are wrong, and are set: no deadline may go by them.
         ("SystemTime::now", &["clock.rs", "cloud.rs", "http.rs"]),
     ] {
@@ -102,14 +102,14 @@ fn the_program_waits_in_one_room() {
     // What opens so that nothing blocks, regular files, locks that are only tried, and asking
     // whether a stream is a terminal.
     let allowed = [
-        ("wait.rs", &["poll("][..]),
+        ("wait/mod.rs", &["poll("][..]),
         (
-            "sink.rs",
+            "wait/sink.rs",
             &["io::stdout()", "io::stderr()", "OpenOptions::new()"],
         ),
-        ("source.rs", &["io::stdin()", "OpenOptions::new()"]),
+        ("wait/source.rs", &["io::stdin()", "OpenOptions::new()"]),
         (
-            "place.rs",
+            "output/target.rs",
             &[
                 "LockShared",
                 "LockExclusive",
@@ -117,12 +117,15 @@ fn the_program_waits_in_one_room() {
                 "File::open(",
             ],
         ),
-        ("setup.rs", &["io::stdin()", "io::stdout()", "io::stderr()"]),
-        ("shell.rs", &["io::stdout()"]),
+        (
+            "settings/mod.rs",
+            &["io::stdin()", "io::stdout()", "io::stderr()"],
+        ),
+        ("commands/shell/mod.rs", &["io::stdout()"]),
     ];
     for file in files {
-        let name = file.file_name().unwrap().to_str().unwrap();
-        let allowed = allowed.iter().find(|(room, _)| *room == name);
+        let within = file.strip_prefix(&root).unwrap();
+        let allowed = allowed.iter().find(|(name, _)| Path::new(name) == within);
         let allowed = allowed.map_or(&[][..], |(_, allowed)| allowed);
         let text = fs::read_to_string(&file).unwrap();
         // What tests wait for does not keep the program waiting.
@@ -137,7 +140,7 @@ fn the_program_waits_in_one_room() {
             assert_eq!(found, None, "{file:?}: {line}");
         }
     }
-    let place = fs::read_to_string(root.join("place.rs")).unwrap();
-    let locks = place.matches("FlockOperation::").count();
-    assert_eq!(locks, place.matches("FlockOperation::NonBlocking").count());
+    let target = fs::read_to_string(root.join("output/target.rs")).unwrap();
+    let locks = target.matches("FlockOperation::").count();
+    assert_eq!(locks, target.matches("FlockOperation::NonBlocking").count());
 }

@@ -9,7 +9,7 @@ use argh::{ArgsInfo, EarlyExit, FromArgs};
 
 use octave_ws::sim::{Fault, Script, Sim};
 
-use crate::arrange::{Arranged, arrange};
+use crate::normalize::{Normalized, normalize};
 
 use crate::command::Command;
 
@@ -101,9 +101,9 @@ impl Args {
     pub(crate) fn parse(typed: &[String]) -> Result<Asked, String> {
         let mut halves = typed.splitn(2, |arg| arg == "--");
         let own = halves.next().unwrap_or_default();
-        let words = match arrange(&Self::get_args_info(), own.iter().cloned())? {
-            Arranged::Run(words) | Arranged::Help(words) => words,
-            Arranged::Version => {
+        let words = match normalize(&Self::get_args_info(), own.iter().cloned())? {
+            Normalized::Run(words) | Normalized::Help(words) => words,
+            Normalized::Version => {
                 let version = concat!("octave-sim ", env!("CARGO_PKG_VERSION"));
                 return Ok(Asked::Text(version.to_owned()));
             }

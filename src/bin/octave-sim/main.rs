@@ -14,9 +14,9 @@ use crate::command::Command;
 use crate::surroundings::Surroundings;
 
 mod args;
-#[path = "../octave-ws/arrange.rs"]
-mod arrange;
 mod command;
+#[path = "../octave-ws/settings/normalize.rs"]
+mod normalize;
 mod surroundings;
 
 const USAGE: u8 = 64;

@@ -7,42 +7,19 @@ use std::time::Instant;
 
 use octave_ws::Stop;
 
-use crate::args::{Args, Asked, Command};
+use crate::commands::{doctor, listen, session, shell};
 use crate::exit::Failure;
-use crate::setup::Setup;
+use crate::settings::Settings;
+use crate::settings::args::{Args, Asked, Command};
+use crate::status::stderr;
 
-mod args;
-mod arrange;
-mod certificate;
-mod chart;
 mod clock;
-mod config_file;
-mod connection;
-mod credentials;
-mod doctor;
-mod editor;
-mod environment;
+mod commands;
 mod exit;
-mod listen;
-mod notify;
-mod origin;
 mod output;
-mod place;
-#[path = "../../printable.rs"]
-mod printable;
-mod progress;
-mod record;
-mod report;
-mod session;
-mod setup;
-mod shell;
+mod settings;
 mod signals;
-mod sink;
-mod source;
-mod standing;
-mod streams;
-mod tail;
-mod typed;
+mod status;
 mod wait;
 
 fn main() -> ExitCode {
@@ -50,7 +27,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.is_told {
-                report::failure(&failure);
+                stderr::failure(&failure);
             }
             ExitCode::from(failure.code)
         }
@@ -76,23 +53,23 @@ fn run(start: Instant) -> Result<(), Failure> {
     if args.ipv4 && args.ipv6 {
         return Err(Failure::usage("-4 and -6 exclude each other"));
     }
-    report::start(args.quiet, args.verbose);
+    stderr::start(args.quiet, args.verbose);
     let deadline = args
         .command
         .timeout()
         .and_then(|time| start.checked_add(time));
     wait::set_deadline(deadline);
     let stopped = stopped(&args.command);
-    let setup = Setup::resolve(args, deadline);
+    let setup = Settings::resolve(args, deadline);
     // What was being read then is no failure.
     if stop.is_stopped() {
         return stopped;
     }
     match setup? {
-        Setup::Listen(config, listening) => listen::listen(config, &listening, &stop),
-        Setup::Doctor(examination) => doctor::doctor(examination, &stop),
-        Setup::Shell(config, is_edited) => shell::shell(config, is_edited, &stop),
-        Setup::Session(config, shown) => session::session(&config.stop(stop), shown),
+        Settings::Listen(config, settings) => listen::listen(config, &settings, &stop),
+        Settings::Doctor(settings) => doctor::doctor(settings, &stop),
+        Settings::Shell(config, is_edited) => shell::shell(config, is_edited, &stop),
+        Settings::Session(config, shown) => session::session(&config.stop(stop), shown),
     }
 }
 

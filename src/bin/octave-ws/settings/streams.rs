@@ -8,7 +8,7 @@ use std::str::FromStr;
 use octave_ws::Stream;
 
 use crate::exit::Failure;
-use crate::source;
+use crate::wait::source;
 
 /// The streams that are given and those of a file (`-` for standard input), each once, of which
 /// all or one share are taken. That may hold none.

@@ -3,7 +3,7 @@
 use std::env;
 
 use crate::exit::Failure;
-use crate::origin::{Given, Origin};
+use crate::exit::origin::{Given, Origin};
 
 /// The first of the variables that is set and not empty.
 pub(crate) fn first(variables: &[&'static str]) -> Result<Option<Given>, Failure> {

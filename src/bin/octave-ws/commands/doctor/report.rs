@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use crate::exit::{Failure, PROTOCOL, UNAVAILABLE};
 use crate::output;
-use crate::printable::Printable;
-use crate::sink;
+use crate::wait::sink;
+use octave_ws::Printable;
 
 #[derive(Clone)]
-pub(crate) struct Chart(Arc<Mutex<Inner>>);
+pub(crate) struct Report(Arc<Mutex<Inner>>);
 
 struct Inner {
     is_json: bool,
@@ -32,7 +32,7 @@ const WIDTH: usize = 80;
 /// The fewest for the words, however narrow it is.
 const MIN_WORDS: usize = 12;
 
-impl Chart {
+impl Report {
     pub(crate) fn new(is_json: bool) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             is_json,

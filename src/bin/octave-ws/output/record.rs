@@ -8,10 +8,10 @@ use octave_ws::{Event, Loss, Stream};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::args::Format;
 use crate::clock;
-use crate::printable::Printable;
-use crate::setup::Listening;
+use crate::settings::ListenSettings;
+use crate::settings::args::Format;
+use octave_ws::Printable;
 
 /// Something that a run meets with.
 pub(crate) enum Record<'a> {
@@ -47,12 +47,12 @@ pub(crate) struct Lines {
 const WIDEST: usize = 40;
 
 impl Lines {
-    pub(crate) fn new(listening: &Listening) -> Self {
-        let widths = listening.streams.iter();
+    pub(crate) fn new(settings: &ListenSettings) -> Self {
+        let widths = settings.streams.iter();
         let widths = widths.map(|stream| stream.as_str().chars().count());
         Self {
-            format: listening.format,
-            is_coloured: listening.is_coloured,
+            format: settings.format,
+            is_coloured: settings.is_coloured,
             width: widths.max().unwrap_or_default().min(WIDEST),
         }
     }

@@ -6,13 +6,16 @@ use std::time::{Duration, Instant, SystemTime};
 use octave_ws::{Client, Config, ErrorKind, Next, Phase, Step, Stop};
 use serde_json::{Value, json};
 
-use crate::certificate::Certificate;
-use crate::chart::Chart;
 use crate::clock;
+use crate::commands::doctor::certificate::Certificate;
+use crate::commands::doctor::report::Report;
+use crate::exit::origin::{Given, Origins};
 use crate::exit::{Failure, UNAVAILABLE};
-use crate::origin::{Given, Origins};
-use crate::setup::Examination;
-use crate::sink;
+use crate::settings::DoctorSettings;
+use crate::wait::sink;
+
+mod certificate;
+mod report;
 
 /// How long an event is waited for, at the end.
 const EVENT: Duration = Duration::from_secs(3);
@@ -30,15 +33,15 @@ const AGREED: Duration = Duration::from_secs(5);
 const NAMES: usize = 4;
 
 /// Goes through the stages, up to the first that fails. A refused stream is one of several: it is
-/// noted, and the first of them is what the examination ends with.
-pub(crate) fn doctor(examination: Examination, stop: &Stop) -> Result<(), Failure> {
-    let chart = Chart::new(examination.is_json);
+/// noted, and the first of them is what it ends with.
+pub(crate) fn doctor(settings: DoctorSettings, stop: &Stop) -> Result<(), Failure> {
+    let report = Report::new(settings.is_json);
     let mut refused = None;
-    let examined = examine(examination, &chart, stop, &mut refused);
+    let examined = examine(settings, &report, stop, &mut refused);
     if let Err(failure) = &examined {
-        chart.failed(failure);
+        report.failed(failure);
     }
-    chart.finish()?;
+    report.finish()?;
     let failure = match (examined, refused) {
         (Ok(()), None) => return Ok(()),
         (Err(failure), _) | (Ok(()), Some(failure)) => failure,
@@ -50,56 +53,56 @@ pub(crate) fn doctor(examination: Examination, stop: &Stop) -> Result<(), Failur
 }
 
 fn examine(
-    examination: Examination,
-    chart: &Chart,
+    settings: DoctorSettings,
+    report: &Report,
     stop: &Stop,
     refused: &mut Option<Failure>,
 ) -> Result<(), Failure> {
-    chart.at("config");
-    let config = examination.config?;
+    report.at("config");
+    let config = settings.config?;
     // It checks all of them.
     let proxy = config.proxy_in_use()?;
-    let words = settings(Origins::kept(), proxy);
-    chart.passed(&words, json!({ "settings": words }));
+    let words = config_line(Origins::kept(), proxy);
+    report.passed(&words, json!({ "settings": words }));
 
-    chart.at("clock");
+    report.at("clock");
     let (words, facts) = clock_line(clock::now());
-    chart.passed(&words, facts);
+    report.passed(&words, facts);
 
-    chart.at("dns");
-    let observer = chart.clone();
+    report.at("dns");
+    let observer = report.clone();
     let config = config
         .stop(stop.clone())
         .retry_for(Duration::ZERO)
         .observer(move |step| told(step, &observer));
     let mut client = Client::connect(&config).map_err(|error| {
-        chart.at(stage(error.phase()));
+        report.at(stage(error.phase()));
         failure(error)
     })?;
 
     let mut has_streams = false;
-    for stream in &examination.streams {
-        chart.at("subscribe");
+    for stream in &settings.streams {
+        report.at("subscribe");
         match client.subscribe(stream) {
             Err(error) if error.kind() == ErrorKind::Refused => {
                 let failure = failure(error);
-                chart.failed(&failure);
+                report.failed(&failure);
                 refused.get_or_insert(failure);
             }
             done => {
                 done.map_err(failure)?;
                 has_streams = true;
                 let stream = stream.to_string();
-                chart.passed(std::slice::from_ref(&stream), json!({ "stream": stream }));
+                report.passed(std::slice::from_ref(&stream), json!({ "stream": stream }));
             }
         }
     }
-    if examination.streams.is_empty() {
-        chart.at("subscribe");
-        chart.left_out("no STREAM was given");
+    if settings.streams.is_empty() {
+        report.at("subscribe");
+        report.left_out("no STREAM was given");
     }
 
-    chart.at("ping");
+    report.at("ping");
     client.ping().map_err(failure)?;
     let mut event = None;
     let by = Instant::now() + PONG;
@@ -115,9 +118,9 @@ fn examine(
             return Err(Failure::new(UNAVAILABLE, message));
         }
     }
-    chart.passed(&["the pong came".to_owned()], json!({}));
+    report.passed(&["the pong came".to_owned()], json!({}));
 
-    chart.at("event");
+    report.at("event");
     let by = Instant::now() + EVENT;
     while has_streams && event.is_none() && by > Instant::now() {
         if let Next::Event(found) = next(&mut client, by)? {
@@ -130,9 +133,9 @@ fn examine(
             let from = path.as_deref().or(event.resource()).unwrap_or("a stream");
             let bytes = event.message().len();
             let words = [format!("from {from}"), format!("{bytes} bytes")];
-            chart.passed(&words, json!({ "stream": from, "bytes": bytes }));
+            report.passed(&words, json!({ "stream": from, "bytes": bytes }));
         }
-        None if has_streams => chart.left_out(&format!("none came in {EVENT:?}")),
+        None if has_streams => report.left_out(&format!("none came in {EVENT:?}")),
         None => {}
     }
     Ok(client.close()?)
@@ -167,7 +170,7 @@ fn stage(phase: Phase) -> &'static str {
 }
 
 /// Notes a step of connecting, as it is done.
-fn told(step: &Step, chart: &Chart) {
+fn told(step: &Step, report: &Report) {
     let (stage, words, facts) = match step {
         Step::Resolved { host, addrs, .. } => {
             let addresses: Vec<String> = addrs.iter().map(|addr| addr.ip().to_string()).collect();
@@ -212,12 +215,12 @@ fn told(step: &Step, chart: &Chart) {
         }
         _ => return,
     };
-    chart.at(stage);
-    chart.passed(&words, facts);
+    report.at(stage);
+    report.passed(&words, facts);
 }
 
 /// A few words on each, and where it came from.
-fn settings(origins: &Origins, proxy: Option<String>) -> Vec<String> {
+fn config_line(origins: &Origins, proxy: Option<String>) -> Vec<String> {
     let word = |name: &str, given: &Option<Given>| match given {
         Some(Given { value, origin }) => format!("{name} {value} ({origin})"),
         None => format!("no {name}"),

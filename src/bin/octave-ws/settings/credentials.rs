@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use octave_ws::Token;
 
-use crate::config_file::ConfigFile;
-use crate::environment;
 use crate::exit::Failure;
-use crate::origin::{Given, Origin};
-use crate::source;
+use crate::exit::origin::{Given, Origin};
+use crate::settings::config_file::ConfigFile;
+use crate::settings::environment;
+use crate::wait::source;
 
 /// Nothing longer is a token.
 const MAX_TOKEN: usize = 64 << 10;

@@ -12,6 +12,9 @@ use octave_ws::Stop;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+pub(crate) mod sink;
+pub(crate) mod source;
+
 /// How long a reader that reads nothing is waited for, once the process is stopped.
 const LAST_WAIT: Duration = Duration::from_millis(300);
 

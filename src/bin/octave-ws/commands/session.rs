@@ -4,7 +4,7 @@ use octave_ws::{Config, ErrorKind, SessionId};
 
 use crate::exit::Failure;
 use crate::output;
-use crate::setup::Shown;
+use crate::settings::Shown;
 
 /// Asks for a session and prints what another client needs of it.
 pub(crate) fn session(config: &Config, shown: Shown) -> Result<(), Failure> {

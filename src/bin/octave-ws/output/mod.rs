@@ -9,10 +9,14 @@ use std::path::Path;
 use rustix::pipe::PIPE_BUF;
 
 use crate::exit::{End, Failure, INCOMPLETE};
-use crate::place::{self, Part, Place};
-use crate::sink::Sink;
-use crate::tail::Tail;
+use crate::output::tail::Tail;
+use crate::output::target::{Part, Target};
 use crate::wait;
+use crate::wait::sink::Sink;
+
+pub(crate) mod record;
+pub(crate) mod tail;
+pub(crate) mod target;
 
 /// Writes whole lines, together while there are more to come.
 pub(crate) struct Output {
@@ -42,10 +46,10 @@ impl Output {
 
     /// A file that is appended to, and can be [opened again](Output::reopen).
     pub(crate) fn appended(path: &str) -> Result<Self, End> {
-        let sink = Place::of(Path::new(path)).and_then(|place| match place {
-            Place::Stream(sink) => Ok(sink),
-            Place::File(place) => {
-                let (file, tail) = place::append(&place)?;
+        let sink = Target::of(Path::new(path)).and_then(|place| match place {
+            Target::Stream(sink) => Ok(sink),
+            Target::File(place) => {
+                let (file, tail) = target::append(&place)?;
                 match tail {
                     Tail::Nothing => {}
                     Tail::Torn(bytes) => {
@@ -82,9 +86,9 @@ impl Output {
     /// # Errors
     /// 75 where another process is about to write the same file.
     pub(crate) fn whole_file(path: &str) -> Result<Self, End> {
-        let output = Place::of(Path::new(path)).and_then(|place| match place {
-            Place::Stream(sink) => Ok(Self::new(sink, path)),
-            Place::File(file) => {
+        let output = Target::of(Path::new(path)).and_then(|place| match place {
+            Target::Stream(sink) => Ok(Self::new(sink, path)),
+            Target::File(file) => {
                 let part = Part::create(file)?;
                 let mut output = Self::new(Sink::of_file(part.file().try_clone()?), path);
                 output.part = Some(part);

@@ -6,36 +6,40 @@ use std::time::{Duration, Instant, SystemTime};
 
 use octave_ws::{Ack, Action, Client, Config, Event, Loss, Next, Stop, Stream};
 
-use crate::args::Require;
 use crate::clock;
 use crate::exit::{End, Failure, INCOMPLETE, OUTPUT, UNAVAILABLE};
-use crate::notify::Notify;
 use crate::output::Output;
-use crate::progress::Progress;
-use crate::record::{Lines, Record};
-use crate::report;
-use crate::setup::{Destination, Listening};
+use crate::output::record::{Lines, Record};
+use crate::settings::args::Require;
+use crate::settings::{Destination, ListenSettings};
 use crate::signals;
-use crate::standing::Standing;
+use crate::status::progress::Progress;
+use crate::status::run::RunStatus;
+use crate::status::stderr;
+use crate::status::systemd::Notify;
 use crate::wait::{self, Cut};
 
 /// Writes events until there were enough of them, time is up, or it is stopped.
-pub(crate) fn listen(config: Config, listening: &Listening, stop: &Stop) -> Result<(), Failure> {
-    let end = Run::begin(listening).and_then(|mut run| {
+pub(crate) fn listen(
+    config: Config,
+    settings: &ListenSettings,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    let end = Run::begin(settings).and_then(|mut run| {
         let end = run.go(config.stop(stop.clone()));
         let end = run.finish(end);
-        if end.is_ok() && run.standing.was_connected {
-            log::info!("closed, events: {}", run.standing.summary.events);
+        if end.is_ok() && run.status.was_connected {
+            log::info!("closed, events: {}", run.status.summary.events);
         }
         end
     });
     if let Err(End::Unread(Cut::Stopped)) = end {
         log::warn!("stopped with lines that nobody has read");
     }
-    listening.judge(end)
+    settings.judge(end)
 }
 
-impl Listening {
+impl ListenSettings {
     fn is_overdue(&self) -> bool {
         self.deadline
             .is_some_and(|deadline| deadline <= Instant::now())
@@ -66,8 +70,8 @@ struct Run<'a> {
     lines: Lines,
     /// Readable when the output is to be opened again.
     hangups: Option<OwnedFd>,
-    listening: &'a Listening,
-    standing: Standing,
+    settings: &'a ListenSettings,
+    status: RunStatus,
     /// The streams that wait for their first answer.
     unanswered: BTreeSet<&'a Stream>,
     refused: BTreeSet<Stream>,
@@ -78,27 +82,27 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn begin(listening: &'a Listening) -> Result<Self, End> {
+    fn begin(settings: &'a ListenSettings) -> Result<Self, End> {
         // Before there is a file that could be put aside.
-        let hangups = match listening.output {
+        let hangups = match settings.output {
             Destination::File(_) => Some(signals::hangups().map_err(Failure::signals)?),
             Destination::Stdout | Destination::WholeFile(_) => None,
         };
-        let output = match &listening.output {
+        let output = match &settings.output {
             Destination::Stdout => Output::stdout(),
             Destination::File(path) => Output::appended(path),
             Destination::WholeFile(path) => Output::whole_file(path),
         }?;
-        let is_shown = listening.is_watched && output.is_file();
-        let streams = &listening.streams;
+        let is_shown = settings.is_watched && output.is_file();
+        let streams = &settings.streams;
         Ok(Self {
             output,
             notify: Notify::begin(),
-            progress: is_shown.then(|| Progress::new(listening)),
-            lines: Lines::new(listening),
+            progress: is_shown.then(|| Progress::new(settings)),
+            lines: Lines::new(settings),
             hangups,
-            listening,
-            standing: Standing::new(streams.len()),
+            settings,
+            status: RunStatus::new(streams.len()),
             unanswered: streams.iter().collect(),
             refused: BTreeSet::new(),
             skipped: BTreeMap::new(),
@@ -107,7 +111,7 @@ impl<'a> Run<'a> {
 
     fn go(&mut self, config: Config) -> Result<(), End> {
         // A share of the streams may hold none.
-        if self.listening.streams.is_empty() {
+        if self.settings.streams.is_empty() {
             if let Some(notify) = &self.notify {
                 notify.ready();
             }
@@ -173,7 +177,7 @@ impl<'a> Run<'a> {
 
     /// Whether there are as many events as were asked for.
     fn has_enough(&self) -> bool {
-        self.listening.count == Some(self.standing.summary.events)
+        self.settings.count == Some(self.status.summary.events)
     }
 
     /// Writes what is left to write. Whatever the end was: what has come in is not lost.
@@ -181,14 +185,14 @@ impl<'a> Run<'a> {
         for (reason, count) in self.skipped.iter().filter(|(_, count)| **count > 1) {
             log::warn!("messages were skipped, {count} times: {reason}");
         }
-        let mut summary = self.standing.summary;
+        let mut summary = self.status.summary;
         let end = match end {
             Err(lost @ (End::ReaderGone | End::Unread(_))) => return Err(lost),
-            Ok(()) if self.listening.is_gapless && summary.gaps > 0 => {
+            Ok(()) if self.settings.is_gapless && summary.gaps > 0 => {
                 Err(Failure::new(INCOMPLETE, "events may be missing"))
             }
             Ok(()) => Ok(()),
-            Err(End::Stopped) => self.listening.judge(Err(End::Stopped)),
+            Err(End::Stopped) => self.settings.judge(Err(End::Stopped)),
             Err(End::Failed(failure)) => Err(failure),
         };
         let flushed = self.output.flush();
@@ -249,9 +253,9 @@ impl<'a> Run<'a> {
                 }
                 found => found,
             };
-            let is_new = client.is_connected() && !self.standing.is_connected;
+            let is_new = client.is_connected() && !self.status.is_connected;
             // The first one is told of by itself.
-            if is_new && self.standing.was_connected {
+            if is_new && self.status.was_connected {
                 self.connected(&client.peer())?;
             }
             let is_quiet = matches!(next, Ok(Next::TimedOut));
@@ -264,13 +268,13 @@ impl<'a> Run<'a> {
                 }
                 Ok(Next::Connected) => {
                     self.connected(&client.peer())?;
-                    for stream in &self.listening.streams {
+                    for stream in &self.settings.streams {
                         client.request(Action::Subscribe, stream)?;
                     }
                 }
                 Ok(Next::Ack(ack)) => self.answered(ack, &client.peer())?,
                 Ok(Next::Lost(loss)) => {
-                    self.standing.lost();
+                    self.status.lost();
                     self.write(&Record::Lost(&loss))?;
                     // Before more is said of it.
                     self.output.flush()?;
@@ -279,7 +283,7 @@ impl<'a> Run<'a> {
                     for stream in client.subscribed() {
                         self.write(&Record::Subscribed(stream))?;
                     }
-                    self.standing.resumed();
+                    self.status.resumed();
                     self.gap(gap.from, gap.to, &gap.reason)?;
                 }
                 Ok(Next::Unknown(unknown)) => {
@@ -304,7 +308,7 @@ impl<'a> Run<'a> {
                     return Err(Failure::new(UNAVAILABLE, closed).into());
                 }
                 // An attempt to connect that was cut short by the end of the run.
-                Err(error) if error.is_retryable() && self.listening.is_overdue() => {
+                Err(error) if error.is_retryable() && self.settings.is_overdue() => {
                     let message = format!("timeout: {}", Failure::from(error));
                     return Err(Failure::new(INCOMPLETE, message).into());
                 }
@@ -313,8 +317,8 @@ impl<'a> Run<'a> {
                 }
                 Err(error) => return Err(error.into()),
             }
-            if self.listening.is_overdue() {
-                let events = self.standing.summary.events;
+            if self.settings.is_overdue() {
+                let events = self.status.summary.events;
                 let cause = match client.last_failure() {
                     Some(error) => Failure::from(error).to_string(),
                     None => format!("not done in time, events: {events}"),
@@ -330,24 +334,24 @@ impl<'a> Run<'a> {
 
     fn connected(&mut self, peer: &str) -> Result<(), End> {
         log::info!("connected to {peer}");
-        self.standing.is_connected = true;
-        self.standing.was_connected = true;
+        self.status.is_connected = true;
+        self.status.was_connected = true;
         self.write(&Record::Connected(peer))
     }
 
     /// Tells that events may be missing.
     fn gap(&mut self, from: SystemTime, to: SystemTime, reason: &str) -> Result<(), End> {
-        self.standing.summary.gaps += 1;
+        self.status.summary.gaps += 1;
         self.write(&Record::Gap(from, to, reason))?;
         self.output.flush()?;
         let [from, to] = [from, to].map(humantime::format_rfc3339_millis);
-        let how = if self.standing.is_lost() {
+        let how = if self.status.is_lost() {
             "not connected at the end"
         } else {
             "connected again"
         };
         // At any verbosity: it is a loss of data.
-        report::say(&format!(
+        stderr::say(&format!(
             "warning: {how}, events may be missing from {from} to {to}: {reason}"
         ));
         Ok(())
@@ -356,7 +360,7 @@ impl<'a> Run<'a> {
     /// What a run is that is at its end: done, unless it is bounded and not connected, or has missed
     /// what it must not.
     fn done(&self, client: &Client) -> Result<(), End> {
-        if !self.listening.is_bounded || client.is_connected() && client.loss().is_none() {
+        if !self.settings.is_bounded || client.is_connected() && client.loss().is_none() {
             return Ok(());
         }
         let mut message = "no connection at the end of the run".to_owned();
@@ -368,12 +372,12 @@ impl<'a> Run<'a> {
 
     /// Tells whoever watches how it stands.
     fn tell(&mut self, client: &mut Client) -> Result<(), End> {
-        self.standing.is_connected = client.is_connected();
+        self.status.is_connected = client.is_connected();
         if let Some(progress) = &mut self.progress {
-            progress.draw(&self.standing);
+            progress.draw(&self.status);
         }
         if let Some(notify) = &mut self.notify {
-            notify.status(|| self.standing.status());
+            notify.status(|| self.status.line());
             if notify.feed(client.heard_at()) {
                 client.ping()?;
             }
@@ -395,7 +399,7 @@ impl<'a> Run<'a> {
         self.output.reopen()?;
         client.watch_hangup(self.reader()?);
         if let Some(notify) = &self.notify
-            && self.standing.subscribed_at.is_some()
+            && self.status.subscribed_at.is_some()
         {
             notify.ready();
         }
@@ -415,26 +419,26 @@ impl<'a> Run<'a> {
 
     /// When there is nothing more to wait for.
     fn end(&self) -> Option<Instant> {
-        let idle = after(self.standing.quiet_since(), self.listening.idle);
-        [self.duration_end(), idle, self.listening.deadline]
+        let idle = after(self.status.quiet_since(), self.settings.idle);
+        [self.duration_end(), idle, self.settings.deadline]
             .into_iter()
             .flatten()
             .min()
     }
 
     fn duration_end(&self) -> Option<Instant> {
-        after(self.standing.subscribed_at, self.listening.duration)
+        after(self.status.subscribed_at, self.settings.duration)
     }
 
     fn print(&mut self, event: &Event) -> Result<(), End> {
         let length = event.message().len() as u64;
         // Before it is written: what is lost of it is taken off.
-        self.standing.summary.events += 1;
-        self.standing.summary.bytes += length;
+        self.status.summary.events += 1;
+        self.status.summary.bytes += length;
         if let Some(line) = self.lines.line(&Record::Event(event)) {
             self.output.write_event(&line, length)?;
         }
-        self.standing.event();
+        self.status.event();
         Ok(())
     }
 
@@ -451,17 +455,17 @@ impl<'a> Run<'a> {
                 self.write(&Record::Refused(&stream))?;
                 let message = format!("subscribe: {peer} refused {stream}: {words}");
                 self.refused.insert(stream);
-                let all = self.refused.len() == self.listening.streams.len();
-                if all || self.listening.require == Require::All {
+                let all = self.refused.len() == self.settings.streams.len();
+                if all || self.settings.require == Require::All {
                     return Err(Failure::refused(message, may_pass).into());
                 }
                 log::warn!("{message}");
             }
         }
-        let standing = &mut self.standing;
-        standing.unanswered = self.unanswered.len();
-        if standing.unanswered == 0 && standing.subscribed_at.is_none() {
-            standing.subscribed();
+        let status = &mut self.status;
+        status.unanswered = self.unanswered.len();
+        if status.unanswered == 0 && status.subscribed_at.is_none() {
+            status.subscribed();
             wait::set_end(self.duration_end());
             if let Some(notify) = &self.notify {
                 notify.ready();

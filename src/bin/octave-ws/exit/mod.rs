@@ -5,8 +5,10 @@ use std::io;
 
 use octave_ws::{Error, ErrorKind, Phase, Setting};
 
-use crate::origin::{Given, Origins};
+use crate::exit::origin::{Given, Origins};
 use crate::wait::Cut;
+
+pub(crate) mod origin;
 
 /// Exit codes: those of `sysexits.h`, as the README lists them.
 pub(crate) const USAGE: u8 = 64;

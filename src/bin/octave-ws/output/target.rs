@@ -11,21 +11,21 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use crate::sink::Sink;
-use crate::tail::{self, Tail};
+use crate::output::tail::{self, Tail};
 use crate::wait;
+use crate::wait::sink::Sink;
 
 /// How often to look for the reader of a named pipe, or for the end of a lock: nothing tells of it.
 const LOOK: Duration = Duration::from_millis(100);
 
-pub(crate) enum Place {
+pub(crate) enum Target {
     /// A device or a pipe, open.
     Stream(Sink),
     /// A regular file, which need not be there yet, behind all symbolic links.
     File(PathBuf),
 }
 
-impl Place {
+impl Target {
     /// # Errors
     /// Those of the operating system; `IsADirectory`; a [`wait::Cut`] while nobody opens the other
     /// end of a named pipe.

@@ -6,23 +6,28 @@ use std::time::{Duration, Instant};
 
 use octave_ws::{Config, Stream};
 
-use crate::args::{Args, Command, Format, Listen, Require};
-use crate::connection;
-use crate::environment;
 use crate::exit::Failure;
-use crate::streams;
+use crate::settings::args::{Args, Command, Format, Listen, Require};
+
+pub(crate) mod args;
+pub(crate) mod config_file;
+pub(crate) mod connection;
+pub(crate) mod credentials;
+pub(crate) mod environment;
+pub(crate) mod normalize;
+pub(crate) mod streams;
 
 /// What to do, and with what.
-pub(crate) enum Setup {
-    Listen(Config, Listening),
+pub(crate) enum Settings {
+    Listen(Config, ListenSettings),
     Session(Config, Shown),
     /// Whether lines are edited is in it.
     Shell(Config, bool),
-    Doctor(Examination),
+    Doctor(DoctorSettings),
 }
 
 /// What `doctor` looks at.
-pub(crate) struct Examination {
+pub(crate) struct DoctorSettings {
     pub(crate) config: Result<Config, Failure>,
     pub(crate) streams: Vec<Stream>,
     pub(crate) is_json: bool,
@@ -49,7 +54,7 @@ pub(crate) enum Destination {
     clippy::struct_excessive_bools,
     reason = "each is a setting of its own"
 )]
-pub(crate) struct Listening {
+pub(crate) struct ListenSettings {
     /// Each once.
     pub(crate) streams: Vec<Stream>,
     pub(crate) format: Format,
@@ -70,7 +75,7 @@ pub(crate) struct Listening {
     pub(crate) is_gapless: bool,
 }
 
-impl Setup {
+impl Settings {
     /// `deadline` is when the whole run is to be over.
     pub(crate) fn resolve(mut args: Args, deadline: Option<Instant>) -> Result<Self, Failure> {
         let mut is_bounded = false;
@@ -93,7 +98,7 @@ impl Setup {
             }
             Command::Doctor(doctor) => {
                 let (is_json, streams) = (doctor.json, mem::take(&mut doctor.streams));
-                return Ok(Self::Doctor(Examination {
+                return Ok(Self::Doctor(DoctorSettings {
                     config: connection::config(args),
                     streams,
                     is_json,
@@ -110,7 +115,7 @@ impl Setup {
             let message = "--streams-file - and --token-file - exclude each other";
             return Err(Failure::usage(message));
         }
-        let listening = Listening::resolve(&mut listen, is_bounded, args.quiet, deadline)?;
+        let settings = ListenSettings::resolve(&mut listen, is_bounded, args.quiet, deadline)?;
         let retry_for = match (listen.no_reconnect, listen.retry_for) {
             (true, Some(_)) => {
                 let message = "--no-reconnect and --retry-for exclude each other";
@@ -120,14 +125,14 @@ impl Setup {
             (false, time) => time.unwrap_or(Duration::MAX),
         };
         let mut config = connection::config(args)?.retry_for(retry_for);
-        if let Some(deadline) = listening.deadline {
+        if let Some(deadline) = settings.deadline {
             config = config.connect_deadline(deadline);
         }
-        Ok(Self::Listen(config, listening))
+        Ok(Self::Listen(config, settings))
     }
 }
 
-impl Listening {
+impl ListenSettings {
     fn resolve(
         listen: &mut Listen,
         is_bounded: bool,

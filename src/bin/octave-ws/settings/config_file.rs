@@ -9,8 +9,8 @@ use serde_json::error::Category;
 use serde_json::{Map, Value};
 
 use crate::exit::Failure;
-use crate::origin::{Given, Origin};
-use crate::source;
+use crate::exit::origin::{Given, Origin};
+use crate::wait::source;
 
 /// A JSON object of strings and numbers, whose keys are those of [`KEYS`].
 #[derive(Default)]

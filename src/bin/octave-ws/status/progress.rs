@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::record::Summary;
-use crate::report;
-use crate::setup::Listening;
-use crate::standing::Standing;
+use crate::output::record::Summary;
+use crate::settings::ListenSettings;
+use crate::status::run::RunStatus;
+use crate::status::stderr;
 
 pub(crate) struct Progress<'a> {
-    listening: &'a Listening,
+    settings: &'a ListenSettings,
     /// When it was drawn, if it was.
     drawn: Option<Instant>,
     /// Whether something has come in since.
@@ -27,10 +27,10 @@ const IDLE_PAUSE: Duration = Duration::from_secs(1);
 const SPAN: Duration = Duration::from_secs(2);
 
 impl<'a> Progress<'a> {
-    pub(crate) fn new(listening: &'a Listening) -> Self {
-        report::status("connecting");
+    pub(crate) fn new(settings: &'a ListenSettings) -> Self {
+        stderr::status("connecting");
         Self {
-            listening,
+            settings,
             drawn: None,
             is_behind: false,
             marks: [(Instant::now(), 0); 2],
@@ -44,42 +44,42 @@ impl<'a> Progress<'a> {
     }
 
     /// Draws it, unless that has just been done.
-    pub(crate) fn draw(&mut self, standing: &Standing) {
+    pub(crate) fn draw(&mut self, status: &RunStatus) {
         let now = Instant::now();
         self.is_behind = self.drawn.is_some_and(|at| now < at + PAUSE);
         if self.is_behind {
             return;
         }
         self.drawn = Some(now);
-        report::status(&self.line(standing, now));
+        stderr::status(&self.line(status, now));
     }
 
-    fn line(&mut self, standing: &Standing, now: Instant) -> String {
-        if !standing.was_connected {
-            return standing.state();
+    fn line(&mut self, status: &RunStatus, now: Instant) -> String {
+        if !status.was_connected {
+            return status.state();
         }
-        let listening = self.listening;
-        let Summary { events, bytes, .. } = standing.summary;
+        let settings = self.settings;
+        let Summary { events, bytes, .. } = status.summary;
         let mut parts = Vec::new();
-        parts.push(match listening.count {
+        parts.push(match settings.count {
             Some(count) => format!("{events} of {count} events"),
             None if events == 1 => "1 event".to_owned(),
             None => format!("{events} events"),
         });
         parts.push(format!("{:.1}/s", self.rate(events, now)));
         parts.push(size(bytes));
-        parts.push(standing.state());
-        match (standing.quiet_since(), listening.idle, standing.event_at) {
+        parts.push(status.state());
+        match (status.quiet_since(), settings.idle, status.event_at) {
             (Some(at), Some(whole), _) => {
                 parts.push(format!("quiet for {} of {}", time(now - at), time(whole)));
             }
             (_, _, Some(at)) => parts.push(format!("last event {} ago", time(now - at))),
             _ => {}
         }
-        if let (Some(at), Some(whole)) = (standing.subscribed_at, listening.duration) {
+        if let (Some(at), Some(whole)) = (status.subscribed_at, settings.duration) {
             parts.push(format!("{} of {}", time(now - at), time(whole)));
         }
-        if let Some(deadline) = listening.deadline {
+        if let Some(deadline) = settings.deadline {
             let left = time(deadline.saturating_duration_since(now));
             parts.push(format!("{left} left"));
         }
@@ -101,7 +101,7 @@ impl<'a> Progress<'a> {
 
 impl Drop for Progress<'_> {
     fn drop(&mut self) {
-        report::status("");
+        stderr::status("");
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use crate::record::Summary;
+use crate::output::record::Summary;
 
-pub(crate) struct Standing {
+pub(crate) struct RunStatus {
     pub(crate) is_connected: bool,
     pub(crate) was_connected: bool,
     pub(crate) streams: usize,
@@ -22,7 +22,7 @@ pub(crate) struct Standing {
     lost_at: Option<Instant>,
 }
 
-impl Standing {
+impl RunStatus {
     pub(crate) fn new(streams: usize) -> Self {
         Self {
             is_connected: false,
@@ -52,7 +52,7 @@ impl Standing {
     }
 
     /// All of it, in one line.
-    pub(crate) fn status(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let Summary {
             events,
             gaps,

@@ -10,10 +10,10 @@ use rustix::io::Errno;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use serde_json::Value;
 
-use crate::editor::{Editor, Pressed};
-use crate::report;
-use crate::source;
+use crate::commands::shell::line_editor::{Editor, Pressed};
+use crate::status::stderr;
 use crate::wait;
+use crate::wait::source;
 
 /// Lines of standard input, without waiting for one.
 pub(crate) struct Typed {
@@ -117,7 +117,7 @@ impl Typed {
                     match pressed {
                         Pressed::Line(line) => {
                             // It stays where it was typed.
-                            report::say(&format!("{PROMPT}{line}"));
+                            stderr::say(&format!("{PROMPT}{line}"));
                             self.lines.push_back(line);
                         }
                         Pressed::End => {

@@ -6,9 +6,9 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::clock;
 use crate::exit::Failure;
-use crate::printable::Printable;
-use crate::sink::Sink;
 use crate::wait;
+use crate::wait::sink::Sink;
+use octave_ws::Printable;
 
 /// Says what is logged, by this program and its library and by nobody else: others may know
 /// secrets.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use argh::{ArgsInfo, EarlyExit, FromArgValue, FromArgs};
 use octave_ws::Stream;
 
-use crate::arrange::{Arranged, arrange};
-use crate::streams::Shard;
+use crate::settings::normalize::{Normalized, normalize};
+use crate::settings::streams::Shard;
 
 /// Receives the events of Sierra Wireless Octave.
 #[derive(FromArgs, ArgsInfo)]
@@ -319,9 +319,9 @@ impl Args {
     /// # Errors
     /// In one line, what is wrong with them.
     pub(crate) fn parse(typed: impl IntoIterator<Item = String>) -> Result<Asked, String> {
-        let words = match arrange(&Self::get_args_info(), typed)? {
-            Arranged::Run(words) | Arranged::Help(words) => words,
-            Arranged::Version => {
+        let words = match normalize(&Self::get_args_info(), typed)? {
+            Normalized::Run(words) | Normalized::Help(words) => words,
+            Normalized::Version => {
                 let version = concat!("octave-ws ", env!("CARGO_PKG_VERSION"));
                 return Ok(Asked::Text(version.to_owned()));
             }

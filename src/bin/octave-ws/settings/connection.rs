@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use octave_ws::{Config, Credentials, IpVersion};
 
-use crate::args::{Args, parse_duration, parse_size, parse_timeout};
-use crate::config_file::ConfigFile;
-use crate::credentials::{self, Found};
-use crate::environment;
 use crate::exit::Failure;
-use crate::origin::{Given, Origin, Origins};
-use crate::source;
+use crate::exit::origin::{Given, Origin, Origins};
+use crate::settings::args::{Args, parse_duration, parse_size, parse_timeout};
+use crate::settings::config_file::ConfigFile;
+use crate::settings::credentials::{self, Found};
+use crate::settings::environment;
+use crate::wait::source;
 
 /// The variables of other programs that name a proxy.
 const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];

@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 use octave_ws::{Action, Client, Config, ErrorKind, Next, Stop, Stream};
 use serde_json::value::RawValue;
 
+use crate::commands::shell::input::{Sent, Typed};
 use crate::exit::{End, Failure, UNAVAILABLE};
 use crate::output::Output;
-use crate::printable::Printable;
-use crate::report;
 use crate::signals::{self, Deadly};
-use crate::typed::{Sent, Typed};
+use crate::status::stderr;
 use crate::wait;
+use octave_ws::Printable;
+
+mod input;
+mod line_editor;
 
 const HELP: [&str; 6] = [
     "subscribe STREAM      be sent the events of a stream: its id or its path",
@@ -68,7 +71,7 @@ fn converse(config: &Config, is_edited: bool) -> Result<(), End> {
     client.watch_hangup(shell.output.reader().map_err(Failure::input)?);
     let end = shell.run(&mut client);
     shell.typed.leave();
-    report::status("");
+    stderr::status("");
     let end = end.and(shell.output.flush());
     for stream in shell.sent.subscribed() {
         // Where the connection is gone, that has been said.
@@ -115,7 +118,7 @@ impl Shell {
                 Ok(Next::TimedOut) => {
                     self.output.flush()?;
                     if let Some(prompt) = self.typed.prompt() {
-                        report::status(&prompt);
+                        stderr::status(&prompt);
                     }
                     self.watch(client)?;
                     client.next(self.patience())
@@ -202,7 +205,7 @@ impl Shell {
             return Ok(());
         };
         signals::forget(suspensions);
-        report::status("");
+        stderr::status("");
         self.typed.suspend();
         signals::suspend().map_err(Failure::signals)?;
         self.typed.resume().map_err(Failure::input)
@@ -219,7 +222,7 @@ impl Shell {
         };
         if is_over {
             self.typed.leave();
-            report::status("");
+            stderr::status("");
             self.leave_by = Some(Instant::now() + LAST_ANSWERS);
         }
         Ok(())
@@ -242,13 +245,13 @@ impl Shell {
             }
             ("help", "") => {
                 for line in HELP {
-                    report::say(line);
+                    stderr::say(line);
                 }
                 Ok(())
             }
             ("quit", "") => return Ok(true),
             _ => {
-                report::say(&format!("{line:?} is no command: help lists them"));
+                stderr::say(&format!("{line:?} is no command: help lists them"));
                 Ok(())
             }
         };
@@ -259,7 +262,7 @@ impl Shell {
     fn ask(&mut self, action: Action, stream: &str, client: &mut Client) -> octave_ws::Result<()> {
         match stream.parse::<Stream>() {
             Err(error) => {
-                report::say(&error.to_string());
+                stderr::say(&error.to_string());
                 Ok(())
             }
             Ok(stream) => {
@@ -273,7 +276,7 @@ impl Shell {
     fn print(&mut self, text: &str) -> Result<(), End> {
         let is_json = serde_json::from_str::<&RawValue>(text).is_ok();
         if self.is_seen {
-            report::status("");
+            stderr::status("");
             let line = if is_json {
                 text.replace(['\n', '\r'], "")
             } else {

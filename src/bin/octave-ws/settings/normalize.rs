@@ -4,7 +4,7 @@ use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind};
 
 /// The arguments, or what they ask for instead of a run.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Arranged {
+pub(crate) enum Normalized {
     /// For argh: one value or switch a word, the program's own options before the command.
     Run(Vec<String>),
     /// For argh, which then has the help text.
@@ -17,16 +17,16 @@ pub(crate) enum Arranged {
 ///
 /// # Errors
 /// In one line, what cannot be understood.
-pub(crate) fn arrange(
+pub(crate) fn normalize(
     info: &CommandInfoWithArgs,
     typed: impl IntoIterator<Item = String>,
-) -> Result<Arranged, String> {
+) -> Result<Normalized, String> {
     let mut words = typed.into_iter();
-    let mut arranged = Arrangement::default();
+    let mut sorted = Sorted::default();
     let mut help = false;
     while let Some(word) = words.next() {
         if word == "--" {
-            arranged.positional.extend(words.by_ref());
+            sorted.positional.extend(words.by_ref());
         } else if let Some(long) = word.strip_prefix("--") {
             let (name, value) = match long.split_once('=') {
                 Some((name, value)) => (name, Some(value.to_owned())),
@@ -34,11 +34,11 @@ pub(crate) fn arrange(
             };
             match name {
                 "help" => help = true,
-                "version" => return Ok(Arranged::Version),
+                "version" => return Ok(Normalized::Version),
                 _ => {
                     let flag = Flag::find(info, |flag| flag.long.trim_start_matches('-') == name)
                         .ok_or_else(|| format!("no option --{name}"))?;
-                    arranged.push(&flag, value, &mut words)?;
+                    sorted.push(&flag, value, &mut words)?;
                 }
             }
         } else if word.len() > 1 && word.starts_with('-') {
@@ -46,40 +46,40 @@ pub(crate) fn arrange(
             while let Some(letter) = letters.next() {
                 match letter {
                     'h' => help = true,
-                    'V' => return Ok(Arranged::Version),
+                    'V' => return Ok(Normalized::Version),
                     _ => {
                         let flag = Flag::find(info, |flag| flag.short == Some(letter))
                             .ok_or_else(|| format!("no option -{letter}"))?;
                         let rest = letters.as_str();
                         let attached = flag.takes_value && !rest.is_empty();
                         let value = attached.then(|| rest.to_owned());
-                        arranged.push(&flag, value, &mut words)?;
+                        sorted.push(&flag, value, &mut words)?;
                         if attached {
                             break;
                         }
                     }
                 }
             }
-        } else if arranged.command.is_none() && !info.commands.is_empty() {
+        } else if sorted.command.is_none() && !info.commands.is_empty() {
             if !info.commands.iter().any(|command| command.name == word) {
                 let names = commands(info);
                 return Err(format!("no command {word:?}: the commands are {names}"));
             }
-            arranged.command = Some(word);
+            sorted.command = Some(word);
         } else {
-            arranged.positional.push(word);
+            sorted.positional.push(word);
         }
     }
     if help {
-        let command = arranged.command.into_iter();
-        return Ok(Arranged::Help(
+        let command = sorted.command.into_iter();
+        return Ok(Normalized::Help(
             command.chain(["--help".to_owned()]).collect(),
         ));
     }
-    if arranged.command.is_none() && !info.commands.is_empty() {
+    if sorted.command.is_none() && !info.commands.is_empty() {
         return Err(format!("no command: the commands are {}", commands(info)));
     }
-    Ok(Arranged::Run(arranged.into_words()))
+    Ok(Normalized::Run(sorted.into_words()))
 }
 
 fn commands(info: &CommandInfoWithArgs) -> String {
@@ -88,14 +88,14 @@ fn commands(info: &CommandInfoWithArgs) -> String {
 }
 
 #[derive(Default)]
-struct Arrangement {
+struct Sorted {
     own: Vec<(String, Option<String>)>,
     command: Option<String>,
     options: Vec<(String, Option<String>)>,
     positional: Vec<String>,
 }
 
-impl Arrangement {
+impl Sorted {
     fn push(
         &mut self,
         flag: &Flag,

@@ -1,0 +1,6 @@
+//! What the program does: a room each.
+
+pub(crate) mod doctor;
+pub(crate) mod listen;
+pub(crate) mod session;
+pub(crate) mod shell;

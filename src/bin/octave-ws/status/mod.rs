@@ -1,0 +1,6 @@
+//! What is said of a run: on standard error, on the terminal's last line, to systemd.
+
+pub(crate) mod progress;
+pub(crate) mod run;
+pub(crate) mod stderr;
+pub(crate) mod systemd;
