@@ -9,11 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::clock;
 use crate::config::Config;
 use crate::connection::{Arrival, Connection};
-use crate::dial::Route;
 use crate::error::{ErrorKind, Phase};
 use crate::next::{Gap, Loss, Next};
 use crate::protocol::{Ack, Action, Backoff, Retry, Stream, Subscriptions};
-use crate::wire::{self, Watched};
+use crate::transport::Route;
+use crate::transport::wire::{self, Watched};
 use crate::{Error, Result};
 
 /// A client of the service, with one connection at a time.

@@ -2,7 +2,6 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::cookies::Cookies;
-use crate::dial::Route;
 use crate::error::{ErrorKind, Phase};
 use crate::protocol::{
     Ack, Action, Due, Event, Exchange, HEARTBEAT, Incoming, Liveness, Stream, Text, Unknown,
@@ -11,7 +10,8 @@ use crate::secret::Quote;
 use crate::session::{self, Session};
 use crate::socket::{Received, Socket};
 use crate::step::Step;
-use crate::wire::Watched;
+use crate::transport::Route;
+use crate::transport::wire::Watched;
 use crate::{Error, Result, SessionId};
 
 /// How long it may take to say goodbye.

@@ -29,38 +29,32 @@
 //! ```
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod body;
 mod client;
 mod clock;
 mod config;
-mod connect;
 mod connection;
 mod cookies;
 mod credentials;
-mod dial;
+mod endpoint;
 mod error;
-mod head;
-mod meter;
 mod next;
-mod post;
 mod printable;
 mod protocol;
-mod proxy;
-mod resolve;
+mod pulse;
+mod ready;
 mod secret;
 mod session;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod socket;
-mod socks;
 mod step;
 mod stop;
-mod tls;
-mod wire;
+mod transport;
 
 pub use client::Client;
-pub use config::{Config, IpVersion};
+pub use config::Config;
 pub use credentials::Credentials;
+pub use endpoint::IpVersion;
 pub use error::{Error, ErrorKind, Phase, Result, Setting};
 pub use next::{Gap, Loss, Next};
 pub use printable::Printable;

@@ -8,13 +8,13 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Bytes, Message, WebSocket};
 
-use crate::config::Endpoint;
 use crate::cookies::Cookies;
-use crate::dial::Link;
+use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
-use crate::head::{self, Head};
-use crate::meter::{Meter, NoEnd};
-use crate::wire::{self, Watched};
+use crate::transport::Link;
+use crate::transport::head::{self, Head};
+use crate::transport::meter::{Meter, NoEnd};
+use crate::transport::wire::{self, Watched};
 use crate::{Error, Result};
 
 /// An open WebSocket.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::wire;
+use crate::ready;
 
 /// Ends whatever a client is waiting for: from another thread, or from a signal handler.
 ///
@@ -38,7 +38,7 @@ impl Stop {
 
     /// Whether it was stopped.
     pub fn is_stopped(&self) -> bool {
-        wire::is_readable(self)
+        ready::is_readable(self)
     }
 
     /// A file descriptor that stops when a byte is written to it: for a signal handler, which may

@@ -14,7 +14,7 @@ use super::http::{Kept, Request, respond};
 use super::log::{Seen, What};
 use super::socket;
 use crate::Stop;
-use crate::wire;
+use crate::transport::wire;
 
 /// A connection on which nothing is asked for so long is closed.
 const PATIENCE: Duration = Duration::from_secs(60);

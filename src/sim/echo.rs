@@ -1,8 +1,8 @@
 use std::time::{Duration, Instant};
 
 use crate::cookies::Cookies;
-use crate::dial::Route;
 use crate::socket::Socket;
+use crate::transport::Route;
 use crate::{Config, Result};
 
 /// Opens a WebSocket at a path of the endpoint and sends each message back as it came, until the

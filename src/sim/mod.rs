@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use serde_json::Value;
 
-use crate::wire;
+use crate::transport::wire;
 use crate::{Config, Credentials, Stop, Token};
 
 mod certificate;

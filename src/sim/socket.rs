@@ -18,7 +18,7 @@ use super::cloud::{Order, Subscriber};
 use super::connection::{Log, Shared, refusal};
 use super::http::Request;
 use super::log::What;
-use crate::wire;
+use crate::transport::wire;
 
 type Tls = StreamOwned<ServerConnection, TcpStream>;
 

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::mem;
 use std::time::Duration;
 
-use crate::dial::Link;
+use crate::transport::Link;
 
 /// A link below a WebSocket, which sees to it that a message has an end.
 ///

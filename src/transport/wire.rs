@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::Stop;
+use crate::pulse::Pulse;
+use crate::ready::is_ready_now;
 
 /// A connected TCP socket that is read and written until a deadline or a [`Stop`].
 ///
@@ -147,32 +149,6 @@ impl Attention {
     }
 }
 
-/// Who is called now and then while it is waited.
-#[derive(Clone, Default)]
-pub(crate) struct Pulse(Option<(Duration, Arc<Beat>)>);
-
-type Beat = dyn Fn() + Send + Sync;
-
-impl Pulse {
-    pub(crate) fn new(every: Duration, call: impl Fn() + Send + Sync + 'static) -> Self {
-        Self(Some((every, Arc::new(call))))
-    }
-
-    /// Calls, and says how soon to do so again.
-    fn beat(&self) -> Option<Duration> {
-        self.0.as_ref().map(|(every, call)| {
-            call();
-            *every
-        })
-    }
-}
-
-impl fmt::Debug for Pulse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pulse")
-    }
-}
-
 /// Descriptors of the caller's that a wait ends for.
 #[derive(Clone, Default)]
 pub(crate) struct Watched {
@@ -306,26 +282,6 @@ fn poll_all(
 /// Whether an error is a [`Stop`] that was pulled.
 pub(crate) fn is_stop(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|error| error.is::<Stopped>())
-}
-
-/// Whether a connection is made, or is not to be.
-pub(crate) fn is_writable(fd: impl AsFd) -> bool {
-    is_ready_now(fd, PollFlags::OUT)
-}
-
-/// Whether there is something to read, or the end of it.
-pub(crate) fn is_readable(fd: impl AsFd) -> bool {
-    is_ready_now(fd, PollFlags::IN)
-}
-
-fn is_ready_now(fd: impl AsFd, what: PollFlags) -> bool {
-    let mut fds = [PollFd::new(&fd, what)];
-    loop {
-        match poll(&mut fds, Some(&Timespec::default())) {
-            Err(rustix::io::Errno::INTR) => {}
-            ready => return ready.is_ok_and(|ready| ready > 0),
-        }
-    }
 }
 
 fn is_ready(fd: &PollFd<'_>) -> bool {

@@ -6,11 +6,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode_str;
 
-use crate::config::{Endpoint, HostPort};
+use crate::endpoint::{Endpoint, HostPort};
 use crate::error::{ErrorKind, Phase, Setting};
-use crate::head::{self, Head};
-use crate::socks::{self, Login, Target};
-use crate::wire::{self, Wire};
+use crate::transport::head::{self, Head};
+use crate::transport::socks::{self, Login, Target};
+use crate::transport::wire::{self, Wire};
 use crate::{Error, Result};
 
 /// A proxy that makes connections for others.

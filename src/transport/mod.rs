@@ -6,15 +6,24 @@ use std::time::Instant;
 use rustix::event::PollFlags;
 use rustls::ClientConfig;
 
-use crate::config::{Config, Endpoint, HostPort, IpVersion};
-use crate::connect::Attempts;
+use crate::config::Config;
+use crate::endpoint::{Endpoint, HostPort, IpVersion};
 use crate::error::{ErrorKind, Phase, Setting};
-use crate::proxy::{self, Proxy};
-use crate::resolve::Resolver;
 use crate::step::{Observer, Step};
-use crate::tls;
-use crate::wire::{self, Attention, Wire};
+use crate::transport::connect::Attempts;
+use crate::transport::proxy::Proxy;
+use crate::transport::resolve::Resolver;
+use crate::transport::wire::{Attention, Wire};
 use crate::{Error, Result, Stop};
+
+pub(crate) mod connect;
+pub(crate) mod head;
+pub(crate) mod meter;
+pub(crate) mod proxy;
+pub(crate) mod resolve;
+pub(crate) mod socks;
+pub(crate) mod tls;
+pub(crate) mod wire;
 
 /// The way to the service, the same for the session's POST and the WebSocket.
 pub(crate) struct Route {
@@ -41,7 +50,7 @@ impl Route {
             Some(url) => Some(Proxy::parse(url.expose_secret())?),
             None => None,
         };
-        let tls = tls::configure(config)?;
+        let tls = tls::configure(config.ca_pem.as_deref())?;
         let stop = match &config.stop {
             Some(stop) => stop.clone(),
             None => Stop::new().map_err(|error| {
@@ -178,6 +187,27 @@ impl Route {
         } else {
             Ok(Link::new(Layer::Plain(wire)))
         }
+    }
+}
+
+/// What of a configuration can be checked, by way of a route.
+impl Config {
+    /// Checks all that can be checked before anything is sent, as
+    /// [`Client::connect`](crate::Client::connect) does.
+    ///
+    /// # Errors
+    /// `Config`, and `System` where there are no file descriptors left.
+    pub fn validate(&self) -> Result<()> {
+        Route::new(self).map(drop)
+    }
+
+    /// The proxy that connections to the endpoint go through, as `HOST:PORT`. `None` without one,
+    /// and where [`Config::no_proxy`] has the endpoint.
+    ///
+    /// # Errors
+    /// Those of [`Config::validate`].
+    pub fn proxy_in_use(&self) -> Result<Option<String>> {
+        Ok(Route::new(self)?.proxy())
     }
 }
 
@@ -347,8 +377,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::connect::tests::black_hole;
     use crate::sim::Sim;
+    use crate::transport::connect::tests::black_hole;
     use crate::{Credentials, Token};
 
     const LONG: Duration = Duration::from_secs(10);

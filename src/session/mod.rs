@@ -1,16 +1,20 @@
 use std::time::Instant;
 
-use crate::config::{Config, Endpoint};
+use crate::config::Config;
 use crate::cookies::Cookies;
 use crate::credentials::Credentials;
-use crate::dial::{Link, Route};
+use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
-use crate::head;
-use crate::post::{self, Answer};
 use crate::protocol::session_answer;
 use crate::secret::Quote;
+use crate::session::post::Answer;
 use crate::step::Step;
+use crate::transport::head;
+use crate::transport::{Link, Route};
 use crate::{Error, Result, SessionId};
+
+mod body;
+mod post;
 
 impl SessionId {
     /// Asks the service for a session, to be used with another WebSocket client. It expires if

@@ -12,12 +12,12 @@ use rustls::{
 };
 
 use crate::clock::{self, Clock};
-use crate::config::{Config, Endpoint};
+use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase, Setting};
 use crate::printable::Printable;
 use crate::protocol::Retry;
 use crate::step::Step;
-use crate::wire::{self, Wire};
+use crate::transport::wire::{self, Wire};
 use crate::{Error, Result};
 
 /// A TLS connection over a [`Wire`].
@@ -34,19 +34,24 @@ const MAX_LINE: usize = 64;
 
 /// What TLS needs to know. One for all connections of a client, so that later ones resume the
 /// first one's session.
-pub(crate) fn configure(config: &Config) -> Result<Arc<ClientConfig>> {
+///
+/// The authorities to trust are those of `ca_pem`, or the bundled ones.
+///
+/// # Errors
+/// `Config` where none of them can be used.
+pub(crate) fn configure(ca_pem: Option<&[u8]>) -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(ring::default_provider());
     let mut tls = ClientConfig::builder_with_details(provider, Arc::new(Clock))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::config("TLS cannot be set up").because(error))?
-        .with_root_certificates(roots(config)?)
+        .with_root_certificates(roots(ca_pem)?)
         .with_no_client_auth();
     tls.resumption = Resumption::in_memory_sessions(SESSIONS);
     Ok(Arc::new(tls))
 }
 
-fn roots(config: &Config) -> Result<RootCertStore> {
-    let Some(pem) = &config.ca_pem else {
+fn roots(ca_pem: Option<&[u8]>) -> Result<RootCertStore> {
+    let Some(pem) = ca_pem else {
         return Ok(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect());
     };
     let mut roots = RootCertStore::empty();

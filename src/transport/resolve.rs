@@ -9,8 +9,9 @@ use dns_lookup::{AddrFamily, AddrInfoHints, SockType};
 use rustix::event::PollFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::config::{HostPort, IpVersion};
-use crate::wire::{self, Attention};
+use crate::endpoint::{HostPort, IpVersion};
+use crate::ready;
+use crate::transport::wire::{self, Attention};
 
 /// Looks names up, one at a time.
 ///
@@ -53,7 +54,7 @@ impl Resolver {
         }
         let lookup = match self.running.take() {
             None => self.begin(at)?,
-            Some(lookup) if !wire::is_readable(&lookup.done) => lookup,
+            Some(lookup) if !ready::is_readable(&lookup.done) => lookup,
             Some(lookup) => match lookup.answer() {
                 Some(answer) if answer.addrs.is_ok() => return self.taken(answer),
                 // It has failed since, and another may not.

@@ -8,7 +8,8 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with};
 
-use crate::wire::{self, Attention};
+use crate::ready;
+use crate::transport::wire::{self, Attention};
 
 /// The connection attempt delay of RFC 8305 §5: so long an attempt has before the next one begins
 /// beside it.
@@ -116,7 +117,7 @@ impl Attempts {
     fn take_done(&mut self) -> Option<(SocketAddr, TcpStream)> {
         let mut at = 0;
         while let Some((addr, socket)) = self.begun.get(at) {
-            if !wire::is_writable(socket) {
+            if !ready::is_writable(socket) {
                 at += 1;
                 continue;
             }

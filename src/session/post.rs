@@ -10,13 +10,13 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 
-use crate::body::{self, Framing};
-use crate::config::Endpoint;
 use crate::cookies::Cookies;
 use crate::credentials::Credentials;
-use crate::dial::Link;
-use crate::head;
+use crate::endpoint::Endpoint;
 use crate::secret::Token;
+use crate::session::body::{self, Framing};
+use crate::transport::Link;
+use crate::transport::head;
 
 /// The longest head, and the longest body, of an answer.
 const MAX_ANSWER: usize = 64 << 10;

@@ -2,7 +2,7 @@ use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, SystemTime};
 
 use crate::clock;
-use crate::config::HostPort;
+use crate::endpoint::HostPort;
 
 /// The head of an HTTP answer.
 pub(crate) struct Head {

@@ -1,0 +1,175 @@
+use std::fmt;
+use std::net::Ipv6Addr;
+
+use crate::error::Setting;
+use crate::{Error, Result, SessionId};
+
+/// A version of the Internet Protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IpVersion {
+    /// IPv4, RFC 791.
+    V4,
+    /// IPv6, RFC 8200.
+    V6,
+}
+
+impl fmt::Display for IpVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
+
+/// Where the service is, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    pub(crate) tls: bool,
+    pub(crate) at: HostPort,
+    /// As it goes into a URL or a Host header.
+    pub(crate) authority: String,
+    /// What comes before `/session`: nothing, or a path without its last slash.
+    pub(crate) prefix: String,
+}
+
+impl Endpoint {
+    pub(crate) fn parse(url: &str, allow_plaintext: bool) -> Result<Self> {
+        // First of all, since every other complaint shows the URL.
+        if url.contains('@') {
+            let message = "endpoint: a user or password in it: give https://HOST[:PORT]";
+            return Err(Error::config(message).about(Setting::Endpoint));
+        }
+        let wrong = |what: &str| {
+            let wanted = "give https://HOST[:PORT]";
+            Error::config(format!("endpoint {url:?}: {what}: {wanted}")).about(Setting::Endpoint)
+        };
+        let uri: ureq::http::Uri = url.parse().map_err(|_| wrong("not a URL"))?;
+        let tls = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") if allow_plaintext => false,
+            Some("http") => return Err(wrong("the token would travel in the clear")),
+            _ => return Err(wrong("not an https URL")),
+        };
+        let authority = uri.authority().ok_or_else(|| wrong("no host"))?.as_str();
+        if uri.query().is_some() {
+            return Err(wrong("a query in it"));
+        }
+        Ok(Self {
+            tls,
+            at: HostPort::parse(authority, if tls { 443 } else { 80 }).map_err(wrong)?,
+            authority: authority.to_owned(),
+            prefix: uri.path().trim_end_matches('/').to_owned(),
+        })
+    }
+}
+
+impl Endpoint {
+    /// The path of a session's WebSocket: a secret as much as its id.
+    pub(crate) fn socket_path(&self, id: &SessionId) -> String {
+        format!("{}/session/{}/ws", self.prefix, id.expose_secret())
+    }
+}
+
+/// The peer, as errors name it.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.at.fmt(f)
+    }
+}
+
+/// A host and a port of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostPort {
+    /// A name or an address; an IPv6 address without its brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl HostPort {
+    /// Reads `HOST[:PORT]`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn parse(text: &str, default_port: u16) -> Result<Self, &'static str> {
+        let (host, rest) = match text.strip_prefix('[') {
+            Some(text) => text.split_once(']').ok_or("no end of the brackets")?,
+            None => text.split_at(text.find(':').unwrap_or(text.len())),
+        };
+        // Not by http's `Uri::port`, to which a port that is none is no port.
+        let port = match rest.strip_prefix(':').map(str::parse) {
+            None if rest.is_empty() => default_port,
+            Some(Ok(port)) if port != 0 => port,
+            _ => return Err("not a port after the colon"),
+        };
+        if host.is_empty() {
+            return Err("no host");
+        }
+        let in_brackets = text.starts_with('[');
+        let is_host = if in_brackets {
+            host.parse::<Ipv6Addr>().is_ok()
+        } else {
+            let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+            host.bytes().all(is_plain)
+        };
+        if !is_host {
+            return Err("not a host");
+        }
+        let host = host.to_owned();
+        Ok(Self { host, port })
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(url: &str) -> Result<Endpoint, String> {
+        Endpoint::parse(url, false).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_endpoint_is_taken_apart() {
+        let plain = endpoint("https://octave-ws.sierrawireless.io").unwrap();
+        assert_eq!(plain.to_string(), "octave-ws.sierrawireless.io:443");
+        assert_eq!(plain.authority, "octave-ws.sierrawireless.io");
+        assert_eq!(plain.prefix, "");
+        let v6 = endpoint("HTTPS://[::1]:8443/octave/").unwrap();
+        assert_eq!((v6.at.host.as_str(), v6.at.port), ("::1", 8443));
+        assert_eq!(v6.to_string(), "[::1]:8443");
+        assert_eq!(v6.prefix, "/octave");
+        let clear = Endpoint::parse("http://localhost", true).unwrap();
+        assert_eq!((clear.at.port, clear.tls), (80, false));
+    }
+
+    #[test]
+    fn an_endpoint_that_is_none_says_what_is_wrong() {
+        for (url, what) in [
+            ("http://h", "the token would travel in the clear"),
+            ("wss://h", "not an https URL"),
+            ("localhost:8443", "not an https URL"),
+            ("", "not a URL"),
+            ("https://", "not a URL"),
+            ("https://h:0", "not a port after the colon"),
+            ("https://h:", "not a port after the colon"),
+            ("https://h:99999", "not a port after the colon"),
+            ("https://h/?a", "a query in it"),
+            ("https://h h", "not a URL"),
+        ] {
+            let message = format!("config: endpoint {url:?}: {what}: give https://HOST[:PORT]");
+            assert_eq!(endpoint(url), Err(message));
+        }
+        let secret = endpoint("https://u:secret@h").unwrap_err();
+        assert!(!secret.contains("secret"), "{secret}");
+    }
+}

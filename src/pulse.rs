@@ -1,0 +1,29 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Who is called now and then while it is waited.
+#[derive(Clone, Default)]
+pub(crate) struct Pulse(Option<(Duration, Arc<Beat>)>);
+
+type Beat = dyn Fn() + Send + Sync;
+
+impl Pulse {
+    pub(crate) fn new(every: Duration, call: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Some((every, Arc::new(call))))
+    }
+
+    /// Calls, and says how soon to do so again.
+    pub(crate) fn beat(&self) -> Option<Duration> {
+        self.0.as_ref().map(|(every, call)| {
+            call();
+            *every
+        })
+    }
+}
+
+impl fmt::Debug for Pulse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pulse")
+    }
+}
