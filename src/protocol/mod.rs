@@ -24,6 +24,7 @@
 
 mod backoff;
 mod exchange;
+mod json;
 mod message;
 mod stream;
 mod subscriptions;
