@@ -1,12 +1,15 @@
 //! What `listen` does about a connection that is lost, or does not come about.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, Options, What};
 use serde_json::{Value, json};
 
+use super::memory::led_to;
+use super::raw::{Socket, grant, play};
 use super::{
     HUMIDITY, TEMPERATURE, await_seen, await_subscription, octave_ws, start, start_with, stderr,
     text,
@@ -169,7 +172,8 @@ fn a_stream_whose_ack_is_late_is_asked_for_on_a_new_connection() {
 
 #[test]
 fn the_end_of_a_run_cuts_an_attempt_short() {
-    for (option, code) in [("--duration=500ms", 0), ("--timeout=500ms", 75)] {
+    // By then another one has begun, and is not answered.
+    for (option, code) in [("--duration=2s", 0), ("--timeout=2s", 75)] {
         let (sim, seen) = start(0.0);
         let child = octave_ws(&sim, &["listen", TEMPERATURE, option])
             .spawn()
@@ -273,6 +277,47 @@ fn a_gap_is_allowed_unless_that_is_asked_for() {
         let text = std::fs::read_to_string(whole).unwrap();
         assert_eq!(text.lines().count(), 2);
     }
+}
+
+#[test]
+fn a_run_without_a_gap_is_gapless() {
+    let (sim, _seen) = start(100.0);
+    let args = ["capture", TEMPERATURE, "-C2", "--require-gapless"];
+    let output = octave_ws(&sim, &args).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn a_connection_on_which_not_all_is_subscribed_again_is_none_at_the_end() {
+    let (sim, seen) = start(0.0);
+    let args = ["capture", TEMPERATURE, "--duration=2s", "--ack-timeout=1h"];
+    let child = octave_ws(&sim, &args).spawn().unwrap();
+    await_subscription(&seen);
+    sim.set_faults(&[Fault::AckSilent]);
+    sim.close_all(1012);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
+}
+
+#[test]
+fn it_is_not_subscribed_before_each_stream_is() {
+    let (endpoint, service) = play([Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        let first = socket.read().unwrap();
+        grant(&mut socket, &first);
+        // To the others there is no answer.
+        while socket.read().is_ok() {}
+    })]);
+    let args = [
+        "listen",
+        "/a",
+        "/b",
+        "--duration=200ms",
+        "-W2s",
+        "--ack-timeout=1h",
+    ];
+    let output = led_to(&endpoint, &args).output().unwrap();
+    assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
+    service.join().unwrap();
 }
 
 #[test]
