@@ -135,6 +135,23 @@ fn a_room_knows_those_below_it_alone() {
     }
 }
 
+/// The longest that a file may be, in lines, without its tests.
+const MAX_LINES: usize = 400;
+
+#[test]
+fn no_file_is_too_long_to_be_read_in_one_go() {
+    let mut files = Vec::new();
+    sources(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut files,
+    );
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let (code, _) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
+        assert!(code.lines().count() <= MAX_LINES, "{file:?}");
+    }
+}
+
 /// What waits, blocks or does so where its descriptor does.
 const WAITS: [&str; 18] = [
     "poll(",

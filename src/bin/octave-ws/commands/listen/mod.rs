@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use octave_ws::{Ack, Action, Client, Config, Event, Loss, Next, Stop, Stream};
+use octave_ws::{Client, Config, Event, Loss, Next, Stop, Stream};
 
 use crate::clock;
-use crate::exit::{End, Failure, INCOMPLETE, OUTPUT, UNAVAILABLE};
+use crate::exit::{End, Failure, INCOMPLETE, OUTPUT};
 use crate::output::Output;
 use crate::output::record::{Lines, Record};
-use crate::settings::args::Require;
 use crate::settings::{Destination, ListenSettings};
 use crate::signals;
 use crate::status::progress::Progress;
@@ -18,6 +17,8 @@ use crate::status::run::RunStatus;
 use crate::status::stderr;
 use crate::status::systemd::Notify;
 use crate::wait::{self, Cut};
+
+mod receive;
 
 /// Writes events until there were enough of them, time is up, or it is stopped.
 pub(crate) fn listen(
@@ -232,113 +233,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn receive(&mut self, client: &mut Client) -> Result<(), End> {
-        loop {
-            self.tell(client)?;
-            // First what has come in already, so that lines go out together while there are more.
-            let found = if client.is_connected() {
-                client.next(Duration::ZERO)
-            } else {
-                Ok(Next::TimedOut)
-            };
-            let next = match found {
-                Ok(Next::TimedOut) => {
-                    self.output.flush()?;
-                    let end = self.end();
-                    client.set_connect_deadline(end);
-                    let now = Instant::now();
-                    let until = end.into_iter().chain(self.due()).min();
-                    let left = until.map(|until| until.saturating_duration_since(now));
-                    client.next(left.unwrap_or(Duration::MAX))
-                }
-                found => found,
-            };
-            let is_new = client.is_connected() && !self.status.is_connected;
-            // The first one is told of by itself.
-            if is_new && self.status.was_connected {
-                self.connected(&client.peer())?;
-            }
-            let is_quiet = matches!(next, Ok(Next::TimedOut));
-            match next {
-                Ok(Next::Event(event)) => {
-                    self.print(&event)?;
-                    if self.has_enough() {
-                        return Ok(());
-                    }
-                }
-                Ok(Next::Connected) => {
-                    self.connected(&client.peer())?;
-                    for stream in &self.settings.streams {
-                        client.request(Action::Subscribe, stream)?;
-                    }
-                }
-                Ok(Next::Ack(ack)) => self.answered(ack, &client.peer())?,
-                Ok(Next::Lost(loss)) => {
-                    self.status.lost();
-                    self.write(&Record::Lost(&loss))?;
-                    // Before more is said of it.
-                    self.output.flush()?;
-                }
-                Ok(Next::Gap(gap)) => {
-                    for stream in client.subscribed() {
-                        self.write(&Record::Subscribed(stream))?;
-                    }
-                    self.status.resumed();
-                    self.gap(gap.from, gap.to, &gap.reason)?;
-                }
-                Ok(Next::Unknown(unknown)) => {
-                    let count = self.skipped.entry(unknown.reason().to_owned()).or_default();
-                    *count += 1;
-                    if *count == 1 {
-                        log::warn!("a message was skipped: {}", unknown.reason());
-                    }
-                }
-                Ok(Next::Readable) => {
-                    if self.output.is_left() {
-                        return Err(End::ReaderGone);
-                    }
-                    if self.hangups.as_ref().is_some_and(wait::is_readable) {
-                        self.hangups.iter().for_each(signals::forget);
-                        self.reopen(client)?;
-                    }
-                }
-                Ok(Next::TimedOut | Next::Pong(_)) => {}
-                Ok(_) => {
-                    let closed = "socket: the connection is closed";
-                    return Err(Failure::new(UNAVAILABLE, closed).into());
-                }
-                // An attempt to connect that was cut short by the end of the run.
-                Err(error) if error.is_retryable() && self.settings.is_overdue() => {
-                    let message = format!("timeout: {}", Failure::from(error));
-                    return Err(Failure::new(INCOMPLETE, message).into());
-                }
-                Err(error) if error.is_retryable() && self.is_at_end(true) => {
-                    return self.done(client);
-                }
-                Err(error) => return Err(error.into()),
-            }
-            if self.settings.is_overdue() {
-                let events = self.status.summary.events;
-                let cause = match client.last_failure() {
-                    Some(error) => Failure::from(error).to_string(),
-                    None => format!("not done in time, events: {events}"),
-                };
-                let message = format!("timeout: {cause}");
-                return Err(Failure::new(INCOMPLETE, message).into());
-            }
-            if self.is_at_end(is_quiet) {
-                return self.done(client);
-            }
-        }
-    }
-
-    fn connected(&mut self, peer: &str) -> Result<(), End> {
-        log::info!("connected to {peer}");
-        self.status.is_connected = true;
-        self.status.was_connected = true;
-        self.write(&Record::Connected(peer))
-    }
-
     /// Tells that events may be missing.
     fn gap(&mut self, from: SystemTime, to: SystemTime, reason: &str) -> Result<(), End> {
         self.status.summary.gaps += 1;
@@ -357,79 +251,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// What a run is that is at its end: done, unless it is bounded and not connected, or has missed
-    /// what it must not.
-    fn done(&self, client: &Client) -> Result<(), End> {
-        if !self.settings.is_bounded || client.is_connected() && client.loss().is_none() {
-            return Ok(());
-        }
-        let mut message = "no connection at the end of the run".to_owned();
-        if let Some(error) = client.last_failure() {
-            message = format!("{message}: {}", Failure::from(error));
-        }
-        Err(Failure::new(INCOMPLETE, message).into())
-    }
-
-    /// Tells whoever watches how it stands.
-    fn tell(&mut self, client: &mut Client) -> Result<(), End> {
-        self.status.is_connected = client.is_connected();
-        if let Some(progress) = &mut self.progress {
-            progress.draw(&self.status);
-        }
-        if let Some(notify) = &mut self.notify {
-            notify.status(|| self.status.line());
-            if notify.feed(client.heard_at()) {
-                client.ping()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// When to tell it again.
-    fn due(&self) -> Option<Instant> {
-        let progress = self.progress.as_ref().map(Progress::due);
-        let notify = self.notify.as_ref().and_then(Notify::due);
-        progress.into_iter().chain(notify).min()
-    }
-
-    fn reopen(&mut self, client: &mut Client) -> Result<(), End> {
-        if let Some(notify) = &self.notify {
-            notify.reloading();
-        }
-        self.output.reopen()?;
-        client.watch_hangup(self.reader()?);
-        if let Some(notify) = &self.notify
-            && self.status.subscribed_at.is_some()
-        {
-            notify.ready();
-        }
-        Ok(())
-    }
-
-    /// Whether there is nothing more to wait for. That no event has come for so long is not said
-    /// before all has been read that came, until it is quiet.
-    fn is_at_end(&self, is_quiet: bool) -> bool {
-        let end = if is_quiet {
-            self.end()
-        } else {
-            self.duration_end()
-        };
-        end.is_some_and(|end| end <= Instant::now())
-    }
-
-    /// When there is nothing more to wait for.
-    fn end(&self) -> Option<Instant> {
-        let idle = after(self.status.quiet_since(), self.settings.idle);
-        [self.duration_end(), idle, self.settings.deadline]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    fn duration_end(&self) -> Option<Instant> {
-        after(self.status.subscribed_at, self.settings.duration)
-    }
-
     fn print(&mut self, event: &Event) -> Result<(), End> {
         let length = event.message().len() as u64;
         // Before it is written: what is lost of it is taken off.
@@ -441,40 +262,4 @@ impl<'a> Run<'a> {
         self.status.event();
         Ok(())
     }
-
-    fn answered(&mut self, ack: Ack, peer: &str) -> Result<(), End> {
-        let may_pass = ack.may_pass();
-        let stream = ack.stream;
-        self.unanswered.remove(&stream);
-        match ack.outcome {
-            Ok(()) => {
-                log::info!("subscribed to {stream}");
-                self.write(&Record::Subscribed(&stream))?;
-            }
-            Err(words) => {
-                self.write(&Record::Refused(&stream))?;
-                let message = format!("subscribe: {peer} refused {stream}: {words}");
-                self.refused.insert(stream);
-                let all = self.refused.len() == self.settings.streams.len();
-                if all || self.settings.require == Require::All {
-                    return Err(Failure::refused(message, may_pass).into());
-                }
-                log::warn!("{message}");
-            }
-        }
-        let status = &mut self.status;
-        status.unanswered = self.unanswered.len();
-        if status.unanswered == 0 && status.subscribed_at.is_none() {
-            status.subscribed();
-            wait::set_end(self.duration_end());
-            if let Some(notify) = &self.notify {
-                notify.ready();
-            }
-        }
-        Ok(())
-    }
-}
-
-fn after(at: Option<Instant>, time: Option<Duration>) -> Option<Instant> {
-    at?.checked_add(time?)
 }

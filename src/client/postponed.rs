@@ -1,0 +1,44 @@
+use std::mem;
+use std::time::{Duration, Instant};
+
+use super::supervision::random;
+use crate::protocol::{Backoff, Retry, Stream};
+
+/// Streams that had been granted and were refused on a new connection, by a refusal that may pass.
+pub(super) struct Postponed {
+    streams: Vec<Stream>,
+    /// When to ask for them again, if there are any.
+    pub(super) until: Option<Instant>,
+    backoff: Backoff,
+}
+
+impl Postponed {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            streams: Vec::new(),
+            until: None,
+            backoff: Backoff::new(Duration::MAX, now),
+        }
+    }
+
+    /// Postpones a stream. Returns for how long, where that was not told yet.
+    pub(super) fn push(&mut self, stream: Stream, now: Instant) -> Option<Duration> {
+        self.streams.push(stream);
+        if self.until.is_some() {
+            return None;
+        }
+        self.until = self.backoff.failed(Retry::Always, None, random(), now);
+        self.until.map(|until| until - now)
+    }
+
+    /// Those whose time has come.
+    pub(super) fn take(&mut self, now: Instant) -> Vec<Stream> {
+        match self.until {
+            Some(until) if until <= now => {
+                self.until = None;
+                mem::take(&mut self.streams)
+            }
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What keeps a client connected.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::mem;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::postponed::Postponed;
+use super::{Client, State, closed};
+use crate::clock;
+use crate::connection::{Arrival, Connection};
+use crate::error::{ErrorKind, Phase};
+use crate::next::{Gap, Loss, Next};
+use crate::protocol::{Ack, Action, Retry};
+use crate::transport::wire::{self, Watched};
+use crate::{Error, Result};
+
+/// How long after an attempt that was cut short the next one is made.
+const CUT_SHORT: Duration = Duration::from_secs(1);
+
+impl Client {
+    /// Goes a step further: reads something into the queue, or tries to connect. False where the
+    /// deadline came first.
+    pub(super) fn advance(&mut self, deadline: Option<Instant>, watched: Watched) -> Result<bool> {
+        self.restore_postponed()?;
+        match &mut self.state {
+            State::Closed => Err(closed()),
+            State::Waiting(at) => {
+                let at = *at;
+                self.attempt_by(at, deadline, &watched)
+            }
+            State::Open(connection) => {
+                connection.watch(watched);
+                let until = deadline.into_iter().chain(self.postponed.until).min();
+                match connection.read(until) {
+                    // Time to ask for what was postponed.
+                    Ok(None) if until != deadline => {}
+                    Ok(None) => return Ok(false),
+                    Ok(Some(Arrival::Event(event))) => self.queue.push_back(Next::Event(event)),
+                    Ok(Some(Arrival::Unknown(unknown))) => {
+                        self.queue.push_back(Next::Unknown(unknown));
+                    }
+                    Ok(Some(Arrival::Pong(time))) => self.queue.push_back(Next::Pong(time)),
+                    Ok(Some(Arrival::Watched)) => self.queue.push_back(Next::Readable),
+                    Ok(Some(Arrival::Ack(ack))) => {
+                        self.acknowledged(ack);
+                        self.send_requests()?;
+                    }
+                    Err(error) => self.failed(error)?,
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Asks for the streams that were postponed until now, whatever comes in meanwhile.
+    fn restore_postponed(&mut self) -> Result<()> {
+        if self.postponed.until.is_none() {
+            return Ok(());
+        }
+        for stream in self.postponed.take(Instant::now()) {
+            self.subscriptions.restore(stream);
+        }
+        self.send_requests()
+    }
+
+    /// Waits until it is time and tries to connect. False where the deadline comes first.
+    pub(super) fn attempt_by(
+        &mut self,
+        at: Instant,
+        deadline: Option<Instant>,
+        watched: &Watched,
+    ) -> Result<bool> {
+        if let Some(message) = self.unsaid.take() {
+            log::warn!("{message}");
+        }
+        self.route.attention.watched = watched.clone();
+        let until = deadline.map_or(at, |deadline| deadline.min(at));
+        match self.route.wait_until(until) {
+            Err(error) if wire::is_stop(&error) => return Err(Error::stopped(Phase::Connect)),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Ok(()) => {}
+            Err(error) => {
+                let message = "no way to wait";
+                return Err(Error::new(Phase::Connect, ErrorKind::System, message).because(error));
+            }
+        }
+        let is_time = at <= Instant::now();
+        // Where nobody reads what is watched, it does not keep an attempt from being made.
+        if watched.is_ready() && !(is_time && self.aside.was_told) {
+            self.aside.was_told = true;
+            self.queue.push_back(Next::Readable);
+            return Ok(true);
+        }
+        self.aside.was_told = false;
+        if !is_time {
+            return Ok(false);
+        }
+        let may_cut_short = !self.aside.cut_short && !watched.is_ready();
+        if !may_cut_short {
+            self.route.attention.watched = Watched::default();
+        }
+        self.aside.cut_short = false;
+        self.config.renew_credentials();
+        match Connection::open(&self.config, &mut self.route) {
+            Ok(connection) => self.opened(connection)?,
+            // Which is nobody's fault.
+            Err(error) if may_cut_short && error.is_retryable() && watched.is_ready() => {
+                self.aside.cut_short = true;
+                self.aside.was_told = true;
+                self.state = State::Waiting(Instant::now() + CUT_SHORT);
+                self.queue.push_back(Next::Readable);
+            }
+            Err(error) => self.failed(error)?,
+        }
+        Ok(true)
+    }
+
+    /// Takes a new connection, and subscribes on it to whatever is wanted.
+    fn opened(&mut self, connection: Connection) -> Result<()> {
+        self.state = State::Open(connection);
+        if mem::take(&mut self.is_new) {
+            self.queue.push_back(Next::Connected);
+        }
+        self.backoff.connected();
+        self.postponed = Postponed::new(Instant::now());
+        self.subscriptions.connected();
+        self.settle();
+        self.send_requests()
+    }
+
+    /// Decides what becomes of a failure: waits for another attempt, or passes it on.
+    pub(super) fn failed(&mut self, error: Error) -> Result<()> {
+        if error.kind() == ErrorKind::Stopped {
+            return Err(error);
+        }
+        let is_late = (error.kind(), error.phase()) == (ErrorKind::TimedOut, Phase::Subscribe);
+        self.late += u32::from(is_late);
+        let now = Instant::now();
+        let retry_at = self
+            .backoff
+            .failed(error.retry(), error.retry_after(), random(), now);
+        let open = mem::replace(&mut self.state, State::Closed);
+        // What was lost first, whatever follows.
+        if let State::Open(connection) = open
+            && !self.subscriptions.subscribed().is_empty()
+            && self.loss.is_none()
+        {
+            let silence = now.saturating_duration_since(connection.heard_at());
+            let from = clock::now().checked_sub(silence);
+            let from = from.unwrap_or(SystemTime::UNIX_EPOCH);
+            let loss = Loss {
+                from: from.max(SystemTime::UNIX_EPOCH),
+                reason: error.to_string(),
+            };
+            if retry_at.is_some() {
+                self.queue.push_back(Next::Lost(loss.clone()));
+            }
+            self.loss = Some(loss);
+        }
+        let Some(at) = retry_at else {
+            self.subscriptions.clear();
+            return Err(error);
+        };
+        self.state = State::Waiting(at);
+        let error = error.retry_as(Retry::Always);
+        self.disconnected();
+        let over = self.config.connect_deadline;
+        if over.is_some_and(|deadline| deadline <= now) {
+            return Err(error);
+        }
+        self.say_retry(error, at - now);
+        Ok(())
+    }
+
+    fn say_retry(&mut self, error: Error, delay: Duration) {
+        let failure = error.in_full();
+        let (times, repeated) = match &self.failure {
+            Some((last, times)) if last.in_full() == failure => {
+                (times + 1, format!(" ({} times)", times + 1))
+            }
+            _ => (1, String::new()),
+        };
+        let delay = delay.as_secs_f64();
+        let message = format!("{failure}{repeated}; trying again in {delay:.1} s");
+        self.unsaid = Some(message);
+        self.failure = Some((error, times));
+    }
+
+    pub(super) fn disconnected(&mut self) {
+        let acks = self.subscriptions.disconnected();
+        self.queue.extend(acks.into_iter().map(Next::Ack));
+    }
+
+    pub(super) fn send_requests(&mut self) -> Result<()> {
+        while let State::Open(connection) = &mut self.state
+            && connection.may_request()
+            && let Some((action, stream)) = self.subscriptions.next_request()
+        {
+            if let Err(error) = connection.request(action, &stream) {
+                self.failed(error)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, ack: Ack) {
+        if ack.may_pass() && self.subscriptions.is_restored(&ack.stream) {
+            let words = ack.outcome.err().unwrap_or_default();
+            let stream = ack.stream.to_string();
+            if let Some(delay) = self.postponed.push(ack.stream, Instant::now()) {
+                let (peer, delay) = (self.peer(), delay.as_secs_f64());
+                log::warn!(
+                    "subscribe: {peer} refused {stream}: {words}; asking again in {delay:.1} s"
+                );
+            }
+            return;
+        }
+        if (ack.action, &ack.outcome) == (Action::Subscribe, &Ok(())) {
+            self.backoff.granted();
+        }
+        if self.subscriptions.acknowledged(&ack) {
+            self.queue.push_back(Next::Ack(ack));
+        }
+        self.settle();
+    }
+
+    /// Once everything is subscribed, the connection counts, and a gap has its end.
+    fn settle(&mut self) {
+        let State::Open(_) = self.state else { return };
+        if !self.subscriptions.is_settled() {
+            return;
+        }
+        self.backoff.subscribed(Instant::now());
+        self.failure = None;
+        if let Some(Loss { from, reason }) = self.loss.take() {
+            let to = clock::now();
+            self.queue.push_back(Next::Gap(Gap { from, to, reason }));
+        }
+    }
+}
+
+/// Good enough to keep clients from coming back at the same time.
+pub(super) fn random() -> u32 {
+    let [a, b, c, d, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
+    u32::from_ne_bytes([a, b, c, d])
+}
