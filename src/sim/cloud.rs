@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustls::crypto::ring;
 use serde_json::{Value, json};
 
-use super::Sim;
 use super::script::{self, Script};
+use super::stream::{DEMO, Stream};
 
 /// A session that nobody opened a socket for is forgotten after this.
 const SESSION_LIFE: Duration = Duration::from_secs(60);
@@ -45,13 +45,6 @@ struct Samples {
     position: usize,
 }
 
-/// A stream of the company.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stream {
-    pub(super) id: String,
-    pub(super) path: String,
-}
-
 /// The three headers of a session request.
 #[derive(Default)]
 pub(super) struct Credentials {
@@ -63,7 +56,7 @@ pub(super) struct Credentials {
 impl Cloud {
     /// The company `demo`, with the device `gw1`.
     pub(super) fn demo(any_stream: bool, script: Option<Script>) -> io::Result<Self> {
-        let streams = Sim::DEMO_STREAMS.map(|(path, id)| Stream {
+        let streams = DEMO.map(|(path, id)| Stream {
             id: id.to_owned(),
             path: path.to_owned(),
         });

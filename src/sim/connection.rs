@@ -1,58 +1,22 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use serde_json::{Value, json};
+use rustls::{ServerConnection, StreamOwned};
+use serde_json::Value;
 
-use super::Fault;
-use super::cloud::{Cloud, Credentials};
+use super::cloud::Credentials;
+use super::fault::Fault;
 use super::http::{Kept, Request, respond};
-use super::log::{Seen, What};
+use super::log::What;
+use super::shared::{Log, Shared, refusal};
 use super::socket;
-use crate::Stop;
 use crate::transport::wire;
 
 /// A connection on which nothing is asked for so long is closed.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What the connections of one stand-in have in common.
-pub(super) struct Shared {
-    pub(super) tls: Arc<ServerConfig>,
-    pub(super) cloud: Cloud,
-    pub(super) faults: Mutex<Vec<Fault>>,
-    pub(super) observer: Option<Sender<Seen>>,
-    pub(super) stop: Stop,
-}
-
-impl Shared {
-    pub(super) fn has(&self, fault: Fault) -> bool {
-        self.faults().contains(&fault)
-    }
-
-    pub(super) fn faults(&self) -> MutexGuard<'_, Vec<Fault>> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What is told of one client, to whoever watches.
-pub(super) struct Log<'a> {
-    pub(super) observer: Option<&'a Sender<Seen>>,
-    pub(super) peer: SocketAddr,
-}
-
-impl Log<'_> {
-    pub(super) fn saw(&self, what: What) {
-        if let Some(observer) = self.observer {
-            let peer = self.peer;
-            // Whoever has stopped watching misses nothing.
-            let _ = observer.send(Seen { peer, what });
-        }
-    }
-}
 
 /// Serves one TCP connection to its end.
 pub(super) fn serve(tcp: TcpStream, peer: SocketAddr, shared: &Shared) {
@@ -182,21 +146,6 @@ fn wants_socket(request: &Request) -> bool {
         && request.has("upgrade", "websocket")
         && request.header("sec-websocket-version") == Some("13")
         && request.header("sec-websocket-key").is_some()
-}
-
-/// The answer that says no, to an HTTP request and to a message alike.
-pub(super) fn refusal(msg_id: &Value, status: u16, error: &str) -> String {
-    let mut head = json!({
-        "ok": false,
-        "status": status,
-        "errors": [error],
-        "messages": [],
-        "references": {},
-    });
-    if !msg_id.is_null() {
-        head["msgId"] = msg_id.clone();
-    }
-    format!(r#"{{"head":{head},"body":null}}"#)
 }
 
 /// As much of a session id as may be shown.

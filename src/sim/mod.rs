@@ -27,16 +27,19 @@ mod fault;
 mod http;
 mod log;
 mod script;
+mod shared;
 mod socket;
+mod stream;
 
 pub use echo::echo;
 pub use fault::Fault;
 pub use log::{Seen, What};
 pub use script::Script;
+use shared::Shared;
 
 /// A running stand-in. It stops when it is dropped.
 pub struct Sim {
-    shared: Arc<connection::Shared>,
+    shared: Arc<Shared>,
     addr: SocketAddr,
     ca_pem: String,
     threads: Vec<JoinHandle<()>>,
@@ -77,11 +80,7 @@ impl Default for Options {
 
 impl Sim {
     /// The streams that every stand-in has, each by its path and its id.
-    pub const DEMO_STREAMS: [(&str, &str); 3] = [
-        ("/demo/devices/gw1/temperature", "s65f0c1a24b5a8d2c0c3a5101"),
-        ("/demo/devices/gw1/humidity", "s65f0c1a24b5a8d2c0c3a5102"),
-        ("/demo/devices/gw1/location", "s65f0c1a24b5a8d2c0c3a5103"),
-    ];
+    pub const DEMO_STREAMS: [(&str, &str); 3] = stream::DEMO;
 
     /// Starts a stand-in on a free port of loopback, without events of its own.
     ///
@@ -109,7 +108,7 @@ impl Sim {
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
         let (tls, ca_pem) = certificate::make()?;
-        let shared = Arc::new(connection::Shared {
+        let shared = Arc::new(Shared {
             tls,
             cloud: cloud::Cloud::demo(options.any_stream, options.script)?,
             faults: options.faults.into(),
@@ -134,7 +133,7 @@ impl Sim {
     fn spawn(
         &mut self,
         name: &str,
-        work: impl FnOnce(&Arc<connection::Shared>) + Send + 'static,
+        work: impl FnOnce(&Arc<Shared>) + Send + 'static,
     ) -> io::Result<()> {
         let shared = Arc::clone(&self.shared);
         let thread = thread::Builder::new().name(format!("octave-sim {name}"));
@@ -244,7 +243,7 @@ impl Drop for Sim {
 }
 
 /// Serves each connection on a thread of its own, until it is stopped.
-fn accept(listener: &TcpListener, shared: &Arc<connection::Shared>) {
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     let mut threads: Vec<JoinHandle<()>> = Vec::new();
     while wire::wait(listener, PollFlags::IN, Some(&shared.stop), None).is_ok() {
         threads.retain(|thread| !thread.is_finished());
@@ -262,7 +261,7 @@ fn accept(listener: &TcpListener, shared: &Arc<connection::Shared>) {
 }
 
 /// Sends events at a steady rate, until it is stopped.
-fn tick(rate: f64, count: Option<u64>, shared: &Arc<connection::Shared>) {
+fn tick(rate: f64, count: Option<u64>, shared: &Arc<Shared>) {
     let start = Instant::now();
     for n in 1_u32.. {
         let due = start + Duration::from_secs_f64(f64::from(n) / rate);

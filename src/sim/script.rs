@@ -2,7 +2,7 @@ use std::str::FromStr;
 
 use serde_json::value::RawValue;
 
-use super::cloud::Stream;
+use super::stream::Stream;
 use crate::Event;
 use crate::protocol::{Incoming, Text};
 

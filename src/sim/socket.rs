@@ -13,11 +13,11 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocket};
 use tungstenite::{Error, Message};
 
-use super::Fault;
 use super::cloud::{Order, Subscriber};
-use super::connection::{Log, Shared, refusal};
+use super::fault::Fault;
 use super::http::Request;
 use super::log::What;
+use super::shared::{Log, Shared, refusal};
 use crate::transport::wire;
 
 type Tls = StreamOwned<ServerConnection, TcpStream>;

@@ -1,0 +1,61 @@
+use std::net::SocketAddr;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustls::ServerConfig;
+use serde_json::{Value, json};
+
+use super::cloud::Cloud;
+use super::fault::Fault;
+use super::log::{Seen, What};
+use crate::Stop;
+
+/// What the connections of one stand-in have in common.
+pub(super) struct Shared {
+    pub(super) tls: Arc<ServerConfig>,
+    pub(super) cloud: Cloud,
+    pub(super) faults: Mutex<Vec<Fault>>,
+    pub(super) observer: Option<Sender<Seen>>,
+    pub(super) stop: Stop,
+}
+
+impl Shared {
+    pub(super) fn has(&self, fault: Fault) -> bool {
+        self.faults().contains(&fault)
+    }
+
+    pub(super) fn faults(&self) -> MutexGuard<'_, Vec<Fault>> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is told of one client, to whoever watches.
+pub(super) struct Log<'a> {
+    pub(super) observer: Option<&'a Sender<Seen>>,
+    pub(super) peer: SocketAddr,
+}
+
+impl Log<'_> {
+    pub(super) fn saw(&self, what: What) {
+        if let Some(observer) = self.observer {
+            let peer = self.peer;
+            // Whoever has stopped watching misses nothing.
+            let _ = observer.send(Seen { peer, what });
+        }
+    }
+}
+
+/// The answer that says no, to an HTTP request and to a message alike.
+pub(super) fn refusal(msg_id: &Value, status: u16, error: &str) -> String {
+    let mut head = json!({
+        "ok": false,
+        "status": status,
+        "errors": [error],
+        "messages": [],
+        "references": {},
+    });
+    if !msg_id.is_null() {
+        head["msgId"] = msg_id.clone();
+    }
+    format!(r#"{{"head":{head},"body":null}}"#)
+}
