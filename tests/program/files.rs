@@ -382,15 +382,27 @@ fn what_cannot_be_written_to_is_74_before_anything_is_sent() {
     assert_eq!(output.status.code(), Some(64));
 }
 
+/// The number of the terminal of whoever opens it: 5, 0.
+const TTY: u64 = 5 << 8;
+
 #[test]
 fn a_device_that_is_not_there_is_74() {
     let (sim, _seen) = start(100.0);
+    let (folder, _) = folder();
+    // Root might replace that of the machine, if the program were wrong.
+    let own = folder.path().join("tty");
+    let (kind, access) = (FileType::CharacterDevice, Mode::RUSR | Mode::WUSR);
+    let _ = rustix::fs::mknodat(rustix::fs::CWD, &own, kind, access, TTY);
+    // Some file systems have no devices.
+    let is_denied = |error: std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+    let is_usable = own.exists() && !File::open(&own).is_err_and(is_denied);
+    let tty = if is_usable { name(&own) } else { "/dev/tty" };
     for command in ["listen", "capture"] {
-        let args = [command, TEMPERATURE, "-C1", "-W20s", "-o", "/dev/tty"];
+        let args = [command, TEMPERATURE, "-C1", "-W20s", "-o", tty];
         // A process that leads a session of its own has no terminal.
         let alone = "exec setsid --wait \"$0\" \"$@\"";
         let output = after(alone, &octave_ws(&sim, &args)).output().unwrap();
-        let wanted = format!("error: output: /dev/tty: {}\n", Errno::NXIO);
+        let wanted = format!("error: output: {tty}: {}\n", Errno::NXIO);
         assert_eq!(stderr(&output), wanted);
         assert_eq!(output.status.code(), Some(74));
     }
