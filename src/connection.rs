@@ -93,7 +93,7 @@ impl Connection {
             None => upgrade(route.dial(config.phase_deadline())?, route, &id, &cookies)?,
         };
         socket.set_connected();
-        route.observer.tell(&Step::Upgraded);
+        route.observer.notify(&Step::Upgraded);
         let liveness = Liveness {
             ping_interval: config.ping_interval,
             ping_timeout: config.ping_timeout,

@@ -13,13 +13,13 @@ use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
 use crate::transport::Link;
 use crate::transport::head::{self, Head};
-use crate::transport::meter::{Meter, NoEnd};
+use crate::transport::message_limit::{MessageLimit, NoEnd};
 use crate::transport::wire::{self, Watched};
 use crate::{Error, Result};
 
 /// An open WebSocket.
 pub(crate) struct Socket {
-    socket: WebSocket<Meter>,
+    socket: WebSocket<MessageLimit>,
     peer: String,
 }
 
@@ -57,14 +57,14 @@ impl Socket {
         deadline: Instant,
     ) -> Result<Self> {
         link.wire().set_deadline(Some(deadline));
-        let rest = shake(&mut link, endpoint, path, cookies)?;
+        let rest = handshake(&mut link, endpoint, path, cookies)?;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(max_message))
             .max_frame_size(Some(max_message));
         Ok(Self {
             socket: WebSocket::from_raw_socket(
-                Meter::new(link, rest, max_message),
+                MessageLimit::new(link, rest, max_message),
                 Role::Client,
                 Some(config),
             ),
@@ -96,7 +96,7 @@ impl Socket {
             done => done.map_err(|error| self.failed(error))?,
         };
         if let Message::Close(_) = message {
-            self.leave();
+            self.drain();
         }
         Ok(Some(message))
     }
@@ -186,7 +186,7 @@ impl Socket {
     pub(crate) fn close(mut self, deadline: Instant) -> Result<()> {
         self.ignore_stop();
         self.set_deadline(Some(deadline));
-        let mut step = self.say_close(CloseCode::Normal);
+        let mut step = self.send_close(CloseCode::Normal);
         let mut answered = false;
         loop {
             match step {
@@ -209,14 +209,14 @@ impl Socket {
         Ok(())
     }
 
-    fn say_close(&mut self, code: CloseCode) -> tungstenite::Result<()> {
+    fn send_close(&mut self, code: CloseCode) -> tungstenite::Result<()> {
         let reason = Utf8Bytes::default();
         self.socket.close(Some(CloseFrame { code, reason }))
     }
 
     /// Sends what is left to send, a close above all, and reads on to the end: a connection that
     /// is closed with bytes unread is reset, and the last words with it.
-    fn leave(&mut self) {
+    fn drain(&mut self) {
         let deadline = Instant::now() + LEAVE;
         self.set_deadline(Some(deadline));
         let _ = self.socket.flush();
@@ -271,8 +271,8 @@ impl Socket {
         };
         if let Some(code) = code {
             // RFC 6455 §7.1.7: _Fail the WebSocket Connection_.
-            let _ = self.say_close(code);
-            self.leave();
+            let _ = self.send_close(code);
+            self.drain();
         }
         Error::new(Phase::Socket, kind, message).because(error)
     }
@@ -289,7 +289,12 @@ fn words(frame: Option<&CloseFrame>) -> String {
 /// The client's handshake, RFC 6455 §4.1. Not tungstenite's, which refuses a legal
 /// `Connection: keep-alive, Upgrade` and takes extensions that nobody asked for. Returns what came
 /// behind the answer: frames.
-fn shake(link: &mut Link, endpoint: &Endpoint, path: &str, cookies: &Cookies) -> Result<Vec<u8>> {
+fn handshake(
+    link: &mut Link,
+    endpoint: &Endpoint,
+    path: &str,
+    cookies: &Cookies,
+) -> Result<Vec<u8>> {
     let key = generate_key();
     let authority = &endpoint.authority;
     let cookies = cookies.line();
@@ -303,11 +308,11 @@ fn shake(link: &mut Link, endpoint: &Endpoint, path: &str, cookies: &Cookies) ->
         .and_then(|()| link.flush())
         .and_then(|()| Head::read(link))
         .map_err(|error| broken(endpoint, error))?;
-    judge(&head, &key, endpoint)?;
+    validate(&head, &key, endpoint)?;
     Ok(head.rest)
 }
 
-fn judge(head: &Head, key: &str, endpoint: &Endpoint) -> Result<()> {
+fn validate(head: &Head, key: &str, endpoint: &Endpoint) -> Result<()> {
     if head.status != 101 {
         let status = head.status;
         let message = head::status_of(&endpoint.to_string(), status, head.first("location"), None);

@@ -83,18 +83,18 @@ impl fmt::Display for Step {
     }
 }
 
-type Tell = dyn Fn(&Step) + Send + Sync;
+type Notify = dyn Fn(&Step) + Send + Sync;
 
 /// Who is told of steps.
 #[derive(Clone, Default)]
-pub(crate) struct Observer(Option<Arc<Tell>>);
+pub(crate) struct Observer(Option<Arc<Notify>>);
 
 impl Observer {
     pub(crate) fn new(observer: impl Fn(&Step) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(observer)))
     }
 
-    pub(crate) fn tell(&self, step: &Step) {
+    pub(crate) fn notify(&self, step: &Step) {
         log::debug!("{step}");
         if let Some(observer) = &self.0 {
             observer(step);

@@ -39,7 +39,7 @@ pub struct Client {
     loss: Option<Loss>,
     /// A failure that is to be logged once it is waited for the next attempt: by then, what came
     /// in before it has been handed over.
-    unsaid: Option<String>,
+    pending_warning: Option<String>,
     /// How it failed last, and how often in a row.
     failure: Option<(Error, u32)>,
     /// On how many connections an answer did not come in time, since it was asked for.
@@ -54,7 +54,7 @@ pub struct Client {
 struct Aside {
     watched: Watched,
     /// Whether the caller was told last that something of it is ready.
-    was_told: bool,
+    was_notified: bool,
     /// Whether the last attempt to connect was cut short by it. The next one is not, so that one
     /// comes to its end.
     cut_short: bool,
@@ -111,7 +111,7 @@ impl Client {
             subscriptions: Subscriptions::default(),
             postponed: Postponed::new(now),
             loss: None,
-            unsaid: None,
+            pending_warning: None,
             failure: None,
             late: 0,
             aside: Aside::default(),

@@ -70,7 +70,7 @@ impl Client {
         deadline: Option<Instant>,
         watched: &Watched,
     ) -> Result<bool> {
-        if let Some(message) = self.unsaid.take() {
+        if let Some(message) = self.pending_warning.take() {
             log::warn!("{message}");
         }
         self.route.attention.watched = watched.clone();
@@ -86,12 +86,12 @@ impl Client {
         }
         let is_time = at <= Instant::now();
         // Where nobody reads what is watched, it does not keep an attempt from being made.
-        if watched.is_ready() && !(is_time && self.aside.was_told) {
-            self.aside.was_told = true;
+        if watched.is_ready() && !(is_time && self.aside.was_notified) {
+            self.aside.was_notified = true;
             self.queue.push_back(Next::Readable);
             return Ok(true);
         }
-        self.aside.was_told = false;
+        self.aside.was_notified = false;
         if !is_time {
             return Ok(false);
         }
@@ -106,7 +106,7 @@ impl Client {
             // Which is nobody's fault.
             Err(error) if may_cut_short && error.is_retryable() && watched.is_ready() => {
                 self.aside.cut_short = true;
-                self.aside.was_told = true;
+                self.aside.was_notified = true;
                 self.state = State::Waiting(Instant::now() + CUT_SHORT);
                 self.queue.push_back(Next::Readable);
             }
@@ -168,11 +168,11 @@ impl Client {
         if over.is_some_and(|deadline| deadline <= now) {
             return Err(error);
         }
-        self.say_retry(error, at - now);
+        self.log_retry(error, at - now);
         Ok(())
     }
 
-    fn say_retry(&mut self, error: Error, delay: Duration) {
+    fn log_retry(&mut self, error: Error, delay: Duration) {
         let failure = error.in_full();
         let (times, repeated) = match &self.failure {
             Some((last, times)) if last.in_full() == failure => {
@@ -182,7 +182,7 @@ impl Client {
         };
         let delay = delay.as_secs_f64();
         let message = format!("{failure}{repeated}; trying again in {delay:.1} s");
-        self.unsaid = Some(message);
+        self.pending_warning = Some(message);
         self.failure = Some((error, times));
     }
 

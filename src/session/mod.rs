@@ -99,9 +99,9 @@ pub(crate) fn open(
         }
         failed.because(error)
     })?;
-    let id = judge(&answer, endpoint, credentials)
+    let id = validate(&answer, endpoint, credentials)
         .map_err(|error| error.not_before(answer.retry_after))?;
-    route.observer.tell(&Step::SessionOpened {
+    route.observer.notify(&Step::SessionOpened {
         date: answer.date,
         is_kept: link.is_some(),
     });
@@ -110,7 +110,7 @@ pub(crate) fn open(
 }
 
 /// Makes an id of an answer.
-fn judge(answer: &Answer, endpoint: &Endpoint, credentials: &Credentials) -> Result<SessionId> {
+fn validate(answer: &Answer, endpoint: &Endpoint, credentials: &Credentials) -> Result<SessionId> {
     let Answer {
         status,
         body,
@@ -246,7 +246,7 @@ mod tests {
     fn an_answer_is_judged_by_status_and_body() {
         let config = Config::new(Credentials::new("demo", Token::new("hunter2")));
         let endpoint = config.check().unwrap();
-        let judge = |status, body: &str| {
+        let validate = |status, body: &str| {
             let answer = Answer {
                 status,
                 retry_after: None,
@@ -256,13 +256,13 @@ mod tests {
                 is_encoded: false,
                 body: body.as_bytes().to_vec(),
             };
-            let id = super::judge(&answer, &endpoint, &config.credentials);
+            let id = super::validate(&answer, &endpoint, &config.credentials);
             id.map_err(|error| (error.kind(), error.to_string()))
         };
         let peer = "octave-ws.sierrawireless.io:443";
         let good = r#"{"head":{"ok":true},"body":{"id":"a.b"}}"#;
-        assert_eq!(judge(201, good).unwrap().expose_secret(), "a.b");
-        assert!(judge(200, good).is_ok());
+        assert_eq!(validate(201, good).unwrap().expose_secret(), "a.b");
+        assert!(validate(200, good).is_ok());
         for (status, body, kind, words) in [
             (
                 201,
@@ -321,7 +321,7 @@ mod tests {
             ),
         ] {
             let text = format!("session: HTTP {status} from {peer}{words}");
-            assert_eq!(judge(status, body), Err((kind, text)));
+            assert_eq!(validate(status, body), Err((kind, text)));
         }
     }
 }

@@ -57,20 +57,20 @@ pub(crate) type AnyError = Box<dyn error::Error + Send + Sync>;
 /// has ended it.
 ///
 /// What ureq sends and parses it also logs, at the level trace and byte by byte. It is therefore
-/// given neither the token, in whose place [`Lent`] sends it, nor what else may be secret: the
+/// given neither the token, in whose place [`LinkTransport`] sends it, nor what else may be secret: the
 /// answer's body is read here, and of its head it sees what is needed.
 pub(crate) fn post(
     link: Link,
     endpoint: &Endpoint,
     credentials: &Credentials,
 ) -> Result<(Answer, Option<Link>), AnyError> {
-    let lender = Lender(Arc::new(Mutex::new(Some(Loan {
+    let slot = Slot(Arc::new(Mutex::new(Some(LinkState {
         link,
         rest: Vec::new(),
         cookies: Cookies::default(),
     }))));
-    let connector = Connect {
-        lender: lender.clone(),
+    let connector = LinkConnector {
+        slot: slot.clone(),
         token: credentials.token.clone(),
     };
     let config = ureq::Agent::config_builder()
@@ -100,13 +100,13 @@ pub(crate) fn post(
         )
         .send_empty()?;
     let (head, ended) = answer.into_parts();
-    // With it goes the connection, back to its lender.
+    // With it goes the connection, back to its slot.
     drop(ended);
-    let Loan {
+    let LinkState {
         mut link,
         mut rest,
         cookies,
-    } = lender.take().ok_or(ureq::Error::ConnectionFailed)?;
+    } = slot.take().ok_or(ureq::Error::ConnectionFailed)?;
 
     let framing = framing(head.status, &head.headers)?;
     let body = body::read(&mut link, &mut rest, framing, MAX_ANSWER)?;
@@ -154,7 +154,7 @@ fn has(headers: &HeaderMap, name: &str, wanted: &str) -> bool {
         .any(|value| value.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
-/// Whether it is what [`Lent`] makes of TLS.
+/// Whether it is what [`LinkTransport`] makes of TLS.
 pub(crate) fn is_tls(error: &AnyError) -> bool {
     io_error(error)
         .and_then(io::Error::get_ref)
@@ -192,72 +192,72 @@ fn io_error(error: &AnyError) -> Option<&io::Error> {
     }
 }
 
-/// A link that is not lent.
+/// Where a link is while ureq does not have it.
 #[derive(Clone)]
-struct Lender(Arc<Mutex<Option<Loan>>>);
+struct Slot(Arc<Mutex<Option<LinkState>>>);
 
-struct Loan {
+struct LinkState {
     link: Link,
     /// What has come in behind the head.
     rest: Vec<u8>,
     cookies: Cookies,
 }
 
-impl Lender {
-    fn take(&self) -> Option<Loan> {
+impl Slot {
+    fn take(&self) -> Option<LinkState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn put(&self, loan: Loan) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(loan);
+    fn put(&self, state: LinkState) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(state);
     }
 }
 
 /// Lends a link to ureq, which then neither dials nor knows TLS.
-struct Connect {
-    lender: Lender,
+struct LinkConnector {
+    slot: Slot,
     token: Token,
 }
 
-impl Connector for Connect {
-    type Out = Lent;
+impl Connector for LinkConnector {
+    type Out = LinkTransport;
 
     fn connect(
         &self,
         _: &ConnectionDetails<'_>,
         _: Option<()>,
-    ) -> Result<Option<Lent>, ureq::Error> {
+    ) -> Result<Option<LinkTransport>, ureq::Error> {
         let output = MAX_REQUEST + self.token.expose_secret().len();
-        Ok(self.lender.take().map(|loan| Lent {
-            loan: Some(loan),
-            lender: self.lender.clone(),
+        Ok(self.slot.take().map(|state| LinkTransport {
+            state: Some(state),
+            slot: self.slot.clone(),
             token: self.token.clone(),
             buffers: LazyBuffers::new(MAX_ANSWER, output),
         }))
     }
 }
 
-impl fmt::Debug for Connect {
+impl fmt::Debug for LinkConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Connect")
+        f.write_str("LinkConnector")
     }
 }
 
-/// A link while ureq has it, which goes back to its lender when ureq is done with it.
-struct Lent {
-    loan: Option<Loan>,
-    lender: Lender,
+/// A link while ureq has it, which goes back to its slot when ureq is done with it.
+struct LinkTransport {
+    state: Option<LinkState>,
+    slot: Slot,
     token: Token,
     buffers: LazyBuffers,
 }
 
-impl Transport for Lent {
+impl Transport for LinkTransport {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
-        let loan = self.loan.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
+        let state = self.state.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
         let mut output = self.buffers.output()[..amount].to_vec();
         // At the beginning of a line: another header's value may hold it, too.
         let is_it = |at: &usize| {
@@ -268,31 +268,31 @@ impl Transport for Lent {
             let token = self.token.expose_secret().as_bytes();
             output[at + TOKEN.len()..][..token.len()].copy_from_slice(token);
         }
-        loan.link.write_all(&output)?;
-        Ok(loan.link.flush()?)
+        state.link.write_all(&output)?;
+        Ok(state.link.flush()?)
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
         let too_long = || io::Error::from(io::ErrorKind::FileTooLarge);
-        let loan = self.loan.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
+        let state = self.state.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
         let mut chunk = [0; 4096];
-        while end_of_head(&loan.rest).is_none() {
-            let n = loan.link.read(&mut chunk)?;
-            loan.rest.extend_from_slice(&chunk[..n]);
+        while end_of_head(&state.rest).is_none() {
+            let n = state.link.read(&mut chunk)?;
+            state.rest.extend_from_slice(&chunk[..n]);
             // A record of an alert or of a handshake (RFC 8446 §5.1), where HTTP was asked for.
-            if let [0x15 | 0x16, 3, ..] = loan.rest[..] {
+            if let [0x15 | 0x16, 3, ..] = state.rest[..] {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, Tls).into());
             }
             if n == 0 {
                 return Ok(false);
             }
-            if loan.rest.len() > MAX_ANSWER {
+            if state.rest.len() > MAX_ANSWER {
                 return Err(too_long().into());
             }
         }
-        let end = end_of_head(&loan.rest).unwrap_or_default();
-        let head: Vec<u8> = loan.rest.drain(..end).collect();
-        loan.cookies.take(&head);
+        let end = end_of_head(&state.rest).unwrap_or_default();
+        let head: Vec<u8> = state.rest.drain(..end).collect();
+        state.cookies.take(&head);
         let head = without_secrets(&head, self.token.expose_secret());
         let input = self.buffers.input_append_buf();
         let input = input.get_mut(..head.len()).ok_or_else(too_long)?;
@@ -311,17 +311,17 @@ impl Transport for Lent {
     }
 }
 
-impl Drop for Lent {
+impl Drop for LinkTransport {
     fn drop(&mut self) {
-        if let Some(loan) = self.loan.take() {
-            self.lender.put(loan);
+        if let Some(state) = self.state.take() {
+            self.slot.put(state);
         }
     }
 }
 
-impl fmt::Debug for Lent {
+impl fmt::Debug for LinkTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lent")
+        f.write_str("LinkTransport")
     }
 }
 

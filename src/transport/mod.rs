@@ -18,7 +18,7 @@ use crate::{Error, Result, Stop};
 
 pub(crate) mod connect;
 pub(crate) mod head;
-pub(crate) mod meter;
+pub(crate) mod message_limit;
 pub(crate) mod proxy;
 pub(crate) mod resolve;
 pub(crate) mod socks;
@@ -98,7 +98,7 @@ impl Route {
         let hop = Hop::first(&self.endpoint, self.proxy.as_ref());
         let found = self.resolver.resolve(hop.at, &self.attention, deadline);
         let addrs = found.map_err(|error| hop.unknown(self.version, error))?;
-        self.observer.tell(&Step::Resolved {
+        self.observer.notify(&Step::Resolved {
             host: hop.at.host.clone(),
             addrs: addrs.clone(),
         });
@@ -123,7 +123,7 @@ impl Route {
         let hop = Hop::first(&self.endpoint, None);
         let found = self.behind.resolve(hop.at, &self.attention, deadline);
         let addrs = found.map_err(|error| hop.unknown(self.version, error))?;
-        self.observer.tell(&Step::Resolved {
+        self.observer.notify(&Step::Resolved {
             host: hop.at.host.clone(),
             addrs: addrs.clone(),
         });
@@ -149,7 +149,7 @@ impl Route {
                     return Err(last.filter(|_| !is_stop).unwrap_or(error));
                 }
             };
-            self.observer.tell(&Step::Connected {
+            self.observer.notify(&Step::Connected {
                 addr,
                 tried: attempts.tried().to_owned(),
             });
@@ -178,11 +178,11 @@ impl Route {
         if let Some(proxy) = &self.proxy {
             proxy.connect(&mut wire, &self.endpoint, target)?;
             let proxy = proxy.at.to_string();
-            self.observer.tell(&Step::Proxied { proxy });
+            self.observer.notify(&Step::Proxied { proxy });
         }
         if self.endpoint.tls {
             let stream = tls::handshake(wire, &self.tls, &self.endpoint)?;
-            self.observer.tell(&tls::secured(&stream));
+            self.observer.notify(&tls::secured(&stream));
             Ok(Link::new(Layer::Tls(Box::new(stream))))
         } else {
             Ok(Link::new(Layer::Plain(wire)))

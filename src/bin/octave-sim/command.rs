@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::surroundings::Surroundings;
+use crate::environment::Environment;
 
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
@@ -41,10 +41,10 @@ impl Command {
 
     /// Runs it to its end and returns the status to end with: its own, or 128 and the number of the
     /// signal that ended it.
-    pub(crate) fn run(&self, surroundings: &Surroundings, signals: &mut Signals) -> io::Result<u8> {
+    pub(crate) fn run(&self, environment: &Environment, signals: &mut Signals) -> io::Result<u8> {
         let mut command = process::Command::new(&self.program);
         command.args(&self.args);
-        surroundings.apply(&mut command);
+        environment.apply(&mut command);
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {

@@ -11,13 +11,13 @@ use octave_ws::sim::{Options, Seen, Sim};
 
 use crate::args::{Args, Asked};
 use crate::command::Command;
-use crate::surroundings::Surroundings;
+use crate::environment::Environment;
 
 mod args;
 mod command;
+mod environment;
 #[path = "../octave-ws/settings/normalize.rs"]
 mod normalize;
-mod surroundings;
 
 const USAGE: u8 = 64;
 const UNAVAILABLE: u8 = 69;
@@ -46,12 +46,12 @@ fn main() -> ExitCode {
 }
 
 fn failure(code: u8, message: &str) -> ExitCode {
-    say(&format!("error: {message}\n"));
+    print_line(&format!("error: {message}\n"));
     ExitCode::from(code)
 }
 
 /// In one write(2), so that the lines of the command and of this do not mix.
-fn say(line: &str) {
+fn print_line(line: &str) {
     // Where standard error is gone there is nobody to tell.
     let _ = io::stderr().write_all(line.as_bytes());
 }
@@ -71,12 +71,12 @@ fn run(args: &Args, command: Option<Command>) -> io::Result<u8> {
     })?;
     let teller = thread::Builder::new()
         .name("octave-sim tells".to_owned())
-        .spawn(move || tell(&seen))?;
-    let surroundings = Surroundings::of(&sim)?;
+        .spawn(move || log_seen(&seen))?;
+    let environment = Environment::of(&sim)?;
     let code = if let Some(command) = command {
-        command.run(&surroundings, &mut signals)?
+        command.run(&environment, &mut signals)?
     } else {
-        surroundings.print()?;
+        environment.print()?;
         command::wait_for_end(&mut signals);
         0
     };
@@ -86,8 +86,8 @@ fn run(args: &Args, command: Option<Command>) -> io::Result<u8> {
     Ok(code)
 }
 
-fn tell(seen: &mpsc::Receiver<Seen>) {
+fn log_seen(seen: &mpsc::Receiver<Seen>) {
     for seen in seen {
-        say(&format!("octave-sim: {seen}\n"));
+        print_line(&format!("octave-sim: {seen}\n"));
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn start(quiet: bool, verbose: u8) {
 }
 
 pub(crate) fn failure(failure: &Failure) {
-    say(&format!("error: {failure}"));
+    line(&format!("error: {failure}"));
 }
 
 impl Log for Report {
@@ -48,9 +48,9 @@ impl Log for Report {
         };
         if log::max_level() > LevelFilter::Info {
             let at = humantime::format_rfc3339_millis(clock::now());
-            say(&format!("{at} {kind}{}", record.args()));
+            line(&format!("{at} {kind}{}", record.args()));
         } else {
-            say(&format!("{kind}{}", record.args()));
+            line(&format!("{kind}{}", record.args()));
         }
     }
 
@@ -86,7 +86,7 @@ pub(crate) fn status(text: &str) {
 }
 
 /// Says it at any verbosity.
-pub(crate) fn say(message: &str) {
+pub(crate) fn line(message: &str) {
     let line = format!("{}\n", Printable(message));
     let mut screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
     if screen.status.is_empty() {

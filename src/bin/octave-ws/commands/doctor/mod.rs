@@ -74,7 +74,7 @@ fn examine(
     let config = config
         .stop(stop.clone())
         .retry_for(Duration::ZERO)
-        .observer(move |step| told(step, &observer));
+        .observer(move |step| record(step, &observer));
     let mut client = Client::connect(&config).map_err(|error| {
         report.at(stage(error.phase()));
         failure(error)
@@ -170,7 +170,7 @@ fn stage(phase: Phase) -> &'static str {
 }
 
 /// Notes a step of connecting, as it is done.
-fn told(step: &Step, report: &Report) {
+fn record(step: &Step, report: &Report) {
     let (stage, words, facts) = match step {
         Step::Resolved { host, addrs, .. } => {
             let addresses: Vec<String> = addrs.iter().map(|addr| addr.ip().to_string()).collect();

@@ -37,7 +37,7 @@ pub(crate) fn listen(
     if let Err(End::Unread(Cut::Stopped)) = end {
         log::warn!("stopped with lines that nobody has read");
     }
-    settings.judge(end)
+    settings.outcome(end)
 }
 
 impl ListenSettings {
@@ -47,7 +47,7 @@ impl ListenSettings {
     }
 
     /// What an end is for whoever has started the program.
-    fn judge(&self, end: Result<(), End>) -> Result<(), Failure> {
+    fn outcome(&self, end: Result<(), End>) -> Result<(), Failure> {
         match end {
             Err(End::Failed(failure)) => Err(failure),
             Err(End::Stopped | End::Unread(Cut::Stopped)) if self.is_bounded => {
@@ -193,7 +193,7 @@ impl<'a> Run<'a> {
                 Err(Failure::new(INCOMPLETE, "events may be missing"))
             }
             Ok(()) => Ok(()),
-            Err(End::Stopped) => self.settings.judge(Err(End::Stopped)),
+            Err(End::Stopped) => self.settings.outcome(Err(End::Stopped)),
             Err(End::Failed(failure)) => Err(failure),
         };
         let flushed = self.output.flush();
@@ -245,7 +245,7 @@ impl<'a> Run<'a> {
             "connected again"
         };
         // At any verbosity: it is a loss of data.
-        stderr::say(&format!(
+        stderr::line(&format!(
             "warning: {how}, events may be missing from {from} to {to}: {reason}"
         ));
         Ok(())

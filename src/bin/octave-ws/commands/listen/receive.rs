@@ -16,7 +16,7 @@ use crate::wait;
 impl Run<'_> {
     pub(super) fn receive(&mut self, client: &mut Client) -> Result<(), End> {
         loop {
-            self.tell(client)?;
+            self.update_status(client)?;
             // First what has come in already, so that lines go out together while there are more.
             let found = if client.is_connected() {
                 client.next(Duration::ZERO)
@@ -135,7 +135,7 @@ impl Run<'_> {
     }
 
     /// Tells whoever watches how it stands.
-    fn tell(&mut self, client: &mut Client) -> Result<(), End> {
+    fn update_status(&mut self, client: &mut Client) -> Result<(), End> {
         self.status.is_connected = client.is_connected();
         if let Some(progress) = &mut self.progress {
             progress.draw(&self.status);

@@ -117,7 +117,7 @@ impl Typed {
                     match pressed {
                         Pressed::Line(line) => {
                             // It stays where it was typed.
-                            stderr::say(&format!("{PROMPT}{line}"));
+                            stderr::line(&format!("{PROMPT}{line}"));
                             self.lines.push_back(line);
                         }
                         Pressed::End => {

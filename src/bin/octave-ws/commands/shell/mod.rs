@@ -39,7 +39,7 @@ pub(crate) fn shell(config: Config, is_edited: bool, stop: &Stop) -> Result<(), 
     // A terminal is left as it was.
     let deadly = is_edited.then(|| Deadly::catch(stop)).transpose();
     let deadly = deadly.map_err(Failure::signals)?;
-    let end = converse(&config, is_edited);
+    let end = run(&config, is_edited);
     if let Some(deadly) = deadly {
         deadly.end();
     }
@@ -49,7 +49,7 @@ pub(crate) fn shell(config: Config, is_edited: bool, stop: &Stop) -> Result<(), 
     }
 }
 
-fn converse(config: &Config, is_edited: bool) -> Result<(), End> {
+fn run(config: &Config, is_edited: bool) -> Result<(), End> {
     let output = Output::stdout()?;
     let mut client = Client::connect(config).map_err(|error| match error.kind() {
         ErrorKind::Stopped => Failure::no_session(),
@@ -245,13 +245,13 @@ impl Shell {
             }
             ("help", "") => {
                 for line in HELP {
-                    stderr::say(line);
+                    stderr::line(line);
                 }
                 Ok(())
             }
             ("quit", "") => return Ok(true),
             _ => {
-                stderr::say(&format!("{line:?} is no command: help lists them"));
+                stderr::line(&format!("{line:?} is no command: help lists them"));
                 Ok(())
             }
         };
@@ -262,7 +262,7 @@ impl Shell {
     fn ask(&mut self, action: Action, stream: &str, client: &mut Client) -> octave_ws::Result<()> {
         match stream.parse::<Stream>() {
             Err(error) => {
-                stderr::say(&error.to_string());
+                stderr::line(&error.to_string());
                 Ok(())
             }
             Ok(stream) => {

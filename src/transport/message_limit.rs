@@ -11,7 +11,7 @@ use crate::transport::Link;
 /// tungstenite's read comes back when a message is whole. What is sent instead may be fragments
 /// without end, empty ones even, or a byte now and then, and is none of its business. It also makes
 /// room for a frame as soon as it is announced; a long one is handed to it in pieces.
-pub(crate) struct Meter {
+pub(crate) struct MessageLimit {
     link: Link,
     /// What came in behind the answer to the upgrade.
     early: io::Cursor<Vec<u8>>,
@@ -32,7 +32,7 @@ const MAX_EMPTY: u32 = 16 << 10;
 /// A longer frame is handed on in pieces. It is more than is read at a time.
 const PIECE: u64 = 1 << 20;
 
-impl Meter {
+impl MessageLimit {
     pub(crate) fn new(link: Link, early: Vec<u8>, max_message: usize) -> Self {
         Self {
             link,
@@ -63,7 +63,7 @@ impl Meter {
     }
 }
 
-impl Read for Meter {
+impl Read for MessageLimit {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         loop {
             let pending = self.frames.take_pending(out);
@@ -91,7 +91,7 @@ impl Read for Meter {
     }
 }
 
-impl Write for Meter {
+impl Write for MessageLimit {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.link.write(data)
     }

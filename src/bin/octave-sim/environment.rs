@@ -10,7 +10,7 @@ use std::process;
 use octave_ws::sim::Sim;
 
 /// Variables and the file that one of them names, which goes with this.
-pub(crate) struct Surroundings {
+pub(crate) struct Environment {
     variables: Vec<(&'static str, String)>,
     ca_file: PathBuf,
 }
@@ -28,7 +28,7 @@ const ELSEWHERE: [&str; 9] = [
     "SSL_CERT_FILE",
 ];
 
-impl Surroundings {
+impl Environment {
     pub(crate) fn of(sim: &Sim) -> io::Result<Self> {
         // No two processes have the same port at a time.
         let name = format!("octave-sim-{}-{}.pem", process::id(), sim.addr().port());
@@ -47,9 +47,9 @@ impl Surroundings {
             ("OCTAVE_TOKEN", sim.token().to_owned()),
         ];
         // From here on it is removed again, whatever happens.
-        let surroundings = Self { variables, ca_file };
+        let environment = Self { variables, ca_file };
         file.write_all(sim.ca_pem().as_bytes())?;
-        Ok(surroundings)
+        Ok(environment)
     }
 
     /// Prints a `KEY=value` line each.
@@ -72,7 +72,7 @@ impl Surroundings {
     }
 }
 
-impl Drop for Surroundings {
+impl Drop for Environment {
     fn drop(&mut self) {
         // A file that is gone already is as good.
         let _ = fs::remove_file(&self.ca_file);
