@@ -198,6 +198,8 @@ fn befallen(fault: &str, options: &[&str]) -> (i32, String) {
         "--rate=100",
         "--fault",
         fault,
+        // Each of them counts.
+        "--fault=session-close",
         "--",
         octave_ws,
         "listen",

@@ -1,6 +1,6 @@
 //! What people type, put the way argh takes it.
 
-use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind};
+use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality};
 
 /// The arguments, or what they ask for instead of a run.
 #[derive(Debug, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Sorted {
             value => value,
         };
         // A value that is given again counts as it was given last; a switch may be counted.
-        if value.is_some() {
+        if value.is_some() && !flag.is_list {
             place.retain(|(other, _)| other != name);
         }
         place.push((name.clone(), value));
@@ -143,6 +143,8 @@ impl Sorted {
 struct Flag {
     name: String,
     takes_value: bool,
+    /// Whether each of its values counts.
+    is_list: bool,
     is_own: bool,
 }
 
@@ -158,6 +160,7 @@ impl Flag {
         Some(Self {
             name: format!("--{}", flag.long.trim_start_matches('-')),
             takes_value: matches!(flag.kind, FlagInfoKind::Option { .. }),
+            is_list: flag.optionality == Optionality::Repeating,
             is_own,
         })
     }
