@@ -65,17 +65,17 @@ fn wrong_usage_is_told_in_one_line() {
     let stream = "give an id (s and 24 hex digits) or a path (it begins with /)";
     for (args, what) in [
         (
-            vec![],
-            "no command: the commands are listen, capture, session, shell, doctor".to_owned(),
-        ),
-        (
-            vec!["-v"],
-            "no command: the commands are listen, capture, session, shell, doctor".to_owned(),
-        ),
-        (
             vec!["lisn"],
-            "no command \"lisn\": the commands are listen, capture, session, shell, doctor"
+            "no command \"lisn\": did you mean listen?".to_owned(),
+        ),
+        (
+            vec!["help", "watch"],
+            "no command \"watch\": the commands are listen, capture, session, shell, doctor"
                 .to_owned(),
+        ),
+        (
+            vec!["listen", "--cuont=1"],
+            "no option --cuont: did you mean --count?".to_owned(),
         ),
         (vec!["listen", "--nope=1"], "no option --nope".to_owned()),
         (vec!["listen", "-x"], "no option -x".to_owned()),
@@ -129,6 +129,11 @@ fn help_and_version_are_on_standard_output_and_fit_a_terminal() {
             vec!["listen", "/a", "-h"],
             "Usage: octave-ws listen [OPTIONS] STREAM...",
         ),
+        (vec!["help"], "Usage: octave-ws [OPTIONS] COMMAND"),
+        (
+            vec!["help", "capture"],
+            "Usage: octave-ws capture [OPTIONS] STREAM...",
+        ),
         (
             vec!["-h", "listen"],
             "Usage: octave-ws listen [OPTIONS] STREAM...",
@@ -152,6 +157,45 @@ fn help_and_version_are_on_standard_output_and_fit_a_terminal() {
             text.lines().all(|line| line.chars().count() <= 80),
             "{text}"
         );
+    }
+}
+
+#[test]
+fn without_a_command_a_short_usage_is_told() {
+    for args in [&[][..], &["-v"], &["--company=demo"]] {
+        let program = env!("CARGO_BIN_EXE_octave-ws");
+        let output = Command::new(program).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(64), "{args:?}");
+        assert!(output.stdout.is_empty());
+        let told = stderr(&output);
+        assert!(
+            told.starts_with("Usage: octave-ws [OPTIONS] COMMAND"),
+            "{told}"
+        );
+        for command in ["listen", "capture", "session", "shell", "doctor"] {
+            assert!(told.contains(&format!("\n  {command} ")), "{told}");
+        }
+    }
+}
+
+#[test]
+fn the_options_of_help_have_their_values() {
+    let program = env!("CARGO_BIN_EXE_octave-ws");
+    let output = Command::new(program)
+        .args(["capture", "-h"])
+        .output()
+        .unwrap();
+    let told = text(&output.stdout);
+    for option in [
+        "  -C, --count N  ",
+        "      --duration DURATION  ",
+        "  -o, --output FILE  ",
+        "      --shard K/N  ",
+        "      --require all|any  ",
+        "      --no-reconnect  ",
+        "\nThe connection options are listed by octave-ws --help.\n",
+    ] {
+        assert!(told.contains(option), "{option}: {told}");
     }
 }
 

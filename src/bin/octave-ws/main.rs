@@ -10,7 +10,7 @@ use octave_ws::Stop;
 use crate::commands::{doctor, listen, session, shell};
 use crate::exit::Failure;
 use crate::settings::Settings;
-use crate::settings::args::{Args, Asked, Command};
+use crate::settings::args::{Args, Asked, Command, USAGE};
 use crate::status::stderr;
 
 mod clock;
@@ -46,6 +46,14 @@ fn run(start: Instant) -> Result<(), Failure> {
     let args = match Args::parse(typed).map_err(Failure::usage)? {
         Asked::Run(args) => *args,
         Asked::Text(text) => return output::print(&text),
+        Asked::Nothing => {
+            USAGE.lines().for_each(stderr::line);
+            let failure = Failure::usage("no command");
+            return Err(Failure {
+                is_told: true,
+                ..failure
+            });
+        }
     };
     if args.quiet && args.verbose > 0 {
         return Err(Failure::usage("--quiet and --verbose exclude each other"));

@@ -4,14 +4,13 @@ use std::borrow::Cow;
 
 use std::time::SystemTime;
 
-use octave_ws::{Event, Loss, Stream};
+use octave_ws::{Event, Loss, Printable, Stream};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::clock;
 use crate::settings::ListenSettings;
 use crate::settings::args::Format;
-use octave_ws::Printable;
 
 /// Something that a run meets with.
 pub(crate) enum Record<'a> {

@@ -3,104 +3,109 @@
 
 use std::time::Duration;
 
-use argh::{ArgsInfo, EarlyExit, FromArgValue, FromArgs};
+use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgValue, FromArgs, SubCommandInfo};
 use octave_ws::Stream;
 
+use crate::settings::help;
 use crate::settings::normalize::{Normalized, normalize};
 use crate::settings::streams::Shard;
 
-/// Receives the events of Sierra Wireless Octave.
+/// Receive events from Sierra Wireless Octave cloud streams in real time.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     usage = "[OPTIONS] COMMAND [OPTIONS] [STREAM...]",
     help_triggers("-h", "--help"),
-    note = "Options may stand on either side of the command. A variable named with
-one is looked at where the option is not given, then the config file.
-OCTAVE_TOKEN holds the token itself: there is no option for it, since
-arguments are public on a machine. Durations are written 250ms, 10s or
-1h30m, sizes 4096, 64KiB or 16MiB. -V, --version prints the version.",
-    error_code(0, "Done, or ended by SIGINT or SIGTERM."),
-    error_code(64, "Wrong usage."),
-    error_code(69, "The service could not be reached, or was lost."),
+    note = "Options can be given before or after the command. An option overrides its
+environment variable (in parentheses), which overrides the config file.
+OCTAVE_TOKEN holds the token itself; there is no option for it, because
+command lines are visible to everyone on a machine. DURATION is a value
+like 250ms, 10s or 1h30m; SIZE is a value like 4096, 64KiB or 16MiB.
+-V, --version prints the version.",
+    error_code(0, "Success, or stopped by SIGINT or SIGTERM."),
+    error_code(64, "Invalid usage."),
+    error_code(69, "The service could not be reached, or the connection was lost."),
     error_code(74, "The output could not be written."),
-    error_code(75, "The run was ended before it was done."),
-    error_code(76, "The other side broke the protocol."),
+    error_code(75, "The run ended before it was complete."),
+    error_code(76, "The service violated the protocol."),
     error_code(77, "The credentials or a subscription were refused."),
     error_code(78, "The configuration is invalid or incomplete.")
 )]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Args {
-    /// where the service is (OCTAVE_ENDPOINT)
+    /// URL of the service (OCTAVE_ENDPOINT)
     #[argh(option, arg_name = "URL")]
     pub(crate) endpoint: Option<String>,
 
-    /// whose token it is; none for a restricted token (OCTAVE_USER)
+    /// user that the token belongs to; omit for a restricted token
+    /// (OCTAVE_USER)
     #[argh(option, arg_name = "NAME")]
     pub(crate) user: Option<String>,
 
-    /// the company (OCTAVE_COMPANY)
+    /// company name (OCTAVE_COMPANY)
     #[argh(option, arg_name = "NAME")]
     pub(crate) company: Option<String>,
 
-    /// where the token is; - for standard input (OCTAVE_TOKEN_FILE)
-    #[argh(option, arg_name = "PATH")]
+    /// file that holds the token, - for standard input (OCTAVE_TOKEN_FILE)
+    #[argh(option, arg_name = "FILE")]
     pub(crate) token_file: Option<String>,
 
-    /// a config file (OCTAVE_CONFIG)
-    #[argh(option, arg_name = "PATH")]
+    /// config file (OCTAVE_CONFIG)
+    #[argh(option, arg_name = "FILE")]
     pub(crate) config: Option<String>,
 
-    /// authorities to trust instead of the bundled web roots
+    /// CA certificates (PEM) to trust instead of the bundled web roots
     /// (OCTAVE_CA_FILE)
-    #[argh(option, arg_name = "PEM")]
+    #[argh(option, arg_name = "FILE")]
     pub(crate) ca_file: Option<String>,
 
-    /// connect through this proxy, http://, socks5:// or socks5h://
+    /// proxy to connect through: http://, socks5:// or socks5h://
     /// (OCTAVE_PROXY)
     #[argh(option, arg_name = "URL")]
     pub(crate) proxy: Option<String>,
 
-    /// connect by IPv4 alone
+    /// use IPv4 only
     #[argh(switch, short = '4')]
     pub(crate) ipv4: bool,
 
-    /// connect by IPv6 alone
+    /// use IPv6 only
     #[argh(switch, short = '6')]
     pub(crate) ipv6: bool,
 
-    /// how long each part of connecting may take: 10s
-    #[argh(option, arg_name = "D", from_str_fn(parse_timeout))]
+    /// timeout for each phase of connecting (default: 10s)
+    #[argh(option, arg_name = "DURATION", from_str_fn(parse_timeout))]
     pub(crate) connect_timeout: Option<Duration>,
 
-    /// how long a request may go unanswered: 10s
-    #[argh(option, arg_name = "D", from_str_fn(parse_timeout))]
+    /// timeout for the acknowledgement of a request (default: 10s)
+    #[argh(option, arg_name = "DURATION", from_str_fn(parse_timeout))]
     pub(crate) ack_timeout: Option<Duration>,
 
-    /// after how long a silence to ask for a sign of life: 20s; 0s never asks
-    #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
+    /// send a ping after this much silence (default: 20s; 0s disables pings)
+    #[argh(option, arg_name = "DURATION", from_str_fn(parse_duration))]
     pub(crate) ping_interval: Option<Duration>,
 
-    /// how long to wait for a sign of life: 20s; 0s never asks for one
-    #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
+    /// reconnect if a ping is not answered within this time (default: 20s;
+    /// 0s disables pings)
+    #[argh(option, arg_name = "DURATION", from_str_fn(parse_duration))]
     pub(crate) ping_timeout: Option<Duration>,
 
-    /// how often to send {"type":"heartbeat"}, 1s at least; not given for never
-    #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
+    /// send {"type":"heartbeat"} this often, at most once a second (default:
+    /// never)
+    #[argh(option, arg_name = "DURATION", from_str_fn(parse_duration))]
     pub(crate) heartbeat: Option<Duration>,
 
-    /// the longest message to take: 16MiB
+    /// maximum size of a message (default: 16MiB)
     #[argh(option, arg_name = "SIZE", from_str_fn(parse_size))]
     pub(crate) max_message: Option<usize>,
 
-    /// let the token travel in the clear to an http:// endpoint
+    /// allow an http:// endpoint, to which the token is sent unencrypted
     #[argh(switch)]
     pub(crate) allow_plaintext: bool,
 
-    /// say nothing but errors
+    /// print errors and gaps only
     #[argh(switch, short = 'q')]
     pub(crate) quiet: bool,
 
-    /// tell the connection's life with times; twice for more
+    /// log connection events with timestamps; repeat for more detail
     #[argh(switch, short = 'v')]
     pub(crate) verbose: u8,
 
@@ -154,137 +159,141 @@ macro_rules! receivers {
 }
 
 receivers! {
-    /// Prints the events of streams, one JSON object a line.
+    /// Print the events of streams as they arrive, one JSON object per line.
     #[argh(
         subcommand,
         name = "listen",
         usage = "[OPTIONS] STREAM...",
         help_triggers("-h", "--help"),
-        note = "A FILE of --output is appended to. Where its last line is torn, as a crash
-leaves it, that is cut off. SIGHUP opens it again, under its name.",
+        note = "listen reconnects until it is stopped. --output appends to FILE; a partial
+record at its end, left by a crash, is removed first. SIGHUP reopens FILE,
+so that it can be rotated.",
         example = "{command_name} /my_company/devices/gw1/temperature --count 5"
     )]
     listen;
-    /// Writes the events of streams to a file that is whole or not there.
+    /// Collect events in one bounded run and write them to a file atomically.
     #[argh(
         subcommand,
         name = "capture",
         usage = "[OPTIONS] STREAM...",
         help_triggers("-h", "--help"),
-        note = "One of --count, --duration and --idle is needed: with it the run is done.
-The lines go to FILE.part, which then becomes FILE. Where the run ends before,
-FILE stays as it was, FILE.part holds what came so far, and the exit code is
-not 0.",
+        note = "At least one of --count, --duration and --idle is required. Events are
+written to FILE.part, which is renamed to FILE when the run is complete. If
+the run ends early, FILE is unchanged, FILE.part holds the events so far, and
+the exit code is not 0.",
         example = "{command_name} /my_company/devices/gw1/temperature --duration 1m -o FILE"
     )]
     capture;
 
-    /// stop after this many events
+    /// stop after N events
     #[argh(option, short = 'C', arg_name = "N", from_str_fn(parse_count))]
     count: Option<u64>,
 
-    /// stop this long after every stream is subscribed
-    #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
+    /// stop this long after all streams are subscribed
+    #[argh(option, arg_name = "DURATION", from_str_fn(parse_duration))]
     duration: Option<Duration>,
 
-    /// stop once no event has come for so long
-    #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
+    /// stop when no event has arrived for this long while connected
+    #[argh(option, arg_name = "DURATION", from_str_fn(parse_duration))]
     idle: Option<Duration>,
 
-    /// give up, with 75, where it has not stopped so long after its start
-    #[argh(option, short = 'W', arg_name = "D", from_str_fn(parse_duration))]
+    /// deadline for the whole run, after which it exits with 75
+    #[argh(option, short = 'W', arg_name = "DURATION", from_str_fn(parse_duration))]
     timeout: Option<Duration>,
 
-    /// where to write; - for standard output, the default
+    /// file to write to (default: -, standard output)
     #[argh(option, short = 'o', arg_name = "FILE")]
     output: Option<String>,
 
-    /// what to write: event (the Event object), message (the server's whole
-    /// message), record (events with the time, and what befell the run) or text
-    /// (for eyes; the default on a terminal, else event)
-    #[argh(option, short = 'F', arg_name = "F")]
+    /// output format: event (the Event object), message (the whole message of
+    /// the service), record (events and connection changes, with timestamps)
+    /// or text (human-readable). Default: text on a terminal, event otherwise
+    #[argh(option, short = 'F', arg_name = "FORMAT")]
     format: Option<Format>,
 
-    /// end with 69 at the first loss of the connection
+    /// exit with 69 when the connection is lost
     #[argh(switch)]
     no_reconnect: bool,
 
-    /// give up, with 69, where no connection came about for so long; not given
-    /// for never
-    #[argh(option, arg_name = "D", from_str_fn(parse_duration))]
+    /// exit with 69 when there was no connection for this long (default:
+    /// never)
+    #[argh(option, arg_name = "DURATION", from_str_fn(parse_duration))]
     retry_for: Option<Duration>,
 
-    /// end with 77 where all streams are refused (any), or one of them is (all, the
-    /// default)
+    /// exit with 77 when one stream is refused (all, the default) or when all
+    /// streams are (any)
     #[argh(option, arg_name = "all|any", default = "Require::default()")]
     require: Require,
 
-    /// end with 75 where events may be missing; capture then leaves FILE.part
+    /// exit with 75 when events may have been missed; capture then keeps
+    /// FILE.part
     #[argh(switch)]
     require_gapless: bool,
 
-    /// streams, one a line, with # comments; - for standard input
+    /// read streams from FILE, one per line, # starts a comment; - for
+    /// standard input
     #[argh(option, arg_name = "FILE")]
     streams_file: Option<String>,
 
-    /// of the streams, only the Kth share of N, by a hash of their names
+    /// use only shard K of N of the streams, for example 2/3; streams are
+    /// assigned by a stable hash of their names
     #[argh(option, arg_name = "K/N")]
     shard: Option<Shard>,
 
-    /// a stream's id (s and 24 hex digits) or its path (it begins with /)
+    /// stream id (s and 24 hex digits) or path (starts with /)
     #[argh(positional, arg_name = "STREAM")]
     streams: Vec<Stream>,
 }
 
-/// Asks for a session and prints its id, for another WebSocket client.
+/// Open a session and print its id, for use with another WebSocket client.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "session",
     usage = "[OPTIONS]",
     help_triggers("-h", "--help"),
-    note = "Whoever has the id, or the URL with it, reads the company's streams. It
-expires if no client connects before long, and serves one connection.",
+    note = "The id is a secret: it gives access to the company's streams. It can be
+used for one connection, and expires if it is not used soon.",
     example = "wscat -c \"$({command_name} --url)\""
 )]
 pub(crate) struct Session {
-    /// print the URL of its WebSocket instead
+    /// print the WebSocket URL, which contains the id
     #[argh(switch)]
     pub(crate) url: bool,
 }
 
-/// Sends what is typed and prints what comes in, on one socket.
+/// Subscribe and send messages interactively, on one connection.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "shell",
     usage = "[OPTIONS]",
     help_triggers("-h", "--help"),
-    note = "A line is one of: subscribe STREAM, unsubscribe STREAM, ping, help, quit. What
-begins with {{ is sent as it stands. At the end of input it unsubscribes and
-closes. It does not connect again.",
+    note = "Commands: subscribe STREAM, unsubscribe STREAM, ping, help, quit. Input that
+starts with {{ is sent as is. At the end of input, shell unsubscribes and
+closes the connection. It does not reconnect.",
     example = "echo ping | {command_name}"
 )]
 pub(crate) struct Shell {}
 
-/// Goes through all that it takes to receive events, and says what it finds.
+/// Test each stage of the connection and report what was found.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "doctor",
     usage = "[OPTIONS] [STREAM...]",
     help_triggers("-h", "--help"),
-    note = "A line for each stage: config, clock, dns, tcp, proxy, tls, session, upgrade,
-subscribe, ping, event. The first that fails is the last; its exit code is
-that of the failure, and it is said what to do.",
+    note = "Prints one line for each stage: config, clock, dns, tcp, proxy, tls, session,
+upgrade, subscribe, ping, event. doctor stops at the first stage that fails,
+prints what to do about it, and exits with its code.",
     example = "{command_name} /my_company/devices/gw1/temperature"
 )]
 pub(crate) struct Doctor {
-    /// a JSON object for each stage
+    /// print a JSON object for each stage
     #[argh(switch)]
     pub(crate) json: bool,
 
-    /// a stream to subscribe to: its id (s and 24 hex digits) or its path
+    /// stream to subscribe to: id (s and 24 hex digits) or path
     #[argh(positional, arg_name = "STREAM")]
     pub(crate) streams: Vec<Stream>,
 }
@@ -311,7 +320,22 @@ pub(crate) enum Asked {
     Run(Box<Args>),
     /// To be printed on standard output.
     Text(String),
+    /// There is no command: [`USAGE`] says what there is.
+    Nothing,
 }
+
+/// What is told of the usage where there is no command.
+pub(crate) const USAGE: &str = "\
+Usage: octave-ws [OPTIONS] COMMAND [OPTIONS] [STREAM...]
+
+Commands:
+  listen   print events as they arrive
+  capture  collect events in one bounded run
+  session  open a session and print its id
+  shell    subscribe and send messages interactively
+  doctor   test each stage of the connection
+
+Run octave-ws help, or octave-ws help COMMAND, for more.";
 
 impl Args {
     /// Reads the arguments, that of the program's own name excepted.
@@ -319,21 +343,42 @@ impl Args {
     /// # Errors
     /// In one line, what is wrong with them.
     pub(crate) fn parse(typed: impl IntoIterator<Item = String>) -> Result<Asked, String> {
-        let words = match normalize(&Self::get_args_info(), typed)? {
-            Normalized::Run(words) | Normalized::Help(words) => words,
+        let info = Self::get_args_info();
+        let words = match normalize(&info, typed)? {
+            Normalized::Run(words) => words,
+            Normalized::Help(words) => return Ok(Asked::Text(Self::help(&info, &words))),
             Normalized::Version => {
                 let version = concat!("octave-ws ", env!("CARGO_PKG_VERSION"));
                 return Ok(Asked::Text(version.to_owned()));
             }
+            Normalized::Nothing => return Ok(Asked::Nothing),
         };
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match Self::from_args(&["octave-ws"], &words) {
             Ok(args) => Ok(Asked::Run(Box::new(args))),
-            Err(EarlyExit { output, status }) if status.is_ok() => Ok(Asked::Text(output)),
             Err(EarlyExit { output, .. }) => Err(output.trim().replace('\n', "; ")),
         }
     }
+
+    /// The help text of the program, or of the command that the words name.
+    fn help(info: &CommandInfoWithArgs, words: &[String]) -> String {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let text = match Self::from_args(&["octave-ws"], &words) {
+            Err(EarlyExit { output, .. }) => output,
+            Ok(_) => String::new(),
+        };
+        let named = |command: &&SubCommandInfo| words.contains(&command.name);
+        match info.commands.iter().find(named) {
+            Some(command) => help::with_options(&text, command.command.flags, CONNECTION_OPTIONS),
+            None => help::with_options(&text, info.flags, ""),
+        }
+    }
 }
+
+/// Where the other options of a command are listed.
+const CONNECTION_OPTIONS: &str = "
+The connection options are listed by octave-ws --help.
+";
 
 fn parse_count(text: &str) -> Result<u64, String> {
     match text.parse() {

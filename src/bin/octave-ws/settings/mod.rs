@@ -14,6 +14,7 @@ pub(crate) mod config_file;
 pub(crate) mod connection;
 pub(crate) mod credentials;
 pub(crate) mod environment;
+pub(crate) mod help;
 pub(crate) mod normalize;
 pub(crate) mod streams;
 

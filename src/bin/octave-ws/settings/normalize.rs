@@ -10,6 +10,8 @@ pub(crate) enum Normalized {
     /// For argh, which then has the help text.
     Help(Vec<String>),
     Version,
+    /// There is no command.
+    Nothing,
 }
 
 /// argh knows neither `--option=value` nor `-C5` nor `-vv`, and wants the program's own options
@@ -37,7 +39,7 @@ pub(crate) fn normalize(
                 "version" => return Ok(Normalized::Version),
                 _ => {
                     let flag = Flag::find(info, |flag| flag.long.trim_start_matches('-') == name)
-                        .ok_or_else(|| format!("no option --{name}"))?;
+                        .ok_or_else(|| no_option(info, name))?;
                     sorted.push(&flag, value, &mut words)?;
                 }
             }
@@ -61,11 +63,13 @@ pub(crate) fn normalize(
                 }
             }
         } else if sorted.command.is_none() && !info.commands.is_empty() {
-            if !info.commands.iter().any(|command| command.name == word) {
-                let names = commands(info);
-                return Err(format!("no command {word:?}: the commands are {names}"));
+            if word == "help" && !help {
+                help = true;
+            } else if info.commands.iter().any(|command| command.name == word) {
+                sorted.command = Some(word);
+            } else {
+                return Err(no_command(info, &word));
             }
-            sorted.command = Some(word);
         } else {
             sorted.positional.push(word);
         }
@@ -77,14 +81,35 @@ pub(crate) fn normalize(
         ));
     }
     if sorted.command.is_none() && !info.commands.is_empty() {
-        return Err(format!("no command: the commands are {}", commands(info)));
+        return Ok(Normalized::Nothing);
     }
     Ok(Normalized::Run(sorted.into_words()))
 }
 
-fn commands(info: &CommandInfoWithArgs) -> String {
+fn no_command(info: &CommandInfoWithArgs, word: &str) -> String {
     let names: Vec<&str> = info.commands.iter().map(|command| command.name).collect();
-    names.join(", ")
+    match nearest(word, names.iter().copied()) {
+        Some(name) => format!("no command {word:?}: did you mean {name}?"),
+        None => format!("no command {word:?}: the commands are {}", names.join(", ")),
+    }
+}
+
+fn no_option(info: &CommandInfoWithArgs, name: &str) -> String {
+    let commands = info.commands.iter();
+    let flags = commands.flat_map(|command| command.command.flags);
+    let flags = info.flags.iter().chain(flags);
+    let names = flags.map(|flag| flag.long.trim_start_matches('-'));
+    match nearest(name, names) {
+        Some(meant) => format!("no option --{name}: did you mean --{meant}?"),
+        None => format!("no option --{name}"),
+    }
+}
+
+/// Which of the names is meant, if one is: of three letters one may be wrong.
+fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let names = names.map(|name| (strsim::damerau_levenshtein(word, name), name));
+    let (distance, name) = names.min()?;
+    (distance <= name.len().div_ceil(3)).then_some(name)
 }
 
 #[derive(Default)]

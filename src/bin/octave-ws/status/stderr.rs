@@ -3,12 +3,12 @@
 use std::sync::{Mutex, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use octave_ws::Printable;
 
 use crate::clock;
 use crate::exit::Failure;
 use crate::wait;
 use crate::wait::sink::Sink;
-use octave_ws::Printable;
 
 /// Says what is logged, by this program and its library and by nobody else: others may know
 /// secrets.

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use octave_ws::Printable;
 use serde_json::{Value, json};
 
 use crate::exit::{Failure, PROTOCOL, UNAVAILABLE};
 use crate::output;
 use crate::wait::sink;
-use octave_ws::Printable;
 
 #[derive(Clone)]
 pub(crate) struct Report(Arc<Mutex<Inner>>);

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use octave_ws::{Action, Client, Config, ErrorKind, Next, Stop, Stream};
+use octave_ws::{Action, Client, Config, ErrorKind, Next, Printable, Stop, Stream};
 use serde_json::value::RawValue;
 
 use crate::commands::shell::input::{Sent, Typed};
@@ -13,7 +13,6 @@ use crate::output::Output;
 use crate::signals::{self, Deadly};
 use crate::status::stderr;
 use crate::wait;
-use octave_ws::Printable;
 
 mod input;
 mod line_editor;

@@ -1,0 +1,78 @@
+//! The options of a help text: argh shows neither their values nor where a line ends.
+
+use argh::{FlagInfo, FlagInfoKind};
+
+/// As wide as any terminal.
+const WIDTH: usize = 80;
+
+/// Puts the options of a help text of argh's in place of those that it has there.
+pub(crate) fn with_options(text: &str, flags: &[FlagInfo<'_>], note: &str) -> String {
+    const HEADING: &str = "\nOptions:\n";
+    let Some((before, rest)) = text.split_once(HEADING) else {
+        return text.to_owned();
+    };
+    let after = rest.split_once("\n\n").map_or("", |(_, after)| after);
+    let options = options(flags);
+    format!("{before}{HEADING}{options}{note}\n{after}")
+}
+
+fn options(flags: &[FlagInfo<'_>]) -> String {
+    // That of help itself has no short name there.
+    let flags = flags.iter().filter(|flag| flag.long != "--help");
+    // As format strings have them.
+    let plain = |text: &str| text.replace("{{", "{").replace("}}", "}");
+    let mut names: Vec<(String, String)> = flags
+        .map(|flag| (name(flag), plain(flag.description)))
+        .collect();
+    names.push(("-h, --help".to_owned(), "print this help".to_owned()));
+    let width = names.iter().map(|(name, _)| name.len()).max();
+    let width = width.unwrap_or_default();
+    let described = |(name, description): &(String, String)| {
+        let lines = wrapped(description, WIDTH - width - 4);
+        let indent = format!("\n{:width$}", "", width = width + 4);
+        format!("  {name:width$}  {}\n", lines.join(&indent))
+    };
+    names.iter().map(described).collect()
+}
+
+/// `-C, --count N`.
+fn name(flag: &FlagInfo<'_>) -> String {
+    let short = match flag.short {
+        Some(short) => format!("-{short}, "),
+        None => "    ".to_owned(),
+    };
+    let long = flag.long.trim_start_matches('-');
+    match flag.kind {
+        FlagInfoKind::Switch => format!("{short}--{long}"),
+        FlagInfoKind::Option { arg_name } => format!("{short}--{long} {arg_name}"),
+    }
+}
+
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let end = lines.len() - 1;
+        let line = &mut lines[end];
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_wrapped_between_words() {
+        assert_eq!(wrapped("a bc  def\ng", 5), ["a bc", "def g"]);
+        assert_eq!(wrapped("longest a", 3), ["longest", "a"]);
+        assert_eq!(wrapped("", 3), [""]);
+    }
+}
