@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, Options, Seen, Sim, What};
 use rustix::process::{Pid, Signal, WaitOptions, waitpid};
-use rustix::termios::{LocalModes, tcgetattr};
+use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr};
 use serde_json::{Value, json};
 
-use super::patience::Told;
+use super::patience::{Told, until};
 use super::{
     HUMIDITY, TEMPERATURE, await_shown, kill, octave_ws, shown, start, start_with, stderr, terminal,
 };
@@ -273,6 +273,57 @@ fn a_terminal_has_a_prompt_and_what_comes_in_does_not_steer_it() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let modes = tcgetattr(&screen).unwrap().local_modes;
     assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO));
+}
+
+/// As the vendor's page has it.
+const PASTED: &str = "{
+  \"msgId\": \"a } in \\\" a string\",
+  \"object\": \"event\",
+
+  \"type\": \"subscribe\", \"path\": \"/demo/devices/gw1/temperature\"
+}";
+
+#[test]
+fn json_goes_on_until_its_braces_are_closed() {
+    let (sim, seen) = start(0.0);
+    let mut shell = Shell::start(&sim);
+    shell.line(PASTED);
+    assert_eq!(shell.printed()["head"]["ok"], true);
+    shell.line("ping");
+    // What has no end is sent as it stands at the end of input.
+    shell.line("{ \"a\": [\n1");
+    let (code, _, told) = shell.end();
+    assert_eq!(code, Some(0), "{told}");
+    assert!(!told.contains("is no command"), "{told}");
+    let sent = asked(&seen);
+    let is_sent = |text: &str| sent.contains(&What::Text(text.to_owned()));
+    assert!(is_sent("{ \"a\": [\n1"), "{sent:?}");
+}
+
+#[test]
+fn json_is_pasted_at_a_terminal_and_given_up_with_an_interrupt() {
+    let (sim, _seen) = start(0.0);
+    let (mut child, mut screen) = at_terminal(&sim);
+    let interrupt =
+        |screen: &File| tcgetattr(screen).unwrap().special_codes[SpecialCodeIndex::VINTR];
+    let signal = interrupt(&screen);
+    assert_ne!(signal, 0);
+    screen.write_all(b"{ \"half\":\rtyp").unwrap();
+    await_shown(&mut screen, "\x1b[?7l. typ");
+    // It gives up all that is half typed, and is the signal again.
+    assert_eq!(interrupt(&screen), 0);
+    screen.write_all(b"\x03").unwrap();
+    let last = await_shown(&mut screen, ". typ^C\r\n");
+    if !last.ends_with("> \x1b[?7h") {
+        await_shown(&mut screen, PROMPT);
+    }
+    until("it is a signal again", || interrupt(&screen) == signal);
+    // With what a terminal puts around it.
+    write!(screen, "\x1b[200~{PASTED}\x1b[201~\r").unwrap();
+    await_shown(&mut screen, "< {\"head\":{\"msgId\":\"a } in");
+    screen.write_all(b"quit\r").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(interrupt(&screen), signal);
 }
 
 /// Types a line again and again, until nobody reads it any more.

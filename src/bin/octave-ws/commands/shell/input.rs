@@ -3,11 +3,14 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 
 use octave_ws::{Action, Stream};
 use rustix::io::Errno;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr,
+};
 use serde_json::Value;
 
 use crate::commands::shell::line_editor::{Editor, Pressed};
@@ -15,11 +18,14 @@ use crate::status::stderr;
 use crate::wait;
 use crate::wait::source;
 
-/// Lines of standard input, without waiting for one.
+/// Commands of standard input, without waiting for one: a line each, or JSON over several lines.
 pub(crate) struct Typed {
     input: File,
     source: Source,
     lines: VecDeque<String>,
+    /// JSON whose braces are not closed.
+    begun: String,
+    braces: Braces,
     is_over: bool,
 }
 
@@ -49,6 +55,8 @@ impl Typed {
             input,
             source,
             lines: VecDeque::new(),
+            begun: String::new(),
+            braces: Braces::default(),
             is_over: false,
         })
     }
@@ -58,12 +66,13 @@ impl Typed {
         let Source::Terminal { editor, .. } = &self.source else {
             return None;
         };
+        let prompt = self.marker();
         let size = tcgetwinsize(&self.input).map_or(0, |size| usize::from(size.ws_col));
         let columns = if size == 0 { 80 } else { size };
         let (line, behind) = editor.window(columns.saturating_sub(PROMPT.len() + 1).max(1));
         Some(match behind {
-            0 => format!("{PROMPT}{line}"),
-            behind => format!("{PROMPT}{line}\x1b[{behind}D"),
+            0 => format!("{prompt}{line}"),
+            behind => format!("{prompt}{line}\x1b[{behind}D"),
         })
     }
 
@@ -84,7 +93,7 @@ impl Typed {
         if let Source::Terminal { raw, .. } = &mut self.source {
             *raw = Some(Raw::enter(&self.input)?);
         }
-        Ok(())
+        self.watch_interrupt()
     }
 
     /// Whether it is somebody who types, and sees what comes of it.
@@ -117,8 +126,12 @@ impl Typed {
                     match pressed {
                         Pressed::Line(line) => {
                             // It stays where it was typed.
-                            stderr::line(&format!("{PROMPT}{line}"));
-                            self.lines.push_back(line);
+                            stderr::line(&format!("{}{line}", self.marker()));
+                            self.push(&line);
+                        }
+                        Pressed::GivenUp(line) => {
+                            stderr::line(&format!("{}{line}^C", self.marker()));
+                            self.take_begun();
                         }
                         Pressed::End => {
                             self.is_over = true;
@@ -134,13 +147,61 @@ impl Typed {
                 }
                 if let Some(end) = rest.iter().rposition(|&b| b == b'\n') {
                     let begun = rest.split_off(end + 1);
-                    let text = String::from_utf8_lossy(rest);
-                    self.lines.extend(text.lines().map(str::to_owned));
+                    let text = String::from_utf8_lossy(rest).into_owned();
                     *rest = begun;
+                    text.lines().for_each(|line| self.push(line));
                 }
             }
         }
+        if self.is_over && !self.begun.is_empty() {
+            // As it stands: it may be meant to be wrong.
+            let begun = self.take_begun();
+            self.lines.push_back(begun);
+        }
+        self.watch_interrupt()
+    }
+
+    /// Takes a line. JSON goes on until its braces are closed.
+    fn push(&mut self, line: &str) {
+        if self.begun.is_empty() && !line.trim_start().starts_with('{') {
+            self.lines.push_back(line.to_owned());
+            return;
+        }
+        if !self.begun.is_empty() {
+            self.begun.push('\n');
+        }
+        self.begun.push_str(line);
+        self.braces.take(line);
+        if self.braces.depth == 0 || self.begun.len() > MAX_JSON {
+            let json = self.take_begun();
+            self.lines.push_back(json);
+        }
+    }
+
+    fn take_begun(&mut self) -> String {
+        self.braces = Braces::default();
+        mem::take(&mut self.begun)
+    }
+
+    /// ^C gives up what is half typed, and ends the program where nothing is.
+    fn watch_interrupt(&mut self) -> io::Result<()> {
+        if let Source::Terminal {
+            editor,
+            raw: Some(raw),
+        } = &mut self.source
+        {
+            raw.keep_interrupt(!editor.is_empty() || !self.begun.is_empty())?;
+        }
         Ok(())
+    }
+
+    /// What stands before a line.
+    fn marker(&self) -> &'static str {
+        if self.begun.is_empty() {
+            PROMPT
+        } else {
+            GOES_ON
+        }
     }
 
     /// The next line that is whole.
@@ -160,13 +221,45 @@ impl Typed {
 }
 
 const PROMPT: &str = "> ";
+/// Before a line of JSON that is not the first.
+const GOES_ON: &str = ". ";
+
+/// The longest JSON that is gathered.
+const MAX_JSON: usize = 1 << 20;
+
+/// How far JSON has been read: what is open.
+#[derive(Default)]
+struct Braces {
+    depth: usize,
+    is_string: bool,
+    is_escaped: bool,
+}
+
+impl Braces {
+    fn take(&mut self, json: &str) {
+        for c in json.chars() {
+            match c {
+                _ if self.is_escaped => self.is_escaped = false,
+                '\\' if self.is_string => self.is_escaped = true,
+                '"' => self.is_string = !self.is_string,
+                '{' | '[' if !self.is_string => self.depth += 1,
+                '}' | ']' if !self.is_string => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+}
 
 /// A terminal that hands on each key and shows none, for as long as this lives. Keys that send
 /// signals go on doing so.
 struct Raw {
     terminal: File,
     before: Termios,
+    own: Termios,
 }
+
+/// A character that none is: POSIX, `_POSIX_VDISABLE`.
+const VDISABLE: u8 = 0;
 
 impl Raw {
     fn enter(terminal: &File) -> io::Result<Self> {
@@ -175,7 +268,23 @@ impl Raw {
         let mut raw = before.clone();
         raw.local_modes -= LocalModes::ICANON | LocalModes::ECHO;
         tcsetattr(&terminal, OptionalActions::Now, &raw)?;
-        Ok(Self { terminal, before })
+        Ok(Self {
+            terminal,
+            before,
+            own: raw,
+        })
+    }
+
+    /// Whether ^C is a key, instead of a signal.
+    fn keep_interrupt(&mut self, is_kept: bool) -> io::Result<()> {
+        let signal = self.before.special_codes[SpecialCodeIndex::VINTR];
+        let code = if is_kept { VDISABLE } else { signal };
+        let current = &mut self.own.special_codes[SpecialCodeIndex::VINTR];
+        if *current != code {
+            *current = code;
+            tcsetattr(&self.terminal, OptionalActions::Now, &self.own)?;
+        }
+        Ok(())
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Editor {
 pub(crate) enum Pressed {
     /// The line is done.
     Line(String),
+    /// It was given up, with ^C.
+    GivenUp(String),
     /// There will be none any more.
     End,
 }
@@ -46,6 +48,11 @@ impl Editor {
         pressed
     }
 
+    /// Whether nothing has been typed since the last line.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.line.is_empty()
+    }
+
     /// The line in as many columns, the cursor among them, and how far that is from the end.
     pub(crate) fn window(&self, columns: usize) -> (String, usize) {
         let start = (self.cursor + 1).saturating_sub(columns);
@@ -56,6 +63,11 @@ impl Editor {
     fn key(&mut self, key: &[u8]) -> Option<Pressed> {
         match key {
             b"\r" | b"\n" => return Some(self.enter()),
+            b"\x03" => {
+                self.cursor = 0;
+                self.recalled = self.history.len();
+                return Some(Pressed::GivenUp(mem::take(&mut self.line).iter().collect()));
+            }
             b"\x04" if self.line.is_empty() => return Some(Pressed::End),
             b"\x04" | b"\x1b[3~" => self.cut(self.cursor, self.cursor + 1),
             b"\x7f" | b"\x08" => self.cut(self.cursor.saturating_sub(1), self.cursor),
