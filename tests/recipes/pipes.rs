@@ -14,7 +14,7 @@ use super::{Gateway, STREAMS, assert_done, streams, text};
 #[ignore = "it is run with the programs of others"]
 fn some_of_it_by_jq() {
     let gateway = Gateway::new("jq", 50.0, &streams());
-    let recipe = gateway.recipe("Some of it, by jq");
+    let recipe = gateway.recipe("Selected fields, with jq");
     let command = recipe.replace(" | ", " --count 3 | ");
     let output = gateway.shell(&command).output().unwrap();
     assert_done(&output);
