@@ -2,23 +2,22 @@ use std::error;
 use std::fmt;
 use std::time::Duration;
 
-use crate::protocol::{Retry, may_pass};
+use crate::protocol::{Retry, Stream, may_pass};
 
 /// What went wrong, in which phase, and with whom.
 ///
 /// `Display` says this error's own part in one line and names the peer; what caused it is in
-/// [`source`](error::Error::source). Neither the token nor a session id is in either, nor in
-/// `Debug`.
-#[derive(Debug)]
+/// [`source`](error::Error::source). `Debug` is both in one line, as [`Error::in_full`], which is
+/// what a `main` shows that returns it. Neither the token nor a session id is in any of them.
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     phase: Phase,
     kind: ErrorKind,
     message: String,
     setting: Option<Setting>,
     status: Option<u16>,
+    stream: Option<Stream>,
     source: Option<Box<dyn error::Error + Send + Sync>>,
     retry_after: Option<Duration>,
     /// In place of what phase and kind say.
@@ -122,6 +121,7 @@ impl Error {
             message: message.into(),
             setting: None,
             status: None,
+            stream: None,
             source: None,
             retry_after: None,
             retry: None,
@@ -154,6 +154,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn of_stream(mut self, stream: Stream) -> Self {
+        self.0.stream = Some(stream);
+        self
+    }
+
     /// The stage in which the error came up.
     pub fn phase(&self) -> Phase {
         self.0.phase
@@ -177,6 +182,11 @@ impl Error {
             ErrorKind::Status(status) => Some(status),
             _ => self.0.status,
         }
+    }
+
+    /// The stream that was refused, or not answered for, if it is about one.
+    pub fn stream(&self) -> Option<&Stream> {
+        self.0.stream.as_ref()
     }
 
     /// The error and what caused it, in one line.
@@ -257,6 +267,12 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.0.phase, self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.in_full())
     }
 }
 

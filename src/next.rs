@@ -74,3 +74,18 @@ pub struct Gap {
     /// How the connection was lost, in one line.
     pub reason: String,
 }
+
+/// With its dates in UTC and milliseconds, RFC 3339.
+#[cfg(feature = "serde")]
+impl serde_core::Serialize for Gap {
+    fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde_core::ser::SerializeStruct;
+
+        let date = |at: &SystemTime| humantime::format_rfc3339_millis(*at).to_string();
+        let mut gap = serializer.serialize_struct("Gap", 3)?;
+        gap.serialize_field("from", &date(&self.from))?;
+        gap.serialize_field("to", &date(&self.to))?;
+        gap.serialize_field("reason", &self.reason)?;
+        gap.end()
+    }
+}

@@ -641,7 +641,7 @@ fn what_was_asked_for_last_holds_whatever_was_lost_meanwhile() {
         sim.set_faults(&[Fault::AckSilent]);
         let actions = match last {
             Action::Subscribe => [Action::Unsubscribe, Action::Subscribe],
-            Action::Unsubscribe => [Action::Subscribe, Action::Unsubscribe],
+            other => [Action::Subscribe, other],
         };
         for action in actions {
             client.request(action, &stream(TEMPERATURE)).unwrap();

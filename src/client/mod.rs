@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::fmt;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -344,7 +345,7 @@ impl Client {
                     };
                     let message = format!("{} {refused}: {words}", self.peer());
                     let error = Error::new(Phase::Subscribe, ErrorKind::Refused, message);
-                    error.refused_with(ack.status)
+                    error.refused_with(ack.status).of_stream(stream.clone())
                 });
             }
             let most = self.config.max_message.saturating_mul(KEPT_MESSAGES);
@@ -358,7 +359,8 @@ impl Client {
             if self.late == MAX_LATE {
                 let peer = self.peer();
                 let message = format!("{peer} did not answer in time to {action} {stream}");
-                return Err(Error::new(Phase::Subscribe, ErrorKind::TimedOut, message));
+                let late = Error::new(Phase::Subscribe, ErrorKind::TimedOut, message);
+                return Err(late.of_stream(stream.clone()));
             }
         }
     }
@@ -375,6 +377,17 @@ impl Client {
                 return Ok(Next::TimedOut);
             }
         }
+    }
+}
+
+/// To whom, how that stands, and how many streams are subscribed.
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("peer", &self.peer())
+            .field("is_connected", &self.is_connected())
+            .field("subscribed", &self.subscriptions.subscribed().len())
+            .finish_non_exhaustive()
     }
 }
 

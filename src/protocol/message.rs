@@ -17,6 +17,7 @@ pub(crate) const HEARTBEAT: &str = r#"{"type":"heartbeat"}"#;
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Action {
     /// To be sent the events of a stream.
     Subscribe,
@@ -218,6 +219,16 @@ impl fmt::Debug for Unknown {
             .field("reason", &self.reason)
             .field("text", &self.text())
             .finish()
+    }
+}
+
+/// As the Event object, in its own bytes where the serializer is that of JSON.
+#[cfg(feature = "serde")]
+impl serde_core::Serialize for Event {
+    fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue =
+            serde_json::from_str(self.value()).map_err(serde_core::ser::Error::custom)?;
+        raw.serialize(serializer)
     }
 }
 

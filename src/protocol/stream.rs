@@ -58,6 +58,47 @@ impl FromStr for Stream {
     }
 }
 
+impl AsRef<str> for Stream {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+/// The same as parsing it.
+impl TryFrom<&str> for Stream {
+    type Error = ParseStreamError;
+
+    fn try_from(text: &str) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// The same as parsing it.
+impl TryFrom<String> for Stream {
+    type Error = ParseStreamError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// As a string.
+#[cfg(feature = "serde")]
+impl serde_core::Serialize for Stream {
+    fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// From a string, which is parsed.
+#[cfg(feature = "serde")]
+impl<'de> serde_core::Deserialize<'de> for Stream {
+    fn deserialize<D: serde_core::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde_core::de::Error::custom)
+    }
+}
+
 impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -5,6 +5,7 @@
 //! `/demo/devices/gw1/temperature`, `/demo/devices/gw1/humidity` and
 //! `/demo/devices/gw1/location`.
 
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::slice;
@@ -229,6 +230,15 @@ impl Sim {
     /// many those were.
     pub fn send(&self, text: &str) -> usize {
         self.shared.cloud.send(text)
+    }
+}
+
+impl fmt::Debug for Sim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addr = self.addr();
+        f.debug_struct("Sim")
+            .field("addr", &addr)
+            .finish_non_exhaustive()
     }
 }
 

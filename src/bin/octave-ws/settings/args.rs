@@ -9,6 +9,7 @@ use octave_ws::Stream;
 use crate::settings::help;
 use crate::settings::normalize::{Normalized, normalize};
 use crate::settings::streams::Shard;
+use crate::settings::values::{parse_count, parse_duration, parse_size, parse_timeout};
 
 /// Receive events from Sierra Wireless Octave cloud streams in real time.
 #[derive(FromArgs, ArgsInfo)]
@@ -320,22 +321,9 @@ pub(crate) enum Asked {
     Run(Box<Args>),
     /// To be printed on standard output.
     Text(String),
-    /// There is no command: [`USAGE`] says what there is.
+    /// There is no command: [`help::USAGE`] says what there is.
     Nothing,
 }
-
-/// What is told of the usage where there is no command.
-pub(crate) const USAGE: &str = "\
-Usage: octave-ws [OPTIONS] COMMAND [OPTIONS] [STREAM...]
-
-Commands:
-  listen   print events as they arrive
-  capture  collect events in one bounded run
-  session  open a session and print its id
-  shell    subscribe and send messages interactively
-  doctor   test each stage of the connection
-
-Run octave-ws help, or octave-ws help COMMAND, for more.";
 
 impl Args {
     /// Reads the arguments, that of the program's own name excepted.
@@ -369,49 +357,10 @@ impl Args {
         };
         let named = |command: &&SubCommandInfo| words.contains(&command.name);
         match info.commands.iter().find(named) {
-            Some(command) => help::with_options(&text, command.command.flags, CONNECTION_OPTIONS),
+            Some(command) => {
+                help::with_options(&text, command.command.flags, help::CONNECTION_OPTIONS)
+            }
             None => help::with_options(&text, info.flags, ""),
         }
     }
-}
-
-/// Where the other options of a command are listed.
-const CONNECTION_OPTIONS: &str = "
-The connection options are listed by octave-ws --help.
-";
-
-fn parse_count(text: &str) -> Result<u64, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("give a whole number from 1 up".to_owned()),
-        Ok(count) => Ok(count),
-    }
-}
-
-/// A duration as `250ms`, `10s` or `1h30m`.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "give a duration as 250ms, 10s or 1h30m".to_owned())
-}
-
-/// A duration of more than nothing.
-pub(crate) fn parse_timeout(text: &str) -> Result<Duration, String> {
-    match parse_duration(text)? {
-        Duration::ZERO => Err("give a duration of more than 0s, as 10s".to_owned()),
-        timeout => Ok(timeout),
-    }
-}
-
-/// A size in bytes as `4096`, `64KiB` or `16MiB`; at least 1.
-pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => Some(1),
-        "k" | "kib" => Some(1 << 10),
-        "m" | "mib" => Some(1 << 20),
-        "g" | "gib" => Some(1 << 30),
-        _ => None,
-    };
-    let number: Option<usize> = digits.parse().ok().filter(|&number| number > 0);
-    let size = number.zip(unit);
-    size.and_then(|(number, unit)| number.checked_mul(unit))
-        .ok_or_else(|| "give a size as 4096, 64KiB or 16MiB".to_owned())
 }

@@ -8,10 +8,11 @@ use octave_ws::{Config, Credentials, IpVersion};
 
 use crate::exit::Failure;
 use crate::exit::origin::{Given, Origin, Origins};
-use crate::settings::args::{Args, parse_duration, parse_size, parse_timeout};
+use crate::settings::args::Args;
 use crate::settings::config_file::ConfigFile;
 use crate::settings::credentials::{self, Found};
 use crate::settings::environment;
+use crate::settings::values::{parse_duration, parse_size, parse_timeout};
 use crate::wait::source;
 
 /// The variables of other programs that name a proxy.

@@ -1,6 +1,25 @@
-//! The options of a help text: argh shows neither their values nor where a line ends.
+//! Help texts, as far as argh does not make them: it shows neither the values of options nor their
+//! defaults.
 
 use argh::{FlagInfo, FlagInfoKind};
+
+/// What is told of the usage where there is no command.
+pub(crate) const USAGE: &str = "\
+Usage: octave-ws [OPTIONS] COMMAND [OPTIONS] [STREAM...]
+
+Commands:
+  listen   print events as they arrive
+  capture  collect events in one bounded run
+  session  open a session and print its id
+  shell    subscribe and send messages interactively
+  doctor   test each stage of the connection
+
+Run octave-ws help, or octave-ws help COMMAND, for more.";
+
+/// Where the other options of a command are listed.
+pub(crate) const CONNECTION_OPTIONS: &str = "
+The connection options are listed by octave-ws --help.
+";
 
 /// As wide as any terminal.
 const WIDTH: usize = 80;

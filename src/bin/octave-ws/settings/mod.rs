@@ -17,6 +17,7 @@ pub(crate) mod environment;
 pub(crate) mod help;
 pub(crate) mod normalize;
 pub(crate) mod streams;
+pub(crate) mod values;
 
 /// What to do, and with what.
 pub(crate) enum Settings {

@@ -1,0 +1,68 @@
+//! What a program finds that links the library.
+#![cfg(all(feature = "sim", feature = "serde"))]
+
+use std::time::Duration;
+
+use octave_ws::sim::Sim;
+use octave_ws::{Client, Next, Stream};
+use serde_json::json;
+
+const LONG: Duration = Duration::from_secs(10);
+const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
+
+#[test]
+fn a_stream_is_a_string_to_whoever_wants_one() {
+    let stream = Stream::try_from(TEMPERATURE).unwrap();
+    assert_eq!(
+        Stream::try_from(TEMPERATURE.to_owned()).as_ref(),
+        Ok(&stream)
+    );
+    let name: &str = stream.as_ref();
+    assert_eq!(name, TEMPERATURE);
+    assert_eq!(serde_json::to_value(&stream).unwrap(), json!(TEMPERATURE));
+    let read = serde_json::from_value::<Stream>(json!(TEMPERATURE));
+    assert_eq!(read.unwrap(), stream);
+    let wrong = serde_json::from_value::<Stream>(json!("none")).unwrap_err();
+    assert!(
+        wrong.to_string().contains("\"none\" is not a stream"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn events_and_gaps_can_be_serialized() {
+    let sim = Sim::start().unwrap();
+    let mut client = Client::connect(&sim.config().retry_for(LONG)).unwrap();
+    client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();
+    sim.send(r#"{"value":{"n":1e400, "n":2}}"#);
+    let Next::Event(event) = client.next(LONG).unwrap() else {
+        panic!("no event")
+    };
+    // In its own bytes, which no value of serde_json could hold.
+    let line = serde_json::to_string(&json!({})).unwrap() + &serde_json::to_string(&event).unwrap();
+    assert_eq!(line, r#"{}{"n":1e400, "n":2}"#);
+    sim.close_all(1012);
+    let gap = loop {
+        if let Next::Gap(gap) = client.next(LONG).unwrap() {
+            break gap;
+        }
+    };
+    let value = serde_json::to_value(&gap).unwrap();
+    assert_eq!(value["reason"], gap.reason);
+    let from = value["from"].as_str().unwrap();
+    assert!(from.len() == 24 && from.ends_with('Z'), "{from}");
+}
+
+#[test]
+fn debug_says_what_matters() {
+    let sim = Sim::start().unwrap();
+    let addr = sim.addr();
+    assert_eq!(format!("{sim:?}"), format!("Sim {{ addr: {addr}, .. }}"));
+    let mut client = Client::connect(&sim.config()).unwrap();
+    let refused = client.subscribe(&"/none".parse().unwrap()).unwrap_err();
+    assert_eq!(refused.stream().unwrap().as_str(), "/none");
+    assert_eq!(format!("{refused:?}"), refused.in_full());
+    client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();
+    let wanted = format!("Client {{ peer: \"{addr}\", is_connected: true, subscribed: 1, .. }}");
+    assert_eq!(format!("{client:?}"), wanted);
+}
