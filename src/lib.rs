@@ -29,6 +29,9 @@
 //! ```
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[cfg(not(unix))]
+compile_error!("octave-ws needs a Unix: it waits with poll(2), on pipes and sockets alike");
+
 mod client;
 mod clock;
 mod config;
