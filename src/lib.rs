@@ -54,7 +54,7 @@ mod step;
 mod stop;
 mod transport;
 
-pub use client::Client;
+pub use client::{Client, Events};
 pub use config::Config;
 pub use credentials::Credentials;
 pub use endpoint::IpVersion;

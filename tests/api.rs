@@ -54,6 +54,24 @@ fn events_and_gaps_can_be_serialized() {
 }
 
 #[test]
+fn events_come_one_after_the_other_until_an_error() {
+    let sim = Sim::start().unwrap();
+    let mut client = Client::connect(&sim.config()).unwrap();
+    client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();
+    sim.send(r#"{"value":1}"#);
+    sim.send(r#"{"no":"event"}"#);
+    sim.send(r#"{"value":2}"#);
+    sim.close_all(1012);
+    let mut events = client.events();
+    for value in ["1", "2"] {
+        assert_eq!(events.next().unwrap().unwrap().value(), value);
+    }
+    let lost = events.next().unwrap().unwrap_err();
+    assert!(lost.to_string().ends_with("closed with 1012"), "{lost}");
+    assert!(events.next().is_none());
+}
+
+#[test]
 fn debug_says_what_matters() {
     let sim = Sim::start().unwrap();
     let addr = sim.addr();

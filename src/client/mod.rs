@@ -14,9 +14,12 @@ use crate::transport::Route;
 use crate::transport::wire::Watched;
 use crate::{Error, Result};
 
+pub use events::Events;
 use postponed::Postponed;
 
+mod events;
 mod postponed;
+mod subscribe;
 mod supervision;
 
 /// A client of the service, with one connection at a time.
@@ -68,13 +71,6 @@ enum State {
     Waiting(Instant),
     Closed,
 }
-
-/// A subscription is given up that was not answered on so many connections.
-const MAX_LATE: u32 = 4;
-
-/// As many messages of the greatest length are kept while an answer is waited for.
-const KEPT_MESSAGES: usize = 2;
-const KEPT_AT_LEAST: usize = 1 << 20;
 
 impl Client {
     /// Connects: a session, and the WebSocket that belongs to it.
@@ -236,6 +232,20 @@ impl Client {
         }
     }
 
+    /// The events alone, one after the other, for whoever does not care about acks and gaps.
+    ///
+    /// ```no_run
+    /// # fn print(client: &mut octave_ws::Client) -> octave_ws::Result<()> {
+    /// for event in client.events() {
+    ///     println!("{}", event?.value());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn events(&mut self) -> Events<'_> {
+        Events::new(self)
+    }
+
     /// Unsubscribes from everything, closes with 1000 and waits for the answers, for two seconds
     /// at most and whether it is stopped or not. What comes in meanwhile is dropped.
     ///
@@ -320,49 +330,6 @@ impl Client {
     /// [`Client::next`] finds [`Next::Readable`].
     pub fn watch_hangup(&mut self, written: Option<OwnedFd>) {
         self.aside.watched.hangup = written.map(Arc::new);
-    }
-
-    fn ask(&mut self, action: Action, stream: &Stream) -> Result<()> {
-        let mut looked_at = self.queue.len();
-        let mut kept = 0;
-        self.late = 0;
-        self.request(action, stream)?;
-        loop {
-            let is_answer = |next: &Next| match next {
-                Next::Ack(ack) => ack.action == action && ack.stream == *stream,
-                _ => false,
-            };
-            self.queue.iter_mut().skip(looked_at).for_each(Next::detach);
-            let mut new = self.queue.iter().skip(looked_at);
-            kept += new.clone().map(Next::cost).sum::<usize>();
-            if let Some(at) = new.position(is_answer)
-                && let Some(Next::Ack(ack)) = self.queue.remove(looked_at + at)
-            {
-                return ack.outcome.map_err(|words| {
-                    let refused = match action {
-                        Action::Subscribe => format!("refused {stream}"),
-                        Action::Unsubscribe => format!("refused to unsubscribe {stream}"),
-                    };
-                    let message = format!("{} {refused}: {words}", self.peer());
-                    let error = Error::new(Phase::Subscribe, ErrorKind::Refused, message);
-                    error.refused_with(ack.status).of_stream(stream.clone())
-                });
-            }
-            let most = self.config.max_message.saturating_mul(KEPT_MESSAGES);
-            if kept > most.max(KEPT_AT_LEAST) {
-                let peer = self.peer();
-                let message = format!("more came from {peer} before its answer than can be kept");
-                return Err(Error::new(Phase::Subscribe, ErrorKind::TooLong, message));
-            }
-            looked_at = self.queue.len();
-            self.advance(None, Watched::default())?;
-            if self.late == MAX_LATE {
-                let peer = self.peer();
-                let message = format!("{peer} did not answer in time to {action} {stream}");
-                let late = Error::new(Phase::Subscribe, ErrorKind::TimedOut, message);
-                return Err(late.of_stream(stream.clone()));
-            }
-        }
     }
 
     fn next_by(&mut self, deadline: Option<Instant>) -> Result<Next> {

@@ -1,0 +1,60 @@
+//! Waits for the answer to a request.
+
+use super::Client;
+use crate::error::{ErrorKind, Phase};
+use crate::next::Next;
+use crate::protocol::{Action, Stream};
+use crate::transport::wire::Watched;
+use crate::{Error, Result};
+
+/// A subscription is given up that was not answered on so many connections.
+const MAX_LATE: u32 = 4;
+
+/// As many messages of the greatest length are kept while an answer is waited for.
+const KEPT_MESSAGES: usize = 2;
+const KEPT_AT_LEAST: usize = 1 << 20;
+
+impl Client {
+    pub(super) fn ask(&mut self, action: Action, stream: &Stream) -> Result<()> {
+        let mut looked_at = self.queue.len();
+        let mut kept = 0;
+        self.late = 0;
+        self.request(action, stream)?;
+        loop {
+            let is_answer = |next: &Next| match next {
+                Next::Ack(ack) => ack.action == action && ack.stream == *stream,
+                _ => false,
+            };
+            self.queue.iter_mut().skip(looked_at).for_each(Next::detach);
+            let mut new = self.queue.iter().skip(looked_at);
+            kept += new.clone().map(Next::cost).sum::<usize>();
+            if let Some(at) = new.position(is_answer)
+                && let Some(Next::Ack(ack)) = self.queue.remove(looked_at + at)
+            {
+                return ack.outcome.map_err(|words| {
+                    let refused = match action {
+                        Action::Subscribe => format!("refused {stream}"),
+                        Action::Unsubscribe => format!("refused to unsubscribe {stream}"),
+                    };
+                    let message = format!("{} {refused}: {words}", self.peer());
+                    let error = Error::new(Phase::Subscribe, ErrorKind::Refused, message);
+                    error.refused_with(ack.status).of_stream(stream.clone())
+                });
+            }
+            let most = self.config.max_message.saturating_mul(KEPT_MESSAGES);
+            if kept > most.max(KEPT_AT_LEAST) {
+                let peer = self.peer();
+                let message = format!("more came from {peer} before its answer than can be kept");
+                return Err(Error::new(Phase::Subscribe, ErrorKind::TooLong, message));
+            }
+            looked_at = self.queue.len();
+            self.advance(None, Watched::default())?;
+            if self.late == MAX_LATE {
+                let peer = self.peer();
+                let message = format!("{peer} did not answer in time to {action} {stream}");
+                let late = Error::new(Phase::Subscribe, ErrorKind::TimedOut, message);
+                return Err(late.of_stream(stream.clone()));
+            }
+        }
+    }
+}
