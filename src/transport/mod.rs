@@ -31,7 +31,6 @@ pub(crate) struct Route {
     pub(crate) attention: Attention,
     pub(crate) observer: Observer,
     proxy: Option<Proxy>,
-    version: Option<IpVersion>,
     resolver: Resolver,
     /// Looks the endpoint up that a proxy is told the address of.
     behind: Resolver,
@@ -68,7 +67,6 @@ impl Route {
             attention,
             observer: config.observer.clone(),
             proxy,
-            version: config.ip_version,
             resolver: Resolver::new(config.ip_version),
             behind: Resolver::new(config.ip_version),
             tls,
@@ -96,12 +94,12 @@ impl Route {
     /// That of the last address; one that nothing but a change of configuration mends, at once.
     pub(crate) fn dial(&mut self, deadline: Instant) -> Result<Link> {
         let hop = Hop::first(&self.endpoint, self.proxy.as_ref());
-        let found = self.resolver.resolve(hop.at, &self.attention, deadline);
-        let addrs = found.map_err(|error| hop.unknown(self.version, error))?;
-        self.observer.notify(&Step::Resolved {
-            host: hop.at.host.clone(),
-            addrs: addrs.clone(),
-        });
+        let addrs = hop.resolve(
+            &mut self.resolver,
+            &self.attention,
+            &self.observer,
+            deadline,
+        )?;
         let mut targets = self.targets(deadline)?.into_iter().peekable();
         loop {
             let target = targets.next().flatten();
@@ -121,12 +119,7 @@ impl Route {
             return Ok(vec![None]);
         }
         let hop = Hop::first(&self.endpoint, None);
-        let found = self.behind.resolve(hop.at, &self.attention, deadline);
-        let addrs = found.map_err(|error| hop.unknown(self.version, error))?;
-        self.observer.notify(&Step::Resolved {
-            host: hop.at.host.clone(),
-            addrs: addrs.clone(),
-        });
+        let addrs = hop.resolve(&mut self.behind, &self.attention, &self.observer, deadline)?;
         Ok(addrs.into_iter().map(Some).collect())
     }
 
@@ -242,6 +235,22 @@ impl<'a> Hop<'a> {
             Setting::Proxy => format!("the proxy {name}"),
             _ => name.to_owned(),
         }
+    }
+
+    fn resolve(
+        &self,
+        resolver: &mut Resolver,
+        attention: &Attention,
+        observer: &Observer,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>> {
+        let found = resolver.resolve(self.at, attention, deadline);
+        let addrs = found.map_err(|error| self.unknown(resolver.version(), error))?;
+        observer.notify(&Step::Resolved {
+            host: self.at.host.clone(),
+            addrs: addrs.clone(),
+        });
+        Ok(addrs)
     }
 
     /// The error of a look-up.

@@ -37,6 +37,10 @@ impl Resolver {
         }
     }
 
+    pub(crate) fn version(&self) -> Option<IpVersion> {
+        self.version
+    }
+
     /// The addresses of a host, in the system's order.
     ///
     /// # Errors
