@@ -32,6 +32,9 @@
 #[cfg(not(unix))]
 compile_error!("octave-ws needs a Unix: it waits with poll(2), on pipes and sockets alike");
 
+#[cfg(any(feature = "cli", feature = "sim"))]
+#[doc(hidden)]
+pub mod arguments;
 mod client;
 mod clock;
 mod config;

@@ -7,68 +7,68 @@ use std::net::SocketAddr;
 
 use argh::{ArgsInfo, EarlyExit, FromArgs};
 
+use octave_ws::arguments::help;
+use octave_ws::arguments::normalize::{Normalized, normalize};
 use octave_ws::sim::{Fault, Script, Sim};
-
-use crate::normalize::{Normalized, normalize};
 
 use crate::command::Command;
 
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
-    description = "Stands in for the Octave cloud on this machine: sessions, subscriptions and
-events over TLS, with certificates made at each start.
+    description = "A stand-in for the Octave cloud service on this machine: sessions, subscriptions
+and events over TLS, with certificates that are generated at each start.
 
-It is the company demo, whose device gw1 has the streams
+It has one company, demo, whose device gw1 has the streams
 /demo/devices/gw1/temperature, /demo/devices/gw1/humidity and
 /demo/devices/gw1/location.
 
-With -- COMMAND ARGS... at the end it runs COMMAND, with OCTAVE_ENDPOINT,
-OCTAVE_CA_FILE, OCTAVE_USER, OCTAVE_COMPANY and OCTAVE_TOKEN pointing at itself,
-and ends with its status. Without, it prints those and serves until stopped.",
+With -- COMMAND ARGS... it runs COMMAND, with OCTAVE_ENDPOINT, OCTAVE_CA_FILE,
+OCTAVE_USER, OCTAVE_COMPANY and OCTAVE_TOKEN pointing at itself, and exits with
+its status. Without, it prints these variables and serves until stopped.",
     usage = "[OPTIONS] [-- COMMAND ARGS...]",
     help_triggers("-h", "--help"),
     example = "{command_name} -v -- octave-ws listen /demo/devices/gw1/temperature",
     error_code(0, "Stopped by SIGINT or SIGTERM."),
-    error_code(64, "Wrong usage."),
-    error_code(69, "It could not be started."),
-    error_code(126, "The COMMAND cannot be executed."),
-    error_code(127, "The COMMAND was not found.")
+    error_code(64, "Invalid usage."),
+    error_code(69, "The server could not be started."),
+    error_code(126, "COMMAND cannot be executed."),
+    error_code(127, "COMMAND was not found.")
 )]
 pub(crate) struct Args {
-    /// tell on standard error what clients do
+    /// log what clients do to standard error
     #[argh(switch, short = 'v')]
     pub(crate) verbose: bool,
 
-    /// where to listen, on loopback (default: 127.0.0.1:0, a free port)
+    /// loopback address to listen on (default: 127.0.0.1:0, a free port)
     #[argh(option, arg_name = "ADDR", default = "([127, 0, 0, 1], 0).into()")]
     pub(crate) listen: SocketAddr,
 
-    /// events a second of each subscribed stream (default: 1)
+    /// events per second of each subscribed stream (default: 1)
     #[argh(option, arg_name = "N", default = "1.0", from_str_fn(parse_rate))]
     pub(crate) rate: f64,
 
-    /// how many of those each stream has in all
+    /// total number of those events for each stream (default: no limit)
     #[argh(option, arg_name = "N")]
     pub(crate) count: Option<u64>,
 
-    /// send these instead of made-up ones: a JSON document a line, either a whole
-    /// event as octave-ws prints it, or the elems of one of every stream
+    /// send the events in FILE, one JSON document per line: whole events as
+    /// printed by octave-ws, or only the elems of events
     #[argh(option, arg_name = "FILE", from_str_fn(parse_events))]
     pub(crate) events: Option<Script>,
 
-    /// take every path for a stream
+    /// accept any path as a stream
     #[argh(switch)]
     pub(crate) any_stream: bool,
 
-    /// get this wrong; may be given several times
+    /// simulate a fault; can be given several times
     #[argh(option, arg_name = "NAME")]
     pub(crate) fault: Vec<Fault>,
 
-    /// print what --fault takes
+    /// list the faults
     #[argh(switch)]
     list_faults: bool,
 
-    /// print the streams, each by its path and its id
+    /// list the streams with their paths and ids
     #[argh(switch)]
     list_streams: bool,
 }
@@ -114,7 +114,8 @@ impl Args {
         let args = match Self::from_args(&["octave-sim"], &words) {
             Ok(args) => args,
             Err(EarlyExit { output, status }) if status.is_ok() => {
-                return Ok(Asked::Text(output));
+                let flags = Self::get_args_info().flags;
+                return Ok(Asked::Text(help::with_options(&output, flags, "")));
             }
             Err(EarlyExit { output, .. }) => return Err(output.trim().replace('\n', "; ")),
         };

@@ -16,8 +16,6 @@ use crate::environment::Environment;
 mod args;
 mod command;
 mod environment;
-#[path = "../octave-ws/settings/normalize.rs"]
-mod normalize;
 
 const USAGE: u8 = 64;
 const UNAVAILABLE: u8 = 69;

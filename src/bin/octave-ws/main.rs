@@ -10,8 +10,7 @@ use octave_ws::Stop;
 use crate::commands::{doctor, listen, session, shell};
 use crate::exit::Failure;
 use crate::settings::Settings;
-use crate::settings::args::{Args, Asked, Command};
-use crate::settings::help;
+use crate::settings::args::{Args, Asked, Command, USAGE};
 use crate::status::stderr;
 
 mod clock;
@@ -48,7 +47,7 @@ fn run(start: Instant) -> Result<(), Failure> {
         Asked::Run(args) => *args,
         Asked::Text(text) => return output::print(&text),
         Asked::Nothing => {
-            help::USAGE.lines().for_each(stderr::line);
+            USAGE.lines().for_each(stderr::line);
             let failure = Failure::usage("no command");
             return Err(Failure {
                 is_told: true,

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgValue, FromArgs, SubCommandInfo};
 use octave_ws::Stream;
+use octave_ws::arguments::help;
+use octave_ws::arguments::normalize::{Normalized, normalize};
 
-use crate::settings::help;
-use crate::settings::normalize::{Normalized, normalize};
 use crate::settings::streams::Shard;
 use crate::settings::values::{parse_count, parse_duration, parse_size, parse_timeout};
 
@@ -321,9 +321,27 @@ pub(crate) enum Asked {
     Run(Box<Args>),
     /// To be printed on standard output.
     Text(String),
-    /// There is no command: [`help::USAGE`] says what there is.
+    /// There is no command: [`USAGE`] says what there is.
     Nothing,
 }
+
+/// What is told of the usage where there is no command.
+pub(crate) const USAGE: &str = "\
+Usage: octave-ws [OPTIONS] COMMAND [OPTIONS] [STREAM...]
+
+Commands:
+  listen   print events as they arrive
+  capture  collect events in one bounded run
+  session  open a session and print its id
+  shell    subscribe and send messages interactively
+  doctor   test each stage of the connection
+
+Run octave-ws help, or octave-ws help COMMAND, for more.";
+
+/// Where the other options of a command are listed.
+const CONNECTION_OPTIONS: &str = "
+The connection options are listed by octave-ws --help.
+";
 
 impl Args {
     /// Reads the arguments, that of the program's own name excepted.
@@ -357,9 +375,7 @@ impl Args {
         };
         let named = |command: &&SubCommandInfo| words.contains(&command.name);
         match info.commands.iter().find(named) {
-            Some(command) => {
-                help::with_options(&text, command.command.flags, help::CONNECTION_OPTIONS)
-            }
+            Some(command) => help::with_options(&text, command.command.flags, CONNECTION_OPTIONS),
             None => help::with_options(&text, info.flags, ""),
         }
     }

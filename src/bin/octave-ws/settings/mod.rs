@@ -14,8 +14,6 @@ pub(crate) mod config_file;
 pub(crate) mod connection;
 pub(crate) mod credentials;
 pub(crate) mod environment;
-pub(crate) mod help;
-pub(crate) mod normalize;
 pub(crate) mod streams;
 pub(crate) mod values;
 

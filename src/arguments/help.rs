@@ -3,29 +3,11 @@
 
 use argh::{FlagInfo, FlagInfoKind};
 
-/// What is told of the usage where there is no command.
-pub(crate) const USAGE: &str = "\
-Usage: octave-ws [OPTIONS] COMMAND [OPTIONS] [STREAM...]
-
-Commands:
-  listen   print events as they arrive
-  capture  collect events in one bounded run
-  session  open a session and print its id
-  shell    subscribe and send messages interactively
-  doctor   test each stage of the connection
-
-Run octave-ws help, or octave-ws help COMMAND, for more.";
-
-/// Where the other options of a command are listed.
-pub(crate) const CONNECTION_OPTIONS: &str = "
-The connection options are listed by octave-ws --help.
-";
-
 /// As wide as any terminal.
 const WIDTH: usize = 80;
 
 /// Puts the options of a help text of argh's in place of those that it has there.
-pub(crate) fn with_options(text: &str, flags: &[FlagInfo<'_>], note: &str) -> String {
+pub fn with_options(text: &str, flags: &[FlagInfo<'_>], note: &str) -> String {
     const HEADING: &str = "\nOptions:\n";
     let Some((before, rest)) = text.split_once(HEADING) else {
         return text.to_owned();

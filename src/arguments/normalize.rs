@@ -4,7 +4,7 @@ use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality};
 
 /// The arguments, or what they ask for instead of a run.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Normalized {
+pub enum Normalized {
     /// For argh: one value or switch a word, the program's own options before the command.
     Run(Vec<String>),
     /// For argh, which then has the help text.
@@ -19,7 +19,7 @@ pub(crate) enum Normalized {
 ///
 /// # Errors
 /// In one line, what cannot be understood.
-pub(crate) fn normalize(
+pub fn normalize(
     info: &CommandInfoWithArgs,
     typed: impl IntoIterator<Item = String>,
 ) -> Result<Normalized, String> {

@@ -1,0 +1,4 @@
+//! What both programs do with their arguments. It is no part of the API of the library.
+
+pub mod help;
+pub mod normalize;
