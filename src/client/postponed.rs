@@ -1,7 +1,6 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use super::supervision::random;
 use crate::protocol::{Backoff, Retry, Stream};
 
 /// Streams that had been granted and were refused on a new connection, by a refusal that may pass.
@@ -22,12 +21,12 @@ impl Postponed {
     }
 
     /// Postpones a stream. Returns for how long, where that was not told yet.
-    pub(super) fn push(&mut self, stream: Stream, now: Instant) -> Option<Duration> {
+    pub(super) fn push(&mut self, stream: Stream, random: u32, now: Instant) -> Option<Duration> {
         self.streams.push(stream);
         if self.until.is_some() {
             return None;
         }
-        self.until = self.backoff.failed(Retry::Always, None, random(), now);
+        self.until = self.backoff.failed(Retry::Always, None, random, now);
         self.until.map(|until| until - now)
     }
 

@@ -207,7 +207,7 @@ impl Client {
         if ack.may_pass() && self.subscriptions.is_restored(&ack.stream) {
             let words = ack.outcome.err().unwrap_or_default();
             let stream = ack.stream.to_string();
-            if let Some(delay) = self.postponed.push(ack.stream, Instant::now()) {
+            if let Some(delay) = self.postponed.push(ack.stream, random(), Instant::now()) {
                 let (peer, delay) = (self.peer(), delay.as_secs_f64());
                 log::warn!(
                     "subscribe: {peer} refused {stream}: {words}; asking again in {delay:.1} s"
@@ -240,7 +240,7 @@ impl Client {
 }
 
 /// Good enough to keep clients from coming back at the same time.
-pub(super) fn random() -> u32 {
+fn random() -> u32 {
     let [a, b, c, d, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
     u32::from_ne_bytes([a, b, c, d])
 }
