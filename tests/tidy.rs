@@ -1,6 +1,6 @@
 //! Rules of the house.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -133,6 +133,70 @@ fn a_room_knows_those_below_it_alone() {
                 }
             }
         }
+    }
+}
+
+/// The modules below a folder, each with those that its code names as `crate::..` or `super::..`.
+fn modules(folder: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let mut files = Vec::new();
+    sources(folder, &mut files);
+    let path_of = |file: &PathBuf| {
+        let within = file.strip_prefix(folder).unwrap().with_extension("");
+        let path = within.to_str().unwrap().replace('/', "::");
+        path.trim_end_matches("::mod").to_owned()
+    };
+    files.retain(|file| !path_of(file).starts_with("bin::") && !file.ends_with("tests.rs"));
+    let names: BTreeSet<String> = files.iter().map(path_of).collect();
+    let known = |file: &PathBuf| {
+        let own = path_of(file);
+        let is_folder = file.ends_with("mod.rs");
+        let parent = own.rsplit_once("::").map_or("", |(parent, _)| parent);
+        let text = fs::read_to_string(file).unwrap();
+        let (code, _) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
+        let code = code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        let mut known = BTreeSet::new();
+        for line in code {
+            let absolute = line.split("crate::").skip(1).map(str::to_owned);
+            let beside = line.split("super::").skip(1).filter(|_| !is_folder);
+            let beside = beside.map(|name| format!("{parent}::{name}"));
+            for path in absolute.chain(beside) {
+                let is_path = |c: char| c.is_ascii_lowercase() || "_:".contains(c);
+                let end = path.find(|c| !is_path(c)).unwrap_or(path.len());
+                let mut path = path[..end].trim_matches(':');
+                while !names.contains(path)
+                    && let Some((shorter, _)) = path.rsplit_once("::")
+                {
+                    path = shorter;
+                }
+                known.extend(names.get(path).filter(|name| **name != own).cloned());
+            }
+        }
+        (own, known)
+    };
+    files.iter().map(known).collect()
+}
+
+#[test]
+fn no_two_modules_need_each_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["src", "src/bin/octave-ws", "src/bin/octave-sim"] {
+        let mut modules = modules(&root.join(folder));
+        assert!(modules.values().any(|known| !known.is_empty()), "{folder}");
+        // Those that need no other that is left go, until there are none.
+        loop {
+            let left: BTreeSet<String> = modules.keys().cloned().collect();
+            let before = modules.len();
+            modules.retain(|_, known| !known.is_disjoint(&left));
+            if modules.len() == before {
+                break;
+            }
+        }
+        assert!(
+            modules.is_empty(),
+            "{folder}: in a circle, or above one: {modules:?}"
+        );
     }
 }
 
