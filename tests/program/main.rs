@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -134,7 +134,10 @@ fn file(sim: &Sim, name: &str, text: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(sim.addr().port().to_string());
     let path = folder.join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(&path, text).unwrap();
+    // A program that was started before may be reading it: it never finds half of it.
+    let mut whole = tempfile::NamedTempFile::new_in(&folder).unwrap();
+    whole.write_all(text.as_bytes()).unwrap();
+    whole.persist(&path).unwrap();
     path
 }
 
