@@ -100,11 +100,22 @@ impl Route {
             &self.observer,
             deadline,
         )?;
-        let mut targets = self.targets(deadline)?.into_iter().peekable();
+        let targets = self.targets(deadline)?;
+        self.dial_to_one_of(&addrs, &targets, deadline)
+    }
+
+    /// Of the targets of a proxy, one may do where another does not.
+    fn dial_to_one_of(
+        &self,
+        addrs: &[SocketAddr],
+        targets: &[Option<SocketAddr>],
+        deadline: Instant,
+    ) -> Result<Link> {
+        let mut targets = targets.iter().copied().peekable();
         loop {
             let target = targets.next().flatten();
             let is_last = targets.peek().is_none();
-            let dialled = self.dial_one_of(&addrs, target, share(deadline, is_last));
+            let dialled = self.dial_one_of(addrs, target, share(deadline, is_last));
             match dialled {
                 Err(error) if error.is_retryable() && !is_last => log::debug!("{error}"),
                 done => return done,

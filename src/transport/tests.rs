@@ -340,3 +340,27 @@ fn ca_certificates_that_are_none_are_named() {
         config.clone().ca_pem(pem).validate().unwrap();
     }
 }
+
+#[test]
+fn a_socks_proxy_is_told_one_address_after_the_other() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let config = config("http://h:80".to_owned()).allow_plaintext();
+    let route = Route::new(&config.proxy(format!("socks5://{addr}"))).unwrap();
+    let proxy = thread::spawn(move || {
+        // To the first it finds no way: host unreachable.
+        [4, 0].map(|code| {
+            let (mut tcp, _) = listener.accept().unwrap();
+            tcp.read_exact(&mut [0; 3]).unwrap();
+            tcp.write_all(b"\x05\x00").unwrap();
+            let mut request = [0; 10];
+            tcp.read_exact(&mut request).unwrap();
+            tcp.write_all(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+            request[7]
+        })
+    });
+    let targets = ["192.0.2.1:80", "192.0.2.2:80"].map(|target| target.parse().ok());
+    let deadline = Instant::now() + LONG;
+    route.dial_to_one_of(&[addr], &targets, deadline).unwrap();
+    assert_eq!(proxy.join().unwrap(), [1, 2]);
+}
