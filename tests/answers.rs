@@ -6,6 +6,8 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use flate2::Compression;
+use flate2::bufread::GzEncoder;
 use octave_ws::{Client, Config, Credentials, ErrorKind, Next, Stream, Token};
 use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;
@@ -278,6 +280,54 @@ fn cookies_of_the_session_go_with_the_upgrade_on_whatever_connection() {
         );
         service.join().unwrap();
     }
+}
+
+#[test]
+fn a_session_answer_may_come_compressed_all_the_same() {
+    let gzip = |plain: &[u8]| {
+        let mut coded = Vec::new();
+        let mut encoder = GzEncoder::new(plain, Compression::default());
+        encoder.read_to_end(&mut coded).unwrap();
+        coded
+    };
+    let answers = [
+        ("gzip", gzip(br#"{"body":{"id":"a"}}"#), ""),
+        (
+            "br",
+            b"what is this?".to_vec(),
+            "its body is in a content coding that cannot be read",
+        ),
+        // Longer than it looks.
+        ("gzip", gzip(&vec![0; 1 << 20]), "is longer than one may be"),
+    ];
+    let wanted = answers.each_ref().map(|(_, _, wanted)| *wanted);
+    let (endpoint, service) = serve(move |listener| {
+        for (coding, body, wanted) in answers {
+            let tcp = accept(&listener);
+            let mut requests = BufReader::new(&tcp);
+            request(&mut requests);
+            let head = format!(
+                "HTTP/1.1 201 Created\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            (&tcp)
+                .write_all(&[head.as_bytes(), &body].concat())
+                .unwrap();
+            if wanted.is_empty() {
+                let upgrade = request(&mut requests);
+                serve_out(&mut upgraded(&tcp, &upgrade));
+            }
+        }
+    });
+    let config = config(&endpoint);
+    Client::connect(&config).unwrap().close().unwrap();
+    for wanted in &wanted[1..] {
+        let error = Client::connect(&config).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Malformed);
+        let error = error.to_string();
+        assert!(error.ends_with(wanted), "{error}");
+    }
+    service.join().unwrap();
 }
 
 #[test]

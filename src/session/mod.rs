@@ -14,6 +14,7 @@ use crate::transport::{Link, Route};
 use crate::{Error, Result, SessionId};
 
 mod body;
+mod link_transport;
 mod post;
 
 impl SessionId {
@@ -149,7 +150,7 @@ fn validate(answer: &Answer, endpoint: &Endpoint, credentials: &Credentials) -> 
             .ok_or_else(|| failed(ErrorKind::UnusableId, "its session id is not a usable one")),
         Ok(Err(words)) => Err(failed(ErrorKind::Refused, &words)),
         Err(_) if *is_encoded => {
-            let what = "its body has a content coding, which was not asked for";
+            let what = "its body is in a content coding that cannot be read";
             Err(failed(ErrorKind::Malformed, what))
         }
         Err(what) => Err(failed(ErrorKind::Malformed, what)),

@@ -1,44 +1,18 @@
 use std::error;
-use std::fmt;
-use std::io::{self, Read, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use ureq::http::{HeaderMap, HeaderValue, StatusCode, Version};
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
-};
 
 use crate::cookies::Cookies;
 use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
-use crate::secret::Token;
 use crate::session::body::{self, Framing};
+use crate::session::link_transport::{LinkState, MAX_ANSWER, Resolved, Slot, Tls};
 use crate::transport::Link;
 use crate::transport::head;
 
-/// The longest head, and the longest body, of an answer.
-const MAX_ANSWER: usize = 64 << 10;
-
-/// The longest head of a request, less the token.
-const MAX_REQUEST: usize = 16 << 10;
-
 const USER_AGENT: &str = concat!("octave-ws/", env!("CARGO_PKG_VERSION"));
-
-/// As it goes over the wire: the `http` crate has all names in lower case.
-const TOKEN: &str = "x-auth-token: ";
-
-/// The headers of an answer that are looked at.
-const LOOKED_AT: [&str; 7] = [
-    "connection",
-    "content-encoding",
-    "content-length",
-    "date",
-    "location",
-    "retry-after",
-    "transfer-encoding",
-];
 
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -46,9 +20,9 @@ pub(crate) struct Answer {
     pub(crate) date: Option<SystemTime>,
     pub(crate) location: Option<Vec<u8>>,
     pub(crate) cookies: Cookies,
-    /// Whether the body is in another coding than identity (RFC 9110 §8.4).
-    pub(crate) is_encoded: bool,
     pub(crate) body: Vec<u8>,
+    /// Whether the body is as it came, in a coding that is not known or that it is not really in.
+    pub(crate) is_encoded: bool,
 }
 
 pub(crate) type AnyError = Box<dyn error::Error + Send + Sync>;
@@ -57,22 +31,15 @@ pub(crate) type AnyError = Box<dyn error::Error + Send + Sync>;
 /// has ended it.
 ///
 /// What ureq sends and parses it also logs, at the level trace and byte by byte. It is therefore
-/// given neither the token, in whose place [`LinkTransport`] sends it, nor what else may be secret: the
+/// given neither the token, which [`Slot`]'s transport puts in, nor what else may be secret: the
 /// answer's body is read here, and of its head it sees what is needed.
 pub(crate) fn post(
     link: Link,
     endpoint: &Endpoint,
     credentials: &Credentials,
 ) -> Result<(Answer, Option<Link>), AnyError> {
-    let slot = Slot(Arc::new(Mutex::new(Some(LinkState {
-        link,
-        rest: Vec::new(),
-        cookies: Cookies::default(),
-    }))));
-    let connector = LinkConnector {
-        slot: slot.clone(),
-        token: credentials.token.clone(),
-    };
+    let slot = Slot::new(link);
+    let connector = slot.connector(credentials.token.clone());
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -91,7 +58,7 @@ pub(crate) fn post(
     }
     let company = HeaderValue::from_bytes(credentials.company.as_bytes())?;
     let answer = request
-        // Nothing here decodes another one.
+        // Proxies compress all the same.
         .header("Accept-Encoding", "identity")
         .header("X-Auth-Company", company)
         .header(
@@ -110,6 +77,13 @@ pub(crate) fn post(
 
     let framing = framing(head.status, &head.headers)?;
     let body = body::read(&mut link, &mut rest, framing, MAX_ANSWER)?;
+    let coding = head.headers.get("content-encoding");
+    let coding = coding.map_or(&b"identity"[..], HeaderValue::as_bytes);
+    let (body, is_encoded) = match body::decode(&body, coding, MAX_ANSWER) {
+        Ok(decoded) => (decoded, false),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Err(error.into()),
+        Err(_) => (body, true),
+    };
     let is_kept = framing != Framing::ToTheEnd
         && head.version == Version::HTTP_11
         && !has(&head.headers, "connection", "close")
@@ -122,9 +96,8 @@ pub(crate) fn post(
         date: header("date").and_then(head::date),
         location: header("location").map(<[u8]>::to_vec),
         cookies,
-        is_encoded: head.headers.contains_key("content-encoding")
-            && !has(&head.headers, "content-encoding", "identity"),
         body,
+        is_encoded,
     };
     Ok((answer, is_kept.then_some(link)))
 }
@@ -154,7 +127,7 @@ fn has(headers: &HeaderMap, name: &str, wanted: &str) -> bool {
         .any(|value| value.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
-/// Whether it is what [`LinkTransport`] makes of TLS.
+/// Whether TLS came where HTTP was spoken.
 pub(crate) fn is_tls(error: &AnyError) -> bool {
     io_error(error)
         .and_then(io::Error::get_ref)
@@ -189,224 +162,5 @@ fn io_error(error: &AnyError) -> Option<&io::Error> {
         Some(ureq::Error::Io(error)) => Some(error),
         Some(_) => None,
         None => error.downcast_ref(),
-    }
-}
-
-/// Where a link is while ureq does not have it.
-#[derive(Clone)]
-struct Slot(Arc<Mutex<Option<LinkState>>>);
-
-struct LinkState {
-    link: Link,
-    /// What has come in behind the head.
-    rest: Vec<u8>,
-    cookies: Cookies,
-}
-
-impl Slot {
-    fn take(&self) -> Option<LinkState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn put(&self, state: LinkState) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(state);
-    }
-}
-
-/// Lends a link to ureq, which then neither dials nor knows TLS.
-struct LinkConnector {
-    slot: Slot,
-    token: Token,
-}
-
-impl Connector for LinkConnector {
-    type Out = LinkTransport;
-
-    fn connect(
-        &self,
-        _: &ConnectionDetails<'_>,
-        _: Option<()>,
-    ) -> Result<Option<LinkTransport>, ureq::Error> {
-        let output = MAX_REQUEST + self.token.expose_secret().len();
-        Ok(self.slot.take().map(|state| LinkTransport {
-            state: Some(state),
-            slot: self.slot.clone(),
-            token: self.token.clone(),
-            buffers: LazyBuffers::new(MAX_ANSWER, output),
-        }))
-    }
-}
-
-impl fmt::Debug for LinkConnector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LinkConnector")
-    }
-}
-
-/// A link while ureq has it, which goes back to its slot when ureq is done with it.
-struct LinkTransport {
-    state: Option<LinkState>,
-    slot: Slot,
-    token: Token,
-    buffers: LazyBuffers,
-}
-
-impl Transport for LinkTransport {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
-    }
-
-    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
-        let state = self.state.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
-        let mut output = self.buffers.output()[..amount].to_vec();
-        // At the beginning of a line: another header's value may hold it, too.
-        let is_it = |at: &usize| {
-            let (before, from) = output.split_at(*at);
-            from.starts_with(TOKEN.as_bytes()) && (before.is_empty() || before.ends_with(b"\r\n"))
-        };
-        if let Some(at) = (0..output.len()).find(is_it) {
-            let token = self.token.expose_secret().as_bytes();
-            output[at + TOKEN.len()..][..token.len()].copy_from_slice(token);
-        }
-        state.link.write_all(&output)?;
-        Ok(state.link.flush()?)
-    }
-
-    fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
-        let too_long = || io::Error::from(io::ErrorKind::FileTooLarge);
-        let state = self.state.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
-        let mut chunk = [0; 4096];
-        while end_of_head(&state.rest).is_none() {
-            let n = state.link.read(&mut chunk)?;
-            state.rest.extend_from_slice(&chunk[..n]);
-            // A record of an alert or of a handshake (RFC 8446 §5.1), where HTTP was asked for.
-            if let [0x15 | 0x16, 3, ..] = state.rest[..] {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, Tls).into());
-            }
-            if n == 0 {
-                return Ok(false);
-            }
-            if state.rest.len() > MAX_ANSWER {
-                return Err(too_long().into());
-            }
-        }
-        let end = end_of_head(&state.rest).unwrap_or_default();
-        let head: Vec<u8> = state.rest.drain(..end).collect();
-        state.cookies.take(&head);
-        let head = without_secrets(&head, self.token.expose_secret());
-        let input = self.buffers.input_append_buf();
-        let input = input.get_mut(..head.len()).ok_or_else(too_long)?;
-        input.copy_from_slice(&head);
-        self.buffers.input_appended(head.len());
-        Ok(true)
-    }
-
-    /// It is not for ureq to keep.
-    fn is_open(&mut self) -> bool {
-        false
-    }
-
-    fn is_tls(&self) -> bool {
-        true
-    }
-}
-
-impl Drop for LinkTransport {
-    fn drop(&mut self) {
-        if let Some(state) = self.state.take() {
-            self.slot.put(state);
-        }
-    }
-}
-
-impl fmt::Debug for LinkTransport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LinkTransport")
-    }
-}
-
-/// Where a head ends, if all of it is there.
-fn end_of_head(bytes: &[u8]) -> Option<usize> {
-    let ends = |end: &[u8]| {
-        let at = bytes.windows(end.len()).position(|bytes| bytes == end);
-        at.map(|at| at + end.len())
-    };
-    ends(b"\n\r\n").into_iter().chain(ends(b"\n\n")).min()
-}
-
-/// A head with the status and the headers that are looked at, as long as it was. A service may
-/// echo the token, or have secrets of its own.
-fn without_secrets(head: &[u8], token: &str) -> Vec<u8> {
-    const STATUS: usize = "HTTP/1.1 200".len();
-    let mut shown = Vec::with_capacity(head.len());
-    for line in head.split_inclusive(|&b| b == b'\n') {
-        let text = line.trim_ascii_end();
-        let name = text.split(|&b| b == b':').next().unwrap_or_default();
-        let is_looked_at = LOOKED_AT
-            .iter()
-            .any(|looked_at| name.eq_ignore_ascii_case(looked_at.as_bytes()));
-        let has_token = !token.is_empty()
-            && text[name.len()..]
-                .windows(token.len())
-                .any(|part| part == token.as_bytes());
-        let plain = if shown.is_empty() {
-            STATUS
-        } else if !is_looked_at || name.eq_ignore_ascii_case(b"location") && has_token {
-            name.len() + 1
-        } else {
-            text.len()
-        };
-        let (plain, hidden) = text.split_at(plain.min(text.len()));
-        shown.extend_from_slice(plain);
-        shown.extend(hidden.iter().map(|b| if *b == b' ' { b' ' } else { b'x' }));
-        shown.extend_from_slice(&line[text.len()..]);
-    }
-    shown
-}
-
-/// What came is TLS.
-#[derive(Debug)]
-struct Tls;
-
-impl fmt::Display for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TLS where HTTP was spoken")
-    }
-}
-
-impl error::Error for Tls {}
-
-/// ureq resolves before it connects; the link is connected already.
-#[derive(Debug)]
-struct Resolved;
-
-impl Resolver for Resolved {
-    fn resolve(
-        &self,
-        _: &ureq::http::Uri,
-        _: &ureq::config::Config,
-        _: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let mut addrs = self.empty();
-        addrs.push(([0, 0, 0, 0], 0).into());
-        Ok(addrs)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_hidden_in_a_head_leaves_its_form() {
-        let head = b"HTTP/1.1 201 hunter2\r\nContent-Length: 3\r\nSet-Cookie: a=b; Path=/\r\n\
-                     Location: /hunter2\r\n folded\r\n\r\n";
-        let shown = without_secrets(head, "hunter2");
-        let wanted = "HTTP/1.1 201 xxxxxxx\r\nContent-Length: 3\r\nSet-Cookie: xxxx xxxxxx\r\n\
-                      Location: xxxxxxxx\r\n folded\r\n\r\n";
-        assert_eq!(String::from_utf8(shown).unwrap(), wanted);
-        assert_eq!(end_of_head(head), Some(head.len()));
-        assert_eq!(end_of_head(b"HTTP/1.1 200\n\nbody\r\n\r\n"), Some(14));
-        assert_eq!(end_of_head(b"HTTP/1.1 200\r\n\r"), None);
     }
 }
