@@ -50,6 +50,8 @@ mod pulse;
 mod ready;
 mod secret;
 mod session;
+#[doc(hidden)]
+pub mod settings;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod socket;

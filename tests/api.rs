@@ -1,10 +1,13 @@
 //! What a program finds that links the library.
 #![cfg(all(feature = "sim", feature = "serde"))]
 
+use std::env;
+use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use octave_ws::sim::Sim;
-use octave_ws::{Client, Next, Stream};
+use octave_ws::{Client, Config, Error, ErrorKind, Next, Stream};
 use serde_json::json;
 
 const LONG: Duration = Duration::from_secs(10);
@@ -83,4 +86,81 @@ fn debug_says_what_matters() {
     client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();
     let wanted = format!("Client {{ peer: \"{addr}\", is_connected: true, subscribed: 1, .. }}");
     assert_eq!(format!("{client:?}"), wanted);
+}
+
+/// Set for the process that [`connects_by_its_environment`] is run in.
+const IS_CHILD: &str = "OCTAVE_TEST_FROM_ENV";
+
+#[test]
+fn a_config_comes_of_the_environment_and_a_file() {
+    let sim = Sim::start().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name).to_str().unwrap().to_owned();
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let ca = file("ca.pem", sim.ca_pem());
+    // As Notepad writes it.
+    let token = file("token", &format!("\u{feff}{}\r\n", sim.token()));
+    let members = json!({
+        "endpoint": sim.endpoint(), "ca_file": ca, "user": sim.user(), "company": "nobody",
+        "token_file": token, "connect_timeout": "30s",
+    });
+    let config = file("config.json", &members.to_string());
+    let typo = file("typo.json", r#"{"tokenfile": "/x"}"#);
+    let missing = folder.path().join("none.json").to_str().unwrap().to_owned();
+    let child = |variables: &[(&str, &str)]| {
+        let mut child = Command::new(env::current_exe().unwrap());
+        child.args(["--exact", "connects_by_its_environment", "--nocapture"]);
+        child
+            .env_clear()
+            .env(IS_CHILD, "")
+            .envs(variables.iter().copied());
+        let output = child.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = told.lines().find_map(|line| line.strip_prefix("config: "));
+        line.unwrap_or_else(|| panic!("{told}")).to_owned()
+    };
+    // A variable goes before the file.
+    let company = ("OCTAVE_COMPANY", sim.company());
+    assert_eq!(child(&[("OCTAVE_CONFIG", &config), company]), "connected");
+    assert_eq!(child(&[("AGENT_CONFIG", &config), company]), "connected");
+    let refused = child(&[("OCTAVE_CONFIG", &config)]);
+    assert!(
+        refused.starts_with("Refused: session: HTTP 40"),
+        "{refused}"
+    );
+    assert_eq!(
+        child(&[]),
+        "Config: config: no company: set OCTAVE_COMPANY, or company in the config file"
+    );
+    let wrong = child(&[("AGENT_CONFIG", &typo)]);
+    let wanted = format!("Config: config: {typo:?}: no key \"tokenfile\": the keys are ");
+    assert!(wrong.starts_with(&wanted), "{wrong}");
+    let unreadable = child(&[("AGENT_CONFIG", &missing)]);
+    let wanted = format!("Config: config: {missing:?}, set by the program, cannot be read: ");
+    assert!(unreadable.starts_with(&wanted), "{unreadable}");
+}
+
+#[test]
+fn connects_by_its_environment() {
+    if env::var_os(IS_CHILD).is_none() {
+        return;
+    }
+    let config = match env::var("AGENT_CONFIG") {
+        Ok(path) => Config::from_env_and_file(path),
+        Err(_) => Config::from_env(),
+    };
+    let client = config.and_then(|config| Client::connect(&config));
+    let told = match client.and_then(Client::close) {
+        Ok(()) => "connected".to_owned(),
+        Err(error) => told(&error),
+    };
+    println!("\nconfig: {told}");
+}
+
+fn told(error: &Error) -> String {
+    let kind: ErrorKind = error.kind();
+    format!("{kind:?}: {}", error.in_full())
 }

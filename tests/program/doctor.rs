@@ -153,7 +153,7 @@ fn the_first_stage_that_fails_is_the_last_and_says_what_to_do() {
             failure(doctor(&[]).env_remove("OCTAVE_TOKEN")),
             "config",
             78,
-            Value::Null,
+            json!("see --token-file"),
         ),
         (
             failure(&mut doctor(&["--endpoint=https://h:0"])),

@@ -132,15 +132,15 @@ fn a_failure_is_one_line_and_an_exit_code() {
     assert_eq!(gone, (69, nobody.to_owned()));
     let wrong = "error: usage: no option --nonsense (see --help)\n";
     assert_eq!(listen("X", None, &["--nonsense"]), (64, wrong.to_owned()));
-    let no_token = "error: config: no token: give --token-file, set OCTAVE_TOKEN_FILE or \
-                    OCTAVE_TOKEN, put it into $CREDENTIALS_DIRECTORY/octave-token, or set \
-                    token_file in the config file\n";
+    let no_token = "error: config: no token: set OCTAVE_TOKEN_FILE or OCTAVE_TOKEN, put it into \
+                    $CREDENTIALS_DIRECTORY/octave-token, or set token_file in the config file (see \
+                    --token-file)\n";
     assert_eq!(
         listen("OCTAVE_TOKEN", None, &good),
         (78, no_token.to_owned())
     );
-    let no_company = "error: config: no company: give --company, set OCTAVE_COMPANY, or set \
-                      company in the config file\n";
+    let no_company = "error: config: no company: set OCTAVE_COMPANY, or company in the config \
+                      file (see --company)\n";
     let company = listen("OCTAVE_COMPANY", None, &good);
     assert_eq!(company, (78, no_company.to_owned()));
     let no_file = "error: config: CA file \"/none\", set by OCTAVE_CA_FILE, cannot be read: No \

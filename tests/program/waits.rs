@@ -192,7 +192,7 @@ fn what_is_read_does_not_outlast_the_deadline_nor_a_signal() {
         let what = what.replace("PIPE", &format!("{pipe:?}"));
         let mut run = starved(&sim, "listen", option, source);
         let child = run.args([TEMPERATURE, "-W1s"]).spawn().unwrap();
-        let wanted = format!("error: timeout: {what} did not come in time\n");
+        let wanted = format!("error: timeout: config: {what} cannot be read: not done in time\n");
         assert_eq!(end(child, TIMEOUT + GRACE), (Some(75), wanted));
 
         for (command, wanted) in [

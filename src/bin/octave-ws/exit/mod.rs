@@ -1,11 +1,12 @@
 //! How the program ends.
 
+use std::error;
 use std::fmt;
 use std::io;
 
+use octave_ws::settings::{Given, Origins};
 use octave_ws::{Error, ErrorKind, Phase, Setting};
 
-use crate::exit::origin::{Given, Origins};
 use crate::wait::Cut;
 
 pub(crate) mod origin;
@@ -80,10 +81,16 @@ impl Failure {
 
     /// A file of the configuration.
     pub(crate) fn unreadable(what: &str, error: &io::Error) -> Self {
+        let message = format!("config: {what} cannot be read: {error}");
         match Cut::of(error) {
-            Some(_) => Self::new(INCOMPLETE, format!("timeout: {what} did not come in time")),
-            None => Self::config(format!("config: {what} cannot be read: {error}")),
+            Some(_) => Self::late(&message),
+            None => Self::config(message),
         }
+    }
+
+    /// Something that failed because it was not done by the deadline of the run.
+    fn late(message: &str) -> Self {
+        Self::new(INCOMPLETE, format!("timeout: {message}"))
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "it is mapped from a result")]
@@ -99,7 +106,7 @@ impl Failure {
     pub(crate) fn output(name: &str, error: &io::Error) -> Self {
         match Cut::of(error) {
             Some(Cut::Stopped) => Self::stopped(),
-            Some(_) => Self::new(INCOMPLETE, format!("timeout: output: {name} takes nothing")),
+            Some(_) => Self::late(&format!("output: {name} takes nothing")),
             None => Self::new(OUTPUT, format!("output: {name}: {error}")),
         }
     }
@@ -121,8 +128,8 @@ impl End {
         match Cut::of(error) {
             Some(Cut::Stopped) => Self::Stopped,
             Some(_) => {
-                let message = format!("timeout: output: {name} could not be opened in time");
-                Self::Failed(Failure::new(INCOMPLETE, message))
+                let message = format!("output: {name} could not be opened in time");
+                Self::Failed(Failure::late(&message))
             }
             None => Self::of_output(name, error),
         }
@@ -155,7 +162,11 @@ impl From<Error> for End {
 /// The library's error with its causes, and what to do about it.
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        let origins = Origins::kept();
+        let cause = error::Error::source(error).and_then(|cause| cause.downcast_ref());
+        if cause.and_then(Cut::of).is_some() {
+            return Self::late(&error.in_full());
+        }
+        let origins = origin::kept();
         Self {
             code: code(error),
             message: error.in_full(),
@@ -197,10 +208,13 @@ fn advice(error: &Error, origins: &Origins) -> Option<String> {
         None => "the proxy".to_owned(),
     };
     Some(match (error.kind(), error.phase(), error.setting()) {
-        (ErrorKind::Config, _, Some(Setting::Token)) => {
-            format!("from {}", origins.of(Setting::Token)?)
-        }
-        (ErrorKind::Config, _, Some(setting)) => format!("set by {}", origins.of(setting)?),
+        (ErrorKind::Config, _, Some(setting)) => match (origins.of(setting), setting) {
+            (Some(origin), Setting::Token) => format!("from {origin}"),
+            (Some(origin), _) => format!("set by {origin}"),
+            (None, Setting::Company) => "see --company".to_owned(),
+            (None, Setting::Token) => "see --token-file".to_owned(),
+            (None, _) => return None,
+        },
         (ErrorKind::Refused, Phase::Session, _) if is_http_to_https(error, origins) => {
             "give https:// in the endpoint".to_owned()
         }

@@ -7,9 +7,9 @@ use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgValue, FromArgs, Sub
 use octave_ws::Stream;
 use octave_ws::arguments::help;
 use octave_ws::arguments::normalize::{Normalized, normalize};
+use octave_ws::settings::{parse_duration, parse_size, parse_timeout};
 
 use crate::settings::streams::Shard;
-use crate::settings::values::{parse_count, parse_duration, parse_size, parse_timeout};
 
 /// Receive events from Sierra Wireless Octave cloud streams in real time.
 #[derive(FromArgs, ArgsInfo)]
@@ -378,5 +378,13 @@ impl Args {
             Some(command) => help::with_options(&text, command.command.flags, CONNECTION_OPTIONS),
             None => help::with_options(&text, info.flags, ""),
         }
+    }
+}
+
+/// A number from 1 up.
+fn parse_count(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("give a whole number from 1 up".to_owned()),
+        Ok(count) => Ok(count),
     }
 }

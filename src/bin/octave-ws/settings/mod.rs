@@ -4,18 +4,17 @@ use std::io::{self, IsTerminal};
 use std::mem;
 use std::time::{Duration, Instant};
 
+use octave_ws::settings::environment;
 use octave_ws::{Config, Stream};
 
 use crate::exit::Failure;
 use crate::settings::args::{Args, Command, Format, Listen, Require};
 
 pub(crate) mod args;
-pub(crate) mod config_file;
+
 pub(crate) mod connection;
-pub(crate) mod credentials;
-pub(crate) mod environment;
+
 pub(crate) mod streams;
-pub(crate) mod values;
 
 /// What to do, and with what.
 pub(crate) enum Settings {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use octave_ws::Stream;
 
 use crate::exit::Failure;
-use crate::wait::source;
+use crate::wait::source::{self, FILES};
 
 /// The streams that are given and those of a file (`-` for standard input), each once, of which
 /// all or one share are taken. That may hold none.
@@ -28,7 +28,7 @@ pub(crate) fn resolve(
         };
         let name = named(path);
         let text = file
-            .and_then(|file| source::read_to_string(&file))
+            .and_then(|file| FILES.text_of(&file))
             .map_err(|error| Failure::unreadable(&format!("streams of {name}"), &error))?;
         streams.extend(listed(&text, &name).map_err(Failure::usage)?);
     }

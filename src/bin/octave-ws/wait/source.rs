@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
+use octave_ws::settings::Files;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
@@ -14,7 +15,12 @@ use crate::wait;
 /// What is longer has no end.
 const MOST: usize = 64 << 20;
 
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+/// How the files of the configuration are read.
+pub(crate) const FILES: Files = Files {
+    open,
+    stdin,
+    read: read_to_end,
+};
 
 /// Opens a file, or a named pipe that somebody may write to later.
 ///
@@ -42,11 +48,11 @@ pub(crate) fn stdin() -> io::Result<File> {
     Ok(stdin)
 }
 
-/// All of a file up to its end, less a byte order mark.
+/// All of a file up to its end.
 ///
 /// # Errors
 /// Those of the operating system, a [`wait::Cut`], and `FileTooLarge`.
-pub(crate) fn read_to_end(file: &File) -> io::Result<Vec<u8>> {
+fn read_to_end(file: &File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut block = [0; 4096];
     loop {
@@ -58,19 +64,7 @@ pub(crate) fn read_to_end(file: &File) -> io::Result<Vec<u8>> {
             return Err(ErrorKind::FileTooLarge.into());
         }
     }
-    if bytes.starts_with(BYTE_ORDER_MARK) {
-        bytes.drain(..BYTE_ORDER_MARK.len());
-    }
     Ok(bytes)
-}
-
-/// All of a file, as UTF-8.
-///
-/// # Errors
-/// Those of [`read_to_end`], and `InvalidData`.
-pub(crate) fn read_to_string(file: &File) -> io::Result<String> {
-    String::from_utf8(read_to_end(file)?)
-        .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
 /// Waits for something to read and takes it.

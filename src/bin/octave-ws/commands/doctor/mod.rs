@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
+use octave_ws::settings::{Given, Origins};
 use octave_ws::{Client, Config, ErrorKind, Next, Phase, Step, Stop};
 use serde_json::{Value, json};
 
 use crate::clock;
 use crate::commands::doctor::certificate::Certificate;
 use crate::commands::doctor::report::Report;
-use crate::exit::origin::{Given, Origins};
+use crate::exit::origin;
 use crate::exit::{Failure, UNAVAILABLE};
 use crate::settings::DoctorSettings;
 use crate::wait::sink;
@@ -62,7 +63,7 @@ fn examine(
     let config = settings.config?;
     // It checks all of them.
     let proxy = config.proxy_in_use()?;
-    let words = config_line(Origins::kept(), proxy);
+    let words = config_line(origin::kept(), proxy);
     report.passed(&words, json!({ "settings": words }));
 
     report.at("clock");

@@ -5,13 +5,11 @@ use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use octave_ws::Token;
-
-use crate::exit::Failure;
-use crate::exit::origin::{Given, Origin};
 use crate::settings::config_file::ConfigFile;
 use crate::settings::environment;
-use crate::wait::source;
+use crate::settings::files::{Files, unreadable};
+use crate::settings::origin::{Given, Origin};
+use crate::{Error, Result, Setting, Token};
 
 /// Nothing longer is a token.
 const MAX_TOKEN: usize = 64 << 10;
@@ -32,8 +30,8 @@ impl Found {
 
 /// The token of the file that is named, the environment, systemd's credentials or the file that the
 /// config names, whichever is there first.
-pub(crate) fn find(option: Option<String>, file: &ConfigFile) -> Result<Found, Failure> {
-    let found = look(option, file)?;
+pub(crate) fn find(option: Option<String>, config: &ConfigFile, files: Files) -> Result<Found> {
+    let found = look(option, config, files)?;
     if let Some(what) = odd(found.text.trim()) {
         log::warn!("the token from {} {what}", found.origin);
     }
@@ -41,10 +39,10 @@ pub(crate) fn find(option: Option<String>, file: &ConfigFile) -> Result<Found, F
 }
 
 /// The token that is in a file by now.
-pub(crate) fn read_again(path: &Path) -> Result<Token, Failure> {
+pub(crate) fn read_again(path: &Path, files: Files) -> Result<Token> {
     let what = format!("token file {path:?}");
-    let file = source::open(path).map_err(|error| Failure::unreadable(&what, &error))?;
-    read(&file, &what).map(Token::new)
+    let file = (files.open)(path).map_err(|error| unreadable(&what, error))?;
+    read(&file, &what, files).map(Token::new)
 }
 
 /// What is odd about a token: nothing that would be wrong, but as it comes to be by mistake.
@@ -72,13 +70,13 @@ fn odd(token: &str) -> Option<&'static str> {
     }
 }
 
-fn look(option: Option<String>, file: &ConfigFile) -> Result<Found, Failure> {
+fn look(option: Option<String>, config: &ConfigFile, files: Files) -> Result<Found> {
     if let Some(value) = option {
         let origin = Origin::Option("--token-file");
-        return from_setting(&Given { value, origin });
+        return from_setting(&Given { value, origin }, files);
     }
     if let Some(path) = environment::first(&["OCTAVE_TOKEN_FILE"])? {
-        return from_setting(&path);
+        return from_setting(&path, files);
     }
     if let Some(token) = environment::first(&["OCTAVE_TOKEN", "OCTAVE_CLOUD_TOKEN"])? {
         return Ok(Found {
@@ -90,35 +88,34 @@ fn look(option: Option<String>, file: &ConfigFile) -> Result<Found, Failure> {
     if let Some(folder) = env::var_os("CREDENTIALS_DIRECTORY").filter(|value| !value.is_empty()) {
         let path = PathBuf::from(folder).join("octave-token");
         if path.exists() {
-            return from_file(&path, "CREDENTIALS_DIRECTORY");
+            return from_file(&path, "CREDENTIALS_DIRECTORY", files);
         }
     }
-    if let Some(path) = file.get("token_file") {
-        return from_setting(&path);
+    if let Some(path) = config.get("token_file") {
+        return from_setting(&path, files);
     }
-    Err(Failure::config(
-        "config: no token: give --token-file, set OCTAVE_TOKEN_FILE or OCTAVE_TOKEN, put it into \
-         $CREDENTIALS_DIRECTORY/octave-token, or set token_file in the config file",
-    ))
+    let message = "no token: set OCTAVE_TOKEN_FILE or OCTAVE_TOKEN, put it into \
+                   $CREDENTIALS_DIRECTORY/octave-token, or set token_file in the config file";
+    Err(Error::config(message).about(Setting::Token))
 }
 
-fn from_setting(path: &Given) -> Result<Found, Failure> {
+fn from_setting(path: &Given, files: Files) -> Result<Found> {
     if path.value == "-" {
         let what = "token on standard input";
-        let stdin = source::stdin().map_err(|error| Failure::unreadable(what, &error))?;
+        let stdin = (files.stdin)().map_err(|error| unreadable(what, error))?;
         return Ok(Found {
-            text: read(&stdin, what)?,
+            text: read(&stdin, what, files)?,
             origin: "standard input".to_owned(),
             file: None,
         });
     }
-    from_file(Path::new(&path.value), &path.origin.to_string())
+    from_file(Path::new(&path.value), &path.origin.to_string(), files)
 }
 
-fn from_file(path: &Path, setter: &str) -> Result<Found, Failure> {
+fn from_file(path: &Path, setter: &str, files: Files) -> Result<Found> {
     let origin = format!("{path:?}, set by {setter}");
     let what = format!("token file {origin},");
-    let file = source::open(path).map_err(|error| Failure::unreadable(&what, &error))?;
+    let file = (files.open)(path).map_err(|error| unreadable(&what, error))?;
     let metadata = file.metadata().ok();
     let mode = metadata.as_ref().map(|data| data.permissions().mode());
     if mode.is_some_and(|mode| mode & 0o004 != 0) {
@@ -127,22 +124,20 @@ fn from_file(path: &Path, setter: &str) -> Result<Found, Failure> {
     // A pipe gives it once.
     let is_lasting = metadata.is_some_and(|data| data.is_file());
     Ok(Found {
-        text: read(&file, &what)?,
+        text: read(&file, &what, files)?,
         origin,
         file: is_lasting.then(|| path.to_owned()),
     })
 }
 
-fn read(file: &File, what: &str) -> Result<String, Failure> {
-    let text = source::read_to_string(file);
-    let text = text.map_err(|error| Failure::unreadable(what, &error))?;
+fn read(file: &File, what: &str, files: Files) -> Result<String> {
+    let text = files.text_of(file);
+    let text = text.map_err(|error| unreadable(what, error))?;
     if text.len() > MAX_TOKEN {
-        return Err(Failure::config(format!(
-            "config: {what} is too long for a token"
-        )));
+        return Err(Error::config(format!("{what} is too long for a token")));
     }
     if text.trim().is_empty() {
-        return Err(Failure::config(format!("config: {what} is empty")));
+        return Err(Error::config(format!("{what} is empty")));
     }
     Ok(text)
 }

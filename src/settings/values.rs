@@ -2,21 +2,19 @@
 
 use std::time::Duration;
 
-/// A number from 1 up.
-pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("give a whole number from 1 up".to_owned()),
-        Ok(count) => Ok(count),
-    }
-}
-
 /// A duration as `250ms`, `10s` or `1h30m`.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// What to give instead.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "give a duration as 250ms, 10s or 1h30m".to_owned())
 }
 
 /// A duration of more than nothing.
-pub(crate) fn parse_timeout(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// What to give instead.
+pub fn parse_timeout(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         Duration::ZERO => Err("give a duration of more than 0s, as 10s".to_owned()),
         timeout => Ok(timeout),
@@ -24,7 +22,10 @@ pub(crate) fn parse_timeout(text: &str) -> Result<Duration, String> {
 }
 
 /// A size in bytes as `4096`, `64KiB` or `16MiB`; at least 1.
-pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
+///
+/// # Errors
+/// What to give instead.
+pub fn parse_size(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
         "" | "b" => Some(1),

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
-use crate::exit::Failure;
-use crate::exit::origin::{Given, Origin};
-use crate::wait::source;
+use crate::settings::files::{Files, unreadable};
+use crate::settings::origin::{Given, Origin};
+use crate::{Error, Result};
 
 /// A JSON object of strings and numbers, whose keys are those of [`KEYS`].
 #[derive(Default)]
@@ -37,29 +37,27 @@ const KEYS: [&str; 12] = [
 impl ConfigFile {
     /// Reads the file that is named, or else the first that exists where config files are kept.
     /// None is as good as an empty one, unless it is named.
-    pub(crate) fn read(named: Option<Given>) -> Result<Self, Failure> {
-        if let Some(Given { value, origin }) = named {
-            let path = PathBuf::from(value);
-            let text = read(&path).map_err(|error| {
-                Failure::unreadable(&format!("{path:?}, set by {origin},"), &error)
-            })?;
+    pub(crate) fn read(named: Option<(PathBuf, Origin)>, files: Files) -> Result<Self> {
+        if let Some((path, origin)) = named {
+            let text = read(&path, files)
+                .map_err(|error| unreadable(&format!("{path:?}, set by {origin},"), error))?;
             return Self::parse(path, &text);
         }
         for path in places() {
-            match read(&path) {
+            match read(&path, files) {
                 Ok(text) => return Self::parse(path, &text),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
-                Err(error) => return Err(Failure::unreadable(&format!("{path:?}"), &error)),
+                Err(error) => return Err(unreadable(&format!("{path:?}"), error)),
             }
         }
         Ok(Self::default())
     }
 
-    fn parse(path: PathBuf, text: &str) -> Result<Self, Failure> {
+    fn parse(path: PathBuf, text: &str) -> Result<Self> {
         let members: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
-            let what = format!("config: {path:?} is not a JSON object");
-            Failure::config(match error.classify() {
+            let what = format!("{path:?} is not a JSON object");
+            Error::config(match error.classify() {
                 // It shows what there is instead: a token, maybe, whose file this is by mistake.
                 Category::Data => what,
                 _ => format!("{what}: {error}"),
@@ -67,18 +65,18 @@ impl ConfigFile {
         })?;
         if let Some(key) = members.keys().find(|key| !KEYS.contains(&key.as_str())) {
             let keys = KEYS.join(", ");
-            let message = format!("config: {path:?}: no key {key:?}: the keys are {keys}");
-            return Err(Failure::config(message));
+            let message = format!("{path:?}: no key {key:?}: the keys are {keys}");
+            return Err(Error::config(message));
         }
         let text = |(key, value)| match value {
             Value::String(text) => Ok((key, text)),
             Value::Number(number) => Ok((key, number.to_string())),
             _ => {
-                let message = format!("config: {path:?}: {key:?} is not a string");
-                Err(Failure::config(message))
+                let message = format!("{path:?}: {key:?} is not a string");
+                Err(Error::config(message))
             }
         };
-        let members = members.into_iter().map(text).collect::<Result<_, _>>()?;
+        let members = members.into_iter().map(text).collect::<Result<_>>()?;
         Ok(Self { path, members })
     }
 
@@ -96,17 +94,17 @@ impl ConfigFile {
     pub(crate) fn parsed<T>(
         &self,
         key: &'static str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Result<Option<T>, Failure> {
+        parse: impl FnOnce(&str) -> std::result::Result<T, String>,
+    ) -> Result<Option<T>> {
         let value = self.members.get(key).map(|value| parse(value));
         value
             .transpose()
-            .map_err(|what| Failure::config(format!("config: {:?}: {key:?}: {what}", self.path)))
+            .map_err(|what| Error::config(format!("{:?}: {key:?}: {what}", self.path)))
     }
 }
 
-fn read(path: &Path) -> io::Result<String> {
-    source::read_to_string(&source::open(path)?)
+fn read(path: &Path, files: Files) -> io::Result<String> {
+    files.text_of(&(files.open)(path)?)
 }
 
 fn places() -> impl Iterator<Item = PathBuf> {

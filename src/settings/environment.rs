@@ -2,11 +2,14 @@
 
 use std::env;
 
-use crate::exit::Failure;
-use crate::exit::origin::{Given, Origin};
+use crate::settings::origin::{Given, Origin};
+use crate::{Error, Result};
 
 /// The first of the variables that is set and not empty.
-pub(crate) fn first(variables: &[&'static str]) -> Result<Option<Given>, Failure> {
+///
+/// # Errors
+/// That its value is not UTF-8.
+pub fn first(variables: &[&'static str]) -> Result<Option<Given>> {
     for &name in variables {
         match env::var(name) {
             Ok(value) if !value.is_empty() => {
@@ -14,7 +17,7 @@ pub(crate) fn first(variables: &[&'static str]) -> Result<Option<Given>, Failure
                 return Ok(Some(Given { value, origin }));
             }
             Err(env::VarError::NotUnicode(_)) => {
-                return Err(Failure::config(format!("config: {name} is not UTF-8")));
+                return Err(Error::config(format!("{name} is not UTF-8")));
             }
             _ => {}
         }

@@ -1,0 +1,67 @@
+//! How files are read.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use crate::Error;
+
+/// What is longer has no end.
+const MOST: u64 = 64 << 20;
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// How files and standard input are opened and read: by calls that block, or as a program does that
+/// has a deadline.
+#[derive(Clone, Copy, Debug)]
+pub struct Files {
+    /// Opens a file to be read.
+    pub open: fn(&Path) -> io::Result<File>,
+    /// Opens standard input.
+    pub stdin: fn() -> io::Result<File>,
+    /// Reads a file up to its end.
+    pub read: fn(&File) -> io::Result<Vec<u8>>,
+}
+
+impl Files {
+    /// By calls that block.
+    pub(crate) const BLOCKING: Self = Self {
+        open: |path| File::open(path),
+        stdin: || Ok(io::stdin().as_fd().try_clone_to_owned()?.into()),
+        read: |file| {
+            let mut bytes = Vec::new();
+            file.take(MOST + 1).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > MOST {
+                return Err(ErrorKind::FileTooLarge.into());
+            }
+            Ok(bytes)
+        },
+    };
+
+    /// All of a file, less a byte order mark.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn bytes_of(&self, file: &File) -> io::Result<Vec<u8>> {
+        let mut bytes = (self.read)(file)?;
+        if bytes.starts_with(BYTE_ORDER_MARK) {
+            bytes.drain(..BYTE_ORDER_MARK.len());
+        }
+        Ok(bytes)
+    }
+
+    /// The same as UTF-8.
+    ///
+    /// # Errors
+    /// Those of `read`, and `InvalidData`.
+    pub fn text_of(&self, file: &File) -> io::Result<String> {
+        String::from_utf8(self.bytes_of(file)?)
+            .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
+    }
+}
+
+/// An error about a file of the configuration.
+pub(crate) fn unreadable(what: &str, error: io::Error) -> Error {
+    Error::config(format!("{what} cannot be read")).because(error)
+}
