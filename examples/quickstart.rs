@@ -1,4 +1,4 @@
-//! The whole way, against a stand-in that this program starts itself.
+//! Subscribes to a stream of a stand-in, which it starts itself, and prints five events.
 
 use std::error::Error;
 use std::time::Duration;
@@ -7,10 +7,7 @@ use octave_ws::sim::{Options, Sim};
 use octave_ws::{Action, Client, Next, Stream};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let sim = Sim::start_with(Options {
-        rate: 5.0,
-        ..Options::default()
-    })?;
+    let sim = Sim::start_with(Options::default().rate(5.0))?;
 
     let mut client = Client::connect(&sim.config())?;
     println!("connected to {}", sim.endpoint());
@@ -29,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 println!("event: {}", event.value());
                 events += 1;
             }
-            other => return Err(format!("not what was expected: {other:?}").into()),
+            other => return Err(format!("unexpected: {other:?}").into()),
         }
     }
     client.close()?;

@@ -23,11 +23,9 @@ const SHORT: Duration = Duration::from_millis(50);
 
 fn start(faults: &[Fault]) -> (Sim, Told) {
     let (observer, seen) = mpsc::channel();
-    let options = Options {
-        observer: Some(observer),
-        faults: faults.to_vec(),
-        ..Options::default()
-    };
+    let options = Options::default()
+        .observer(observer)
+        .faults(faults.iter().copied());
     (Sim::start_with(options).unwrap(), Told(seen))
 }
 

@@ -22,11 +22,9 @@ const MAX_MESSAGE: usize = 4096;
 
 fn start(faults: &[Fault]) -> (Sim, Told) {
     let (observer, seen) = mpsc::channel();
-    let options = Options {
-        observer: Some(observer),
-        faults: faults.to_vec(),
-        ..Options::default()
-    };
+    let options = Options::default()
+        .observer(observer)
+        .faults(faults.iter().copied());
     (Sim::start_with(options).unwrap(), Told(seen))
 }
 

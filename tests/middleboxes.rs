@@ -221,11 +221,7 @@ fn microsocks_on_the_way_out() {
 #[ignore = "needs tinyproxy"]
 fn tinyproxy_on_the_way_out() {
     let (observer, seen) = mpsc::channel();
-    let sim = Sim::start_with(Options {
-        observer: Some(observer),
-        ..Options::default()
-    })
-    .unwrap();
+    let sim = Sim::start_with(Options::default().observer(observer)).unwrap();
     let folder = folder("tinyproxy");
     let proxy = Running::start(&folder, |port| {
         let config = format!(

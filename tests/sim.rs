@@ -182,11 +182,7 @@ fn what_cannot_be_granted_is_refused() {
 
 #[test]
 fn several_clients_hear_the_same_events() {
-    let sim = Sim::start_with(Options {
-        rate: 100.0,
-        ..Options::default()
-    })
-    .unwrap();
+    let sim = Sim::start_with(Options::default().rate(100.0)).unwrap();
     let mut sockets = [open(&sim), open(&sim)];
     let request =
         json!({"msgId": "a", "object": "event", "type": "subscribe", "path": TEMPERATURE});
@@ -205,11 +201,7 @@ fn several_clients_hear_the_same_events() {
 #[test]
 fn what_clients_do_is_told() {
     let (observer, seen) = mpsc::channel::<Seen>();
-    let sim = Sim::start_with(Options {
-        observer: Some(observer),
-        ..Options::default()
-    })
-    .unwrap();
+    let sim = Sim::start_with(Options::default().observer(observer)).unwrap();
     let mut socket = open(&sim);
     ask(
         &mut socket,

@@ -169,11 +169,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(10);
 
     fn sim(fault: Option<Fault>) -> Sim {
-        Sim::start_with(Options {
-            faults: fault.into_iter().collect(),
-            ..Options::default()
-        })
-        .unwrap()
+        Sim::start_with(Options::default().faults(fault)).unwrap()
     }
 
     fn ask(

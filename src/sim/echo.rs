@@ -5,15 +5,14 @@ use crate::socket::Socket;
 use crate::transport::Route;
 use crate::{Config, Result};
 
-/// Opens a WebSocket at a path of the endpoint and sends each message back as it came, until the
-/// server closes. Returns the last text.
+/// Opens a WebSocket at a path of the endpoint and echoes every message until the server closes.
+/// Returns the last text.
 ///
-/// That is what a conformance test suite asks of a client: it goes through the very layers that a
-/// [`Client`](crate::Client) goes through, without a session.
+/// Conformance suites ask this of a client. It uses the same layers as a
+/// [`Client`](crate::Client), without a session. `examples/autobahn_echo.rs` calls it.
 ///
 /// # Errors
-/// Those of the connection and of whatever breaks the WebSocket protocol; `TimedOut` where it takes
-/// longer than `timeout`.
+/// Those of connecting and of the WebSocket protocol; `TimedOut` after `timeout`.
 pub fn echo(config: &Config, path: &str, timeout: Duration) -> Result<String> {
     let mut route = Route::new(config)?;
     let link = route.dial(config.phase_deadline())?;

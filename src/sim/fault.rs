@@ -1,78 +1,84 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Something that a stand-in can get wrong.
+/// A fault that a stand-in can simulate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It never answers a session request.
+    /// Session requests are not answered.
     SessionSilent,
-    /// It answers a session request with this status and this body.
+    /// Session requests are answered with this status and body.
     SessionAnswer(u16, &'static str),
-    /// It answers a session request with these bytes as they stand, in which `{id}` is a session's
-    /// id, and ends the connection.
+    /// Session requests are answered with these raw bytes, where `{id}` stands for a session id, and
+    /// the connection is closed.
     SessionRaw(&'static str),
-    /// It ends the connection with its answer to a session request, and says so.
+    /// The connection is closed after the answer to a session request, which announces it.
     SessionClose,
-    /// It ends the connection with its answer to a session request, and does not say so.
+    /// The connection is closed after the answer to a session request, unannounced.
     SessionDrop,
-    /// Its answers over HTTP come a byte at a time.
+    /// HTTP answers are sent one byte at a time.
     Slow,
-    /// It knows no session when the socket is to be opened.
+    /// Every session has expired when its WebSocket is opened.
     Expire,
-    /// It answers an upgrade with this head, in which `{accept}` is the right
-    /// `Sec-WebSocket-Accept`, and these bytes behind it, and reads on without an answer.
+    /// Upgrades are answered with this head, where `{accept}` stands for the correct
+    /// `Sec-WebSocket-Accept`, followed by these bytes. What the client then sends is ignored.
     UpgradeRaw(&'static str, &'static [u8]),
-    /// It never answers an upgrade.
+    /// Upgrades are not answered.
     UpgradeSilent,
-    /// It refuses every subscription to this stream, by the name that it is asked for by.
+    /// Subscriptions to this stream are refused. The name is compared as the client sent it.
     Refuse(&'static str),
-    /// It refuses every subscription.
+    /// All subscriptions are refused.
     RefuseAll,
-    /// It refuses every subscription to this stream with this status.
+    /// Subscriptions to this stream are refused with this status.
     RefuseWith(&'static str, u16),
-    /// It never answers a request on the socket.
+    /// Requests on the WebSocket are not acknowledged.
     AckSilent,
-    /// Once it has granted a subscription it neither reads nor writes any more.
+    /// After a subscription, nothing is read or written any more.
     Stall,
-    /// It drops the connection as soon as it has granted a subscription.
+    /// The connection is dropped right after a subscription.
     Flap,
-    /// It drops the connection a second after it has granted a subscription.
+    /// The connection is dropped 1 s after a subscription.
     Drop,
-    /// It closes with this code a second after it has granted a subscription.
+    /// The WebSocket is closed with this code 1 s after a subscription.
     Close(u16),
-    /// It sends what is no message before each event.
+    /// An invalid message is sent before each event.
     Garbage,
 }
 
 impl Fault {
-    /// The faults that have a name, each with what it does.
+    /// The faults that `octave-sim --fault` takes: name and description.
     pub const NAMES: [(&str, &str); 16] = [
-        ("session-silent", "a session request is never answered"),
+        ("session-silent", "session requests are not answered"),
         (
             "session-close",
-            "the connection ends with the session's answer",
+            "the connection is closed after the session answer",
         ),
-        ("session-drop", "the same, without saying so"),
-        ("400", "a session request is answered with 400"),
-        ("429", "a session request is answered with 429"),
-        ("503", "a session request is answered with 503"),
-        ("slow", "answers over HTTP come a byte at a time"),
+        ("session-drop", "the same, unannounced"),
+        ("400", "session requests are answered with 400"),
+        ("429", "session requests are answered with 429"),
+        ("503", "session requests are answered with 503"),
+        ("slow", "HTTP answers are sent one byte at a time"),
         (
             "expire",
-            "no session is known when the socket is to be opened",
+            "every session has expired when its WebSocket is opened",
         ),
-        ("upgrade-silent", "an upgrade is never answered"),
-        ("refuse", "every subscription is refused"),
-        ("ack-silent", "requests on the socket are never answered"),
-        ("stall", "nothing is read or written after a subscription"),
-        ("flap", "the connection is dropped after each subscription"),
+        ("upgrade-silent", "upgrades are not answered"),
+        ("refuse", "all subscriptions are refused"),
         (
-            "drop",
-            "the connection is dropped a second after a subscription",
+            "ack-silent",
+            "requests on the WebSocket are not acknowledged",
         ),
-        ("close=CODE", "it is closed with this code then"),
-        ("garbage", "what is no message is sent before each event"),
+        ("stall", "nothing is read or written after a subscription"),
+        (
+            "flap",
+            "the connection is dropped right after a subscription",
+        ),
+        ("drop", "the connection is dropped 1 s after a subscription"),
+        (
+            "close=CODE",
+            "the WebSocket is closed with CODE 1 s after a subscription",
+        ),
+        ("garbage", "an invalid message is sent before each event"),
     ];
 
     /// How the connection ends after a subscription, if this ends it: after how long, and with
@@ -88,10 +94,10 @@ impl Fault {
     }
 }
 
-/// Reads one of [`Fault::NAMES`].
+/// Parses one of [`Fault::NAMES`].
 ///
 /// # Errors
-/// In one line, that there is no such fault.
+/// One line that says that there is no such fault.
 impl FromStr for Fault {
     type Err = String;
 

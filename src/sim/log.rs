@@ -3,57 +3,57 @@ use std::net::SocketAddr;
 
 use rustls::HandshakeKind;
 
-/// Something that a client did.
+/// An action of a client, received by [`Options::observer`](super::Options).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Seen {
-    /// The client's end of the TCP connection.
+    /// The address of the client.
     pub peer: SocketAddr,
-    /// What it did on it.
+    /// The action.
     pub what: What,
 }
 
-/// What a client did.
+/// What a client did. `Display` gives one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum What {
-    /// It made a TCP connection.
+    /// Opened a TCP connection.
     Connected,
-    /// It finished a TLS handshake; `resumed` is one that was shortened by an earlier one.
+    /// Completed a TLS handshake.
     Handshake {
-        /// Whether an earlier handshake was taken up again.
+        /// Whether it resumed an earlier TLS session.
         resumed: bool,
     },
-    /// It was given a session; these are the first characters of its id.
+    /// Was given a session: the first characters of its id.
     Session(String),
-    /// It was answered with an HTTP status other than success.
+    /// Got an HTTP status other than success.
     Refused {
-        /// The first line of its request, without the id of a session.
+        /// The request line, with the session id removed.
         request: String,
-        /// The status that it got.
+        /// The status.
         status: u16,
     },
-    /// It asked for something that it will not be answered: a fault.
+    /// Sent a request that is not answered, because of a fault.
     Swallowed,
-    /// It opened the WebSocket of a session; these are the first characters of its id.
+    /// Opened the WebSocket of a session: the first characters of its id.
     Opened(String),
-    /// It subscribed to a stream, named as it named it.
+    /// Subscribed to a stream, named as the client named it.
     Subscribed(String),
-    /// It unsubscribed from a stream, named as it named it.
+    /// Unsubscribed from a stream, named as the client named it.
     Unsubscribed(String),
-    /// It sent a request that was not granted, for this reason.
+    /// Sent a request that was refused, for this reason.
     NotGranted(String),
-    /// It sent a text that is no request.
+    /// Sent a text that is not a request.
     Text(String),
-    /// It sent a heartbeat, as a text.
+    /// Sent the text `{"type":"heartbeat"}`.
     Heartbeat,
-    /// It sent a ping.
+    /// Sent a ping.
     Ping,
-    /// It sent a pong.
+    /// Sent a pong.
     Pong,
-    /// It closed the WebSocket, with this code if it gave one.
+    /// Closed the WebSocket, with this code if it gave one.
     Closed(Option<u16>),
-    /// Its TCP connection came to an end; here is how, where it was not at an end of things.
+    /// Disconnected; `Some` says how, if it was not an orderly end.
     Disconnected(Option<String>),
 }
 
@@ -82,14 +82,14 @@ impl fmt::Display for What {
             Self::Refused { request, status } => {
                 write!(f, "{} refused with {status}", request.escape_debug())
             }
-            Self::Swallowed => f.write_str("left without an answer"),
+            Self::Swallowed => f.write_str("request not answered (fault)"),
             Self::Opened(start) => write!(f, "socket of session {start}... opened"),
             Self::Subscribed(stream) => write!(f, "subscribed to {}", stream.escape_debug()),
             Self::Unsubscribed(stream) => {
                 write!(f, "unsubscribed from {}", stream.escape_debug())
             }
-            Self::NotGranted(reason) => write!(f, "not granted: {}", reason.escape_debug()),
-            Self::Text(text) => write!(f, "no request: {}", text.escape_debug()),
+            Self::NotGranted(reason) => write!(f, "refused: {}", reason.escape_debug()),
+            Self::Text(text) => write!(f, "not a request: {}", text.escape_debug()),
             Self::Heartbeat => f.write_str("heartbeat"),
             Self::Ping => f.write_str("ping"),
             Self::Pong => f.write_str("pong"),

@@ -1,9 +1,23 @@
-//! A stand-in for the cloud service, to try things out with and to test against.
+//! A stand-in for the cloud service, for experiments and tests.
 //!
-//! It speaks the whole protocol over real TLS, on loopback only, with certificates made at each
-//! start. It is the company `demo`, whose device `gw1` has the streams
+//! It speaks the whole protocol over TLS, on loopback only, and creates its certificates at each
+//! start. Its company is `demo`; the device `gw1` has the streams
 //! `/demo/devices/gw1/temperature`, `/demo/devices/gw1/humidity` and
 //! `/demo/devices/gw1/location`.
+//!
+//! ```
+//! use octave_ws::sim::{Fault, Sim};
+//! use octave_ws::{Client, ErrorKind};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let sim = Sim::start()?;
+//! sim.set_faults(&[Fault::RefuseAll]);
+//! let mut client = Client::connect(&sim.config())?;
+//! let error = client.subscribe(&"/demo/devices/gw1/temperature".parse()?).unwrap_err();
+//! assert_eq!(error.kind(), ErrorKind::Refused);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -38,7 +52,7 @@ pub use log::{Seen, What};
 pub use script::Script;
 use shared::Shared;
 
-/// A running stand-in. It stops when it is dropped.
+/// A running stand-in. Dropping it stops it.
 pub struct Sim {
     shared: Arc<Shared>,
     addr: SocketAddr,
@@ -46,23 +60,78 @@ pub struct Sim {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// How a stand-in is to behave.
+/// Options of a stand-in. Later versions may add fields: use the setters, or end a literal with
+/// `..Options::default()`.
+///
+/// ```
+/// use octave_ws::sim::{Options, Sim};
+///
+/// # fn main() -> std::io::Result<()> {
+/// // Each stream has an event every 100 ms, five in all.
+/// let sim = Sim::start_with(Options::default().rate(10.0).count(5))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where to listen; port 0 takes a free one. By default 127.0.0.1:0.
+    /// Address to listen on, of loopback; port 0 picks a free one. Default: 127.0.0.1:0.
     pub listen: SocketAddr,
-    /// How many events a second each subscribed stream has of its own. By default none.
+    /// Events per second on each subscribed stream, 0 to 1,000,000. Default: 0.
     pub rate: f64,
-    /// How many of those each stream has in all. By default there is no end.
+    /// Number of these events per stream. Default: no limit.
     pub count: Option<u64>,
-    /// What those are. By default they are made up.
+    /// Contents of these events. Default: generated measurements.
     pub script: Option<Script>,
-    /// Whether every path is a stream. By default only those of the company are.
+    /// Accept every path as a stream. Default: only the streams of the company `demo`.
     pub any_stream: bool,
-    /// Told of everything that clients do.
+    /// Receives what clients do.
     pub observer: Option<Sender<Seen>>,
-    /// What it gets wrong.
+    /// Faults to simulate.
     pub faults: Vec<Fault>,
+}
+
+impl Options {
+    /// Sets [`listen`](Options#structfield.listen).
+    pub fn listen(mut self, addr: SocketAddr) -> Self {
+        self.listen = addr;
+        self
+    }
+
+    /// Sets [`rate`](Options#structfield.rate).
+    pub fn rate(mut self, per_second: f64) -> Self {
+        self.rate = per_second;
+        self
+    }
+
+    /// Sets [`count`](Options#structfield.count).
+    pub fn count(mut self, events: u64) -> Self {
+        self.count = Some(events);
+        self
+    }
+
+    /// Sets [`script`](Options#structfield.script).
+    pub fn script(mut self, script: Script) -> Self {
+        self.script = Some(script);
+        self
+    }
+
+    /// Sets [`any_stream`](Options#structfield.any_stream).
+    pub fn any_stream(mut self) -> Self {
+        self.any_stream = true;
+        self
+    }
+
+    /// Sets [`observer`](Options#structfield.observer).
+    pub fn observer(mut self, observer: Sender<Seen>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Sets [`faults`](Options#structfield.faults).
+    pub fn faults(mut self, faults: impl IntoIterator<Item = Fault>) -> Self {
+        self.faults = faults.into_iter().collect();
+        self
+    }
 }
 
 impl Default for Options {
@@ -80,22 +149,22 @@ impl Default for Options {
 }
 
 impl Sim {
-    /// The streams that every stand-in has, each by its path and its id.
+    /// Path and id of each stream of the company `demo`.
     pub const DEMO_STREAMS: [(&str, &str); 3] = stream::DEMO;
 
-    /// Starts a stand-in on a free port of loopback, without events of its own.
+    /// Starts a stand-in on a free port of loopback. It sends only what is published.
     ///
     /// # Errors
-    /// The operating system's, where there is no port, no thread or no random number to be had.
+    /// Those of the operating system, if it has no port, thread or random number to give.
     pub fn start() -> io::Result<Self> {
         Self::start_with(Options::default())
     }
 
-    /// Starts a stand-in that behaves as it is told to.
+    /// Starts a stand-in with these options.
     ///
     /// # Errors
-    /// Those of [`Sim::start`], and `InvalidInput` for an address that is not loopback's or a
-    /// rate that is none.
+    /// As [`Sim::start`], and `InvalidInput` if the address is not one of loopback or the rate is
+    /// out of range.
     pub fn start_with(options: Options) -> io::Result<Self> {
         if !options.listen.ip().is_loopback() {
             let message = format!("{} is not a loopback address", options.listen.ip());
@@ -142,22 +211,23 @@ impl Sim {
         Ok(())
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The `https` address that a client is to be given.
+    /// Returns its URL, for [`Config::endpoint`].
     pub fn endpoint(&self) -> String {
         format!("https://{}", self.addr)
     }
 
-    /// The certificate of the authority that a client has to trust, as PEM.
+    /// Returns the certificate of its CA in PEM, for [`Config::ca_pem`].
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// What leads a [`Client`](crate::Client) here, with credentials that are good.
+    /// Returns a configuration that connects a [`Client`](crate::Client) to it, with valid
+    /// credentials.
     pub fn config(&self) -> Config {
         let credentials = Credentials::new(self.company(), Token::new(self.token()));
         Config::new(credentials.user(self.user()))
@@ -165,39 +235,39 @@ impl Sim {
             .ca_pem(self.ca_pem())
     }
 
-    /// The user that goes with [`Sim::token`].
+    /// Returns the user of [`Sim::token`].
     pub fn user(&self) -> &str {
         &self.shared.cloud.user
     }
 
-    /// The company.
+    /// Returns the name of the company.
     pub fn company(&self) -> &str {
         &self.shared.cloud.company
     }
 
-    /// A token that is good together with the user.
+    /// Returns a token that is valid together with the user.
     pub fn token(&self) -> &str {
         &self.shared.cloud.token
     }
 
-    /// A token that is good without a user.
+    /// Returns a restricted token, which is valid without a user.
     pub fn restricted_token(&self) -> &str {
         &self.shared.cloud.restricted_token
     }
 
-    /// The company's streams, each by its path and its id.
+    /// Returns path and id of each stream that exists by now.
     pub fn streams(&self) -> Vec<(String, String)> {
         let streams = self.shared.cloud.streams().into_iter();
         streams.map(|stream| (stream.path, stream.id)).collect()
     }
 
-    /// Sends an event with these `elems` to whoever is subscribed to the stream, given by its path
-    /// or its id. Returns how many clients that were: none where there is no such stream.
+    /// Publishes an event with these `elems` on a stream, given by its path or id. Returns the number
+    /// of clients that it was sent to, 0 if there is no such stream.
     pub fn publish(&self, stream: &str, elems: &Value) -> usize {
         self.publish_burst(stream, slice::from_ref(elems))
     }
 
-    /// The same with several events, which leave together.
+    /// Publishes several events, which are written together, as [`Sim::publish`] does.
     pub fn publish_burst(&self, stream: &str, elems: &[Value]) -> usize {
         let cloud = &self.shared.cloud;
         cloud
@@ -205,29 +275,29 @@ impl Sim {
             .map_or(0, |stream| cloud.publish(&stream, elems))
     }
 
-    /// Sends bytes as they stand, below the WebSocket, to every client with an open socket:
-    /// whatever a broken server might send. Returns how many those were.
+    /// Sends raw bytes, below the WebSocket, to every client with an open WebSocket, to imitate a
+    /// broken server. Returns the number of clients.
     pub fn send_raw(&self, bytes: &[u8]) -> usize {
         self.shared.cloud.send_raw(bytes)
     }
 
-    /// From now on gets this wrong, instead of what it got wrong before.
+    /// Replaces the simulated faults.
     pub fn set_faults(&self, faults: &[Fault]) {
         *self.shared.faults() = faults.to_vec();
     }
 
-    /// Closes every open socket with this code. Returns how many those were.
+    /// Closes every open WebSocket with this code. Returns their number.
     pub fn close_all(&self, code: u16) -> usize {
         self.shared.cloud.hang_up(Some(code))
     }
 
-    /// Ends every open socket's connection without a word. Returns how many those were.
+    /// Drops the connection of every open WebSocket without a close frame. Returns their number.
     pub fn drop_all(&self) -> usize {
         self.shared.cloud.hang_up(None)
     }
 
-    /// Sends a text as it stands, whatever it is, to every client with an open socket. Returns how
-    /// many those were.
+    /// Sends a text message, valid or not, to every client with an open WebSocket. Returns the number
+    /// of clients.
     pub fn send(&self, text: &str) -> usize {
         self.shared.cloud.send(text)
     }

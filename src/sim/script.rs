@@ -6,10 +6,20 @@ use super::stream::Stream;
 use crate::Event;
 use crate::protocol::{Incoming, Text};
 
-/// Events to be had in turn, instead of made-up ones: one JSON document a line.
+/// Events to send, one JSON document per line, in place of generated ones.
 ///
-/// An Event object, as a client prints it, goes out byte for byte to whoever is subscribed to its
-/// `streamId` or its `path`. Any other document is the `elems` of an event of every stream.
+/// An Event object, as a client prints it, is sent unchanged to the subscribers of its `streamId` or
+/// `path`. Any other document becomes the `elems` of an event on every stream.
+///
+/// ```
+/// use octave_ws::sim::{Options, Script, Sim};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let script: Script = r#"{"temperature":21.5}"#.parse()?;
+/// let sim = Sim::start_with(Options::default().rate(10.0).script(script))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Script(Vec<Event>);
 
@@ -22,10 +32,10 @@ impl Script {
     }
 }
 
-/// Empty lines are passed over.
+/// Skips empty lines.
 ///
 /// # Errors
-/// Which line is no JSON, and why not.
+/// The number of the first line that is not JSON.
 impl FromStr for Script {
     type Err = String;
 
