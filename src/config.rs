@@ -8,7 +8,18 @@ use crate::secret::Url;
 use crate::step::{Observer, Step};
 use crate::{Error, Result, Stop};
 
-/// What a [`Client`](crate::Client) is to connect to, with what, and how patiently.
+/// The configuration of a [`Client`](crate::Client).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use octave_ws::{Config, Credentials, Token};
+///
+/// let config = Config::new(Credentials::new("my_company", Token::new("secret")))
+///     .endpoint("https://octave.example.com")
+///     .connect_timeout(Duration::from_secs(30))
+///     .retry_for(Duration::MAX);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) credentials: Credentials,
@@ -36,10 +47,10 @@ pub struct Config {
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl Config {
-    /// The service's own endpoint.
+    /// The URL of the service.
     pub const ENDPOINT: &str = "https://octave-ws.sierrawireless.io";
 
-    /// The defaults, with these credentials.
+    /// Creates a configuration with these credentials and defaults.
     pub fn new(credentials: Credentials) -> Self {
         Self {
             credentials,
@@ -64,8 +75,9 @@ impl Config {
         }
     }
 
-    /// Where credentials come from for each new session, in place of those of [`Config::new`]: for a
-    /// token that is replaced meanwhile. Where it fails, that is logged, and the last ones are used.
+    /// Sets a function that returns the credentials of each new session, in place of those of
+    /// [`Config::new`], for a token that can change. If it fails, a warning is logged, and the last
+    /// credentials are used.
     ///
     /// ```
     /// # use octave_ws::{Config, Credentials, Token};
@@ -87,87 +99,86 @@ impl Config {
         self
     }
 
-    /// Where the service is, as `https://HOST[:PORT][/PREFIX]`. By default [`Config::ENDPOINT`].
+    /// Sets the URL of the service, `https://HOST[:PORT][/PREFIX]`. Default: [`Config::ENDPOINT`].
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
         self.endpoint = Url::new(url.into());
         self
     }
 
-    /// Lets an `http://` endpoint be used, to which the token travels in the clear. By default it
-    /// is refused.
+    /// Allows an `http://` endpoint, to which the token is sent unencrypted. Default: an error.
     pub fn allow_plaintext(mut self) -> Self {
         self.allow_plaintext = true;
         self
     }
 
-    /// The authorities to trust instead of the bundled web roots, as one or more PEM certificates.
+    /// Sets the CA certificates to trust instead of the bundled web roots, in PEM.
     pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca_pem = Some(pem.into());
         self
     }
 
-    /// The proxy to connect through: `[http://][USER:PASSWORD@]HOST[:PORT]` by CONNECT (RFC 9110
-    /// §9.3.6), or `socks5://` and `socks5h://` by SOCKS 5 (RFC 1928), which tell it the address or
-    /// the name of the service. By default none, whatever the environment says.
+    /// Sets the proxy: `[http://][USER:PASSWORD@]HOST[:PORT]` uses CONNECT (RFC 9110 §9.3.6);
+    /// `socks5://` and `socks5h://` use SOCKS 5 (RFC 1928), with the address or the name of the
+    /// service. Default: none, whatever the environment says.
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
         self.proxy = Some(Url::new(url.into()));
         self
     }
 
-    /// The hosts that are not connected to through the proxy, as the variable `NO_PROXY` lists
-    /// them: names with all that end in them, addresses, networks as `10.0.0.0/8`, or `*` for all,
-    /// separated by commas or blanks. By default none.
+    /// Sets the hosts to connect to without the proxy, in the form of the variable `NO_PROXY`: domains
+    /// (with their subdomains), addresses, networks such as `10.0.0.0/8`, or `*` for all, separated by
+    /// commas or blanks. Default: none.
     pub fn no_proxy(mut self, hosts: impl Into<String>) -> Self {
         self.no_proxy = hosts.into();
         self
     }
 
-    /// Looks names up, and connects to them, by IPv4 or IPv6 alone. By default both.
+    /// Restricts name resolution and connections to IPv4 or IPv6. Default: both.
     pub fn ip_version(mut self, version: IpVersion) -> Self {
         self.ip_version = Some(version);
         self
     }
 
-    /// How long each part of connecting may take: the name, TCP and TLS together; the session's
-    /// answer; the upgrade. More than zero; by default 10 s.
+    /// Sets the timeout of each of: name resolution, TCP and TLS together; the session answer; the
+    /// upgrade. Must not be zero. Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout.min(FOREVER);
         self
     }
 
-    /// When to give up connecting, however far that has come. By default never.
+    /// Sets a deadline for connecting, with all retries. Default: none.
     pub fn connect_deadline(mut self, deadline: Instant) -> Self {
         self.connect_deadline = Some(deadline);
         self
     }
 
-    /// How long to go on trying while there is no connection, at first and after a loss; zero does
-    /// not try again, [`Duration::MAX`] never gives up. By default zero.
+    /// Sets for how long to retry while there is no connection, at first and after a loss. Zero does
+    /// not retry; [`Duration::MAX`] retries forever. Default: zero.
     pub fn retry_for(mut self, time: Duration) -> Self {
         self.retry_for = time.min(FOREVER);
         self
     }
 
-    /// How long a request may go unanswered. More than zero; by default 10 s.
+    /// Sets the timeout for the acknowledgement of a request. Must not be zero. Default: 10 s.
     pub fn ack_timeout(mut self, timeout: Duration) -> Self {
         self.ack_timeout = timeout.min(FOREVER);
         self
     }
 
-    /// After how long a silence to ask for a sign of life; zero never asks. By default 20 s.
+    /// Sets the silence after which a ping is sent; zero disables pings. Default: 20 s.
     pub fn ping_interval(mut self, interval: Duration) -> Self {
         self.ping_interval = interval.min(FOREVER);
         self
     }
 
-    /// How long to wait for a sign of life; zero never asks for one. By default 20 s.
+    /// Sets the timeout for any data after a ping; zero disables pings. Default: 20 s.
     pub fn ping_timeout(mut self, timeout: Duration) -> Self {
         self.ping_timeout = timeout.min(FOREVER);
         self
     }
 
-    /// How often to send the text frame `{"type":"heartbeat"}`, a second at least; zero for never.
-    /// By default never.
+    /// Sets the interval for sending `{"type":"heartbeat"}`, at least 1 s; zero disables it. Default:
+    /// zero.
     pub fn heartbeat(mut self, interval: Duration) -> Self {
         self.heartbeat = if interval.is_zero() {
             interval
@@ -177,27 +188,26 @@ impl Config {
         self
     }
 
-    /// The longest message to take, in bytes. By default 16 MiB.
+    /// Sets the maximum size of a message in bytes. Default: 16 MiB.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
         self
     }
 
-    /// What ends a wait before its time, that for a connection included. By default nothing does.
+    /// Sets a [`Stop`], which interrupts every wait, including connecting. Default: none.
     pub fn stop(mut self, stop: Stop) -> Self {
         self.stop = Some(stop);
         self
     }
 
-    /// Who is told of each step of connecting, when it is done. By default nobody.
+    /// Sets a function that receives each completed step of connecting. Default: none.
     pub fn observer(mut self, observer: impl Fn(&Step) + Send + Sync + 'static) -> Self {
         self.observer = Observer::new(observer);
         self
     }
 
-    /// What is called again and again, at least `every` so often, while there is no connection but
-    /// attempts to make one: for a program that has something else to see to, as a watchdog. By
-    /// default nothing is.
+    /// Sets a function that is called at least this often while the client connects or waits to
+    /// reconnect, for example to feed a watchdog. Default: none.
     pub fn while_connecting(
         mut self,
         every: Duration,

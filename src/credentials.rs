@@ -4,7 +4,14 @@ use std::sync::Arc;
 use crate::error::Setting;
 use crate::{Error, Result, Token};
 
-/// Who asks for a session.
+/// The credentials of a session request.
+///
+/// ```
+/// use octave_ws::{Credentials, Token};
+///
+/// let personal = Credentials::new("my_company", Token::new("secret")).user("my_user");
+/// let restricted = Credentials::new("my_company", Token::new("secret"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Credentials {
     pub(crate) user: Option<String>,
@@ -13,7 +20,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// A company and its token: all that a restricted token takes.
+    /// Makes credentials of a company and a token, without a user: a restricted token needs none.
     pub fn new(company: impl Into<String>, token: Token) -> Self {
         Self {
             user: None,
@@ -22,7 +29,7 @@ impl Credentials {
         }
     }
 
-    /// The user whose token it is. By default none, for a restricted token.
+    /// Sets the user that the token belongs to. Default: none.
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.user = Some(user.into());
         self

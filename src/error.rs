@@ -4,11 +4,21 @@ use std::time::Duration;
 
 use crate::protocol::{Retry, Stream, may_pass};
 
-/// What went wrong, in which phase, and with whom.
+/// An error: its phase, its kind, and a text that names the peer.
 ///
-/// `Display` says this error's own part in one line and names the peer; what caused it is in
-/// [`source`](error::Error::source). `Debug` is both in one line, as [`Error::in_full`], which is
-/// what a `main` shows that returns it. Neither the token nor a session id is in any of them.
+/// `Display` is one line without the cause, which is in [`source`](error::Error::source). `Debug` is
+/// one line with all causes, as [`Error::in_full`]: a `main` that returns the error prints it. No
+/// text contains the token or a session id.
+///
+/// ```
+/// use octave_ws::{Client, Config, Credentials, ErrorKind, Setting, Token};
+///
+/// let config = Config::new(Credentials::new("my_company", Token::new("")));
+/// let error = Client::connect(&config).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Config);
+/// assert_eq!(error.setting(), Some(Setting::Token));
+/// assert_eq!(error.to_string(), "config: the token is empty");
+/// ```
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -27,17 +37,17 @@ struct Inner {
 /// A `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The stage in which an error came up.
+/// The phase in which an error occurred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Before anything was sent.
+    /// Checking the configuration, before anything is sent.
     Config,
-    /// The name of the service, or of the proxy.
+    /// Looking up the name of the service or the proxy.
     Resolve,
     /// The TCP connection.
     Connect,
-    /// The proxy's answer to CONNECT.
+    /// The request to the proxy.
     Proxy,
     /// The TLS handshake.
     Tls,
@@ -45,7 +55,7 @@ pub enum Phase {
     Session,
     /// The WebSocket handshake.
     Upgrade,
-    /// A subscription, from its request to its acknowledgement.
+    /// A subscription, from the request to its acknowledgement.
     Subscribe,
     /// The open WebSocket.
     Socket,
@@ -67,35 +77,35 @@ impl fmt::Display for Phase {
     }
 }
 
-/// What kind of failure it was.
+/// The kind of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The configuration is invalid or incomplete.
     Config,
-    /// This machine could not do its part: no file descriptor, no memory, no thread.
+    /// The operating system could not provide a file descriptor, memory or a thread.
     System,
-    /// No connection came about, or the one there was is lost.
+    /// There is no connection: it could not be made, or was lost.
     Disconnected,
-    /// A phase did not end by its deadline.
+    /// A phase did not complete by its deadline.
     TimedOut,
-    /// The peer's certificate, or its TLS, is not acceptable.
+    /// The TLS handshake failed, for example because of an invalid certificate.
     Untrusted,
-    /// An HTTP answer with a status that is no success.
+    /// An HTTP status other than success.
     Status(u16),
-    /// The service refused the credentials or the subscription, or a SOCKS proxy the user.
+    /// The service refused the credentials or a subscription, or a proxy refused the user.
     Refused,
-    /// An answer that is not what the protocol says.
+    /// An answer that violates the protocol.
     Malformed,
-    /// A session id that must not reach a URL.
+    /// A session id that cannot be part of a URL.
     UnusableId,
-    /// A message longer than the limit.
+    /// A message exceeded [`Config::max_message`](crate::Config::max_message).
     TooLong,
     /// [`Stop`](crate::Stop) was called.
     Stopped,
 }
 
-/// A part of a [`Config`](crate::Config) that an error can be about.
+/// A setting of a [`Config`](crate::Config) that an error can refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Setting {
@@ -103,9 +113,9 @@ pub enum Setting {
     Endpoint,
     /// The user of the [`Credentials`](crate::Credentials).
     User,
-    /// Their company.
+    /// The company of the credentials.
     Company,
-    /// Their token.
+    /// The token of the credentials.
     Token,
     /// The CA certificates.
     CaPem,
@@ -159,23 +169,23 @@ impl Error {
         self
     }
 
-    /// The stage in which the error came up.
+    /// Returns the phase in which the error occurred.
     pub fn phase(&self) -> Phase {
         self.0.phase
     }
 
-    /// What kind of failure it was.
+    /// The kind of an error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The setting that is invalid, or that led to a peer other than the service. `None` where it
-    /// is none of them alone.
+    /// Returns the setting that is invalid, or that led to a peer other than the service, if it is
+    /// a single one.
     pub fn setting(&self) -> Option<Setting> {
         self.0.setting
     }
 
-    /// The status, as of HTTP, that the peer answered with: always for `Status`, and where a refusal
+    /// Returns the HTTP status of the peer: always for `ErrorKind::Status`, and for a refusal that
     /// has one.
     pub fn status(&self) -> Option<u16> {
         match self.0.kind {
@@ -184,12 +194,12 @@ impl Error {
         }
     }
 
-    /// The stream that was refused, or not answered for, if it is about one.
+    /// Returns the stream that was refused or not acknowledged, if the error is about one.
     pub fn stream(&self) -> Option<&Stream> {
         self.0.stream.as_ref()
     }
 
-    /// The error and what caused it, in one line.
+    /// Returns the error and its causes in one line, separated by `: `.
     pub fn in_full(&self) -> String {
         let mut text = self.to_string();
         let mut cause = error::Error::source(self);
@@ -204,7 +214,7 @@ impl Error {
         text
     }
 
-    /// Whether the same again, later, may succeed.
+    /// Returns whether a later attempt may succeed.
     pub fn is_retryable(&self) -> bool {
         !matches!(self.retry(), Retry::Never | Retry::AtMost(0))
     }
@@ -253,7 +263,7 @@ impl Error {
         }
     }
 
-    /// How long the service asked to wait before that, if it did.
+    /// Returns the delay that the service asked for (`Retry-After`, RFC 9110 §10.2.3), if it did.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }

@@ -1,8 +1,12 @@
-//! A blocking client for the event WebSocket of Sierra Wireless' IoT cloud Octave.
+//! A blocking client for the event WebSocket of Octave, the IoT cloud of Sierra Wireless.
 //!
-//! An authenticated POST gives a session id; the id goes into the address of a WebSocket; on that
-//! the client subscribes to streams, by id or by path, and is sent their events. All of it blocks,
-//! on the caller's thread and on one TCP connection.
+//! An authenticated POST returns a session id, which is part of the URL of a WebSocket. There the
+//! client subscribes to streams, by id or path, and receives their events. Everything blocks, on the
+//! thread of the caller and on one TCP connection.
+//!
+//! [`Client`] connects, subscribes and receives; [`Config`] says to what, and how patiently. For
+//! tests, [`sim`](https://docs.rs/octave-ws/latest/octave_ws/sim/) is a stand-in for the service,
+//! behind the feature `sim`.
 //!
 //! ```
 //! # #[cfg(feature = "sim")]
@@ -12,7 +16,7 @@
 //! use octave_ws::sim::Sim;
 //! use octave_ws::{Client, Next};
 //!
-//! // The cloud's stand-in, of the feature `sim`.
+//! // The stand-in for the cloud, feature `sim`.
 //! let sim = Sim::start()?;
 //! let mut client = Client::connect(&sim.config())?;
 //! client.subscribe(&"/demo/devices/gw1/temperature".parse()?)?;

@@ -2,30 +2,31 @@ use std::time::{Duration, SystemTime};
 
 use crate::protocol::{Ack, Event, Unknown, detach};
 
-/// What [`Client::next`](crate::Client::next) found.
+/// A result of [`Client::next`](crate::Client::next).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Next {
     /// An event of a stream.
     Event(Event),
-    /// The answer to a [`Client::request`](crate::Client::request), or a refusal of what had been granted before.
+    /// The answer to a [`Client::request`](crate::Client::request), or the refusal of a stream when it
+    /// is subscribed again after a loss.
     Ack(Ack),
-    /// The first connection of a client that was [new](crate::Client::new).
+    /// The first connection of a client made by [`Client::new`](crate::Client::new).
     Connected,
-    /// There is no connection any more, and what the streams have is lost until there is another.
+    /// The connection is lost. Events are missed until the next one.
     Lost(Loss),
-    /// There is a connection again, and all is subscribed as before: the end of a loss.
+    /// The connection and all subscriptions are restored: the end of a loss.
     Gap(Gap),
-    /// A message that is none of the protocol.
+    /// A message that the protocol does not define.
     Unknown(Unknown),
-    /// The answer to a [`Client::ping`](crate::Client::ping), after so long.
+    /// The answer to a [`Client::ping`](crate::Client::ping), and the round trip time.
     Pong(Duration),
-    /// What is [watched](crate::Client::watch) has something to read, or what is
-    /// [written to](crate::Client::watch_hangup) has no reader.
+    /// A [watched](crate::Client::watch) descriptor is readable, or the one of
+    /// [`Client::watch_hangup`](crate::Client::watch_hangup) has no reader any more.
     Readable,
-    /// Nothing came in by the deadline. The next call may find something.
+    /// Nothing arrived before the timeout.
     TimedOut,
-    /// The connection is closed, and stays so. Why was the error of an earlier call.
+    /// The client is closed for good. An earlier call returned the error that closed it.
     Closed,
 }
 
@@ -53,25 +54,25 @@ impl Next {
     }
 }
 
-/// A loss of which the end is not known yet.
+/// A lost connection, not yet restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loss {
-    /// When the service was last heard of.
+    /// When the last data of the service arrived.
     pub from: SystemTime,
-    /// How the connection was lost, in one line.
+    /// Why the connection was lost, in one line.
     pub reason: String,
 }
 
-/// A time of which events may be missing.
+/// A period for which events may be missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
-    /// When the service was last heard of.
+    /// When the last data of the service arrived.
     pub from: SystemTime,
-    /// When the last of the streams was subscribed again.
+    /// When the last stream was subscribed again.
     pub to: SystemTime,
-    /// How the connection was lost, in one line.
+    /// Why the connection was lost, in one line.
     pub reason: String,
 }
 

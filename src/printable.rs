@@ -1,7 +1,7 @@
 use std::fmt;
 
-/// A text from outside, as it may be shown: nothing in it steers a terminal, breaks a line or turns
-/// its order about. Such characters are written as `\u{1b}`.
+/// Displays a text from outside safely: characters that control a terminal, break a line or change
+/// the direction of writing are escaped, as `\u{1b}`.
 ///
 /// ```
 /// use octave_ws::Printable;

@@ -3,12 +3,19 @@ use std::fmt;
 
 use crate::printable::Printable;
 
-/// An API token. It is shown nowhere: `Debug` is redacted and there is no `Display`.
+/// An API token. `Debug` is redacted, and there is no `Display`.
+///
+/// ```
+/// use octave_ws::Token;
+///
+/// assert_eq!(format!("{:?}", Token::new("hunter2\n")), "Token(redacted)");
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
 impl Token {
-    /// A token; white space around it, as a file's last line break, is not part of it.
+    /// Makes a token of a text, without the white space around it, such as the line break at the end
+    /// of a file.
     pub fn new(token: impl AsRef<str>) -> Self {
         Self(token.as_ref().trim().to_owned())
     }
@@ -49,7 +56,7 @@ impl fmt::Debug for Url {
     }
 }
 
-/// The id of a session: whoever holds it reads the streams. `Debug` is redacted and there is no
+/// A session id. Whoever knows it can read the streams: `Debug` is redacted, and there is no
 /// `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionId(String);
@@ -63,7 +70,7 @@ impl SessionId {
         (usable && id != "." && id != "..").then_some(Self(id))
     }
 
-    /// The id itself, to be handed to another program and shown to nobody.
+    /// Returns the id itself, for another program. Do not log it.
     pub fn expose_secret(&self) -> &str {
         &self.0
     }

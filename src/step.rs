@@ -3,53 +3,53 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// A step on the way to an open WebSocket, once it is done.
+/// A completed step of connecting, received by [`Config::observer`](crate::Config::observer).
 ///
-/// A client may take them more than once: for each address that it tries, where the service ends
-/// the session's connection, and whenever it connects again.
+/// Steps repeat when the client tries another address, when the service closes the connection of the
+/// session request, and when the client reconnects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// The service, or the proxy, has addresses.
+    /// The name of the service or the proxy was looked up.
     #[non_exhaustive]
     Resolved {
         /// The name that was looked up, or an address.
         host: String,
-        /// In the system's order, at least one.
+        /// At least one, in the order of the system.
         addrs: Vec<SocketAddr>,
     },
-    /// There is a TCP connection to one of them.
+    /// A TCP connection to one of them was opened.
     #[non_exhaustive]
     Connected {
         /// The address.
         addr: SocketAddr,
-        /// Those that were tried until then, in order, this one among them.
+        /// The addresses that were tried, in order, including this one.
         tried: Vec<SocketAddr>,
     },
-    /// The proxy has connected to the service.
+    /// The proxy connected to the service.
     #[non_exhaustive]
     Proxied {
         /// The proxy, as `HOST:PORT`.
         proxy: String,
     },
-    /// The TLS handshake is done.
+    /// The TLS handshake was completed.
     #[non_exhaustive]
     Secured {
-        /// The version of TLS, as `1.3`.
+        /// The version of TLS: `1.2` or `1.3`.
         version: &'static str,
-        /// The cipher suite, as IANA names it.
+        /// The IANA name of the cipher suite.
         cipher: String,
-        /// Whether it took up the session of an earlier handshake.
+        /// Whether it resumed an earlier TLS session.
         is_resumed: bool,
-        /// The service's certificate (X.509, DER). Empty where there was none to be had.
+        /// The certificate of the service (X.509, DER). Empty if there is none.
         certificate: Vec<u8>,
     },
-    /// The service has opened a session.
+    /// The service opened a session.
     #[non_exhaustive]
     SessionOpened {
-        /// The service's clock, to the second, if it told it.
+        /// The `Date` of the answer, if it has one.
         date: Option<SystemTime>,
-        /// Whether the connection is kept for what comes after.
+        /// Whether the service keeps the connection open, for the WebSocket.
         is_kept: bool,
     },
     /// The WebSocket is open.

@@ -7,10 +7,23 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::ready;
 
-/// Ends whatever a client is waiting for: from another thread, or from a signal handler.
+/// Interrupts a client, from another thread or a signal handler.
 ///
-/// It is made beforehand and given to the [`Config`](crate::Config), so that connecting can be
-/// stopped too. Its clones are one and the same; once stopped it stays stopped.
+/// It is part of the [`Config`](crate::Config), so that it interrupts connecting, too. Clones share
+/// one state, and a stop cannot be undone.
+///
+/// ```
+/// use std::thread;
+///
+/// use octave_ws::{Config, Credentials, Stop, Token};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let stop = Stop::new()?;
+/// let config = Config::new(Credentials::new("my_company", Token::new("secret"))).stop(stop.clone());
+/// thread::spawn(move || stop.stop());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Stop(Arc<Pipe>);
 
@@ -21,31 +34,31 @@ struct Pipe {
 }
 
 impl Stop {
-    /// A stop that nobody has pulled yet. It takes two file descriptors.
+    /// Creates a stop. It uses two file descriptors.
     ///
     /// # Errors
-    /// The operating system's, where there are no more file descriptors.
+    /// Those of the operating system, if there are no more file descriptors.
     pub fn new() -> io::Result<Self> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         Ok(Self(Arc::new(Pipe { read, write })))
     }
 
-    /// Stops.
+    /// Interrupts every client that has it, now and later.
     pub fn stop(&self) {
         // The one way to fail is a pipe full of earlier stops.
         let _ = rustix::io::write(&self.0.write, &[1]);
     }
 
-    /// Whether it was stopped.
+    /// Returns whether [`Stop::stop`] was called or the [waker](Stop::waker) written to.
     pub fn is_stopped(&self) -> bool {
         ready::is_readable(self)
     }
 
-    /// A file descriptor that stops when a byte is written to it: for a signal handler, which may
-    /// do little more than write(2). It does not block.
+    /// Returns a file descriptor. Writing a byte to it stops, without blocking: a signal handler may
+    /// do that.
     ///
     /// # Errors
-    /// The operating system's, where there are no more file descriptors.
+    /// Those of the operating system, if there are no more file descriptors.
     pub fn waker(&self) -> io::Result<OwnedFd> {
         self.0.write.try_clone()
     }

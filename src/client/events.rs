@@ -3,7 +3,7 @@ use crate::next::Next;
 use crate::protocol::Event;
 use crate::{Error, Result};
 
-/// The events of a client, of [`Client::events`].
+/// An iterator over events, returned by [`Client::events`].
 #[derive(Debug)]
 pub struct Events<'a> {
     client: &'a mut Client,

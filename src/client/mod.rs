@@ -24,13 +24,31 @@ mod supervision;
 
 /// A client of the service, with one connection at a time.
 ///
-/// It blocks, has no thread of its own, and does nothing but while one of its methods runs: one of
-/// them should, most of the time, so that pings are answered. Dropped, it just ends the connection;
-/// [`close`](Client::close) takes leave.
+/// It blocks, has no thread of its own, and does its work only while one of its methods runs. Call
+/// [`Client::next`] or [`Client::run`] all the time, so that pings are answered. Dropping it drops the
+/// connection; [`Client::close`] closes it properly.
 ///
-/// A connection that is lost is made again for as long as [`Config::retry_for`] says: with growing
-/// delays, a new session, and every stream subscribed once more. What the streams had meanwhile is
-/// lost: [`Next::Lost`] says so at once, and [`Next::Gap`] from when to when.
+/// If [`Config::retry_for`] allows it, the client reconnects after a loss, with growing delays and a
+/// new session, and subscribes all streams again. The service does not replay events: [`Next::Lost`]
+/// reports the loss at once, and [`Next::Gap`] the period for which events may be missing.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use octave_ws::{Client, Config, Next};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut client = Client::connect(&Config::from_env()?.retry_for(Duration::MAX))?;
+/// client.subscribe(&"/my_company/devices/gw1/temperature".parse()?)?;
+/// loop {
+///     match client.next(Duration::from_secs(60))? {
+///         Next::Event(event) => println!("{}", event.value()),
+///         Next::Gap(gap) => eprintln!("events may be missing: {}", gap.reason),
+///         _ => {}
+///     }
+/// }
+/// # }
+/// ```
 pub struct Client {
     config: Config,
     route: Route,
@@ -73,12 +91,11 @@ enum State {
 }
 
 impl Client {
-    /// Connects: a session, and the WebSocket that belongs to it.
+    /// Connects: requests a session and opens its WebSocket.
     ///
     /// # Errors
-    /// `Config` before anything is sent; `Refused` for the credentials; `Stopped`; otherwise what
-    /// failed is told by [`Error::phase`] and [`Error::kind`], and whether it may pass by
-    /// [`Error::is_retryable`].
+    /// `Config` before anything is sent; `Refused` for the credentials; `Stopped`; and all others of
+    /// connecting, by [`Error::phase`] and [`Error::kind`].
     pub fn connect(config: &Config) -> Result<Self> {
         let mut client = Self::new(config)?;
         while let State::Waiting(at) = client.state {
@@ -92,11 +109,12 @@ impl Client {
         Ok(client)
     }
 
-    /// A client without a connection. [`Client::next`] connects, as it does after a loss, and finds
-    /// [`Next::Connected`]: for a program that has something to [watch](Client::watch) meanwhile.
+    /// Creates a client that is not connected yet. [`Client::next`] connects, as it does after a loss,
+    /// and returns [`Next::Connected`]. This allows a program to [watch](Client::watch) something else
+    /// meanwhile.
     ///
     /// # Errors
-    /// `Config`, and `System` where there are no file descriptors left.
+    /// `Config`, and `System` if there are no more file descriptors.
     pub fn new(config: &Config) -> Result<Self> {
         let now = Instant::now();
         Ok(Self {
@@ -116,32 +134,33 @@ impl Client {
         })
     }
 
-    /// Subscribes to a stream and waits until that is acknowledged. What else comes in meanwhile
-    /// is kept for [`Client::next`], up to the memory of two messages of [`Config::max_message`],
-    /// 1 MiB at least.
+    /// Subscribes to a stream and waits for the acknowledgement. Whatever else arrives meanwhile is
+    /// kept for [`Client::next`], up to the size of two messages of [`Config::max_message`], and at
+    /// least 1 MiB.
     ///
     /// # Errors
-    /// `Refused` with the service's words, `TooLong` where more came in than is kept, and `TimedOut`
-    /// without an answer within [`Config::ack_timeout`], on four connections in turn where
-    /// [`Config::retry_for`] lets there be as many, after which the client can go on; those of
-    /// [`Client::next`]. What was not answered is asked for again on the next connection.
+    /// - `Refused`, with the reason that the service gave. The client can be used further.
+    /// - `TimedOut`, without an answer within [`Config::ack_timeout`]. With [`Config::retry_for`], the
+    ///   request is repeated on up to three new connections before.
+    /// - `TooLong`, if more arrived than can be kept.
+    /// - Those of [`Client::next`].
     pub fn subscribe(&mut self, stream: &Stream) -> Result<()> {
         self.ask(Action::Subscribe, stream)
     }
 
-    /// Unsubscribes from a stream and waits until that is acknowledged. Events of it may still be
-    /// among those that [`Client::next`] finds.
+    /// Unsubscribes from a stream and waits for the acknowledgement. [`Client::next`] may still return
+    /// events of the stream that arrived before it.
     ///
     /// # Errors
-    /// Those of [`Client::subscribe`].
+    /// As [`Client::subscribe`].
     pub fn unsubscribe(&mut self, stream: &Stream) -> Result<()> {
         self.ask(Action::Unsubscribe, stream)
     }
 
-    /// Sends a request without waiting: its answer will be a [`Next::Ack`].
+    /// Sends a request without waiting. [`Client::next`] returns the answer, as [`Next::Ack`].
     ///
     /// # Errors
-    /// Those of [`Client::next`].
+    /// As [`Client::next`].
     pub fn request(&mut self, action: Action, stream: &Stream) -> Result<()> {
         match self.state {
             State::Closed => Err(closed()),
@@ -157,19 +176,21 @@ impl Client {
         }
     }
 
-    /// Sends a text as it stands, for what there is no method for. What is answered to it is a
-    /// [`Next::Unknown`], and [`Client::close`] does not undo what it does.
+    /// Sends a text message unchanged, for requests that have no method. The answer is a
+    /// [`Next::Unknown`]. A subscription made this way is not restored after a loss, nor ended by
+    /// [`Client::close`].
     ///
     /// # Errors
-    /// Those of [`Client::ping`].
+    /// As [`Client::ping`].
     pub fn send(&mut self, text: &str) -> Result<()> {
         self.on_connection(|connection| connection.send(text))
     }
 
-    /// Asks for a sign of life: a [`Next::Pong`], for the last ping at least.
+    /// Sends a ping (RFC 6455 §5.5.2). The answer is a [`Next::Pong`]; of several pings, only the last
+    /// may be answered.
     ///
     /// # Errors
-    /// `Disconnected` where there is no connection now, and those of [`Client::next`].
+    /// `Disconnected` without a connection, and those of [`Client::next`].
     pub fn ping(&mut self) -> Result<()> {
         self.on_connection(Connection::ping)
     }
@@ -185,19 +206,19 @@ impl Client {
         }
     }
 
-    /// The next thing to come in, waiting for it for `timeout` at most. Zero takes what has come
-    /// in already, or makes the attempt to connect again that is due. An attempt to connect again, once begun, is not cut short by the timeout, but by
-    /// [`Client::set_connect_deadline`].
+    /// Waits up to `timeout` for the next event, acknowledgement or change, and returns it. A timeout
+    /// of zero returns what has arrived, or makes an attempt to reconnect that is due. An attempt that
+    /// has begun goes on beyond the timeout; [`Client::set_connect_deadline`] limits it.
     ///
     /// # Errors
-    /// `Stopped`, after which the client can be asked again and closed. After any other, which says
-    /// how the connection came to its end, it is closed.
+    /// `Stopped`, after which the client can still be used and closed. After any other error, which
+    /// says how the connection ended, the client is closed.
     pub fn next(&mut self, timeout: Duration) -> Result<Next> {
         let deadline = Instant::now().checked_add(timeout);
         self.next_by(deadline)
     }
 
-    /// Hands what comes in to the callback, until it breaks.
+    /// Passes everything that arrives to the callback, until that returns `Break`.
     ///
     /// ```no_run
     /// # fn run(client: &mut octave_ws::Client) -> octave_ws::Result<()> {
@@ -218,7 +239,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Client::next`], `Stopped` among them.
+    /// As [`Client::next`], including `Stopped`.
     pub fn run(&mut self, mut callback: impl FnMut(Next) -> ControlFlow<()>) -> Result<()> {
         loop {
             match self.next_by(None)? {
@@ -232,7 +253,8 @@ impl Client {
         }
     }
 
-    /// The events alone, one after the other, for whoever does not care about acks and gaps.
+    /// Returns an iterator over the events, without acknowledgements, losses and gaps. It ends after an
+    /// error.
     ///
     /// ```no_run
     /// # fn print(client: &mut octave_ws::Client) -> octave_ws::Result<()> {
@@ -246,20 +268,20 @@ impl Client {
         Events::new(self)
     }
 
-    /// Unsubscribes from everything, closes with 1000 and waits for the answers, for two seconds
-    /// at most and whether it is stopped or not. What comes in meanwhile is dropped.
+    /// Unsubscribes all streams, closes the WebSocket with code 1000, and waits for the answers, up to
+    /// 2 s, also after a [`Stop`](crate::Stop). Events that arrive meanwhile are dropped.
     ///
     /// # Errors
-    /// What went wrong with that. The connection is ended all the same.
+    /// Whatever went wrong. The connection is closed in any case.
     pub fn close(self) -> Result<()> {
         self.close_with(|_| {})
     }
 
-    /// The same, and hands what comes in before the streams are unsubscribed to the callback: what
-    /// [`Client::next`] would have found.
+    /// Closes as [`Client::close`] does, and passes to the callback what arrives before the streams are
+    /// unsubscribed.
     ///
     /// # Errors
-    /// Those of [`Client::close`].
+    /// As [`Client::close`].
     pub fn close_with(mut self, mut callback: impl FnMut(Next)) -> Result<()> {
         self.queue.drain(..).for_each(&mut callback);
         match self.state {
@@ -276,23 +298,23 @@ impl Client {
         }
     }
 
-    /// Whom it connects to, as `HOST:PORT`.
+    /// Returns the service as `HOST:PORT`.
     pub fn peer(&self) -> String {
         self.route.endpoint.to_string()
     }
 
-    /// Whether there is a connection, as far as is known.
+    /// Returns whether there is a connection, as far as is known.
     pub fn is_connected(&self) -> bool {
         matches!(self.state, State::Open(_))
     }
 
-    /// How the last attempt to connect failed, where there was none since that has come to a
-    /// connection with all streams subscribed.
+    /// Returns the error of the last attempt to connect, unless a later one led to a connection with
+    /// all streams subscribed.
     pub fn last_failure(&self) -> Option<&Error> {
         self.failure.as_ref().map(|(error, _)| error)
     }
 
-    /// When the service was last heard of, if there is a connection.
+    /// Returns when the last data arrived on the connection, if there is one.
     pub fn heard_at(&self) -> Option<Instant> {
         match &self.state {
             State::Open(connection) => Some(connection.heard_at()),
@@ -300,34 +322,41 @@ impl Client {
         }
     }
 
-    /// The loss that lasts, if one does: events may be missing since then. It goes on until all is
-    /// subscribed again, and beyond the end of the client.
+    /// Returns the loss that is not over yet, if any: events may be missing since then. A loss is over
+    /// when all streams are subscribed again.
     pub fn loss(&self) -> Option<&Loss> {
         self.loss.as_ref()
     }
 
-    /// The streams that have been acknowledged, and not since unsubscribed.
+    /// Returns the subscribed streams, those whose subscription was acknowledged.
     pub fn subscribed(&self) -> impl Iterator<Item = &Stream> {
         self.subscriptions.subscribed().iter()
     }
 
-    /// From now on no attempt to connect goes beyond this, instead of
-    /// [`Config::connect_deadline`].
+    /// Replaces [`Config::connect_deadline`].
     pub fn set_connect_deadline(&mut self, deadline: Option<Instant>) {
         self.config.connect_deadline = deadline;
     }
 
-    /// From now on [`Client::next`] also waits for one of these descriptors to have something to read,
-    /// or to have come to its end, and then finds [`Next::Readable`], again and again until it is read:
-    /// for a program that has no other place to wait for both. What comes in does not wait for it,
-    /// and it does not wait for a pause in what comes in. An attempt to connect is cut short by it, and
-    /// made again a second later.
+    /// Lets [`Client::next`] wait for these descriptors, too, in place of earlier ones, for a program
+    /// that has nowhere else to wait for both. While one of them is readable or at its end,
+    /// [`Client::next`] returns [`Next::Readable`] in turn with what arrives from the service. It
+    /// interrupts an attempt to connect, which is repeated a second later.
+    ///
+    /// ```no_run
+    /// # fn watch(client: &mut octave_ws::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::os::fd::AsFd;
+    ///
+    /// client.watch([std::io::stdin().as_fd().try_clone_to_owned()?]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn watch(&mut self, readable: impl IntoIterator<Item = OwnedFd>) {
         self.aside.watched.readable = readable.into_iter().collect();
     }
 
-    /// The same for a descriptor that is written to: once nobody is at its other end any more,
-    /// [`Client::next`] finds [`Next::Readable`].
+    /// Lets [`Client::next`] watch a descriptor that is written to: once it has no reader any more,
+    /// [`Client::next`] returns [`Next::Readable`].
     pub fn watch_hangup(&mut self, written: Option<OwnedFd>) {
         self.aside.watched.hangup = written.map(Arc::new);
     }

@@ -4,30 +4,30 @@ use std::time::{Duration, Instant};
 use super::message::{Action, Answer, Text, msg_id, request};
 use super::{Stream, may_pass};
 
-/// The service's answer to a request of one stream.
+/// The answer of the service to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ack {
-    /// What had been asked for.
+    /// The action that was requested.
     pub action: Action,
-    /// The stream, named as the request named it.
+    /// The stream, as the request named it.
     pub stream: Stream,
-    /// Whether it was granted; if not, the service's own words, escaped where they could steer a
-    /// terminal and cut to 200 bytes.
+    /// `Ok` if it was granted. Otherwise the reason in the words of the service, cut to 200 bytes and
+    /// escaped like [`Printable`](crate::Printable).
     pub outcome: Result<(), String>,
-    /// The status that the service told with it, as of HTTP, if it told one.
+    /// The status in the answer, as in HTTP, if it has one.
     pub status: Option<u16>,
     pub(crate) text: Text,
 }
 
 impl Ack {
-    /// Whether it is a refusal that may pass: 408, 425, 429 or 5xx.
+    /// Returns whether it is a temporary refusal: status 408, 425, 429 or 5xx.
     pub fn may_pass(&self) -> bool {
         self.outcome.is_err() && self.status.is_some_and(may_pass)
     }
 
-    /// The whole answer as it came. Empty where none did: a stream is unsubscribed, too, by the
-    /// end of its connection.
+    /// Returns the whole answer as it was sent. Empty if there was none: the end of a connection
+    /// unsubscribes, too.
     pub fn message(&self) -> &str {
         &self.text
     }

@@ -15,13 +15,13 @@ pub(crate) use tungstenite::Utf8Bytes as Text;
 /// The text frame that keeps a connection busy on the service's kin.
 pub(crate) const HEARTBEAT: &str = r#"{"type":"heartbeat"}"#;
 
-/// What a request asks for.
+/// The action of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Action {
-    /// To be sent the events of a stream.
+    /// Subscribe to a stream.
     Subscribe,
-    /// To be sent them no longer.
+    /// Unsubscribe from a stream.
     Unsubscribe,
 }
 
@@ -66,11 +66,23 @@ pub(crate) enum Incoming {
     Unknown(Unknown),
 }
 
-/// An event of a stream, in the server's own bytes.
+/// An event of a stream, as the service sent it.
 ///
-/// Nothing in it was re-serialised: numbers, key order, escapes, duplicate keys and members that
-/// nobody has heard of are what the server sent. It shares the bytes of the frame in which it came,
-/// so that keeping one event keeps that frame.
+/// Numbers, key order, escapes, duplicate keys and unknown members are unchanged. The event refers to
+/// the bytes of the frame that it arrived in: keeping it keeps that frame in memory.
+///
+/// ```
+/// # fn print(event: &octave_ws::Event) -> serde_json::Result<()> {
+/// #[derive(serde::Deserialize)]
+/// struct Elems {
+///     temperature: f64,
+/// }
+///
+/// let elems: Elems = event.elems()?;
+/// println!("{:?}: {} °C", event.path(), elems.temperature);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Event {
     text: Text,
@@ -88,21 +100,19 @@ enum Resource {
 }
 
 impl Event {
-    /// The whole message, as `{"type":"message","resource":...,"value":...}`: one JSON document.
-    ///
-    /// It may hold raw line breaks between its tokens.
+    /// Returns the whole message, `{"type":"message","resource":...,"value":...}`: one JSON document,
+    /// which may contain line breaks between its tokens.
     pub fn message(&self) -> &str {
         &self.text[self.message.clone()]
     }
 
-    /// The Event object: one JSON document, as it stands in the message.
-    ///
-    /// It may hold raw line breaks between its tokens.
+    /// Returns the Event object, the `value` of the message: one JSON document, which may contain line
+    /// breaks between its tokens.
     pub fn value(&self) -> &str {
         &self.text[self.value.clone()]
     }
 
-    /// The `resource` of the message: the stream that the subscription named.
+    /// Returns the `resource` of the message, which names the stream.
     pub fn resource(&self) -> Option<&str> {
         match &self.resource {
             Resource::Absent => None,
@@ -111,43 +121,43 @@ impl Event {
         }
     }
 
-    /// The event's own id, `e` and 24 hexadecimal digits.
+    /// Returns the id of the event: `e` and 24 hexadecimal digits.
     pub fn id(&self) -> Option<Cow<'_, str>> {
         self.string("id")
     }
 
-    /// The id of the stream that the event belongs to.
+    /// Returns the id of its stream.
     pub fn stream_id(&self) -> Option<Cow<'_, str>> {
         self.string("streamId")
     }
 
-    /// The path of the stream that the event belongs to.
+    /// Returns the path of its stream.
     pub fn path(&self) -> Option<Cow<'_, str>> {
         self.string("path")
     }
 
-    /// When the cloud took the event in, in milliseconds since the Unix epoch.
+    /// Returns when the cloud received the event, in milliseconds since the Unix epoch.
     pub fn creation_date(&self) -> Option<i64> {
         self.member("creationDate")
     }
 
-    /// When the edge made the event, in milliseconds since the Unix epoch.
+    /// Returns when the device generated the event, in milliseconds since the Unix epoch.
     pub fn generated_date(&self) -> Option<i64> {
         self.member("generatedDate")
     }
 
-    /// The Event object as a type of the caller's.
+    /// Deserializes the Event object.
     ///
     /// # Errors
-    /// `serde_json`'s own, where the object does not fit the type.
+    /// Those of `serde_json`, if the object does not fit the type.
     pub fn deserialize<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
         serde_json::from_str(self.value())
     }
 
-    /// The event's `elems` as a type of the caller's; absent `elems` read as `null`.
+    /// Deserializes the `elems` of the event; absent `elems` are `null`.
     ///
     /// # Errors
-    /// `serde_json`'s own, where `elems` do not fit the type.
+    /// Those of `serde_json`, if `elems` do not fit the type.
     pub fn elems<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
         let [elems] = members(self.value(), ["elems"]).unwrap_or_default();
         serde_json::from_str(elems.map_or("null", RawValue::get))
@@ -185,7 +195,7 @@ pub(crate) struct Answer {
     pub(crate) status: Option<u16>,
 }
 
-/// A message that is neither an event nor an answer.
+/// A message that is neither an event nor an answer to a request.
 #[derive(Clone)]
 pub struct Unknown {
     text: Text,
@@ -197,7 +207,7 @@ impl Unknown {
         Self { text, reason }
     }
 
-    /// The text as it came, which need not be JSON. Empty where it was not even text.
+    /// Returns the text as it was sent, JSON or not. Empty for a binary message.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -207,7 +217,7 @@ impl Unknown {
         detach(&mut self.text);
     }
 
-    /// What about it was not understood.
+    /// Returns what is wrong with it.
     pub fn reason(&self) -> &str {
         self.reason
     }

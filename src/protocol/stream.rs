@@ -2,7 +2,7 @@ use std::error;
 use std::fmt;
 use std::str::FromStr;
 
-/// A cloud stream, named by its id or by its path.
+/// A cloud stream, given by its id or its path.
 ///
 /// An id is `s` and 24 hexadecimal digits; a path begins with `/`.
 ///
@@ -25,14 +25,14 @@ enum Name {
 }
 
 impl Stream {
-    /// The id or the path, as it was given.
+    /// Returns the id or path as it was given.
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Name::Id(name) | Name::Path(name) => name,
         }
     }
 
-    /// Whether the stream is named by its path.
+    /// Returns whether it is a path.
     pub fn is_path(&self) -> bool {
         matches!(self.0, Name::Path(_))
     }
@@ -105,7 +105,7 @@ impl fmt::Display for Stream {
     }
 }
 
-/// A text that names no stream.
+/// A text is neither a stream id nor a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseStreamError(String);
 
