@@ -236,7 +236,7 @@ impl Config {
         self.credentials.check()?;
         for (name, timeout) in [("connect", self.connect_timeout), ("ack", self.ack_timeout)] {
             if timeout.is_zero() {
-                let message = format!("the {name} timeout is zero: nothing would be in time");
+                let message = format!("the {name} timeout is zero");
                 return Err(Error::config(message));
             }
         }

@@ -82,7 +82,7 @@ impl Connection {
         let kept = link.map(|link| upgrade(link, route, &id, &cookies));
         let mut socket = match kept {
             Some(Err(error)) if may_do_on_another(&error) => {
-                log::debug!("{error}; trying on a connection of its own");
+                log::debug!("{error}; trying again on a new connection");
                 let link = route.dial(config.phase_deadline())?;
                 let again = upgrade(link, route, &id, &cookies);
                 // The session may count as used by then: the first refusal tells more.
@@ -267,7 +267,7 @@ impl Connection {
                     ack.text = text;
                     Arrival::Ack(ack)
                 }
-                None => Arrival::Unknown(Unknown::new(text, "it answers no request that waits")),
+                None => Arrival::Unknown(Unknown::new(text, "it answers no pending request")),
             },
         };
         Ok(Some(arrival))
@@ -284,7 +284,7 @@ impl Connection {
         subscribed: impl IntoIterator<Item = Stream>,
         arrived: impl FnMut(Arrival),
     ) -> Result<()> {
-        log::debug!("socket: taking leave of {}", self.socket.peer());
+        log::debug!("socket: closing the connection to {}", self.socket.peer());
         self.socket.ignore_stop();
         self.watch(Watched::default());
         let deadline = Instant::now() + CLOSE_TIMEOUT;

@@ -49,7 +49,7 @@ impl Credentials {
             if let Some(at) = value.chars().position(|c| c.is_control()) {
                 let place = at + 1;
                 let message = format!(
-                    "the {name} has a control character at place {place}: no header may hold one"
+                    "the {name} has a control character at position {place}, which no header can contain"
                 );
                 return Err(Error::config(message).about(setting));
             }
@@ -79,7 +79,7 @@ impl Source {
             let checked = credentials.check().map_err(|error| error.to_string());
             checked.map(|()| credentials)
         });
-        let warn = |why| log::warn!("{why}; the credentials of before are used");
+        let warn = |why| log::warn!("{why}; using the previous credentials");
         credentials.map_err(warn).ok()
     }
 }
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(check("demo", "t"), Ok(()));
         let empty = "config: the token is empty".to_owned();
         assert_eq!(check("demo", " \n"), Err(empty));
-        let control = "has a control character at place 2: no header may hold one";
+        let control = "has a control character at position 2, which no header can contain";
         let company = format!("config: the company {control}");
         assert_eq!(check("d\r\nX: y", "t"), Err(company));
         assert_eq!(

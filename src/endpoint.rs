@@ -37,7 +37,7 @@ impl Endpoint {
     pub(crate) fn parse(url: &str, allow_plaintext: bool) -> Result<Self> {
         // First of all, since every other complaint shows the URL.
         if url.contains('@') {
-            let message = "endpoint: a user or password in it: give https://HOST[:PORT]";
+            let message = "endpoint: it contains a user or password: give https://HOST[:PORT]";
             return Err(Error::config(message).about(Setting::Endpoint));
         }
         let wrong = |what: &str| {
@@ -93,14 +93,14 @@ impl HostPort {
     /// What is wrong with it.
     pub(crate) fn parse(text: &str, default_port: u16) -> Result<Self, &'static str> {
         let (host, rest) = match text.strip_prefix('[') {
-            Some(text) => text.split_once(']').ok_or("no end of the brackets")?,
+            Some(text) => text.split_once(']').ok_or("missing ]")?,
             None => text.split_at(text.find(':').unwrap_or(text.len())),
         };
         // Not by http's `Uri::port`, to which a port that is none is no port.
         let port = match rest.strip_prefix(':').map(str::parse) {
             None if rest.is_empty() => default_port,
             Some(Ok(port)) if port != 0 => port,
-            _ => return Err("not a port after the colon"),
+            _ => return Err("invalid port"),
         };
         if host.is_empty() {
             return Err("no host");
@@ -160,9 +160,9 @@ mod tests {
             ("localhost:8443", "not an https URL"),
             ("", "not a URL"),
             ("https://", "not a URL"),
-            ("https://h:0", "not a port after the colon"),
-            ("https://h:", "not a port after the colon"),
-            ("https://h:99999", "not a port after the colon"),
+            ("https://h:0", "invalid port"),
+            ("https://h:", "invalid port"),
+            ("https://h:99999", "invalid port"),
             ("https://h/?a", "a query in it"),
             ("https://h h", "not a URL"),
         ] {

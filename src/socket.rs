@@ -156,7 +156,7 @@ impl Socket {
         self.set_deadline(Some(deadline));
         self.socket.send(message).map_err(|error| match error {
             tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let message = format!("{} takes nothing more", self.peer);
+                let message = format!("{} stopped reading", self.peer);
                 Error::new(Phase::Socket, ErrorKind::TimedOut, message)
             }
             error => self.failed(error),
@@ -321,7 +321,7 @@ fn validate(head: &Head, key: &str, endpoint: &Endpoint) -> Result<()> {
         return Err(error.not_before(head.retry_after()));
     }
     if !head.has("upgrade", "websocket") || !head.has("connection", "upgrade") {
-        return Err(malformed(endpoint, "it does not say that it upgrades"));
+        return Err(malformed(endpoint, "it does not confirm the upgrade"));
     }
     // Base64: its case counts.
     let accept = derive_accept_key(key.as_bytes());
@@ -329,11 +329,11 @@ fn validate(head: &Head, key: &str, endpoint: &Endpoint) -> Result<()> {
         .values("sec-websocket-accept")
         .any(|value| value == accept.as_bytes())
     {
-        return Err(malformed(endpoint, "its Sec-WebSocket-Accept is not ours"));
+        return Err(malformed(endpoint, "its Sec-WebSocket-Accept is wrong"));
     }
     for name in ["sec-websocket-extensions", "sec-websocket-protocol"] {
         if head.values(name).next().is_some() {
-            let what = "it has an extension or a subprotocol that nobody asked for";
+            let what = "it has an extension or subprotocol that was not requested";
             return Err(malformed(endpoint, what));
         }
     }
@@ -341,7 +341,7 @@ fn validate(head: &Head, key: &str, endpoint: &Endpoint) -> Result<()> {
 }
 
 fn malformed(endpoint: &Endpoint, what: &str) -> Error {
-    let message = format!("the answer of {endpoint} will not do: {what}");
+    let message = format!("the answer of {endpoint} is invalid: {what}");
     Error::new(Phase::Upgrade, ErrorKind::Malformed, message)
 }
 

@@ -64,7 +64,7 @@ impl fmt::Display for Step {
                 write!(f, "resolve: {host} has addresses: {}", addrs.len())
             }
             Self::Connected { addr, .. } => write!(f, "connect: connected to {addr}"),
-            Self::Proxied { proxy } => write!(f, "proxy: connected by {proxy}"),
+            Self::Proxied { proxy } => write!(f, "proxy: connected through {proxy}"),
             Self::Secured {
                 version,
                 cipher,

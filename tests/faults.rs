@@ -306,11 +306,11 @@ fn a_session_answer_may_have_any_legal_form() {
 
 #[test]
 fn a_session_answer_that_is_none_fails_within_its_limits() {
-    let broken = "session: the answer of PEER did not come whole";
+    let broken = "session: the answer of PEER is incomplete";
     let endless = "X: y\r\n".repeat(20_000);
     let long = "a".repeat(100_000);
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    let too_long = "the answer of PEER is longer than one may be";
+    let too_long = "the answer of PEER is too long";
     for (name, answer) in [
         ("nothing", String::new()),
         ("half a head", "HTTP/1.1 201 Crea".to_owned()),
@@ -361,7 +361,7 @@ fn a_session_answer_that_is_none_fails_within_its_limits() {
             "HTTP/1.1 201 Created\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x0b"
                 .to_owned(),
             ErrorKind::Malformed,
-            "HTTP 201 from PEER: its body has a content coding, which was not asked for",
+            "HTTP 201 from PEER: its body is in a content coding that cannot be read",
         ),
         (
             redirect.to_owned(),
@@ -403,7 +403,7 @@ fn an_upgrade_may_have_any_legal_form_and_frames_right_behind_it() {
 
 #[test]
 fn an_upgrade_that_is_none_is_told() {
-    let will_not_do = "upgrade: the answer of PEER will not do: ";
+    let invalid = "upgrade: the answer of PEER is invalid: ";
     let good = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     let endless = format!("{SWITCH}{}", "X: y\r\n".repeat(5000));
     for (head, kind, text) in [
@@ -425,39 +425,39 @@ fn an_upgrade_that_is_none_is_told() {
         (
             format!("{SWITCH}\r\n"),
             ErrorKind::Malformed,
-            "it does not say that it upgrades",
+            "it does not confirm the upgrade",
         ),
         (
             format!("{SWITCH}Connection: Upgrade\r\n\r\n"),
             ErrorKind::Malformed,
-            "it does not say that it upgrades",
+            "it does not confirm the upgrade",
         ),
         (
             format!("{SWITCH}Upgrade: websocket\r\nConnection: keep-alive\r\n\r\n"),
             ErrorKind::Malformed,
-            "it does not say that it upgrades",
+            "it does not confirm the upgrade",
         ),
         (
             format!("HTTP/1.1 101 S\r\n{good}\r\n"),
             ErrorKind::Malformed,
-            "its Sec-WebSocket-Accept is not ours",
+            "its Sec-WebSocket-Accept is wrong",
         ),
         (
             format!(
                 "HTTP/1.1 101 S\r\n{good}Sec-WebSocket-Accept: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             ),
             ErrorKind::Malformed,
-            "its Sec-WebSocket-Accept is not ours",
+            "its Sec-WebSocket-Accept is wrong",
         ),
         (
             format!("{SWITCH}{good}Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"),
             ErrorKind::Malformed,
-            "it has an extension or a subprotocol that nobody asked for",
+            "it has an extension or subprotocol that was not requested",
         ),
         (
             format!("{SWITCH}{good}Sec-WebSocket-Protocol: x\r\n\r\n"),
             ErrorKind::Malformed,
-            "it has an extension or a subprotocol that nobody asked for",
+            "it has an extension or subprotocol that was not requested",
         ),
         (endless, ErrorKind::Malformed, "it is not HTTP"),
         (
@@ -467,7 +467,7 @@ fn an_upgrade_that_is_none_is_told() {
         ),
     ] {
         let text = match kind {
-            ErrorKind::Malformed => format!("{will_not_do}{text}"),
+            ErrorKind::Malformed => format!("{invalid}{text}"),
             _ => text.to_owned(),
         };
         assert_eq!(upgrade(&head, b"").unwrap_err(), (kind, text), "{head}");

@@ -189,19 +189,19 @@ fn microsocks_on_the_way_out() {
             "socks5://PROXY",
             closed,
             ErrorKind::Refused,
-            "wants a user and a password",
+            "requires a user and password",
         ),
         (
             "socks5://x:y@PROXY",
             closed,
             ErrorKind::Refused,
-            "refused the user and the password",
+            "refused the user and password",
         ),
         (
             "socks5h://PROXY",
             open,
             ErrorKind::Disconnected,
-            "has no way to 127.0.0.1:1: connection refused",
+            "cannot connect to 127.0.0.1:1: connection refused",
         ),
     ] {
         let config = through(url, proxy);
@@ -245,7 +245,7 @@ fn tinyproxy_on_the_way_out() {
     );
     assert!(!error.is_retryable());
     let message = format!(
-        "proxy: HTTP 407 from 127.0.0.1:{port} for a way to {}",
+        "proxy: HTTP 407 from 127.0.0.1:{port} for a tunnel to {}",
         sim.addr()
     );
     assert_eq!(error.to_string(), message);

@@ -113,31 +113,31 @@ fn a_certificate_that_will_not_do_is_final_and_gets_nothing() {
             "common name only",
             cn_only,
             Some(&trusted),
-            "has no host in its subjectAltName",
+            "has no host name (subjectAltName)",
         ),
         (
             "for clients",
             client_only,
             Some(&trusted),
-            "is not for servers, by its extended key usage",
+            "is not for servers (extended key usage)",
         ),
         (
             "an authority's own",
             authority_own,
             Some(&trusted),
-            "is that of an authority (CA:TRUE), which no server may have as its own",
+            "is a CA certificate (CA:TRUE), which a server must not use",
         ),
         (
             "another authority",
             good(),
             Some(&other),
-            "is from an authority that is not trusted here",
+            "is from a CA that is not trusted",
         ),
         (
             "self-signed",
             good(),
             None,
-            "is from an authority that is not trusted here",
+            "is from a CA that is not trusted",
         ),
     ] {
         let key = KeyPair::generate().unwrap();

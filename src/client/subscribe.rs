@@ -44,7 +44,7 @@ impl Client {
             let most = self.config.max_message.saturating_mul(KEPT_MESSAGES);
             if kept > most.max(KEPT_AT_LEAST) {
                 let peer = self.peer();
-                let message = format!("more came from {peer} before its answer than can be kept");
+                let message = format!("{peer} sent more before its answer than can be kept");
                 return Err(Error::new(Phase::Subscribe, ErrorKind::TooLong, message));
             }
             looked_at = self.queue.len();

@@ -226,7 +226,7 @@ pub(super) struct Tls;
 
 impl fmt::Display for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TLS where HTTP was spoken")
+        f.write_str("TLS instead of HTTP")
     }
 }
 

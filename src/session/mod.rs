@@ -86,14 +86,14 @@ pub(crate) fn open(
             return Error::new(Phase::Session, ErrorKind::Untrusted, message);
         }
         if post::is_too_long(&error) {
-            let message = format!("the answer of {endpoint} is longer than one may be");
+            let message = format!("the answer of {endpoint} is too long");
             return Error::new(Phase::Session, ErrorKind::Malformed, message);
         }
         if post::is_no_http(&error) {
             let message = format!("the answer of {endpoint} is not HTTP");
             return Error::new(Phase::Session, ErrorKind::Malformed, message).because(error);
         }
-        let message = format!("the answer of {endpoint} did not come whole");
+        let message = format!("the answer of {endpoint} is incomplete");
         let failed = Error::new(Phase::Session, ErrorKind::Disconnected, message);
         if post::is_end(&error) {
             return failed;
@@ -147,7 +147,7 @@ fn validate(answer: &Answer, endpoint: &Endpoint, credentials: &Credentials) -> 
     }
     match answer {
         Ok(Ok(id)) => SessionId::new(id)
-            .ok_or_else(|| failed(ErrorKind::UnusableId, "its session id is not a usable one")),
+            .ok_or_else(|| failed(ErrorKind::UnusableId, "its session id is not usable")),
         Ok(Err(words)) => Err(failed(ErrorKind::Refused, &words)),
         Err(_) if *is_encoded => {
             let what = "its body is in a content coding that cannot be read";
@@ -265,13 +265,13 @@ mod tests {
                 201,
                 r#"{"body":{"id":"../x"}}"#,
                 ErrorKind::UnusableId,
-                ": its session id is not a usable one",
+                ": its session id is not usable",
             ),
             (
                 201,
                 r#"{"body":{"id":7}}"#,
                 ErrorKind::UnusableId,
-                ": its session id is not a usable one",
+                ": its session id is not usable",
             ),
             (
                 201,

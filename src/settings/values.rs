@@ -7,7 +7,8 @@ use std::time::Duration;
 /// # Errors
 /// What to give instead.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "give a duration as 250ms, 10s or 1h30m".to_owned())
+    humantime::parse_duration(text)
+        .map_err(|_| "give a duration such as 250ms, 10s or 1h30m".to_owned())
 }
 
 /// A duration of more than nothing.
@@ -16,7 +17,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// What to give instead.
 pub fn parse_timeout(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
-        Duration::ZERO => Err("give a duration of more than 0s, as 10s".to_owned()),
+        Duration::ZERO => Err("give a duration of more than 0s, such as 10s".to_owned()),
         timeout => Ok(timeout),
     }
 }
@@ -37,5 +38,5 @@ pub fn parse_size(text: &str) -> Result<usize, String> {
     let number: Option<usize> = digits.parse().ok().filter(|&number| number > 0);
     let size = number.zip(unit);
     size.and_then(|(number, unit)| number.checked_mul(unit))
-        .ok_or_else(|| "give a size as 4096, 64KiB or 16MiB".to_owned())
+        .ok_or_else(|| "give a size such as 4096, 64KiB or 16MiB".to_owned())
 }

@@ -56,7 +56,7 @@ fn requests(link: &mut Link<'_>, shared: &Shared, log: &Log<'_>) -> io::Result<(
             ["session"] if request.method() != "POST" => Err((405, "/session takes a POST")),
             ["session"] => session(&request, shared, log)?,
             ["session", _, "ws"] if !wants_socket(&request) => {
-                Err((426, "this address is a WebSocket's"))
+                Err((426, "this URL is for WebSockets"))
             }
             ["session", id, "ws"]
                 if !shared.has(Fault::Expire) && shared.cloud.take_session(id) =>

@@ -268,7 +268,7 @@ impl Session<'_> {
             _ => None,
         };
         if let Some(status) = self.shared.faults().iter().find_map(refusal) {
-            return Err((status, format!("no right to {name}")));
+            return Err((status, format!("no permission for {name}")));
         }
         let named = self.shared.cloud.find(name);
         let stream = named.ok_or_else(|| (404, format!("no stream {name}")))?;

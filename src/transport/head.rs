@@ -36,7 +36,7 @@ impl Head {
             if bytes.len() > MAX_LENGTH {
                 return Err(io::Error::new(
                     ErrorKind::InvalidData,
-                    "its head has no end",
+                    "its head does not end",
                 ));
             }
             let n = connection.read(&mut chunk)?;

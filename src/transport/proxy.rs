@@ -138,7 +138,7 @@ impl Proxy {
                 let location = head.first("location");
                 let status_of = head::status_of(&self.at.to_string(), status, location, None);
                 let asked = asked(&head);
-                let message = format!("{status_of} for a way to {to}{asked}");
+                let message = format!("{status_of} for a tunnel to {to}{asked}");
                 Err(failed(ErrorKind::Status(status), message))
             }
         }
@@ -165,11 +165,11 @@ impl Proxy {
             }
             socks::Failure::Login if login.is_none() => failed(
                 ErrorKind::Refused,
-                format!("{at} wants a user and a password"),
+                format!("{at} requires a user and password"),
             ),
             socks::Failure::Login => failed(
                 ErrorKind::Refused,
-                format!("{at} refused the user and the password"),
+                format!("{at} refused the user and password"),
             ),
             socks::Failure::Reply(code) => {
                 let words = socks::words(code);
@@ -179,7 +179,7 @@ impl Proxy {
                 };
                 failed(
                     ErrorKind::Disconnected,
-                    format!("{at} has no way to {to}: {words}"),
+                    format!("{at} cannot connect to {to}: {words}"),
                 )
             }
         })
@@ -372,8 +372,8 @@ mod tests {
             ("https://u:secret@proxy", scheme),
             ("socks4://u:secret@proxy", scheme),
             ("http://u:secret@", "no host"),
-            ("http://u:secret@proxy:0", "not a port after the colon"),
-            ("http://u:secret@proxy:x", "not a port after the colon"),
+            ("http://u:secret@proxy:0", "invalid port"),
+            ("http://u:secret@proxy:x", "invalid port"),
             ("http://u:secret@proxy/path", "not a host"),
             (
                 "socks5://secret@proxy",

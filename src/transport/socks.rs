@@ -23,7 +23,7 @@ pub(crate) enum Failure {
     Io(io::Error),
     /// It does not speak SOCKS 5.
     Malformed,
-    /// It wants a user and a password, or others.
+    /// It requires a user and password, or others.
     Login,
     /// The code of its reply, RFC 1928 §6.
     Reply(u8),

@@ -45,7 +45,7 @@ fn an_authority_that_is_not_trusted_is_final() {
     let (kind, text) = failure(&config(sim.endpoint()), LONG);
     assert_eq!(kind, ErrorKind::Untrusted);
     let peer = sim.addr();
-    let verdict = "is from an authority that is not trusted here";
+    let verdict = "is from a CA that is not trusted";
     assert_eq!(text, format!("tls: the certificate of {peer} {verdict}"));
 }
 
@@ -175,28 +175,28 @@ fn a_proxy_that_does_not_connect_is_told() {
         (
             "HTTP/1.1 502 Bad Gateway\r\n\r\n",
             ErrorKind::Status(502),
-            "HTTP 502 from PEER for a way to h:443",
+            "HTTP 502 from PEER for a tunnel to h:443",
         ),
         (
             "HTTP/1.1 407 Who\r\n\r\n",
             ErrorKind::Status(407),
-            "HTTP 407 from PEER for a way to h:443",
+            "HTTP 407 from PEER for a tunnel to h:443",
         ),
         (
             "HTTP/1.1 407 Who\r\nProxy-Authenticate: Negotiate, Digest realm=\"a, b\", c=d\r\n\
              Proxy-Authenticate: NTLM\r\n\r\n",
             ErrorKind::Status(407),
-            "HTTP 407 from PEER for a way to h:443, which asks for Negotiate, Digest, NTLM",
+            "HTTP 407 from PEER for a tunnel to h:443, which asks for Negotiate, Digest, NTLM",
         ),
         (
             "HTTP/1.1 407 Who\r\nProxy-Authenticate: Digest a=b, basic realm=x\r\n\r\n",
             ErrorKind::Status(407),
-            "HTTP 407 from PEER for a way to h:443",
+            "HTTP 407 from PEER for a tunnel to h:443",
         ),
         (
             "HTTP/1.1 302 Found\r\nLocation: http://login/?t=1\r\n\r\n",
             ErrorKind::Status(302),
-            "HTTP 302 from PEER, a redirect to http://login for a way to h:443",
+            "HTTP 302 from PEER, a redirect to http://login for a tunnel to h:443",
         ),
         (
             "garbage\r\n",
@@ -323,7 +323,7 @@ fn ca_certificates_that_are_none_are_named() {
         ),
         (
             "-----BEGIN CERT\u{1b}\nAAAA\n",
-            "the line \"-----BEGIN CERT\\u{1b}\" is not one of PEM",
+            "the line \"-----BEGIN CERT\\u{1b}\" is not PEM",
         ),
     ] {
         let told = failure(&config.clone().ca_pem(pem), LONG).1;

@@ -231,7 +231,7 @@ fn verdict(why: &CertificateError) -> String {
             format!("is not valid yet (the clock here says {})", now())
         }
         CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
-            "has no host in its subjectAltName".to_owned()
+            "has no host name (subjectAltName)".to_owned()
         }
         CertificateError::NotValidForNameContext { presented, .. } => {
             // As rustls writes them: `DnsName("example.com")`.
@@ -244,24 +244,22 @@ fn verdict(why: &CertificateError) -> String {
             format!("is for another name: {names}")
         }
         CertificateError::NotValidForName => "is for another name".to_owned(),
-        CertificateError::UnknownIssuer => {
-            "is from an authority that is not trusted here".to_owned()
-        }
+        CertificateError::UnknownIssuer => "is from a CA that is not trusted".to_owned(),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "is not for servers, by its extended key usage".to_owned()
+            "is not for servers (extended key usage)".to_owned()
         }
         CertificateError::BadEncoding => "cannot be read".to_owned(),
         CertificateError::BadSignature => "has a wrong signature".to_owned(),
         CertificateError::Revoked => "has been revoked".to_owned(),
         CertificateError::UnhandledCriticalExtension => {
-            "has a critical extension that is unknown here".to_owned()
+            "has an unknown critical extension".to_owned()
         }
         CertificateError::UnsupportedSignatureAlgorithmContext { .. }
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "is signed in a way that is not supported here".to_owned()
+            "has an unsupported signature algorithm".to_owned()
         }
         CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
-            "is that of an authority (CA:TRUE), which no server may have as its own".to_owned()
+            "is a CA certificate (CA:TRUE), which a server must not use".to_owned()
         }
         other => {
             let mut name = format!("{other:?}");
@@ -282,7 +280,7 @@ fn broken(error: &pem::Error) -> String {
             format!("there is no line -----END {}-----", shown(end_marker))
         }
         pem::Error::IllegalSectionStart { line } => {
-            format!("the line \"{}\" is not one of PEM", shown(line))
+            format!("the line \"{}\" is not PEM", shown(line))
         }
         pem::Error::Base64Decode(_) => "it is not base64".to_owned(),
         other => other.to_string(),

@@ -96,7 +96,7 @@ fn a_stream_without_an_event_is_no_failure() {
     let (output, stages) = examine(&mut octave_ws(&sim, &["doctor", TEMPERATURE]));
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let last = stages.last().unwrap();
-    let expected = (&json!("event"), &json!(true), &json!("none came in 3s"));
+    let expected = (&json!("event"), &json!(true), &json!("none within 3s"));
     assert_eq!((&last["stage"], &last["ok"], &last["left_out"]), expected);
 }
 
@@ -199,7 +199,7 @@ fn the_first_stage_that_fails_is_the_last_and_says_what_to_do() {
             faulty(Fault::Expire, &[]),
             "upgrade",
             69,
-            json!("check the endpoint, and whether all on the way to it passes WebSockets"),
+            json!("check the endpoint, and that proxies on the way allow WebSockets"),
         ),
         (
             faulty(Fault::AckSilent, &["--ack-timeout=200ms"]),

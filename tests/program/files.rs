@@ -115,7 +115,8 @@ fn a_capture_needs_an_end() {
     let (_folder, file) = folder();
     let output = run(&["capture", TEMPERATURE, "-o", name(&file)]);
     assert_eq!(output.status.code(), Some(64));
-    let wanted = "error: usage: when is it done: give --count, --duration or --idle (see --help)\n";
+    let wanted =
+        "error: usage: no end condition: give --count, --duration or --idle (see --help)\n";
     assert_eq!(stderr(&output), wanted);
     let output = run(&[
         "capture",
@@ -164,8 +165,7 @@ fn a_part_that_another_run_has_made_is_not_taken_for_ones_own() {
     let output = first.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
     let wanted = format!(
-        "error: output: {}: the file {} is not the one that was written: it was taken away or \
-         replaced\n",
+        "error: output: {}: {} is not the file that was written: it was removed or replaced\n",
         name(&file),
         part.display()
     );
@@ -444,11 +444,11 @@ fn what_stands_in_the_way_of_the_part_is_74() {
         assert_eq!(fs::read_to_string(&part).unwrap(), "another's");
         assert!(!file.exists());
     };
-    refused("has another name, too: take it away");
+    refused("has another hard link: remove it");
     fs::remove_file(&other).unwrap();
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::chown(&part, Some(65534), None).unwrap();
-        refused("is another user's: take it away");
+        refused("belongs to another user: remove it");
     }
 }
 

@@ -186,7 +186,7 @@ fn the_exit_code_tells_whose_fault_it_was() {
         (
             Fault::SessionAnswer(201, r#"{"body":{"id":"../x"}}"#),
             76,
-            "HTTP 201 from {peer}: its session id is not a usable one",
+            "HTTP 201 from {peer}: its session id is not usable",
         ),
     ] {
         let (sim, _seen) = start_with(Options {
@@ -393,7 +393,7 @@ fn what_is_no_event_is_warned_of_once_a_kind_and_its_neighbours_are_printed() {
         "it is not JSON",
         "it is neither an event nor an answer",
         "it is not a JSON object",
-        "it answers no request that waits",
+        "it answers no pending request",
     ];
     let mut expected = kinds
         .map(|kind| format!("warning: a message was skipped: {kind}"))
@@ -440,7 +440,7 @@ fn verbose_tells_the_life_of_the_connection() {
         format!("connected to {peer}"),
         format!("subscribe: asked for {TEMPERATURE}"),
         format!("subscribed to {TEMPERATURE}"),
-        format!("socket: taking leave of {peer}"),
+        format!("socket: closing the connection to {peer}"),
         "closed, events: 1".to_owned(),
     ];
     assert_eq!(told, life);

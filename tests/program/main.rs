@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -11,6 +11,7 @@ use std::sync::{Once, mpsc};
 use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Options, Sim, What};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
@@ -202,6 +203,14 @@ fn await_shown(screen: &mut File, words: &str) -> String {
         assert!(n > 0, "{text}");
         shown.extend_from_slice(&bytes[..n]);
     }
+}
+
+/// Waits until a pipe takes no more. How many bytes that are depends on how they were written.
+fn await_full(writer: &PipeWriter) {
+    patience::until("the pipe is full", || {
+        let mut polled = [PollFd::new(writer, PollFlags::OUT)];
+        poll(&mut polled, Some(&Timespec::default())).unwrap() == 0
+    });
 }
 
 fn kill(child: &Child, signal: Signal) {

@@ -12,9 +12,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tungstenite::Message;
 
-use super::patience::until;
 use super::raw::{Socket, play, serve_out};
-use super::{TEMPERATURE, await_subscription, kill, octave_ws, start};
+use super::{TEMPERATURE, await_full, await_subscription, kill, octave_ws, start};
 
 const MOST: u64 = 16 << 20;
 
@@ -61,15 +60,12 @@ fn a_flood_takes_little() {
 #[test]
 fn a_reader_that_reads_nothing_costs_nothing() {
     let (sim, seen) = start(0.0);
-    let mut child = octave_ws(&sim, &["listen", TEMPERATURE, "-q"])
-        .spawn()
-        .unwrap();
+    let (_reader, writer) = io::pipe().unwrap();
+    let mut program = octave_ws(&sim, &["listen", TEMPERATURE, "-q"]);
+    let mut child = program.stdout(writer.try_clone().unwrap()).spawn().unwrap();
     await_subscription(&seen);
     flood(&sim, 50_000);
-    let out = child.stdout.take().unwrap();
-    until("the pipe is full", || {
-        rustix::io::ioctl_fionread(&out).unwrap() >= 60_000
-    });
+    await_full(&writer);
     let peak = peak(&child);
     kill(&child, Signal::TERM);
     child.wait().unwrap();

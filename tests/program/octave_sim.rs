@@ -225,12 +225,12 @@ fn its_faults_befall_a_client() {
         (
             "expire",
             69,
-            " (check the endpoint, and whether all on the way to it passes WebSockets)",
+            " (check the endpoint, and that proxies on the way allow WebSockets)",
         ),
         (
             "refuse",
             77,
-            ": no right to /demo/devices/gw1/temperature \
+            ": no permission for /demo/devices/gw1/temperature \
              (check the name of the stream, and what the user may read)",
         ),
         ("flap", 69, " ended the connection"),

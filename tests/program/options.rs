@@ -90,7 +90,7 @@ fn wrong_usage_is_told_in_one_line() {
         (vec!["listen"], format!("no stream: {stream}")),
         (
             vec!["-qv", "listen", "/a"],
-            "--quiet and --verbose exclude each other".to_owned(),
+            "--quiet and --verbose cannot be used together".to_owned(),
         ),
         (
             vec!["listen", "s123"],
@@ -101,19 +101,17 @@ fn wrong_usage_is_told_in_one_line() {
         ),
         (
             vec!["listen", "/a", "-C0"],
-            "Error parsing option '--count' with value '0': give a whole number from 1 up"
+            "Error parsing option '--count' with value '0': give a whole number, at least 1"
                 .to_owned(),
         ),
         (
             vec!["listen", "/a", "--idle=1x"],
-            "Error parsing option '--idle' with value '1x': give a duration as 250ms, 10s or \
-             1h30m"
+            "Error parsing option '--idle' with value '1x': give a duration such as 250ms, 10s or 1h30m"
                 .to_owned(),
         ),
         (
             vec!["--max-message=0", "listen", "/a"],
-            "Error parsing option '--max-message' with value '0': give a size as 4096, 64KiB or \
-             16MiB"
+            "Error parsing option '--max-message' with value '0': give a size such as 4096, 64KiB or 16MiB"
                 .to_owned(),
         ),
     ] {
@@ -305,7 +303,7 @@ fn a_config_file_that_is_wrong_says_where() {
         (r#"{"user": null}"#, ": \"user\" is not a string".to_owned()),
         (
             r#"{"ack_timeout": "soon"}"#,
-            ": \"ack_timeout\": give a duration as 250ms, 10s or 1h30m".to_owned(),
+            ": \"ack_timeout\": give a duration such as 250ms, 10s or 1h30m".to_owned(),
         ),
     ] {
         let path = file(&sim, "config.json", text);
@@ -396,7 +394,7 @@ fn a_token_file_is_read_again_for_each_session() {
     }
     kill(&child, Signal::TERM);
     let output = child.wait_with_output().unwrap();
-    let warning = format!("token file {path:?} is empty; the credentials of before are used");
+    let warning = format!("token file {path:?} is empty; using the previous credentials");
     assert!(stderr(&output).contains(&warning), "{}", stderr(&output));
 }
 
@@ -454,7 +452,7 @@ fn one_version_of_ip_is_enough() {
     }
     assert_eq!(
         usage(&["doctor", "-4", "-6"]),
-        "-4 and -6 exclude each other"
+        "-4 and -6 cannot be used together"
     );
 }
 
@@ -474,8 +472,7 @@ fn a_token_that_is_none_says_where() {
     );
     let mut command = tokenless(&sim);
     let (code, line) = end(command.env("OCTAVE_TOKEN", "a\nX-Evil: b"));
-    let message = "error: config: the token has a control character at place 2: no header may hold \
-                   one (from OCTAVE_TOKEN)";
+    let message = "error: config: the token has a control character at position 2, which no header can contain (from OCTAVE_TOKEN)";
     assert_eq!((code, line.as_str()), (78, message));
     let huge = file(&sim, "huge", &"a".repeat(70_000));
     let mut command = tokenless(&sim);
@@ -487,9 +484,9 @@ fn a_token_that_is_none_says_where() {
 #[test]
 fn a_token_that_looks_like_a_mistake_is_warned_of_unseen() {
     let (sim, _seen) = start(0.0);
-    let holds = |what: &str| format!("holds {what}: they are sent as part of it");
+    let holds = |what: &str| format!("holds {what}: which are sent as part of it");
     let quotes = || holds("quotation marks");
-    let name = || "begins with NAME=: give what comes behind it alone".to_owned();
+    let name = || "begins with NAME=: give only what follows".to_owned();
     for (token, what) in [
         ("\"Secret1\"", Some(quotes())),
         ("'Secret1'", Some(quotes())),
@@ -497,7 +494,7 @@ fn a_token_that_looks_like_a_mistake_is_warned_of_unseen() {
         ("export OCTAVE_TOKEN=Secret1", Some(name())),
         (
             "Secret1\u{2013}",
-            Some("holds characters that are not ASCII: they are sent as UTF-8".to_owned()),
+            Some("holds characters that are not ASCII: which are sent as UTF-8".to_owned()),
         ),
         ("Bearer Secret1", Some(holds("blanks"))),
         ("Secret1==", None),
@@ -678,8 +675,7 @@ fn answered(option: &str, answer: &'static str) -> (i32, String) {
 fn a_proxy_or_a_port_of_another_kind_says_what_to_do() {
     let ntlm = "HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM\r\n\r\n";
     let (code, line) = answered("--proxy=http://", ntlm);
-    let advice = ", which asks for NTLM (check the user and password of the proxy, set by --proxy: \
-                  only Basic is spoken)";
+    let advice = ", which asks for NTLM (check the user and password of the proxy, set by --proxy: only Basic authentication is supported)";
     assert!(line.ends_with(advice), "{line}");
     assert_eq!(code, 69);
 
@@ -708,7 +704,7 @@ fn a_proxy_or_a_port_of_another_kind_says_what_to_do() {
 
 #[test]
 fn a_timeout_of_nothing_is_refused() {
-    let wanted = "give a duration of more than 0s, as 10s";
+    let wanted = "give a duration of more than 0s, such as 10s";
     for (option, key) in [
         ("--connect-timeout=0s", "connect_timeout"),
         ("--ack-timeout=0s", "ack_timeout"),

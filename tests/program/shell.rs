@@ -161,7 +161,7 @@ fn a_script_is_done_to_its_end_and_all_answers_are_printed() {
         "{told}"
     );
     assert!(
-        told.contains("\"subscribed\" is no command: help lists them"),
+        told.contains("\"subscribed\" is not a command (see help)"),
         "{told}"
     );
     assert!(told.contains("pong after "), "{told}");

@@ -136,17 +136,17 @@ fn a_list_that_is_no_good_is_told_where() {
         (
             &["--streams-file=-"],
             64,
-            "usage: no stream in standard input: put one a line".into(),
+            "usage: no stream in standard input: give one per line".into(),
         ),
         (
             &["--streams-file=-", "--token-file=-"],
             64,
-            "usage: --streams-file - and --token-file - exclude each other".into(),
+            "usage: --streams-file - and --token-file - cannot be used together".into(),
         ),
         (
             &["/a", "--shard=3/2"],
             64,
-            "usage: Error parsing option '--shard' with value '3/2': give K/N as".into(),
+            "usage: Error parsing option '--shard' with value '3/2': give K/N, such as".into(),
         ),
     ] {
         let mut command = octave_ws(&sim, &["listen"]);

@@ -88,7 +88,7 @@ fn a_reader_that_reads_nothing_does_not_outlast_the_deadline() {
             let child = octave_ws(&sim, args).stdout(stdout).spawn().unwrap();
             let (code, told) = end(child, TIMEOUT + GRACE);
             assert_eq!(code, Some(75), "{told}");
-            let wanted = "error: timeout: output: nobody has read all lines in time\n";
+            let wanted = "error: timeout: output: not all lines were read in time\n";
             assert!(told.ends_with(wanted), "{told}");
         }
     }
@@ -103,7 +103,7 @@ fn nor_the_end_of_the_run_for_longer_than_two_seconds() {
         let child = octave_ws(&sim, &args).stdout(writer).spawn().unwrap();
         let (code, told) = end(child, TIMEOUT + Duration::from_secs(2) + GRACE);
         assert_eq!(code, Some(75), "{told}");
-        let wanted = "error: output: the reader takes nothing more, lines are left\n";
+        let wanted = "error: output: the reader stopped reading, and lines are left\n";
         assert!(told.ends_with(wanted), "{told}");
     }
 }
@@ -269,7 +269,7 @@ fn a_signal_before_there_is_a_session_is_69() {
     }
 }
 
-/// A pipe that takes nothing more.
+/// A pipe that stopped reading.
 fn full_pipe() -> (OwnedFd, OwnedFd) {
     let (reader, writer) = io::pipe().unwrap();
     fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();

@@ -56,10 +56,12 @@ fn run(start: Instant) -> Result<(), Failure> {
         }
     };
     if args.quiet && args.verbose > 0 {
-        return Err(Failure::usage("--quiet and --verbose exclude each other"));
+        return Err(Failure::usage(
+            "--quiet and --verbose cannot be used together",
+        ));
     }
     if args.ipv4 && args.ipv6 {
-        return Err(Failure::usage("-4 and -6 exclude each other"));
+        return Err(Failure::usage("-4 and -6 cannot be used together"));
     }
     stderr::start(args.quiet, args.verbose);
     let deadline = args

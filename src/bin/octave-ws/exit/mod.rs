@@ -106,7 +106,7 @@ impl Failure {
     pub(crate) fn output(name: &str, error: &io::Error) -> Self {
         match Cut::of(error) {
             Some(Cut::Stopped) => Self::stopped(),
-            Some(_) => Self::late(&format!("output: {name} takes nothing")),
+            Some(_) => Self::late(&format!("output: {name} is not being read")),
             None => Self::new(OUTPUT, format!("output: {name}: {error}")),
         }
     }
@@ -225,7 +225,7 @@ fn advice(error: &Error, origins: &Origins) -> Option<String> {
         (ErrorKind::Refused, ..) => refused_stream(error.is_retryable()).to_owned(),
         (ErrorKind::Status(407), Phase::Proxy, _) => {
             format!(
-                "check the user and password of {}: only Basic is spoken",
+                "check the user and password of {}: only Basic authentication is supported",
                 proxy()
             )
         }
@@ -244,7 +244,7 @@ fn advice(error: &Error, origins: &Origins) -> Option<String> {
         },
         (ErrorKind::Status(408 | 425 | 429 | 500..), ..) => LATER.to_owned(),
         (ErrorKind::Malformed | ErrorKind::Status(_), Phase::Upgrade, _) => {
-            "check the endpoint, and whether all on the way to it passes WebSockets".to_owned()
+            "check the endpoint, and that proxies on the way allow WebSockets".to_owned()
         }
         (
             ErrorKind::Malformed | ErrorKind::Status(300..400 | 404 | 405 | 410),

@@ -60,7 +60,7 @@ impl Output {
                          process is writing there"
                     ),
                     Tail::Line => {
-                        log::info!("output: {path}: the last line was given its line break");
+                        log::info!("output: {path}: a line break was added to the last line");
                     }
                 }
                 Ok(Sink::of_file(file))
@@ -77,7 +77,7 @@ impl Output {
     pub(crate) fn reopen(&mut self) -> Result<(), End> {
         self.flush()?;
         self.sink = Self::appended(&self.name)?.sink;
-        log::info!("output: {} is open again", self.name);
+        log::info!("output: {} was reopened", self.name);
         Ok(())
     }
 

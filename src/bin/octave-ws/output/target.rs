@@ -148,8 +148,8 @@ impl Part {
         self.file.sync_all()?;
         if !is_there(&self.file, &self.name)? {
             let name = self.name.display();
-            let what = "is not the one that was written: it was taken away or replaced";
-            return Err(io::Error::other(format!("the file {name} {what}")));
+            let what = "is not the file that was written: it was removed or replaced";
+            return Err(io::Error::other(format!("{name} {what}")));
         }
         fs::rename(&self.name, &self.whole)?;
         match self.folder.as_ref().map_or(Ok(()), File::sync_all) {
@@ -182,7 +182,7 @@ fn folder_of(file: &Path) -> io::Result<Option<File>> {
 fn take_away(name: &Path) -> io::Result<()> {
     let refused = |why: &str| {
         let name = name.display();
-        io::Error::other(format!("{name} {why}: take it away"))
+        io::Error::other(format!("{name} {why}: remove it"))
     };
     let open = |writes: bool| {
         // Somebody else may have put a link there, or a pipe, at which open(2) would wait.
@@ -208,11 +208,11 @@ fn take_away(name: &Path) -> io::Result<()> {
         return Err(refused("is not a file"));
     }
     if found.uid() != geteuid().as_raw() {
-        return Err(refused("is another user's"));
+        return Err(refused("belongs to another user"));
     }
     // None at all is one that somebody has just taken away.
     if found.nlink() > 1 {
-        return Err(refused("has another name, too"));
+        return Err(refused("has another hard link"));
     }
     if !lock(&file) {
         return Err(Errno::WOULDBLOCK.into());

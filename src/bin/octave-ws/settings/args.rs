@@ -384,7 +384,7 @@ impl Args {
 /// A number from 1 up.
 fn parse_count(text: &str) -> Result<u64, String> {
     match text.parse() {
-        Ok(0) | Err(_) => Err("give a whole number from 1 up".to_owned()),
+        Ok(0) | Err(_) => Err("give a whole number, at least 1".to_owned()),
         Ok(count) => Ok(count),
     }
 }

@@ -85,7 +85,7 @@ impl Settings {
                 mem::take(capture).into()
             }
             Command::Shell(_) if args.token_file.as_deref() == Some("-") => {
-                let message = "--token-file - takes the standard input, which the shell needs";
+                let message = "--token-file - reads standard input, which the shell needs";
                 return Err(Failure::usage(message));
             }
             Command::Shell(_) => {
@@ -111,13 +111,13 @@ impl Settings {
         let from_stdin = Some("-");
         if (listen.streams_file.as_deref(), args.token_file.as_deref()) == (from_stdin, from_stdin)
         {
-            let message = "--streams-file - and --token-file - exclude each other";
+            let message = "--streams-file - and --token-file - cannot be used together";
             return Err(Failure::usage(message));
         }
         let settings = ListenSettings::resolve(&mut listen, is_bounded, args.quiet, deadline)?;
         let retry_for = match (listen.no_reconnect, listen.retry_for) {
             (true, Some(_)) => {
-                let message = "--no-reconnect and --retry-for exclude each other";
+                let message = "--no-reconnect and --retry-for cannot be used together";
                 return Err(Failure::usage(message));
             }
             (true, None) => Duration::ZERO,
@@ -141,7 +141,7 @@ impl ListenSettings {
         let given = mem::take(&mut listen.streams);
         let streams = streams::resolve(given, listen.streams_file.as_deref(), listen.shard)?;
         if is_bounded && (listen.count, listen.duration, listen.idle) == (None, None, None) {
-            let message = "when is it done: give --count, --duration or --idle";
+            let message = "no end condition: give --count, --duration or --idle";
             return Err(Failure::usage(message));
         }
         let output = match listen.output.take().as_deref() {

@@ -34,7 +34,7 @@ pub(crate) fn resolve(
     }
     if streams.is_empty() {
         return Err(Failure::usage(match file {
-            Some(path) => format!("no stream in {}: put one a line", named(path)),
+            Some(path) => format!("no stream in {}: give one per line", named(path)),
             None => {
                 "no stream: give an id (s and 24 hex digits) or a path (it begins with /)".into()
             }
@@ -111,7 +111,7 @@ impl FromStr for Shard {
         let numbers = parts.and_then(|(number, of)| number.parse().ok().zip(of.parse().ok()));
         match numbers {
             Some((number, of)) if of > 0 && number <= of => Ok(Self { number, of }),
-            _ => Err("give K/N as 1/3, 2/3 or 3/3".to_owned()),
+            _ => Err("give K/N, such as 1/3, 2/3 or 3/3".to_owned()),
         }
     }
 }

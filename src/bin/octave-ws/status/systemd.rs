@@ -178,7 +178,7 @@ fn send(socket: &UnixDatagram, message: &str) {
         done => done.map_err(io::Error::from),
     };
     if let Err(error) = sent {
-        log::debug!("systemd: not told {message:?}: {error}");
+        log::debug!("systemd: {message:?} could not be sent: {error}");
     }
 }
 

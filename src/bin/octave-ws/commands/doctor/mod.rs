@@ -136,7 +136,7 @@ fn examine(
             let words = [format!("from {from}"), format!("{bytes} bytes")];
             report.passed(&words, json!({ "stream": from, "bytes": bytes }));
         }
-        None if has_streams => report.left_out(&format!("none came in {EVENT:?}")),
+        None if has_streams => report.left_out(&format!("none within {EVENT:?}")),
         None => {}
     }
     Ok(client.close()?)
@@ -194,7 +194,7 @@ fn record(step: &Step, report: &Report) {
             ("tcp", words, facts)
         }
         Step::Proxied { proxy, .. } => {
-            let words = vec![format!("connected on by {proxy}")];
+            let words = vec![format!("connected through {proxy}")];
             ("proxy", words, json!({ "proxy": proxy }))
         }
         Step::Secured {
@@ -256,7 +256,9 @@ fn clock_line(now: SystemTime) -> (Vec<String>, Value) {
     let is_set = time.as_str() >= THIS_AGE;
     let mut words = vec![time.clone()];
     if !is_set {
-        words.push("never set: certificates are judged by it, have ntpd set it".to_owned());
+        words.push(
+            "was never set, but certificates are checked by it: run an NTP client".to_owned(),
+        );
     }
     (words, json!({ "time": time, "is_set": is_set }))
 }
@@ -317,7 +319,7 @@ mod tests {
     fn a_clock_that_was_never_set_is_told() {
         let (words, facts) = clock_line(SystemTime::UNIX_EPOCH);
         assert_eq!(words[0], "1970-01-01T00:00:00Z");
-        assert!(words[1].starts_with("never set"));
+        assert!(words[1].starts_with("was never set"));
         assert_eq!(facts["is_set"], false);
         assert_eq!(clock_line(clock::now()).0.len(), 1);
     }

@@ -35,7 +35,7 @@ pub(crate) fn listen(
         end
     });
     if let Err(End::Unread(Cut::Stopped)) = end {
-        log::warn!("stopped with lines that nobody has read");
+        log::warn!("stopped with unread lines");
     }
     settings.outcome(end)
 }
@@ -54,11 +54,11 @@ impl ListenSettings {
                 Err(Failure::stopped())
             }
             Err(End::Unread(Cut::TimedOut)) => {
-                let message = "timeout: output: nobody has read all lines in time";
+                let message = "timeout: output: not all lines were read in time";
                 Err(Failure::new(INCOMPLETE, message))
             }
             Err(End::Unread(Cut::Asleep)) => {
-                let message = "output: the reader takes nothing more, lines are left";
+                let message = "output: the reader stopped reading, and lines are left";
                 Err(Failure::new(INCOMPLETE, message))
             }
             _ => Ok(()),

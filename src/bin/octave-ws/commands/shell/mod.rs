@@ -18,12 +18,12 @@ mod input;
 mod line_editor;
 
 const HELP: [&str; 6] = [
-    "subscribe STREAM      be sent the events of a stream: its id or its path",
-    "unsubscribe STREAM    be sent them no longer",
-    "ping                  see how long a pong takes",
-    "help                  see this",
-    "quit                  unsubscribe and close, as at the end of input",
-    "{...                  is sent as it stands",
+    "subscribe STREAM      subscribe to a stream, by its id or path",
+    "unsubscribe STREAM    unsubscribe from a stream",
+    "ping                  send a ping, print the round trip time",
+    "help                  print this help",
+    "quit                  unsubscribe, close and exit; so does end of input",
+    "{...}                 send JSON unchanged; it may span several lines",
 ];
 
 /// How long the last answers are waited for.
@@ -250,7 +250,7 @@ impl Shell {
             }
             ("quit", "") => return Ok(true),
             _ => {
-                stderr::line(&format!("{line:?} is no command: help lists them"));
+                stderr::line(&format!("{line:?} is not a command (see help)"));
                 Ok(())
             }
         };
