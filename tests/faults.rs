@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use octave_ws::sim::{Fault, Options, Sim, What};
 use octave_ws::{Client, Config, ErrorKind, Next, Phase};
-use proptest::prelude::*;
 use serde_json::json;
 
 use crate::patience::Told;
@@ -521,47 +520,54 @@ fn an_event_of_8_mib_and_one_of_100_000_members_arrive() {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+#[cfg(feature = "property-tests")]
+mod properties {
+    use proptest::prelude::*;
 
-    /// Messages in fragments of any length, with control frames between them, in pieces of any
-    /// length on the wire.
-    #[test]
-    fn however_messages_are_cut_they_arrive(
-        lengths in prop::collection::vec(1_usize..50, 1..20),
-        controls in prop::collection::vec(prop_oneof![Just(PING), Just(PONG)], 1..5),
-        pieces in prop::collection::vec(1_usize..200, 1..20),
-    ) {
-        let (sim, _seen, mut client) = connected();
-        let (mut lengths, mut controls) = (lengths.iter().cycle(), controls.iter().cycle());
-        let mut bytes = Vec::new();
-        for n in 0..20 {
-            let text = message(n);
-            let (mut rest, mut opcode) = (&text[..], TEXT);
-            while !rest.is_empty() {
-                let at = *lengths.next().unwrap();
-                let (now, later) = rest.split_at(at.min(rest.len()));
-                let last = if later.is_empty() { FIN } else { 0 };
-                bytes.extend(frame(last | opcode, now));
-                bytes.extend(frame(FIN | *controls.next().unwrap(), b"amid"));
-                (rest, opcode) = (later, CONTINUATION);
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        /// Messages in fragments of any length, with control frames between them, in pieces of any
+        /// length on the wire.
+        #[test]
+        fn however_messages_are_cut_they_arrive(
+            lengths in prop::collection::vec(1_usize..50, 1..20),
+            controls in prop::collection::vec(prop_oneof![Just(PING), Just(PONG)], 1..5),
+            pieces in prop::collection::vec(1_usize..200, 1..20),
+        ) {
+            let (sim, _seen, mut client) = connected();
+            let (mut lengths, mut controls) = (lengths.iter().cycle(), controls.iter().cycle());
+            let mut bytes = Vec::new();
+            for n in 0..20 {
+                let text = message(n);
+                let (mut rest, mut opcode) = (&text[..], TEXT);
+                while !rest.is_empty() {
+                    let at = *lengths.next().unwrap();
+                    let (now, later) = rest.split_at(at.min(rest.len()));
+                    let last = if later.is_empty() { FIN } else { 0 };
+                    bytes.extend(frame(last | opcode, now));
+                    bytes.extend(frame(FIN | *controls.next().unwrap(), b"amid"));
+                    (rest, opcode) = (later, CONTINUATION);
+                }
             }
-        }
-        let mut rest = &bytes[..];
-        for length in pieces.iter().cycle() {
-            let (now, later) = rest.split_at((*length).min(rest.len()));
-            sim.send_raw(now);
-            rest = later;
-            if rest.is_empty() {
-                break;
+            let mut rest = &bytes[..];
+            for length in pieces.iter().cycle() {
+                let (now, later) = rest.split_at((*length).min(rest.len()));
+                sim.send_raw(now);
+                rest = later;
+                if rest.is_empty() {
+                    break;
+                }
             }
+            for n in 0..20 {
+                let Next::Event(event) = client.next(LONG).unwrap() else {
+                    panic!("no event")
+                };
+                prop_assert_eq!(event.elems::<usize>().unwrap(), n);
+            }
+            client.close().unwrap();
         }
-        for n in 0..20 {
-            let Next::Event(event) = client.next(LONG).unwrap() else {
-                panic!("no event")
-            };
-            prop_assert_eq!(event.elems::<usize>().unwrap(), n);
-        }
-        client.close().unwrap();
     }
 }

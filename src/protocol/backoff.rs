@@ -118,7 +118,6 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
 
     use super::*;
 
@@ -271,39 +270,46 @@ mod tests {
         assert_eq!(backoff.failed(Retry::AtMost(0), None, 0, now), None);
     }
 
-    proptest! {
-        /// Whatever goes wrong, and in whatever order: a delay is within its bounds, and it is
-        /// given up when, and only when, it has to be.
-        #[test]
-        fn delays_keep_within_their_bounds(
-            retry_for in 0_u64..100_000,
-            steps in prop::collection::vec((0_u64..200, any::<u32>(), 0_u8..4, 0_u64..1000), 0..100),
-        ) {
-            let mut now = Instant::now();
-            let mut lost_at = Some(now);
-            let retry_for = Duration::from_secs(retry_for);
-            let mut backoff = Backoff::new(retry_for, now);
-            for (seconds, random, what, asked) in steps {
-                now += Duration::from_secs(seconds);
-                let asked = (what == 3).then(|| Duration::from_secs(asked));
-                if what == 0 {
-                    backoff.connected();
-                    backoff.subscribed(now);
-                    lost_at = None;
-                    continue;
-                }
-                let since = *lost_at.get_or_insert(now);
-                match backoff.failed(Retry::Always, asked, random, now) {
-                    None => {
-                        prop_assert!(now - since >= retry_for);
-                        return Ok(());
+    #[cfg(feature = "property-tests")]
+    mod properties {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        proptest! {
+            /// Whatever goes wrong, and in whatever order: a delay is within its bounds, and it is
+            /// given up when, and only when, it has to be.
+            #[test]
+            fn delays_keep_within_their_bounds(
+                retry_for in 0_u64..100_000,
+                steps in prop::collection::vec((0_u64..200, any::<u32>(), 0_u8..4, 0_u64..1000), 0..100),
+            ) {
+                let mut now = Instant::now();
+                let mut lost_at = Some(now);
+                let retry_for = Duration::from_secs(retry_for);
+                let mut backoff = Backoff::new(retry_for, now);
+                for (seconds, random, what, asked) in steps {
+                    now += Duration::from_secs(seconds);
+                    let asked = (what == 3).then(|| Duration::from_secs(asked));
+                    if what == 0 {
+                        backoff.connected();
+                        backoff.subscribed(now);
+                        lost_at = None;
+                        continue;
                     }
-                    Some(at) => {
-                        prop_assert!(at >= now && at <= since + retry_for);
-                        let most = LONGEST.max(asked.unwrap_or_default().min(LONGEST_ASKED));
-                        prop_assert!(at - now <= most);
-                        let least = asked.unwrap_or_default().min(LONGEST_ASKED);
-                        prop_assert!(at - now >= least || at == since + retry_for);
+                    let since = *lost_at.get_or_insert(now);
+                    match backoff.failed(Retry::Always, asked, random, now) {
+                        None => {
+                            prop_assert!(now - since >= retry_for);
+                            return Ok(());
+                        }
+                        Some(at) => {
+                            prop_assert!(at >= now && at <= since + retry_for);
+                            let most = LONGEST.max(asked.unwrap_or_default().min(LONGEST_ASKED));
+                            prop_assert!(at - now <= most);
+                            let least = asked.unwrap_or_default().min(LONGEST_ASKED);
+                            prop_assert!(at - now >= least || at == since + retry_for);
+                        }
                     }
                 }
             }

@@ -134,7 +134,6 @@ impl Subscriptions {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
 
     use super::*;
 
@@ -150,64 +149,6 @@ mod tests {
             outcome,
             status: None,
             text: Text::default(),
-        }
-    }
-
-    proptest! {
-        /// Whatever is lost, and whenever: once a connection lasts, the service has exactly what
-        /// the caller asked for last, and believes to have, and nothing waits for ever.
-        #[test]
-        fn no_stream_is_forgotten(steps in prop::collection::vec((0_u8..6, 0_usize..4), 0..60)) {
-            let streams = ["/a", "/b", "/c", "/d"].map(|path| path.parse::<Stream>().unwrap());
-            let mut account = Subscriptions::default();
-            account.connected();
-            // What the service has been asked on this connection, and what it has granted.
-            let (mut sent, mut service) = (VecDeque::new(), BTreeSet::new());
-            let (mut believed, mut wished) = (BTreeSet::new(), BTreeSet::new());
-            let mut believe = |ack: &Ack| match (ack.action, &ack.outcome) {
-                (Action::Subscribe, Ok(())) => drop(believed.insert(ack.stream.clone())),
-                (Action::Unsubscribe, Err(_)) => {}
-                _ => drop(believed.remove(&ack.stream)),
-            };
-            let last = [(4, 0); 40];
-            for (step, n) in steps.into_iter().chain([(5, 0)]).chain(last) {
-                match step {
-                    0 | 1 => {
-                        wished.insert(streams[n].clone());
-                        account.request(Action::Subscribe, streams[n].clone());
-                    }
-                    2 => {
-                        wished.remove(&streams[n]);
-                        account.request(Action::Unsubscribe, streams[n].clone());
-                    }
-                    3 => sent.extend(account.next_request()),
-                    4 => {
-                        sent.extend(account.next_request());
-                        if let Some((action, stream)) = sent.pop_front() {
-                            match action {
-                                Action::Subscribe => service.insert(Stream::clone(&stream)),
-                                Action::Unsubscribe => service.remove(&stream),
-                            };
-                            let ack = ack(action, &stream, true);
-                            if account.acknowledged(&ack) {
-                                believe(&ack);
-                            }
-                        }
-                    }
-                    _ => {
-                        for ack in account.disconnected() {
-                            believe(&ack);
-                        }
-                        sent.clear();
-                        service.clear();
-                        account.connected();
-                    }
-                }
-            }
-            prop_assert!(account.is_settled());
-            prop_assert_eq!(&service, account.subscribed());
-            prop_assert_eq!(&service, &believed);
-            prop_assert_eq!(&service, &wished);
         }
     }
 
@@ -283,5 +224,70 @@ mod tests {
         account.connected();
         assert!(account.acknowledged(&ack(Action::Subscribe, &stream, false)));
         assert!(account.subscribed().is_empty());
+    }
+
+    #[cfg(feature = "property-tests")]
+    mod properties {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        proptest! {
+            /// Whatever is lost, and whenever: once a connection lasts, the service has exactly what
+            /// the caller asked for last, and believes to have, and nothing waits for ever.
+            #[test]
+            fn no_stream_is_forgotten(steps in prop::collection::vec((0_u8..6, 0_usize..4), 0..60)) {
+                let streams = ["/a", "/b", "/c", "/d"].map(|path| path.parse::<Stream>().unwrap());
+                let mut account = Subscriptions::default();
+                account.connected();
+                // What the service has been asked on this connection, and what it has granted.
+                let (mut sent, mut service) = (VecDeque::new(), BTreeSet::new());
+                let (mut believed, mut wished) = (BTreeSet::new(), BTreeSet::new());
+                let mut believe = |ack: &Ack| match (ack.action, &ack.outcome) {
+                    (Action::Subscribe, Ok(())) => drop(believed.insert(ack.stream.clone())),
+                    (Action::Unsubscribe, Err(_)) => {}
+                    _ => drop(believed.remove(&ack.stream)),
+                };
+                let last = [(4, 0); 40];
+                for (step, n) in steps.into_iter().chain([(5, 0)]).chain(last) {
+                    match step {
+                        0 | 1 => {
+                            wished.insert(streams[n].clone());
+                            account.request(Action::Subscribe, streams[n].clone());
+                        }
+                        2 => {
+                            wished.remove(&streams[n]);
+                            account.request(Action::Unsubscribe, streams[n].clone());
+                        }
+                        3 => sent.extend(account.next_request()),
+                        4 => {
+                            sent.extend(account.next_request());
+                            if let Some((action, stream)) = sent.pop_front() {
+                                match action {
+                                    Action::Subscribe => service.insert(Stream::clone(&stream)),
+                                    Action::Unsubscribe => service.remove(&stream),
+                                };
+                                let ack = ack(action, &stream, true);
+                                if account.acknowledged(&ack) {
+                                    believe(&ack);
+                                }
+                            }
+                        }
+                        _ => {
+                            for ack in account.disconnected() {
+                                believe(&ack);
+                            }
+                            sent.clear();
+                            service.clear();
+                            account.connected();
+                        }
+                    }
+                }
+                prop_assert!(account.is_settled());
+                prop_assert_eq!(&service, account.subscribed());
+                prop_assert_eq!(&service, &believed);
+                prop_assert_eq!(&service, &wished);
+            }
+        }
     }
 }

@@ -318,7 +318,6 @@ impl error::Error for NoEnd {}
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
 
     use super::*;
 
@@ -383,41 +382,6 @@ mod tests {
             }
         }
         messages
-    }
-
-    proptest! {
-        /// Whatever the frames, and however they are cut: the same messages, and no long frame.
-        #[test]
-        fn frames_arrive_whole_or_in_pieces(
-            parts in prop::collection::vec((0_u8..3, prop_oneof![
-                0_usize..3, 120_usize..130, 65_530_usize..65_540, 1_048_570_usize..1_048_580,
-                Just(3 << 20),
-            ]), 1..6),
-            cuts in prop::collection::vec(1_usize..5000, 1..5),
-        ) {
-            let mut bytes = Vec::new();
-            let mut is_open = false;
-            for (kind, length) in parts {
-                let opcode = u8::from(!is_open);
-                let (first, length) = match kind {
-                    0 => (0x89, length.min(125)),
-                    1 => (opcode, length),
-                    _ => (0x80 | opcode, length),
-                };
-                if kind > 0 {
-                    is_open = kind == 1;
-                }
-                bytes.extend(header(first, length));
-                bytes.extend((0..length).map(|n| n.to_be_bytes()[7]));
-            }
-            if is_open {
-                bytes.extend(header(0x80, 0));
-            }
-            let mut frames = Frames::new(u64::MAX);
-            let all = handed_on(&mut frames, &bytes, &cuts).unwrap();
-            prop_assert!(!frames.is_amid_message());
-            prop_assert!(messages(&all) == messages(&bytes));
-        }
     }
 
     #[test]
@@ -541,5 +505,47 @@ mod tests {
         assert_eq!(give([0, 1, b'a'].repeat(256)), 33);
         assert_eq!(give(header(0x80, 0)), 30);
         assert!(frames.take_has_ended() && !frames.is_amid_message());
+    }
+
+    #[cfg(feature = "property-tests")]
+    mod properties {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        proptest! {
+            /// Whatever the frames, and however they are cut: the same messages, and no long frame.
+            #[test]
+            fn frames_arrive_whole_or_in_pieces(
+                parts in prop::collection::vec((0_u8..3, prop_oneof![
+                    0_usize..3, 120_usize..130, 65_530_usize..65_540, 1_048_570_usize..1_048_580,
+                    Just(3 << 20),
+                ]), 1..6),
+                cuts in prop::collection::vec(1_usize..5000, 1..5),
+            ) {
+                let mut bytes = Vec::new();
+                let mut is_open = false;
+                for (kind, length) in parts {
+                    let opcode = u8::from(!is_open);
+                    let (first, length) = match kind {
+                        0 => (0x89, length.min(125)),
+                        1 => (opcode, length),
+                        _ => (0x80 | opcode, length),
+                    };
+                    if kind > 0 {
+                        is_open = kind == 1;
+                    }
+                    bytes.extend(header(first, length));
+                    bytes.extend((0..length).map(|n| n.to_be_bytes()[7]));
+                }
+                if is_open {
+                    bytes.extend(header(0x80, 0));
+                }
+                let mut frames = Frames::new(u64::MAX);
+                let all = handed_on(&mut frames, &bytes, &cuts).unwrap();
+                prop_assert!(!frames.is_amid_message());
+                prop_assert!(messages(&all) == messages(&bytes));
+            }
+        }
     }
 }

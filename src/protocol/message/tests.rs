@@ -1,16 +1,16 @@
-use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::*;
+
+#[cfg(feature = "property-tests")]
+#[path = "../../../tests/strict/mod.rs"]
+mod strict;
 
 macro_rules! fixture {
     ($name:literal) => {
         include_str!(concat!("../../../fixtures/", $name, ".json"))
     };
 }
-
-#[path = "../../../tests/strict/mod.rs"]
-mod strict;
 
 fn event(text: &str) -> Event {
     match Incoming::parse(Text::from(text)) {
@@ -287,81 +287,89 @@ fn a_session_answer_gives_an_id_or_refuses() {
     );
 }
 
-/// JSON of any kind, as text, with spaces and line breaks between its tokens.
-fn json() -> impl Strategy<Value = String> {
-    let leaf = prop_oneof![
-        Just("null".to_owned()),
-        any::<bool>().prop_map(|b| b.to_string()),
-        "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,4})?",
-        r#""([^"\\\x00-\x1f]|\\[nrt"\\/bf]|\\u[0-9a-fA-F]{4}){0,10}""#,
-    ];
-    let space = "[ \t\r\n]{0,2}";
-    leaf.prop_recursive(4, 32, 4, move |inner| {
-        let items = prop::collection::vec((space, inner.clone()), 0..4);
-        let members = prop::collection::vec(("[a-zA-Z]{0,10}", space, inner), 0..4);
-        prop_oneof![
-            items.prop_map(|items| {
-                let items: Vec<_> = items.iter().map(|(s, item)| format!("{s}{item}")).collect();
-                format!("[{}]", items.join(","))
-            }),
-            members.prop_map(|members| {
-                let member = |(key, s, value): &(_, _, _)| format!("{s}\"{key}\":{s}{value}");
-                let members: Vec<_> = members.iter().map(member).collect();
-                format!("{{{}}}", members.join(","))
-            }),
-        ]
-    })
-}
+#[cfg(feature = "property-tests")]
+mod properties {
+    use proptest::prelude::*;
 
-proptest! {
-    #[test]
-    fn whatever_comes_in_panics_nowhere_and_is_kept(text in ".*") {
-        match Incoming::parse(Text::from(text.as_str())) {
-            Incoming::Event(event) => prop_assert!(text.contains(event.message())),
-            Incoming::Answer(_) => {}
-            Incoming::Unknown(unknown) => prop_assert_eq!(unknown.text(), text.as_str()),
-        }
-        let _ = session_answer(&text);
+    use super::*;
+
+    /// JSON of any kind, as text, with spaces and line breaks between its tokens.
+    fn json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just("null".to_owned()),
+            any::<bool>().prop_map(|b| b.to_string()),
+            "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,4})?",
+            r#""([^"\\\x00-\x1f]|\\[nrt"\\/bf]|\\u[0-9a-fA-F]{4}){0,10}""#,
+        ];
+        let space = "[ \t\r\n]{0,2}";
+        leaf.prop_recursive(4, 32, 4, move |inner| {
+            let items = prop::collection::vec((space, inner.clone()), 0..4);
+            let members = prop::collection::vec(("[a-zA-Z]{0,10}", space, inner), 0..4);
+            prop_oneof![
+                items.prop_map(|items| {
+                    let items: Vec<_> =
+                        items.iter().map(|(s, item)| format!("{s}{item}")).collect();
+                    format!("[{}]", items.join(","))
+                }),
+                members.prop_map(|members| {
+                    let member = |(key, s, value): &(_, _, _)| format!("{s}\"{key}\":{s}{value}");
+                    let members: Vec<_> = members.iter().map(member).collect();
+                    format!("{{{}}}", members.join(","))
+                }),
+            ]
+        })
     }
 
-    #[test]
-    fn what_is_no_json_by_one_character_panics_nowhere(
-        value in json(), at in any::<prop::sample::Index>(), c in any::<char>(),
-    ) {
-        let text = format!(r#"{{"type":"message","resource":"s1","value":{value}}}"#);
-        let mut chars: Vec<char> = text.chars().collect();
-        let at = at.index(chars.len());
-        chars[at] = c;
-        let text: String = chars.into_iter().collect();
-        // A second parser has the same opinion.
-        let is_json = strict::is_json(&text);
-        match Incoming::parse(Text::from(text)) {
-            Incoming::Event(event) => {
-                prop_assert!(is_json);
-                let _ = (event.id(), event.path(), event.stream_id(), event.creation_date());
+    proptest! {
+        #[test]
+        fn whatever_comes_in_panics_nowhere_and_is_kept(text in ".*") {
+            match Incoming::parse(Text::from(text.as_str())) {
+                Incoming::Event(event) => prop_assert!(text.contains(event.message())),
+                Incoming::Answer(_) => {}
+                Incoming::Unknown(unknown) => prop_assert_eq!(unknown.text(), text.as_str()),
             }
-            Incoming::Unknown(unknown) => {
-                prop_assert_eq!(is_json, unknown.reason() != "it is not JSON");
-            }
-            Incoming::Answer(_) => prop_assert!(is_json),
+            let _ = session_answer(&text);
         }
-    }
 
-    #[test]
-    fn an_event_is_the_bytes_that_came_in(
-        value in json(), other in json(), before in any::<bool>(), bom in any::<bool>(),
-    ) {
-        let bom = if bom { "\u{feff}" } else { "" };
-        let value_member = format!(r#""value": {value}"#);
-        let other_member = format!(r#""unheard":{other},"type":"message""#);
-        let message = if before {
-            format!("{{{other_member} , {value_member}}}")
-        } else {
-            format!("{{{value_member},\n{other_member}}}")
-        };
-        let event = event(&format!("{bom}{message}\r\n"));
-        prop_assert_eq!(event.message(), message.as_str());
-        prop_assert_eq!(event.value(), value.as_str());
-        prop_assert!(strict::is_json(&message));
+        #[test]
+        fn what_is_no_json_by_one_character_panics_nowhere(
+            value in json(), at in any::<prop::sample::Index>(), c in any::<char>(),
+        ) {
+            let text = format!(r#"{{"type":"message","resource":"s1","value":{value}}}"#);
+            let mut chars: Vec<char> = text.chars().collect();
+            let at = at.index(chars.len());
+            chars[at] = c;
+            let text: String = chars.into_iter().collect();
+            // A second parser has the same opinion.
+            let is_json = strict::is_json(&text);
+            match Incoming::parse(Text::from(text)) {
+                Incoming::Event(event) => {
+                    prop_assert!(is_json);
+                    let _ = (event.id(), event.path(), event.stream_id(), event.creation_date());
+                }
+                Incoming::Unknown(unknown) => {
+                    prop_assert_eq!(is_json, unknown.reason() != "it is not JSON");
+                }
+                Incoming::Answer(_) => prop_assert!(is_json),
+            }
+        }
+
+        #[test]
+        fn an_event_is_the_bytes_that_came_in(
+            value in json(), other in json(), before in any::<bool>(), bom in any::<bool>(),
+        ) {
+            let bom = if bom { "\u{feff}" } else { "" };
+            let value_member = format!(r#""value": {value}"#);
+            let other_member = format!(r#""unheard":{other},"type":"message""#);
+            let message = if before {
+                format!("{{{other_member} , {value_member}}}")
+            } else {
+                format!("{{{value_member},\n{other_member}}}")
+            };
+            let event = event(&format!("{bom}{message}\r\n"));
+            prop_assert_eq!(event.message(), message.as_str());
+            prop_assert_eq!(event.value(), value.as_str());
+            prop_assert!(strict::is_json(&message));
+        }
     }
 }

@@ -142,7 +142,6 @@ fn split_key(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
 
     use super::*;
 
@@ -194,18 +193,25 @@ mod tests {
         assert_eq!(editor.window(4), ("0123".to_owned(), 4));
     }
 
-    proptest! {
-        /// Whatever is typed, and however it is cut: the same lines.
-        #[test]
-        fn keys_come_in_any_pieces(bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(0x1b), Just(b'[')], 0..60), at in 0_usize..60, columns in 1_usize..20) {
-            let (mut whole, mut cut) = (Editor::default(), Editor::default());
-            let (first, second) = bytes.split_at(at.min(bytes.len()));
-            let mut pressed = cut.press(first);
-            cut.window(columns);
-            pressed.extend(cut.press(second));
-            prop_assert_eq!(whole.press(&bytes), pressed);
-            let (window, behind) = whole.window(columns);
-            prop_assert!(window.chars().count() <= columns && behind <= window.chars().count());
+    #[cfg(feature = "property-tests")]
+    mod properties {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        proptest! {
+            /// Whatever is typed, and however it is cut: the same lines.
+            #[test]
+            fn keys_come_in_any_pieces(bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(0x1b), Just(b'[')], 0..60), at in 0_usize..60, columns in 1_usize..20) {
+                let (mut whole, mut cut) = (Editor::default(), Editor::default());
+                let (first, second) = bytes.split_at(at.min(bytes.len()));
+                let mut pressed = cut.press(first);
+                cut.window(columns);
+                pressed.extend(cut.press(second));
+                prop_assert_eq!(whole.press(&bytes), pressed);
+                let (window, behind) = whole.window(columns);
+                prop_assert!(window.chars().count() <= columns && behind <= window.chars().count());
+            }
         }
     }
 }
