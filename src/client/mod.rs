@@ -54,8 +54,8 @@ pub struct Client {
     route: Route,
     backoff: Backoff,
     state: State,
-    /// Whether there was no connection yet.
-    is_new: bool,
+    /// How many there were so far.
+    connections: u64,
     subscriptions: Subscriptions,
     postponed: Postponed,
     loss: Option<Loss>,
@@ -122,7 +122,7 @@ impl Client {
             route: Route::new(config)?,
             backoff: Backoff::new(config.retry_for, now),
             state: State::Waiting(now),
-            is_new: true,
+            connections: 0,
             subscriptions: Subscriptions::default(),
             postponed: Postponed::new(now),
             loss: None,
@@ -306,6 +306,11 @@ impl Client {
     /// Returns whether there is a connection, as far as is known.
     pub fn is_connected(&self) -> bool {
         matches!(self.state, State::Open(_))
+    }
+
+    /// Returns how many connections were made so far: with each reconnection one more.
+    pub fn connections(&self) -> u64 {
+        self.connections
     }
 
     /// Returns the error of the last attempt to connect, unless a later one led to a connection with

@@ -118,7 +118,8 @@ impl Client {
     /// Takes a new connection, and subscribes on it to whatever is wanted.
     fn opened(&mut self, connection: Connection) -> Result<()> {
         self.state = State::Open(connection);
-        if mem::take(&mut self.is_new) {
+        self.connections += 1;
+        if self.connections == 1 {
             self.queue.push_back(Next::Connected);
         }
         self.backoff.connected();

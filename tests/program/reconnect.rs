@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::memory::led_to;
 use super::raw::{Socket, grant, play};
 use super::{
-    HUMIDITY, TEMPERATURE, await_seen, await_subscription, octave_ws, start, start_with, stderr,
-    text,
+    HUMIDITY, TEMPERATURE, await_seen, await_subscription, lines, octave_ws, start, start_with,
+    stderr, text,
 };
 
 #[test]
@@ -355,4 +355,24 @@ fn time_without_a_connection_is_not_idle() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(super::lines(&output).len(), 1);
+}
+
+#[test]
+fn each_connection_is_a_record_though_nothing_was_subscribed_on_it() {
+    let (sim, seen) = start_with(Options::default().faults([Fault::AckSilent]));
+    let args = ["listen", TEMPERATURE, "-Frecord", "-q", "--count=1"];
+    let child = octave_ws(&sim, &args).spawn().unwrap();
+    await_seen(&seen, |what| *what == What::Swallowed);
+    sim.set_faults(&[]);
+    sim.close_all(1012);
+    await_subscription(&seen);
+    sim.publish(TEMPERATURE, &json!(1));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let kinds: Vec<_> = lines(&output)
+        .iter()
+        .map(|line| line["kind"].clone())
+        .collect();
+    let wanted = ["connected", "connected", "subscribed", "event", "summary"];
+    assert_eq!(kinds, wanted);
 }

@@ -73,6 +73,8 @@ struct Run<'a> {
     hangups: Option<OwnedFd>,
     settings: &'a ListenSettings,
     status: RunStatus,
+    /// Of how many connections a record was written.
+    connections: u64,
     /// The streams that wait for their first answer.
     unanswered: BTreeSet<&'a Stream>,
     refused: BTreeSet<Stream>,
@@ -106,6 +108,7 @@ impl<'a> Run<'a> {
             status: RunStatus::new(streams.len()),
             unanswered: streams.iter().collect(),
             refused: BTreeSet::new(),
+            connections: 0,
             skipped: BTreeMap::new(),
         })
     }

@@ -35,10 +35,9 @@ impl Run<'_> {
                 }
                 found => found,
             };
-            let is_new = client.is_connected() && !self.status.is_connected;
-            // The first one is told of by itself.
-            if is_new && self.status.was_connected {
-                self.connected(&client.peer())?;
+            // The first one comes by itself.
+            if self.connections > 0 {
+                self.connected(client)?;
             }
             let is_quiet = matches!(next, Ok(Next::TimedOut));
             match next {
@@ -49,7 +48,7 @@ impl Run<'_> {
                     }
                 }
                 Ok(Next::Connected) => {
-                    self.connected(&client.peer())?;
+                    self.connected(client)?;
                     for stream in &self.settings.streams {
                         client.request(Action::Subscribe, stream)?;
                     }
@@ -114,11 +113,16 @@ impl Run<'_> {
         }
     }
 
-    fn connected(&mut self, peer: &str) -> Result<(), End> {
-        log::info!("connected to {peer}");
-        self.status.is_connected = true;
-        self.status.was_connected = true;
-        self.write(&Record::Connected(peer))
+    /// Tells of each connection that it was not yet told of.
+    fn connected(&mut self, client: &Client) -> Result<(), End> {
+        while self.connections < client.connections() {
+            self.connections += 1;
+            let peer = client.peer();
+            log::info!("connected to {peer}");
+            self.write(&Record::Connected(&peer))?;
+            self.status.was_connected = true;
+        }
+        Ok(())
     }
 
     /// What a run is that is at its end: done, unless it is bounded and not connected, or has missed
