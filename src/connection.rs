@@ -7,12 +7,12 @@ use crate::protocol::{
     Ack, Action, Due, Event, Exchange, HEARTBEAT, Incoming, Liveness, Stream, Text, Unknown,
 };
 use crate::secret::Quote;
-use crate::session::{self, Session};
+use crate::session::{self, Session, SessionId};
 use crate::socket::{Received, Socket};
 use crate::step::Step;
 use crate::transport::Route;
 use crate::transport::wire::Watched;
-use crate::{Error, Result, SessionId};
+use crate::{Error, Result};
 
 /// How long it may take to say goodbye.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -72,7 +72,7 @@ impl Connection {
         let credentials = &config.credentials;
         let upgrade = |link, route: &Route, id: &SessionId, cookies: &Cookies| {
             let endpoint = &route.endpoint;
-            let path = endpoint.socket_path(id);
+            let path = id.path(endpoint);
             let deadline = config.phase_deadline();
             Socket::upgrade(link, endpoint, &path, cookies, config.max_message, deadline)
         };

@@ -2,7 +2,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 
 use crate::error::Setting;
-use crate::{Error, Result, SessionId};
+use crate::{Error, Result};
 
 /// A version of the Internet Protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,13 +61,6 @@ impl Endpoint {
             authority: authority.to_owned(),
             prefix: uri.path().trim_end_matches('/').to_owned(),
         })
-    }
-}
-
-impl Endpoint {
-    /// The path of a session's WebSocket: a secret as much as its id.
-    pub(crate) fn socket_path(&self, id: &SessionId) -> String {
-        format!("{}/session/{}/ws", self.prefix, id.expose_secret())
     }
 }
 

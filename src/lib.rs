@@ -71,7 +71,8 @@ pub use error::{Error, ErrorKind, Phase, Result, Setting};
 pub use next::{Gap, Loss, Next};
 pub use printable::Printable;
 pub use protocol::{Ack, Action, Event, ParseStreamError, Stream, Unknown};
-pub use secret::{SessionId, Token};
+pub use secret::Token;
+pub use session::SessionId;
 pub use step::Step;
 pub use stop::Stop;
 

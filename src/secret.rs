@@ -56,32 +56,6 @@ impl fmt::Debug for Url {
     }
 }
 
-/// A session id. Whoever knows it can read the streams: `Debug` is redacted, and there is no
-/// `Display`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SessionId(String);
-
-impl SessionId {
-    /// An id that can stand in a URL as it is, `None` for any other: 1 to 256 of
-    /// `[A-Za-z0-9._~-]`, and neither `.` nor `..`, which a URL would swallow.
-    pub(crate) fn new(id: String) -> Option<Self> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._~-".contains(&b);
-        let usable = (1..=256).contains(&id.len()) && id.bytes().all(plain);
-        (usable && id != "." && id != "..").then_some(Self(id))
-    }
-
-    /// Returns the id itself, for another program. Do not log it.
-    pub fn expose_secret(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SessionId(redacted)")
-    }
-}
-
 /// Makes a peer's words fit to be shown: secrets that it may have echoed are taken out, what could
 /// steer a terminal is escaped, and at most 200 bytes are left.
 #[derive(Clone)]
@@ -154,28 +128,12 @@ mod tests {
     #[test]
     fn secrets_are_not_in_debug() {
         assert_eq!(format!("{:?}", Token::new("hunter2\n")), "Token(redacted)");
-        let id = SessionId::new("n2fBC9YeE6g.qsQ".to_owned()).unwrap();
-        assert_eq!(format!("{id:?}"), "SessionId(redacted)");
         for (url, shown) in [
             ("https://u:p@h@host/p", "\"https://(redacted)@host/p\""),
             ("u:p@host\n", "\"://(redacted)@host\\n\""),
             ("https://host", "\"https://host\""),
         ] {
             assert_eq!(format!("{:?}", Url::new(url.to_owned())), shown);
-        }
-    }
-
-    #[test]
-    fn only_plain_ids_are_usable() {
-        let longest = "a".repeat(256);
-        for good in ["n2fBC9YeE6g.qsQNPOZ_9-Q~", "a", "...", &longest] {
-            assert!(SessionId::new(good.to_owned()).is_some(), "{good:?}");
-        }
-        let too_long = "a".repeat(257);
-        for bad in [
-            "", ".", "..", "a/b", "a b", "a\r\n", "%41", "\u{e9}", "a?", &too_long,
-        ] {
-            assert!(SessionId::new(bad.to_owned()).is_none(), "{bad:?}");
         }
     }
 

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::Stream;
 use super::message::{Action, Answer, Text, msg_id, request};
-use super::{Stream, may_pass};
 
 /// The answer of the service to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,11 @@ impl Ack {
     pub fn message(&self) -> &str {
         &self.text
     }
+}
+
+/// Whether the same again, later, may not be refused with this status, as of HTTP.
+pub(crate) fn may_pass(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..)
 }
 
 /// How a silent connection is told from a dead one.

@@ -31,13 +31,8 @@ mod subscriptions;
 
 pub(crate) use backoff::{Backoff, Retry};
 pub use exchange::Ack;
-pub(crate) use exchange::{Due, Exchange, Liveness};
+pub(crate) use exchange::{Due, Exchange, Liveness, may_pass};
 pub use message::{Action, Event, Unknown};
 pub(crate) use message::{HEARTBEAT, Incoming, Text, detach, session_answer};
 pub use stream::{ParseStreamError, Stream};
 pub(crate) use subscriptions::Subscriptions;
-
-/// Whether the same again, later, may not be refused with this status, as of HTTP.
-pub(crate) fn may_pass(status: u16) -> bool {
-    matches!(status, 408 | 425 | 429 | 500..)
-}

@@ -11,18 +11,20 @@ use crate::session::post::Answer;
 use crate::step::Step;
 use crate::transport::head;
 use crate::transport::{Link, Route};
-use crate::{Error, Result, SessionId};
+use crate::{Error, Result};
 
 mod body;
+mod id;
 mod link_transport;
 mod post;
 
+pub use id::SessionId;
+
 impl SessionId {
-    /// Asks the service for a session, to be used with another WebSocket client. It expires if
-    /// none connects before long.
+    /// Requests a session, for another WebSocket client. It expires if no client connects soon.
     ///
     /// # Errors
-    /// Those of [`Client::connect`](crate::Client::connect).
+    /// As [`Client::connect`](crate::Client::connect).
     pub fn request(config: &Config) -> Result<Self> {
         let mut route = Route::new(config)?;
         let link = route.dial(config.phase_deadline())?;
@@ -35,14 +37,14 @@ impl SessionId {
         Ok(session.id)
     }
 
-    /// The address of the session's WebSocket, the id in it: a secret as much as that.
+    /// Returns the URL of its WebSocket, which contains the id and is a secret, too.
     ///
     /// # Errors
     /// `Config`.
     pub fn url(&self, config: &Config) -> Result<String> {
         let endpoint = config.check()?;
         let scheme = if endpoint.tls { "wss" } else { "ws" };
-        let path = endpoint.socket_path(self);
+        let path = self.path(&endpoint);
         Ok(format!("{scheme}://{}{path}", endpoint.authority))
     }
 }
