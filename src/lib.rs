@@ -6,7 +6,8 @@
 //!
 //! [`Client`] connects, subscribes and receives; [`Config`] says to what, and how patiently. For
 //! tests, [`sim`](https://docs.rs/octave-ws/latest/octave_ws/sim/) is a stand-in for the service,
-//! behind the feature `sim`.
+//! behind the feature `sim`. Types that only carry data ([`Gap`], [`Step`], [`ErrorKind`] and others)
+//! have no example of their own: those of the types that return them show them.
 //!
 //! ```
 //! # #[cfg(feature = "sim")]
