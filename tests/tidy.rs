@@ -200,60 +200,6 @@ fn no_two_modules_need_each_other() {
     }
 }
 
-/// What may be linked, by its licence (SPDX).
-const LICENCES: [&str; 10] = [
-    "MIT",
-    "Apache-2.0",
-    "Apache-2.0 WITH LLVM-exception",
-    "BSD-3-Clause",
-    "ISC",
-    "Unicode-3.0",
-    "Unlicense",
-    "CDLA-Permissive-2.0",
-    "Zlib",
-    "0BSD",
-];
-
-fn cargo(args: &[&str]) -> String {
-    let mut cargo = std::process::Command::new(env!("CARGO"));
-    let output = cargo
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(args)
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[test]
-fn dependencies_have_licences_that_will_do_and_are_there_once() {
-    let tree = [
-        "tree",
-        "--locked",
-        "--features",
-        "cli,sim,serde",
-        "--edges",
-        "normal",
-    ];
-    let licences = cargo(&[&tree[..], &["--prefix", "none", "--format", "{p}: {l}"]].concat());
-    for line in licences.lines().filter(|line| !line.is_empty()) {
-        let line = line.trim_end_matches(" (*)");
-        let (_, licence) = line.split_once(": ").unwrap();
-        // All of those that hold together, one of those that are offered.
-        let will_do = licence.split(" AND ").all(|part| {
-            let mut offered = part.split(" OR ").flat_map(|part| part.split('/'));
-            offered.any(|one| LICENCES.contains(&one.trim_matches(['(', ')', ' '])))
-        });
-        assert!(will_do, "{line}");
-    }
-    let twice = cargo(&[&tree[..], &["--duplicates", "--depth", "0"]].concat());
-    let names = twice.lines().filter_map(|line| line.split(' ').next());
-    let names: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
-    // ring and tungstenite disagree on the one, what builds argh and tungstenite on the other.
-    assert_eq!(names, BTreeSet::from(["getrandom", "syn"]));
-}
-
 /// The longest that a file may be, in lines, without its tests.
 const MAX_LINES: usize = 400;
 
