@@ -1,5 +1,4 @@
 use std::collections::VecDeque;
-use std::fmt;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -9,16 +8,15 @@ use crate::config::Config;
 use crate::connection::{Arrival, Connection};
 use crate::error::{ErrorKind, Phase};
 use crate::next::{Loss, Next};
-use crate::protocol::{Action, Backoff, Stream, Subscriptions};
+use crate::protocol::{Action, Backoff, Event, Stream, Subscriptions};
 use crate::transport::Route;
 use crate::transport::wire::Watched;
 use crate::{Error, Result};
 
-pub use events::Events;
 use postponed::Postponed;
 
-mod events;
 mod postponed;
+mod state;
 mod subscribe;
 mod supervision;
 
@@ -298,46 +296,6 @@ impl Client {
         }
     }
 
-    /// Returns the service as `HOST:PORT`.
-    pub fn peer(&self) -> String {
-        self.route.endpoint.to_string()
-    }
-
-    /// Returns whether there is a connection, as far as is known.
-    pub fn is_connected(&self) -> bool {
-        matches!(self.state, State::Open(_))
-    }
-
-    /// Returns how many connections were made so far: with each reconnection one more.
-    pub fn connections(&self) -> u64 {
-        self.connections
-    }
-
-    /// Returns the error of the last attempt to connect, unless a later one led to a connection with
-    /// all streams subscribed.
-    pub fn last_failure(&self) -> Option<&Error> {
-        self.failure.as_ref().map(|(error, _)| error)
-    }
-
-    /// Returns when the last data arrived on the connection, if there is one.
-    pub fn heard_at(&self) -> Option<Instant> {
-        match &self.state {
-            State::Open(connection) => Some(connection.heard_at()),
-            State::Waiting(_) | State::Closed => None,
-        }
-    }
-
-    /// Returns the loss that is not over yet, if any: events may be missing since then. A loss is over
-    /// when all streams are subscribed again.
-    pub fn loss(&self) -> Option<&Loss> {
-        self.loss.as_ref()
-    }
-
-    /// Returns the subscribed streams, those whose subscription was acknowledged.
-    pub fn subscribed(&self) -> impl Iterator<Item = &Stream> {
-        self.subscriptions.subscribed().iter()
-    }
-
     /// Replaces [`Config::connect_deadline`].
     pub fn set_connect_deadline(&mut self, deadline: Option<Instant>) {
         self.config.connect_deadline = deadline;
@@ -381,14 +339,43 @@ impl Client {
     }
 }
 
-/// To whom, how that stands, and how many streams are subscribed.
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("peer", &self.peer())
-            .field("is_connected", &self.is_connected())
-            .field("subscribed", &self.subscriptions.subscribed().len())
-            .finish_non_exhaustive()
+/// An iterator over events, returned by [`Client::events`].
+#[derive(Debug)]
+pub struct Events<'a> {
+    client: &'a mut Client,
+    is_over: bool,
+}
+
+impl<'a> Events<'a> {
+    fn new(client: &'a mut Client) -> Self {
+        Self {
+            client,
+            is_over: false,
+        }
+    }
+
+    fn wait(&mut self) -> Result<Event> {
+        loop {
+            match self.client.next_by(None)? {
+                Next::Event(event) => return Ok(event),
+                Next::Closed => return Err(closed()),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Waits for each. After an error, which it yields, it is over.
+impl Iterator for Events<'_> {
+    type Item = Result<Event>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        let event = self.wait();
+        self.is_over = event.is_err();
+        Some(event)
     }
 }
 

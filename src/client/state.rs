@@ -1,0 +1,61 @@
+//! How a client stands.
+
+use std::fmt;
+use std::time::Instant;
+
+use super::{Client, State};
+use crate::next::Loss;
+use crate::{Error, Stream};
+
+impl Client {
+    /// Returns the service as `HOST:PORT`.
+    pub fn peer(&self) -> String {
+        self.route.endpoint.to_string()
+    }
+
+    /// Returns whether there is a connection, as far as is known.
+    pub fn is_connected(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
+    /// Returns how many connections were made so far: with each reconnection one more.
+    pub fn connections(&self) -> u64 {
+        self.connections
+    }
+
+    /// Returns the error of the last attempt to connect, unless a later one led to a connection with
+    /// all streams subscribed.
+    pub fn last_failure(&self) -> Option<&Error> {
+        self.failure.as_ref().map(|(error, _)| error)
+    }
+
+    /// Returns when the last data arrived on the connection, if there is one.
+    pub fn heard_at(&self) -> Option<Instant> {
+        match &self.state {
+            State::Open(connection) => Some(connection.heard_at()),
+            State::Waiting(_) | State::Closed => None,
+        }
+    }
+
+    /// Returns the loss that is not over yet, if any: events may be missing since then. A loss is over
+    /// when all streams are subscribed again.
+    pub fn loss(&self) -> Option<&Loss> {
+        self.loss.as_ref()
+    }
+
+    /// Returns the subscribed streams, those whose subscription was acknowledged.
+    pub fn subscribed(&self) -> impl Iterator<Item = &Stream> {
+        self.subscriptions.subscribed().iter()
+    }
+}
+
+/// To whom, how that stands, and how many streams are subscribed.
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("peer", &self.peer())
+            .field("is_connected", &self.is_connected())
+            .field("subscribed", &self.subscriptions.subscribed().len())
+            .finish_non_exhaustive()
+    }
+}
