@@ -39,6 +39,7 @@ mod cloud;
 mod connection;
 mod echo;
 mod fault;
+mod flood;
 mod http;
 mod log;
 mod script;
@@ -48,6 +49,7 @@ mod stream;
 
 pub use echo::echo;
 pub use fault::Fault;
+pub use flood::{Flood, Records};
 pub use log::{Seen, What};
 pub use script::Script;
 use shared::Shared;
@@ -82,6 +84,8 @@ pub struct Options {
     pub count: Option<u64>,
     /// Contents of these events. Default: generated measurements.
     pub script: Option<Script>,
+    /// Events to send as fast as they are read, to measure clients. Default: none.
+    pub flood: Option<Flood>,
     /// Accept every path as a stream. Default: only the streams of the company `demo`.
     pub any_stream: bool,
     /// Receives what clients do.
@@ -115,6 +119,12 @@ impl Options {
         self
     }
 
+    /// Sets [`flood`](Options#structfield.flood).
+    pub fn flood(mut self, flood: Flood) -> Self {
+        self.flood = Some(flood);
+        self
+    }
+
     /// Sets [`any_stream`](Options#structfield.any_stream).
     pub fn any_stream(mut self) -> Self {
         self.any_stream = true;
@@ -141,6 +151,7 @@ impl Default for Options {
             rate: 0.0,
             count: None,
             script: None,
+            flood: None,
             any_stream: false,
             observer: None,
             faults: Vec::new(),
@@ -163,8 +174,8 @@ impl Sim {
     /// Starts a stand-in with these options.
     ///
     /// # Errors
-    /// As [`Sim::start`], and `InvalidInput` if the address is not one of loopback or the rate is
-    /// out of range.
+    /// As [`Sim::start`], and `InvalidInput` if the address is not one of loopback, or the rate
+    /// or the size of a flood is out of range.
     pub fn start_with(options: Options) -> io::Result<Self> {
         if !options.listen.ip().is_loopback() {
             let message = format!("{} is not a loopback address", options.listen.ip());
@@ -174,6 +185,16 @@ impl Sim {
             let message = format!("a rate of {} is not between 0 and 1000000", options.rate);
             return Err(io::Error::new(ErrorKind::InvalidInput, message));
         }
+        if options
+            .flood
+            .is_some_and(|flood| flood.size < Flood::MIN_SIZE)
+        {
+            let message = format!(
+                "the messages of a flood have {} bytes at least",
+                Flood::MIN_SIZE
+            );
+            return Err(io::Error::new(ErrorKind::InvalidInput, message));
+        }
         let listener = TcpListener::bind(options.listen)?;
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
@@ -181,6 +202,7 @@ impl Sim {
         let shared = Arc::new(Shared {
             tls,
             cloud: cloud::Cloud::demo(options.any_stream, options.script)?,
+            flood: options.flood,
             faults: options.faults.into(),
             observer: options.observer,
             stop: Stop::new()?,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::cloud::Cloud;
 use super::fault::Fault;
+use super::flood::Flood;
 use super::log::{Seen, What};
 use crate::Stop;
 
@@ -14,6 +15,7 @@ use crate::Stop;
 pub(super) struct Shared {
     pub(super) tls: Arc<ServerConfig>,
     pub(super) cloud: Cloud,
+    pub(super) flood: Option<Flood>,
     pub(super) faults: Mutex<Vec<Fault>>,
     pub(super) observer: Option<Sender<Seen>>,
     pub(super) stop: Stop,

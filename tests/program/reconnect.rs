@@ -244,7 +244,8 @@ fn a_loss_that_lasts_to_the_end_is_told_whatever_the_end() {
             (&json!(1), &json!(code))
         );
         let from = gap["from"].as_str().unwrap();
-        let warning = format!("events may be missing from {from} to ");
+        let warning =
+            format!("warning: not connected at the end, events may be missing from {from} to ");
         assert_eq!(told.matches(&warning).count(), 1, "{told}");
     }
 }

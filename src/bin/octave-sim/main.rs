@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 
-use octave_ws::sim::{Options, Seen, Sim};
+use octave_ws::sim::{Flood, Options, Seen, Sim};
 
 use crate::args::{Args, Asked};
 use crate::command::Command;
@@ -63,6 +63,11 @@ fn run(args: &Args, command: Option<Command>) -> io::Result<u8> {
         rate: args.rate,
         count: args.count,
         script: args.events.clone(),
+        flood: args.flood.map(|events| Flood {
+            events,
+            size: args.size,
+            records: args.records,
+        }),
         any_stream: args.any_stream,
         faults: args.fault.clone(),
         observer: args.verbose.then_some(observer),

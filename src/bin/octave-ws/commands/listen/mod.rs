@@ -168,7 +168,7 @@ impl<'a> Run<'a> {
             && is_written
             && printed.is_ok()
         {
-            printed = self.gap(from, clock::now(), &reason);
+            printed = self.gap("not connected at the end", from, clock::now(), &reason);
         }
         if let (Ok(()) | Err(End::Stopped), Err(error)) = (&end, closed) {
             log::warn!("{}", Failure::from(error));
@@ -237,16 +237,17 @@ impl<'a> Run<'a> {
     }
 
     /// Tells that events may be missing.
-    fn gap(&mut self, from: SystemTime, to: SystemTime, reason: &str) -> Result<(), End> {
+    fn gap(
+        &mut self,
+        how: &str,
+        from: SystemTime,
+        to: SystemTime,
+        reason: &str,
+    ) -> Result<(), End> {
         self.status.summary.gaps += 1;
         self.write(&Record::Gap(from, to, reason))?;
         self.output.flush()?;
         let [from, to] = [from, to].map(humantime::format_rfc3339_millis);
-        let how = if self.status.is_lost() {
-            "not connected at the end"
-        } else {
-            "connected again"
-        };
         // At any verbosity: it is a loss of data.
         stderr::line(&format!(
             "warning: {how}, events may be missing from {from} to {to}: {reason}"

@@ -65,7 +65,7 @@ impl Run<'_> {
                         self.write(&Record::Subscribed(stream))?;
                     }
                     self.status.resumed();
-                    self.gap(gap.from, gap.to, &gap.reason)?;
+                    self.gap("connected again", gap.from, gap.to, &gap.reason)?;
                 }
                 Ok(Next::Unknown(unknown)) => {
                     let count = self.skipped.entry(unknown.reason().to_owned()).or_default();
