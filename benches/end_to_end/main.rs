@@ -1,0 +1,230 @@
+//! What it costs to receive events, in comparison with other clients and with the least that it can
+//! cost.
+//!
+//! `cargo bench --bench end_to_end -- [--check] [--runs N] [ROW...]` prints a table of the rows whose
+//! name contains one of the words. With `--check`, it fails where a bar is missed.
+
+use std::env;
+use std::process::{Command, ExitCode, Stdio};
+
+use crate::measure::Usage;
+
+mod floor;
+mod measure;
+
+const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
+
+const CLIENT: &str = env!("CARGO_BIN_EXE_octave-ws");
+const STAND_IN: &str = env!("CARGO_BIN_EXE_octave-sim");
+
+/// Who receives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Peer {
+    /// [`floor`].
+    Floor,
+    /// `octave-ws listen` with this format, into /dev/null or a pipe.
+    Client(&'static str, Out),
+    /// websocat, if it is installed.
+    Websocat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Out {
+    Null,
+    Pipe,
+}
+
+const EVENT: Peer = Peer::Client("event", Out::Null);
+
+/// One measurement.
+struct Row {
+    name: &'static str,
+    events: u32,
+    size: usize,
+    records: &'static str,
+    /// Who is measured.
+    peer: Peer,
+    /// In comparison with whom, and how many times its CPU time is allowed.
+    bars: &'static [(Peer, f64)],
+}
+
+const ROWS: [Row; 7] = [
+    Row {
+        name: "350 B, full records",
+        events: 1_000_000,
+        size: 350,
+        records: "full",
+        peer: EVENT,
+        bars: &[(Peer::Floor, 1.75), (Peer::Websocat, 0.5)],
+    },
+    Row {
+        name: "350 B, a record each",
+        events: 1_000_000,
+        size: 350,
+        records: "single",
+        peer: EVENT,
+        // What a quarter of websocat was, where both were measured.
+        bars: &[(Peer::Floor, 1.88), (Peer::Websocat, 0.25)],
+    },
+    Row {
+        name: "10 KB",
+        events: 100_000,
+        size: 10_000,
+        records: "full",
+        peer: EVENT,
+        bars: &[(Peer::Floor, 1.68), (Peer::Websocat, 0.75)],
+    },
+    Row {
+        name: "1 MB",
+        events: 1_000,
+        size: 1_000_000,
+        records: "full",
+        peer: EVENT,
+        bars: &[(Peer::Floor, 2.8), (Peer::Websocat, 0.6)],
+    },
+    Row {
+        name: "350 B, into a pipe",
+        events: 1_000_000,
+        size: 350,
+        records: "full",
+        peer: Peer::Client("event", Out::Pipe),
+        bars: &[(Peer::Websocat, 0.35)],
+    },
+    Row {
+        name: "350 B, --format record",
+        events: 1_000_000,
+        size: 350,
+        records: "full",
+        peer: Peer::Client("record", Out::Null),
+        bars: &[(EVENT, 1.2)],
+    },
+    Row {
+        name: "350 B, --format text",
+        events: 1_000_000,
+        size: 350,
+        records: "full",
+        peer: Peer::Client("text", Out::Null),
+        bars: &[(EVENT, 2.5)],
+    },
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some("floor") => floor::run(),
+        Some("measure") => measure::run(&args[1], args[2] == "pipe", &args[3..]),
+        _ => return compare(&args),
+    }
+    ExitCode::SUCCESS
+}
+
+/// Prints the table. Fails where a bar is missed and that is asked for.
+fn compare(args: &[String]) -> ExitCode {
+    let mut is_check = false;
+    let mut runs = 5;
+    let mut words = Vec::new();
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            // By cargo.
+            "--bench" => {}
+            "--check" => is_check = true,
+            "--runs" => runs = args.next().and_then(|n| n.parse().ok()).expect("--runs N"),
+            word => words.push(word),
+        }
+    }
+    let has_websocat = Command::new("websocat")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok();
+    if !has_websocat {
+        println!("websocat is left out: cargo install websocat\n");
+    }
+    println!("CPU time for an event (user and system), the median of {runs} runs in turn\n");
+    println!("|  | octave-ws | in comparison with | ratio | bar | |");
+    println!("|---|---|---|---|---|---|");
+    let mut is_missed = false;
+    let wanted = |row: &&Row| words.is_empty() || words.iter().any(|word| row.name.contains(word));
+    for row in ROWS.iter().filter(wanted) {
+        let bars = row.bars.iter();
+        let bars: Vec<_> = bars
+            .filter(|(peer, _)| has_websocat || *peer != Peer::Websocat)
+            .collect();
+        let mut times = vec![Vec::new(); 1 + bars.len()];
+        for _ in 0..runs {
+            let peers = [row.peer].into_iter().chain(bars.iter().map(|bar| bar.0));
+            for (times, peer) in times.iter_mut().zip(peers) {
+                times.push(row.run(peer).cpu.as_secs_f64());
+            }
+        }
+        let times: Vec<f64> = times.into_iter().map(median).collect();
+        let each = |time: f64| format!("{:.2} µs", time * 1e6 / f64::from(row.events));
+        if bars.is_empty() {
+            println!("| {} | {} | | | | |", row.name, each(times[0]));
+        }
+        for ((peer, bar), time) in bars.iter().zip(&times[1..]) {
+            let ratio = times[0] / time;
+            let verdict = if ratio <= *bar { "" } else { "missed" };
+            is_missed |= ratio > *bar;
+            println!(
+                "| {} | {} | {peer}: {} | {ratio:.2} | {bar:.2} | {verdict} |",
+                row.name,
+                each(times[0]),
+                each(*time),
+            );
+        }
+    }
+    ExitCode::from(u8::from(is_check && is_missed))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+impl Row {
+    /// Runs a peer under the stand-in.
+    fn run(&self, peer: Peer) -> Usage {
+        let own = env::current_exe().unwrap();
+        let file = env::temp_dir().join(format!("octave-ws-bench-{}", std::process::id()));
+        let file = file.to_str().unwrap();
+        let mut sim = Command::new(STAND_IN);
+        sim.args(["--flood", &self.events.to_string()]);
+        sim.args(["--size", &self.size.to_string()]);
+        sim.args(["--records", self.records, "--"]);
+        let out = match peer {
+            Peer::Client(_, Out::Pipe) => "pipe",
+            _ => "null",
+        };
+        sim.arg(&own).args(["measure", file, out]);
+        match peer {
+            Peer::Floor => sim.arg(&own).arg("floor"),
+            Peer::Client(format, _) => {
+                let listen = ["listen", TEMPERATURE, "--no-reconnect", "-q"];
+                sim.arg(CLIENT).args(listen).args(["--format", format])
+            }
+            Peer::Websocat => sim.args(["sh", "-c", WEBSOCAT, CLIENT, TEMPERATURE]),
+        };
+        let status = sim.status().unwrap();
+        assert!(status.success(), "{peer:?}: {status}");
+        let usage = measure::read(file);
+        std::fs::remove_file(file).unwrap();
+        usage
+    }
+}
+
+/// Subscribes and prints all messages.
+const WEBSOCAT: &str = r#"url=$("$0" session --url)
+echo '{"msgId":"1","object":"event","type":"subscribe","path":"'"$1"'"}' |
+    exec websocat --insecure --no-close --text "$url""#;
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Floor => "tungstenite over rustls",
+            Self::Client(..) => "--format event",
+            Self::Websocat => "websocat",
+        })
+    }
+}
