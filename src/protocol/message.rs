@@ -3,11 +3,10 @@ use std::fmt::{self, Write as _};
 use std::ops::Range;
 
 use serde_core::Deserialize;
-use serde_core::de::IgnoredAny;
-use serde_json::value::RawValue;
 
 use super::Stream;
-use super::json::{JsonStr, members, string, words};
+use super::json::{JsonStr, string, words};
+use super::scanner::{Unfit, members};
 
 /// A text that shares the bytes of the frame in which it came.
 pub(crate) use tungstenite::Utf8Bytes as Text;
@@ -160,7 +159,7 @@ impl Event {
     /// Those of `serde_json`, if `elems` do not fit the type.
     pub fn elems<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
         let [elems] = members(self.value(), ["elems"]).unwrap_or_default();
-        serde_json::from_str(elems.map_or("null", RawValue::get))
+        serde_json::from_str(elems.unwrap_or("null"))
     }
 
     /// Lets go of the frame in which it came.
@@ -174,7 +173,7 @@ impl Event {
 
     fn member<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
         let [member] = members(self.value(), [name]).ok()?;
-        serde_json::from_str(member?.get()).ok()
+        serde_json::from_str(member?).ok()
     }
 }
 
@@ -236,7 +235,7 @@ impl fmt::Debug for Unknown {
 #[cfg(feature = "serde")]
 impl serde_core::Serialize for Event {
     fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw: &RawValue =
+        let raw: &serde_json::value::RawValue =
             serde_json::from_str(self.value()).map_err(serde_core::ser::Error::custom)?;
         raw.serialize(serializer)
     }
@@ -249,21 +248,23 @@ impl Incoming {
         // RFC 8259 §8.1: a receiver may ignore a byte order mark.
         let start = if text.starts_with('\u{feff}') { 3 } else { 0 };
         let document = text[start..].trim_matches(is_json_space);
-        let Ok([kind, resource, value, head]) =
-            members(document, ["type", "resource", "value", "head"])
-        else {
-            let reason = match serde_json::from_str::<IgnoredAny>(document) {
-                Ok(_) => "it is not a JSON object",
-                Err(_) => "it is not JSON",
-            };
-            return Self::Unknown(Unknown::new(text, reason));
+        let names = ["type", "resource", "value", "head"];
+        let [kind, resource, value, head] = match members(document, names) {
+            Ok(members) => members,
+            Err(unfit) => {
+                let reason = match unfit {
+                    Unfit::NotObject => "it is not a JSON object",
+                    Unfit::NotJson => "it is not JSON",
+                };
+                return Self::Unknown(Unknown::new(text, reason));
+            }
         };
         let is_message = match kind {
             Some(kind) => string(kind).is_some_and(|kind| kind == "message"),
             None => head.is_none(),
         };
         if let (true, Some(value)) = (is_message, value) {
-            let (message, value) = (range_in(document, &text), range_in(value.get(), &text));
+            let (message, value) = (range_in(document, &text), range_in(value, &text));
             let resource = match resource.and_then(string) {
                 None => Resource::Absent,
                 Some(Cow::Borrowed(name)) => Resource::Plain(range_in(name, &text)),
@@ -292,30 +293,29 @@ pub(super) fn msg_id(request: &str) -> Option<String> {
 /// No request has a longer id.
 const MAX_ID: usize = 1 << 10;
 
-fn number_or_string(id: &RawValue) -> Option<String> {
-    match id.get().as_bytes().first()? {
-        _ if id.get().len() > MAX_ID => None,
+fn number_or_string(id: &str) -> Option<String> {
+    match id.as_bytes().first()? {
+        _ if id.len() > MAX_ID => None,
         b'"' => string(id).map(Cow::into_owned),
         b'{' | b'[' | b'n' | b't' | b'f' => None,
-        _ => Some(id.get().to_owned()),
+        _ => Some(id.to_owned()),
     }
 }
 
 /// Reads the `head` of an answer; `None` where it neither grants nor refuses.
-fn answer(head: &RawValue) -> Option<Answer> {
-    let [msg_id, ok, status, errors] =
-        members(head.get(), ["msgId", "ok", "status", "errors"]).ok()?;
+fn answer(head: &str) -> Option<Answer> {
+    let [msg_id, ok, status, errors] = members(head, ["msgId", "ok", "status", "errors"]).ok()?;
     let msg_id = msg_id.and_then(number_or_string);
-    let outcome = match (errors.and_then(words), ok.map(RawValue::get)) {
+    let outcome = match (errors.and_then(words), ok) {
         (Some(errors), _) => Err(errors),
         (None, Some("true")) => Ok(()),
         (None, Some("false")) => Err(match status {
-            Some(status) if status.get().len() <= MAX_ID => format!("status {status}"),
+            Some(status) if status.len() <= MAX_ID => format!("status {status}"),
             _ => "without a reason".to_owned(),
         }),
         (None, _) => return None,
     };
-    let status = status.and_then(|status| status.get().parse().ok());
+    let status = status.and_then(|status| status.parse().ok());
     Some(Answer {
         msg_id,
         outcome,
@@ -338,7 +338,7 @@ pub(crate) fn session_answer(body: &str) -> Result<Result<String, String>, &'sta
         return Ok(Err(words));
     }
     let [id] = body
-        .and_then(|body| members(body.get(), ["id"]).ok())
+        .and_then(|body| members(body, ["id"]).ok())
         .unwrap_or_default();
     match id.map(|id| (id, string(id))) {
         None => Err("it has no body.id"),

@@ -26,6 +26,7 @@ mod backoff;
 mod exchange;
 mod json;
 mod message;
+mod scanner;
 mod stream;
 mod subscriptions;
 
