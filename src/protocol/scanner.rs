@@ -22,15 +22,10 @@ pub(super) fn members<'a, const N: usize>(
     names: [&str; N],
 ) -> Result<[Option<&'a str>; N], Unfit> {
     let mut found = [None; N];
-    let mut is_object = false;
-    let mut scanner = Scanner {
-        bytes: json.as_bytes(),
-        at: 0,
-    };
-    let is_json = scanner.document(&mut is_object, |key, value| {
+    let is_object = document(json.as_bytes(), |key, is_escaped, value| {
         let key = &json[key];
-        let index = if key.contains('\\') {
-            // None where it holds a lone surrogate.
+        let index = if is_escaped {
+            // `"\u0074ype"` is `"type"`. No string where it holds a lone surrogate.
             let key: Option<String> = serde_json::from_str(&format!("\"{key}\"")).ok();
             names.iter().position(|name| Some(*name) == key.as_deref())
         } else {
@@ -40,192 +35,156 @@ pub(super) fn members<'a, const N: usize>(
             found[index] = Some(&json[value]);
         }
     });
-    match (is_json, is_object) {
-        (Some(()), true) => Ok(found),
-        (Some(()), false) => Err(Unfit::NotObject),
-        (None, _) => Err(Unfit::NotJson),
+    match is_object {
+        Some(true) => Ok(found),
+        Some(false) => Err(Unfit::NotObject),
+        None => Err(Unfit::NotJson),
     }
 }
 
-struct Scanner<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-/// Where something ends that is not JSON, `None` stands for it.
-impl Scanner<'_> {
-    /// Passes over the whole text. Members of an outermost object are handed on: what stands between
-    /// the quotation marks of the key, and the value.
-    fn document(
-        &mut self,
-        is_object: &mut bool,
-        mut member: impl FnMut(Range<usize>, Range<usize>),
-    ) -> Option<()> {
-        let mut open = Open::default();
-        // Those of the outermost object.
-        let (mut key, mut value) = (0..0, 0);
-        self.space();
-        loop {
-            if open.depth == 1 {
-                value = self.at;
-            }
-            match self.next()? {
-                b'"' => self.string()?,
-                b'{' => {
-                    *is_object |= open.depth == 0;
-                    open.push(true);
-                    self.space();
-                    if !self.take(b'}') {
-                        self.key(&open, &mut key)?;
-                        continue;
-                    }
-                    open.pop();
-                }
-                b'[' => {
-                    open.push(false);
-                    self.space();
-                    if !self.take(b']') {
-                        continue;
-                    }
-                    open.pop();
-                }
-                b'-' => {
-                    let first = self.next()?;
-                    self.number(first)?;
-                }
-                first @ b'0'..=b'9' => self.number(first)?,
-                b't' => self.rest(b"rue")?,
-                b'f' => self.rest(b"alse")?,
-                b'n' => self.rest(b"ull")?,
-                _ => return None,
-            }
-            // A value has ended, and whatever ends with it.
-            loop {
-                if open.depth == 1 && open.is_object() {
-                    member(key.clone(), value..self.at);
-                }
-                self.space();
-                if open.depth == 0 {
-                    return (self.at == self.bytes.len()).then_some(());
-                }
-                match (self.next()?, open.is_object()) {
-                    (b',', true) => {
-                        self.space();
-                        self.key(&open, &mut key)?;
-                        break;
-                    }
-                    (b',', false) => {
-                        self.space();
-                        break;
-                    }
-                    (b'}', true) | (b']', false) => open.pop(),
-                    _ => return None,
-                }
-            }
-        }
-    }
-
-    /// Passes over a key and its colon.
-    fn key(&mut self, open: &Open, key: &mut Range<usize>) -> Option<()> {
-        if !self.take(b'"') {
-            return None;
-        }
-        let start = self.at;
-        self.string()?;
+/// Whether a document is an object; `None` where it is not JSON. Members of an outermost object are
+/// handed on: what stands between the quotation marks of the key, whether that has escapes, and the
+/// value.
+fn document(json: &[u8], mut member: impl FnMut(Range<usize>, bool, Range<usize>)) -> Option<bool> {
+    let mut open = Open::default();
+    // Those of the outermost object.
+    let (mut key, mut value) = (Key::default(), 0);
+    let mut at = space(json, 0);
+    let is_object = json.get(at) == Some(&b'{');
+    loop {
         if open.depth == 1 {
-            *key = start..self.at - 1;
+            value = at;
         }
-        self.space();
-        if !self.take(b':') {
-            return None;
-        }
-        self.space();
-        Some(())
-    }
-
-    /// Passes over a string whose first quotation mark is behind (RFC 8259 §7).
-    fn string(&mut self) -> Option<()> {
-        loop {
-            self.at += plain(&self.bytes[self.at..]);
-            match self.next()? {
-                b'"' => return Some(()),
-                b'\\' => match self.next()? {
-                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
-                    b'u' => {
-                        for _ in 0..4 {
-                            self.next().filter(u8::is_ascii_hexdigit)?;
-                        }
-                    }
-                    _ => return None,
-                },
-                _ => return None,
-            }
-        }
-    }
-
-    /// Passes over a number whose first digit is behind (RFC 8259 §6).
-    fn number(&mut self, first: u8) -> Option<()> {
+        let first = *json.get(at)?;
+        at += 1;
         match first {
-            b'0' => {}
-            b'1'..=b'9' => self.digits(),
+            b'"' => at = string(json, at)?.0,
+            b'{' => {
+                open.push(true);
+                at = space(json, at);
+                if json.get(at) != Some(&b'}') {
+                    let next = Key::read(json, at)?;
+                    at = next.behind;
+                    if open.depth == 1 {
+                        key = next;
+                    }
+                    continue;
+                }
+                at += 1;
+                open.pop();
+            }
+            b'[' => {
+                open.push(false);
+                at = space(json, at);
+                if json.get(at) != Some(&b']') {
+                    continue;
+                }
+                at += 1;
+                open.pop();
+            }
+            b'-' => at = number(json, at)?,
+            b'0'..=b'9' => at = number(json, at - 1)?,
+            b't' => at = rest(json, at, b"rue")?,
+            b'f' => at = rest(json, at, b"alse")?,
+            b'n' => at = rest(json, at, b"ull")?,
             _ => return None,
         }
-        if self.take(b'.') {
-            self.next().filter(u8::is_ascii_digit)?;
-            self.digits();
+        // A value has ended, and whatever ends with it.
+        loop {
+            if open.depth == 1 && open.is_object() {
+                member(key.name.clone(), key.is_escaped, value..at);
+            }
+            at = space(json, at);
+            if open.depth == 0 {
+                return (at == json.len()).then_some(is_object);
+            }
+            match (*json.get(at)?, open.is_object()) {
+                (b',', true) => {
+                    let next = Key::read(json, space(json, at + 1))?;
+                    at = next.behind;
+                    if open.depth == 1 {
+                        key = next;
+                    }
+                    break;
+                }
+                (b',', false) => {
+                    at = space(json, at + 1);
+                    break;
+                }
+                (b'}', true) | (b']', false) => {
+                    at += 1;
+                    open.pop();
+                }
+                _ => return None,
+            }
         }
-        if self.take(b'e') || self.take(b'E') {
-            let _ = self.take(b'+') || self.take(b'-');
-            self.next().filter(u8::is_ascii_digit)?;
-            self.digits();
-        }
-        Some(())
-    }
-
-    fn digits(&mut self) {
-        while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
-            self.at += 1;
-        }
-    }
-
-    fn rest(&mut self, word: &[u8]) -> Option<()> {
-        self.bytes[self.at..].starts_with(word).then(|| {
-            self.at += word.len();
-        })
-    }
-
-    fn space(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.bytes.get(self.at) {
-            self.at += 1;
-        }
-    }
-
-    fn take(&mut self, byte: u8) -> bool {
-        let is_there = self.bytes.get(self.at) == Some(&byte);
-        self.at += usize::from(is_there);
-        is_there
-    }
-
-    fn next(&mut self) -> Option<u8> {
-        let byte = *self.bytes.get(self.at)?;
-        self.at += 1;
-        Some(byte)
     }
 }
 
-/// How many bytes come before the first quotation mark, backslash or control character. Eight are
-/// looked at together.
-fn plain(bytes: &[u8]) -> usize {
-    /// The high bit of each byte that is less than `n`, or one behind such a byte.
+/// A key, up to its value.
+#[derive(Default)]
+struct Key {
+    name: Range<usize>,
+    is_escaped: bool,
+    behind: usize,
+}
+
+impl Key {
+    #[inline]
+    fn read(json: &[u8], at: usize) -> Option<Self> {
+        if *json.get(at)? != b'"' {
+            return None;
+        }
+        let (end, is_escaped) = string(json, at + 1)?;
+        let colon = space(json, end);
+        (*json.get(colon)? == b':').then(|| Self {
+            name: at + 1..end - 1,
+            is_escaped,
+            behind: space(json, colon + 1),
+        })
+    }
+}
+
+/// Behind a string that begins behind its first quotation mark (RFC 8259 §7), and whether it has
+/// escapes.
+#[inline]
+fn string(json: &[u8], mut at: usize) -> Option<(usize, bool)> {
+    let mut is_escaped = false;
+    loop {
+        at = plain(json, at);
+        match *json.get(at)? {
+            b'"' => return Some((at + 1, is_escaped)),
+            b'\\' => {
+                is_escaped = true;
+                at = escape(json, at + 1)?;
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// Behind an escape that begins behind its backslash.
+fn escape(json: &[u8], at: usize) -> Option<usize> {
+    match *json.get(at)? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(at + 1),
+        b'u' => {
+            let digits = json.get(at + 1..at + 5)?;
+            digits.iter().all(u8::is_ascii_hexdigit).then_some(at + 5)
+        }
+        _ => None,
+    }
+}
+
+/// Where the first quotation mark, backslash or control character is. Eight are looked at together.
+#[inline]
+fn plain(json: &[u8], mut at: usize) -> usize {
+    /// The high bit of each byte that is less than `n`, and maybe of some behind such a byte.
     fn less(word: u64, n: u8) -> u64 {
         word.wrapping_sub(EACH * u64::from(n)) & !word
     }
-    const EACH: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x80 * EACH;
 
-    let mut at = 0;
-    while let Some(eight) = bytes[at..].first_chunk() {
-        let word = u64::from_le_bytes(*eight);
+    while let Some(word) = eight(json, at) {
         let quote = word ^ (EACH * u64::from(b'"'));
         let backslash = word ^ (EACH * u64::from(b'\\'));
         let found = (less(word, b' ') | less(quote, 1) | less(backslash, 1)) & HIGH;
@@ -234,9 +193,73 @@ fn plain(bytes: &[u8]) -> usize {
         }
         at += 8;
     }
-    let is_special = |b: &u8| matches!(b, b'"' | b'\\' | 0..b' ');
-    let rest = &bytes[at..];
-    at + rest.iter().position(is_special).unwrap_or(rest.len())
+    while let Some(byte) = json.get(at)
+        && !matches!(byte, b'"' | b'\\' | 0..b' ')
+    {
+        at += 1;
+    }
+    at
+}
+
+/// A byte in each of eight.
+const EACH: u64 = 0x0101_0101_0101_0101;
+
+/// Eight bytes, the first one the lowest, if there are as many.
+#[inline]
+fn eight(json: &[u8], at: usize) -> Option<u64> {
+    let bytes = json.get(at..)?.first_chunk()?;
+    Some(u64::from_le_bytes(*bytes))
+}
+
+/// Behind a number without its sign (RFC 8259 §6).
+fn number(json: &[u8], at: usize) -> Option<usize> {
+    let mut at = match *json.get(at)? {
+        b'0' => at + 1,
+        b'1'..=b'9' => digits(json, at)?,
+        _ => return None,
+    };
+    if json.get(at) == Some(&b'.') {
+        at = digits(json, at + 1)?;
+    }
+    if let Some(b'e' | b'E') = json.get(at) {
+        at += 1;
+        if let Some(b'+' | b'-') = json.get(at) {
+            at += 1;
+        }
+        at = digits(json, at)?;
+    }
+    Some(at)
+}
+
+/// Behind digits, of which there is one at least.
+#[inline]
+fn digits(json: &[u8], start: usize) -> Option<usize> {
+    const HALVES: u64 = 0xf0 * EACH;
+
+    let mut at = start;
+    // Their high halves are 3, and stay so for six more.
+    while let Some(word) = eight(json, at)
+        && (word & HALVES) | ((word.wrapping_add(EACH * 6) & HALVES) >> 4) == EACH * 0x33
+    {
+        at += 8;
+    }
+    while json.get(at).is_some_and(u8::is_ascii_digit) {
+        at += 1;
+    }
+    (at > start).then_some(at)
+}
+
+fn rest(json: &[u8], at: usize, word: &[u8]) -> Option<usize> {
+    json.get(at..)?.starts_with(word).then(|| at + word.len())
+}
+
+/// Behind white space.
+#[inline]
+fn space(json: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t' | b'\n' | b'\r') = json.get(at) {
+        at += 1;
+    }
+    at
 }
 
 /// The arrays and objects that have begun and not ended.
@@ -313,7 +336,7 @@ mod tests {
                 bytes.extend(b"y\"");
                 let is_special = byte < b' ' || byte == b'"' || byte == b'\\';
                 let wanted = if is_special { length } else { length + 2 };
-                assert_eq!(plain(&bytes), wanted, "{length} {byte}");
+                assert_eq!(plain(&bytes, 0), wanted, "{length} {byte}");
             }
         }
     }
