@@ -232,6 +232,26 @@ impl Connection {
         }
     }
 
+    /// The next thing of what has been read already, which needs neither a clock nor a deadline.
+    ///
+    /// # Errors
+    /// Those of [`Connection::read`].
+    pub(crate) fn read_buffered(&mut self) -> Result<Option<Arrival>> {
+        loop {
+            let received = self.socket.read_buffered()?;
+            // It was heard of when that was read.
+            self.heard = self.socket.received();
+            match received {
+                None => return Ok(None),
+                Some(received) => {
+                    if let Some(arrival) = self.arrived(received)? {
+                        return Ok(Some(arrival));
+                    }
+                }
+            }
+        }
+    }
+
     fn late(&self, action: Action, stream: &Stream) -> Error {
         let peer = self.socket.peer();
         let message = format!("{peer} did not answer in time to {action} {stream}");

@@ -74,8 +74,30 @@ impl Socket {
 
     /// The next thing to come in, `None` if that is nothing by the deadline.
     pub(crate) fn read(&mut self, deadline: Option<Instant>) -> Result<Option<Received>> {
-        let message = self.message(deadline)?;
-        Ok(message.map(|message| match message {
+        self.set_deadline(deadline);
+        let message = self.message()?;
+        Ok(message.map(|message| self.received_of(message)))
+    }
+
+    /// The next thing of what has been read from the connection already.
+    pub(crate) fn read_buffered(&mut self) -> Result<Option<Received>> {
+        self.link().wire().set_buffered_only(true);
+        let message = self.message();
+        self.link().wire().set_buffered_only(false);
+        Ok(message?.map(|message| self.received_of(message)))
+    }
+
+    fn message(&mut self) -> Result<Option<Message>> {
+        match self.socket.read() {
+            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                Ok(None)
+            }
+            done => done.map(Some).map_err(|error| self.failed(error)),
+        }
+    }
+
+    fn received_of(&mut self, message: Message) -> Received {
+        match message {
             Message::Text(text) => Received::Text(text),
             Message::Binary(bytes) => {
                 Utf8Bytes::try_from(bytes).map_or(Received::Binary, Received::Text)
@@ -83,22 +105,11 @@ impl Socket {
             // A frame by itself is not among what is read.
             Message::Ping(_) | Message::Frame(_) => Received::Ping,
             Message::Pong(payload) => Received::Pong(payload),
-            Message::Close(frame) => Received::Close(words(frame.as_ref())),
-        }))
-    }
-
-    fn message(&mut self, deadline: Option<Instant>) -> Result<Option<Message>> {
-        self.set_deadline(deadline);
-        let message = match self.socket.read() {
-            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Ok(None);
+            Message::Close(frame) => {
+                self.drain();
+                Received::Close(words(frame.as_ref()))
             }
-            done => done.map_err(|error| self.failed(error))?,
-        };
-        if let Message::Close(_) = message {
-            self.drain();
         }
-        Ok(Some(message))
     }
 
     /// Sends each message back as it came, until the service closes or the deadline comes. Returns
@@ -106,9 +117,16 @@ impl Socket {
     #[cfg(feature = "sim")]
     pub(crate) fn echo(mut self, deadline: Instant) -> Result<String> {
         let mut last = String::new();
-        while let Some(message) = self.message(Some(deadline))? {
+        loop {
+            self.set_deadline(Some(deadline));
+            let Some(message) = self.message()? else {
+                break;
+            };
             match &message {
-                Message::Close(_) => break,
+                Message::Close(_) => {
+                    self.drain();
+                    break;
+                }
                 Message::Text(text) => text.as_str().clone_into(&mut last),
                 Message::Binary(_) => {}
                 _ => continue,
@@ -130,17 +148,17 @@ impl Socket {
 
     /// The attempt to connect is over: nobody is called while it waits.
     pub(crate) fn set_connected(&mut self) {
-        self.socket.get_mut().link().wire().set_connected();
+        self.link().wire().set_connected();
     }
 
     /// From now on a read that finds nothing ends while this is ready, too.
     pub(crate) fn watch(&mut self, watched: Watched) {
-        self.socket.get_mut().link().wire().watch(watched);
+        self.link().wire().watch(watched);
     }
 
     /// Whether that is so, and had to stand back for what came in.
     pub(crate) fn take_noticed(&mut self) -> bool {
-        self.socket.get_mut().link().wire().take_noticed()
+        self.link().wire().take_noticed()
     }
 
     /// Whether a part of a message has come in, and not its end.
@@ -148,8 +166,12 @@ impl Socket {
         self.socket.get_mut().is_amid_message()
     }
 
+    fn link(&mut self) -> &mut Link {
+        self.socket.get_mut().link()
+    }
+
     fn set_deadline(&mut self, deadline: Option<Instant>) {
-        self.socket.get_mut().link().wire().set_deadline(deadline);
+        self.link().wire().set_deadline(deadline);
     }
 
     fn write(&mut self, message: Message, deadline: Instant) -> Result<()> {
@@ -170,7 +192,7 @@ impl Socket {
 
     /// From now on a stop no longer ends a wait: what is left is to take leave.
     pub(crate) fn ignore_stop(&mut self) {
-        self.socket.get_mut().link().wire().ignore_stop();
+        self.link().wire().ignore_stop();
     }
 
     /// The peer, as errors name it.
@@ -205,7 +227,7 @@ impl Socket {
                 answered |= matches!(message, Message::Close(_));
             });
         }
-        self.socket.get_mut().link().shut();
+        self.link().shut();
         Ok(())
     }
 
@@ -220,7 +242,7 @@ impl Socket {
         let deadline = Instant::now() + LEAVE;
         self.set_deadline(Some(deadline));
         let _ = self.socket.flush();
-        let link = self.socket.get_mut().link();
+        let link = self.link();
         link.shut();
         let mut dropped = [0; 4096];
         while link.read(&mut dropped).is_ok_and(|n| n > 0) {}

@@ -216,6 +216,16 @@ impl Client {
         self.next_by(deadline)
     }
 
+    /// Returns what has been read from the connection and not been returned yet, without waiting and
+    /// without a system call: what a program takes before it looks after something else.
+    ///
+    /// # Errors
+    /// As [`Client::next`].
+    pub fn next_buffered(&mut self) -> Result<Option<Next>> {
+        while self.queue.is_empty() && self.take_buffered()? {}
+        Ok(self.queue.pop_front())
+    }
+
     /// Passes everything that arrives to the callback, until that returns `Break`.
     ///
     /// ```no_run
@@ -332,7 +342,11 @@ impl Client {
             if let State::Closed = self.state {
                 return Ok(Next::Closed);
             }
-            if !self.advance(deadline, self.aside.watched.clone())? {
+            if self.take_buffered()? {
+                continue;
+            }
+            let watched = self.aside.watched.clone();
+            if !self.advance(deadline, &watched)? {
                 return Ok(Next::TimedOut);
             }
         }

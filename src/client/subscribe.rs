@@ -48,7 +48,9 @@ impl Client {
                 return Err(Error::new(Phase::Subscribe, ErrorKind::TooLong, message));
             }
             looked_at = self.queue.len();
-            self.advance(None, Watched::default())?;
+            if !self.take_buffered()? {
+                self.advance(None, &Watched::default())?;
+            }
             if self.late == MAX_LATE {
                 let peer = self.peer();
                 let message = format!("{peer} did not answer in time to {action} {stream}");

@@ -20,36 +20,51 @@ const CUT_SHORT: Duration = Duration::from_secs(1);
 impl Client {
     /// Goes a step further: reads something into the queue, or tries to connect. False where the
     /// deadline came first.
-    pub(super) fn advance(&mut self, deadline: Option<Instant>, watched: Watched) -> Result<bool> {
+    pub(super) fn advance(&mut self, deadline: Option<Instant>, watched: &Watched) -> Result<bool> {
         self.restore_postponed()?;
         match &mut self.state {
             State::Closed => Err(closed()),
             State::Waiting(at) => {
                 let at = *at;
-                self.attempt_by(at, deadline, &watched)
+                self.attempt_by(at, deadline, watched)
             }
             State::Open(connection) => {
-                connection.watch(watched);
                 let until = deadline.into_iter().chain(self.postponed.until).min();
-                match connection.read(until) {
+                connection.watch(watched.clone());
+                match connection.read(until).transpose() {
+                    Some(read) => self.arrived(read)?,
                     // Time to ask for what was postponed.
-                    Ok(None) if until != deadline => {}
-                    Ok(None) => return Ok(false),
-                    Ok(Some(Arrival::Event(event))) => self.queue.push_back(Next::Event(event)),
-                    Ok(Some(Arrival::Unknown(unknown))) => {
-                        self.queue.push_back(Next::Unknown(unknown));
-                    }
-                    Ok(Some(Arrival::Pong(time))) => self.queue.push_back(Next::Pong(time)),
-                    Ok(Some(Arrival::Watched)) => self.queue.push_back(Next::Readable),
-                    Ok(Some(Arrival::Ack(ack))) => {
-                        self.acknowledged(ack);
-                        self.send_requests()?;
-                    }
-                    Err(error) => self.failed(error)?,
+                    None if until != deadline => {}
+                    None => return Ok(false),
                 }
                 Ok(true)
             }
         }
+    }
+
+    /// Takes the next thing of what has been read already into the queue, if it belongs there. False
+    /// where there is none.
+    pub(super) fn take_buffered(&mut self) -> Result<bool> {
+        let State::Open(connection) = &mut self.state else {
+            return Ok(false);
+        };
+        let read = connection.read_buffered().transpose();
+        read.map_or(Ok(false), |read| self.arrived(read).map(|()| true))
+    }
+
+    fn arrived(&mut self, read: Result<Arrival>) -> Result<()> {
+        match read {
+            Ok(Arrival::Event(event)) => self.queue.push_back(Next::Event(event)),
+            Ok(Arrival::Unknown(unknown)) => self.queue.push_back(Next::Unknown(unknown)),
+            Ok(Arrival::Pong(time)) => self.queue.push_back(Next::Pong(time)),
+            Ok(Arrival::Watched) => self.queue.push_back(Next::Readable),
+            Ok(Arrival::Ack(ack)) => {
+                self.acknowledged(ack);
+                self.send_requests()?;
+            }
+            Err(error) => self.failed(error)?,
+        }
+        Ok(())
     }
 
     /// Asks for the streams that were postponed until now, whatever comes in meanwhile.

@@ -17,6 +17,7 @@ use crate::ready::is_ready_now;
 ///
 /// It lies below TLS and is the one place that waits: a frame that trickles in, or a flood that
 /// never lets up, is cut off here, where no layer above can forget to look.
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Wire {
     tcp: TcpStream,
     attention: Attention,
@@ -28,6 +29,8 @@ pub(crate) struct Wire {
     is_measured: bool,
     /// The first read under a new deadline takes what has already come, even if it has passed.
     fresh: bool,
+    /// Whether reads give up instead of waiting.
+    is_buffered_only: bool,
     /// rustls asks for 4 KiB at a time; one read(2) serves many of those.
     buffer: Box<[u8]>,
     start: usize,
@@ -52,6 +55,7 @@ impl Wire {
             waited: Duration::ZERO,
             is_measured: false,
             fresh: true,
+            is_buffered_only: false,
             buffer: vec![0; BUFFER].into(),
             start: 0,
             end: 0,
@@ -69,6 +73,11 @@ impl Wire {
     /// ready, too.
     pub(crate) fn watch(&mut self, watched: Watched) {
         self.attention.watched = watched;
+    }
+
+    /// Whether from now on reads give up with [`ErrorKind::WouldBlock`] beyond what was read before.
+    pub(crate) fn set_buffered_only(&mut self, is_buffered_only: bool) {
+        self.is_buffered_only = is_buffered_only;
     }
 
     /// From now on nobody is called while it waits.
@@ -299,6 +308,9 @@ fn timespec(left: Duration) -> Timespec {
 impl Read for Wire {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.start == self.end {
+            if self.is_buffered_only {
+                return Err(ErrorKind::WouldBlock.into());
+            }
             self.end = loop {
                 self.wait(PollFlags::IN)?;
                 match self.tcp.read(&mut self.buffer) {

@@ -16,15 +16,10 @@ use crate::wait;
 impl Run<'_> {
     pub(super) fn receive(&mut self, client: &mut Client) -> Result<(), End> {
         loop {
-            self.update_status(client)?;
-            // First what has come in already, so that lines go out together while there are more.
-            let found = if client.is_connected() {
-                client.next(Duration::ZERO)
-            } else {
-                Ok(Next::TimedOut)
-            };
-            let next = match found {
-                Ok(Next::TimedOut) => {
+            // First what has been read already, so that lines go out together while there are more.
+            let next = match client.next_buffered() {
+                Ok(None) => {
+                    self.update_status(client)?;
                     self.output.flush()?;
                     let end = self.end();
                     client.set_connect_deadline(end);
@@ -33,7 +28,8 @@ impl Run<'_> {
                     let left = until.map(|until| until.saturating_duration_since(now));
                     client.next(left.unwrap_or(Duration::MAX))
                 }
-                found => found,
+                Ok(Some(next)) => Ok(next),
+                Err(error) => Err(error),
             };
             // The first one comes by itself.
             if self.connections > 0 {
