@@ -63,11 +63,7 @@ fn document(json: &[u8], mut member: impl FnMut(Range<usize>, bool, Range<usize>
                 open.push(true);
                 at = space(json, at);
                 if json.get(at) != Some(&b'}') {
-                    let next = Key::read(json, at)?;
-                    at = next.behind;
-                    if open.depth == 1 {
-                        key = next;
-                    }
+                    at = Key::read(json, at, &open, &mut key)?;
                     continue;
                 }
                 at += 1;
@@ -87,61 +83,59 @@ fn document(json: &[u8], mut member: impl FnMut(Range<usize>, bool, Range<usize>
             b't' => at = rest(json, at, b"rue")?,
             b'f' => at = rest(json, at, b"alse")?,
             b'n' => at = rest(json, at, b"ull")?,
+            b' ' | b'\t' | b'\n' | b'\r' => continue,
             _ => return None,
         }
-        // A value has ended, and whatever ends with it.
+        if open.depth == 1 && open.is_object() {
+            member(key.name.clone(), key.is_escaped, value..at);
+        }
+        // Whatever ends with the value.
         loop {
+            let Some(&next) = json.get(at) else {
+                return (open.depth == 0).then_some(is_object);
+            };
+            at += 1;
+            match next {
+                b',' if open.is_object() => {
+                    at = Key::read(json, at, &open, &mut key)?;
+                    break;
+                }
+                b',' if open.depth > 0 => break,
+                b'}' if open.is_object() => {}
+                b']' if open.depth > 0 && !open.is_object() => {}
+                b' ' | b'\t' | b'\n' | b'\r' => continue,
+                _ => return None,
+            }
+            open.pop();
             if open.depth == 1 && open.is_object() {
                 member(key.name.clone(), key.is_escaped, value..at);
-            }
-            at = space(json, at);
-            if open.depth == 0 {
-                return (at == json.len()).then_some(is_object);
-            }
-            match (*json.get(at)?, open.is_object()) {
-                (b',', true) => {
-                    let next = Key::read(json, space(json, at + 1))?;
-                    at = next.behind;
-                    if open.depth == 1 {
-                        key = next;
-                    }
-                    break;
-                }
-                (b',', false) => {
-                    at = space(json, at + 1);
-                    break;
-                }
-                (b'}', true) | (b']', false) => {
-                    at += 1;
-                    open.pop();
-                }
-                _ => return None,
             }
         }
     }
 }
 
-/// A key, up to its value.
 #[derive(Default)]
 struct Key {
+    /// What stands between its quotation marks.
     name: Range<usize>,
     is_escaped: bool,
-    behind: usize,
 }
 
 impl Key {
+    /// Behind a key and its colon. It is kept where it is of the outermost object.
     #[inline]
-    fn read(json: &[u8], at: usize) -> Option<Self> {
+    fn read(json: &[u8], at: usize, open: &Open, key: &mut Self) -> Option<usize> {
+        let at = space(json, at);
         if *json.get(at)? != b'"' {
             return None;
         }
         let (end, is_escaped) = string(json, at + 1)?;
+        if open.depth == 1 {
+            let name = at + 1..end - 1;
+            *key = Self { name, is_escaped };
+        }
         let colon = space(json, end);
-        (*json.get(colon)? == b':').then(|| Self {
-            name: at + 1..end - 1,
-            is_escaped,
-            behind: space(json, colon + 1),
-        })
+        (*json.get(colon)? == b':').then_some(colon + 1)
     }
 }
 
@@ -178,16 +172,12 @@ fn escape(json: &[u8], at: usize) -> Option<usize> {
 /// Where the first quotation mark, backslash or control character is. Eight are looked at together.
 #[inline]
 fn plain(json: &[u8], mut at: usize) -> usize {
-    /// The high bit of each byte that is less than `n`, and maybe of some behind such a byte.
-    fn less(word: u64, n: u8) -> u64 {
-        word.wrapping_sub(EACH * u64::from(n)) & !word
-    }
-    const HIGH: u64 = 0x80 * EACH;
-
     while let Some(word) = eight(json, at) {
-        let quote = word ^ (EACH * u64::from(b'"'));
-        let backslash = word ^ (EACH * u64::from(b'\\'));
-        let found = (less(word, b' ') | less(quote, 1) | less(backslash, 1)) & HIGH;
+        // Less than 0x21 once the bit is turned over: control characters and the quotation mark.
+        let quotes = (word ^ (EACH * 0x02)).wrapping_sub(EACH * 0x21);
+        let backslashes = (word ^ (EACH * u64::from(b'\\'))).wrapping_sub(EACH);
+        // The high bit of each of them, and maybe of some behind the first.
+        let found = (quotes | backslashes) & !word & (EACH * 0x80);
         if found != 0 {
             return at + found.trailing_zeros() as usize / 8;
         }
