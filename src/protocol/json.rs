@@ -5,13 +5,15 @@ use serde_core::Deserialize;
 use serde_core::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::scanner;
+
 /// A JSON string, whose escapes may be such that no Rust string holds them: then `None`.
 pub(super) fn string(json: &str) -> Option<Cow<'_, str>> {
     // What was checked to be JSON and has no escape stands there as it is.
     if let Some(plain) = json
         .strip_prefix('"')
         .and_then(|json| json.strip_suffix('"'))
-        && !plain.contains('\\')
+        && scanner::plain(plain.as_bytes(), 0) == plain.len()
     {
         return Some(Cow::Borrowed(plain));
     }

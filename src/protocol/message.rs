@@ -260,6 +260,8 @@ impl Incoming {
             }
         };
         let is_message = match kind {
+            // As it is spelled, or with escapes.
+            Some(r#""message""#) => true,
             Some(kind) => string(kind).is_some_and(|kind| kind == "message"),
             None => head.is_none(),
         };

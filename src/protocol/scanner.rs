@@ -23,13 +23,13 @@ pub(super) fn members<'a, const N: usize>(
 ) -> Result<[Option<&'a str>; N], Unfit> {
     let mut found = [None; N];
     let is_object = document(json.as_bytes(), |key, is_escaped, value| {
-        let key = &json[key];
         let index = if is_escaped {
             // `"\u0074ype"` is `"type"`. No string where it holds a lone surrogate.
-            let key: Option<String> = serde_json::from_str(&format!("\"{key}\"")).ok();
+            let key: Option<String> = serde_json::from_str(&format!("\"{}\"", &json[key])).ok();
             names.iter().position(|name| Some(*name) == key.as_deref())
         } else {
-            names.iter().position(|name| *name == key)
+            let key = &json.as_bytes()[key];
+            names.iter().position(|name| name.as_bytes() == key)
         };
         if let Some(index) = index {
             found[index] = Some(&json[value]);
@@ -171,8 +171,11 @@ fn escape(json: &[u8], at: usize) -> Option<usize> {
 
 /// Where the first quotation mark, backslash or control character is. Eight are looked at together.
 #[inline]
-fn plain(json: &[u8], mut at: usize) -> usize {
-    while let Some(word) = eight(json, at) {
+pub(super) fn plain(json: &[u8], start: usize) -> usize {
+    let (eights, rest) = json[start..].as_chunks();
+    let mut at = start;
+    for eight in eights {
+        let word = u64::from_le_bytes(*eight);
         // Less than 0x21 once the bit is turned over: control characters and the quotation mark.
         let quotes = (word ^ (EACH * 0x02)).wrapping_sub(EACH * 0x21);
         let backslashes = (word ^ (EACH * u64::from(b'\\'))).wrapping_sub(EACH);
@@ -183,12 +186,8 @@ fn plain(json: &[u8], mut at: usize) -> usize {
         }
         at += 8;
     }
-    while let Some(byte) = json.get(at)
-        && !matches!(byte, b'"' | b'\\' | 0..b' ')
-    {
-        at += 1;
-    }
-    at
+    let is_special = |b: &u8| matches!(b, b'"' | b'\\' | 0..b' ');
+    at + rest.iter().position(is_special).unwrap_or(rest.len())
 }
 
 /// A byte in each of eight.
