@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use memchr::{memchr, memchr2, memrchr};
-use rustix::pipe::PIPE_BUF;
 
 use crate::exit::{End, Failure, INCOMPLETE};
 use crate::output::tail::Tail;
@@ -259,7 +258,7 @@ impl Output {
 
     fn write_to_reader(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(at_once(bytes));
+            let (now, later) = bytes.split_at(whole_lines(bytes, self.sink.at_once()));
             self.sink.write_all(now)?;
             bytes = later;
         }
@@ -267,10 +266,9 @@ impl Output {
     }
 }
 
-/// How much to write in one go: the whole lines that a pipe takes whole or not at all, or one that
-/// is longer.
-fn at_once(bytes: &[u8]) -> usize {
-    let most = &bytes[..bytes.len().min(PIPE_BUF)];
+/// How long the whole lines are that fit into so many bytes, or one that is longer.
+fn whole_lines(bytes: &[u8], most: usize) -> usize {
+    let most = &bytes[..bytes.len().min(most)];
     let end = memrchr(b'\n', most).or_else(|| memchr(b'\n', bytes));
     end.map_or(bytes.len(), |at| at + 1)
 }
@@ -293,10 +291,10 @@ mod tests {
 
     #[test]
     fn whole_lines_are_written_where_they_fit() {
-        assert_eq!(at_once(b"a\nbc\n"), 5);
-        let long = [b"a\n".as_slice(), &[b'x'; PIPE_BUF], b"\nb\n"].concat();
-        assert_eq!(at_once(&long), 2);
-        assert_eq!(at_once(&long[2..]), PIPE_BUF + 1);
+        assert_eq!(whole_lines(b"a\nbc\n", 10), 5);
+        let long = [b"a\n".as_slice(), &[b'x'; 10], b"\nb\n"].concat();
+        assert_eq!(whole_lines(&long, 10), 2);
+        assert_eq!(whole_lines(&long[2..], 10), 11);
     }
 
     #[test]

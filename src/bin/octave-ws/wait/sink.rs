@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use memchr::memchr;
 use rustix::fs::{OFlags, fstat};
 use rustix::io::{Errno, fcntl_getfd};
 use rustix::net::SendFlags;
@@ -30,6 +31,8 @@ enum Kind {
     File,
     /// A description of our own, whose writes do not block.
     Own,
+    /// The same of a pipe that can be made to take more.
+    Pipe,
     /// Its writes can be told not to block, one by one.
     Socket,
     /// A description that others use too: their flags are not ours to change. Where poll(2) finds
@@ -113,8 +116,17 @@ impl Sink {
         &self.file
     }
 
-    /// Writes all of it. Where a wait for the reader of a pipe is cut short, what has been begun
-    /// is still written to its end, as far as the system lets pipes grow.
+    /// How many bytes of whole lines are best written together: as many as a pipe takes whole or not
+    /// at all, or more where a line that was begun can be finished whatever happens.
+    pub(crate) fn at_once(&self) -> usize {
+        match self.kind {
+            Kind::File | Kind::Pipe => usize::MAX,
+            Kind::Own | Kind::Socket | Kind::Shared(_) => PIPE_BUF,
+        }
+    }
+
+    /// Writes all of it. Where a wait for the reader of a pipe is cut short, the line that has been
+    /// begun is still written to its end, as far as the system lets pipes grow.
     ///
     /// # Errors
     /// Those of the operating system, and a [`Cut`].
@@ -125,10 +137,12 @@ impl Sink {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => rest = &rest[n..],
                 Err(error) => {
-                    if Cut::of(&error).is_some() && rest.len() < bytes.len() {
+                    let written = &bytes[..bytes.len() - rest.len()];
+                    if Cut::of(&error).is_some() && written.last().is_some_and(|&b| b != b'\n') {
+                        let end = memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
                         // Where that fails, too, the reader finds a torn line.
-                        let _ = grow(&self.file, rest.len())
-                            .and_then(|()| (&self.file).write_all(rest));
+                        let _ = grow(&self.file, end)
+                            .and_then(|()| (&self.file).write_all(&rest[..end]));
                     }
                     return Err(error);
                 }
@@ -156,7 +170,7 @@ impl Sink {
 
     fn write_at_once(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
         match self.kind {
-            Kind::File | Kind::Own => rustix::io::write(&self.file, bytes),
+            Kind::File | Kind::Own | Kind::Pipe => rustix::io::write(&self.file, bytes),
             Kind::Socket => {
                 let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
                 rustix::net::send(&self.file, bytes, flags)
@@ -195,8 +209,23 @@ fn open(path: &Path) -> io::Result<Sink> {
         .write(true)
         .custom_flags(flags)
         .open(path)?;
-    let kind = Kind::Own;
+    let kind = if can_grow(&file) {
+        Kind::Pipe
+    } else {
+        Kind::Own
+    };
     Ok(Sink { file, kind })
+}
+
+/// Whether it is a pipe of which [`grow`] makes a larger one.
+#[cfg(target_os = "linux")]
+fn can_grow(file: &File) -> bool {
+    fcntl_getpipe_size(file).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn can_grow(_: &File) -> bool {
+    false
 }
 
 /// Makes a pipe so large that it takes as many bytes more.
