@@ -153,12 +153,17 @@ impl Event {
         serde_json::from_str(self.value())
     }
 
+    /// Returns members of the Event object as raw JSON, of duplicates the last.
+    pub fn members<const N: usize>(&self, names: [&str; N]) -> [Option<&str>; N] {
+        members(self.value(), names).unwrap_or([None; N])
+    }
+
     /// Deserializes the `elems` of the event; absent `elems` are `null`.
     ///
     /// # Errors
     /// Those of `serde_json`, if `elems` do not fit the type.
     pub fn elems<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
-        let [elems] = members(self.value(), ["elems"]).unwrap_or_default();
+        let [elems] = self.members(["elems"]);
         serde_json::from_str(elems.unwrap_or("null"))
     }
 
@@ -172,7 +177,7 @@ impl Event {
     }
 
     fn member<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
-        let [member] = members(self.value(), [name]).ok()?;
+        let [member] = self.members([name]);
         serde_json::from_str(member?).ok()
     }
 }

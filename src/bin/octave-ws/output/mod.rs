@@ -1,6 +1,7 @@
 //! Records, on standard output or in a file.
 
 use std::io::{self, Seek, SeekFrom, Write};
+use std::iter;
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -8,6 +9,7 @@ use std::path::Path;
 use memchr::{memchr, memchr2, memrchr};
 
 use crate::exit::{End, Failure, INCOMPLETE};
+use crate::output::record::Line;
 use crate::output::tail::Tail;
 use crate::output::target::{Part, Target};
 use crate::wait;
@@ -132,28 +134,29 @@ impl Output {
         self.sink.is_file()
     }
 
-    /// Writes one JSON document as one line, sooner or later.
-    pub(crate) fn write(&mut self, json: &str) -> Result<(), End> {
-        self.hold(json);
-        self.flush_if_enough()
+    /// Writes a line, sooner or later.
+    pub(crate) fn write<'a>(&mut self, line: impl Into<Line<'a>>) -> Result<(), End> {
+        self.write_line(line.into(), None)
     }
 
     /// The same with an event, whose message had this length.
-    pub(crate) fn write_event(&mut self, json: &str, length: u64) -> Result<(), End> {
-        self.hold(json);
-        self.events.push((self.lines.len(), length));
-        self.flush_if_enough()
+    pub(crate) fn write_event(&mut self, line: Line<'_>, length: u64) -> Result<(), End> {
+        self.write_line(line, Some(length))
     }
 
-    /// Raw line breaks stand between tokens only (RFC 8259 §7): they can be left out.
-    fn hold(&mut self, json: &str) {
-        let mut rest = json.as_bytes();
-        while let Some(at) = memchr2(b'\n', b'\r', rest) {
-            self.lines.extend_from_slice(&rest[..at]);
-            rest = &rest[at + 1..];
+    fn write_line(&mut self, line: Line<'_>, length: Option<u64>) -> Result<(), End> {
+        if line.body.len() < ENOUGH {
+            parts(line).for_each(|part| self.lines.extend_from_slice(part));
+            self.events
+                .extend(length.map(|length| (self.lines.len(), length)));
+            return self.flush_if_enough();
         }
-        self.lines.extend_from_slice(rest);
-        self.lines.push(b'\n');
+        // Without a copy.
+        self.flush()?;
+        let parts: Vec<&[u8]> = parts(line).collect();
+        let end = parts.iter().map(|part| part.len()).sum();
+        self.events.extend(length.map(|length| (end, length)));
+        self.write_out(&parts)
     }
 
     fn flush_if_enough(&mut self) -> Result<(), End> {
@@ -192,22 +195,28 @@ impl Output {
     /// Writes what has been held back. After an error it is gone.
     pub(crate) fn flush(&mut self) -> Result<(), End> {
         let mut lines = mem::take(&mut self.lines);
-        let events = mem::take(&mut self.events);
+        let written = self.write_out(&[&lines]);
+        lines.clear();
+        // One long line does not take its memory for good.
+        lines.shrink_to(2 * ENOUGH);
+        self.lines = lines;
+        written
+    }
+
+    /// Writes whole lines, and counts the events among them that get lost.
+    fn write_out(&mut self, parts: &[&[u8]]) -> Result<(), End> {
         let written = if self.is_file() {
-            self.write_to_file(&lines).map_err(|(error, kept)| {
-                for (_, length) in events.iter().filter(|&&(end, _)| end > kept) {
+            self.write_to_file(parts).map_err(|(error, kept)| {
+                for (_, length) in self.events.iter().filter(|&&(end, _)| end > kept) {
                     self.lost.0 += 1;
                     self.lost.1 += length;
                 }
                 error
             })
         } else {
-            self.write_to_reader(&lines)
+            self.write_to_reader(parts)
         };
-        lines.clear();
-        // One long line does not take its memory for good.
-        lines.shrink_to(ENOUGH);
-        self.lines = lines;
+        self.events.clear();
         written.map_err(|error| End::of_output(&self.name, &error))
     }
 
@@ -219,22 +228,29 @@ impl Output {
 
     /// Leaves no part of a line where not all of it fits. An error comes with how much was written
     /// and stays.
-    fn write_to_file(&self, bytes: &[u8]) -> Result<(), (io::Error, usize)> {
-        let mut written = 0;
-        while written < bytes.len() {
-            let error = match self.sink.file().write(&bytes[written..]) {
-                Ok(0) => io::ErrorKind::WriteZero.into(),
-                Ok(n) => {
-                    written += n;
-                    continue;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => error,
-            };
-            let torn = bytes[..written].rsplit(|&b| b == b'\n').next();
-            let torn = torn.map_or(0, <[u8]>::len);
-            self.cut(torn);
-            return Err((error, written - torn));
+    fn write_to_file(&self, parts: &[&[u8]]) -> Result<(), (io::Error, usize)> {
+        // Of all parts, and of the line that has begun.
+        let (mut written, mut torn) = (0, 0);
+        for part in parts {
+            let mut rest = *part;
+            while !rest.is_empty() {
+                let error = match self.sink.file().write(rest) {
+                    Ok(0) => io::ErrorKind::WriteZero.into(),
+                    Ok(n) => {
+                        written += n;
+                        torn = match memrchr(b'\n', &rest[..n]) {
+                            Some(at) => n - at - 1,
+                            None => torn + n,
+                        };
+                        rest = &rest[n..];
+                        continue;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => error,
+                };
+                self.cut(torn);
+                return Err((error, written - torn));
+            }
         }
         Ok(())
     }
@@ -256,10 +272,13 @@ impl Output {
         }
     }
 
-    fn write_to_reader(&self, mut bytes: &[u8]) -> io::Result<()> {
+    fn write_to_reader(&self, parts: &[&[u8]]) -> io::Result<()> {
+        let [mut bytes] = *parts else {
+            return self.sink.write_all(parts);
+        };
         while !bytes.is_empty() {
             let (now, later) = bytes.split_at(whole_lines(bytes, self.sink.at_once()));
-            self.sink.write_all(now)?;
+            self.sink.write_all(&[now])?;
             bytes = later;
         }
         Ok(())
@@ -273,10 +292,26 @@ fn whole_lines(bytes: &[u8], most: usize) -> usize {
     end.map_or(bytes.len(), |at| at + 1)
 }
 
+/// What is written of a line. Raw line breaks stand between tokens only (RFC 8259 §7): they can be
+/// left out.
+fn parts(line: Line<'_>) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line.body.as_bytes());
+    let body = iter::from_fn(move || {
+        let bytes = rest.take()?;
+        let Some(at) = memchr2(b'\n', b'\r', bytes) else {
+            return Some(bytes);
+        };
+        rest = Some(&bytes[at + 1..]);
+        Some(&bytes[..at])
+    });
+    let [head, tail, end] = [line.head, line.tail, "\n"].map(str::as_bytes);
+    iter::once(head).chain(body).chain([tail, end])
+}
+
 /// Prints a text that is all there is to print.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let text = format!("{}\n", text.trim_end());
-    match Sink::stdout().and_then(|stdout| stdout.write_all(text.as_bytes())) {
+    match Sink::stdout().and_then(|stdout| stdout.write_all(&[text.as_bytes()])) {
         // Whoever does not read it misses nothing.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => done.map_err(|error| Failure::output("standard output", &error)),
@@ -314,8 +349,11 @@ mod tests {
     #[test]
     fn only_raw_line_breaks_are_left_out() {
         let mut output = Output::stdout().ok().unwrap();
-        output.hold("{\r\n \"a\": \"\\n\"\n}");
-        output.hold("{ }");
-        assert_eq!(output.lines, b"{ \"a\": \"\\n\"}\n{ }\n");
+        let (head, tail) = ("[", "]");
+        for body in ["{\r\n \"a\": \"\\n\"\n}", "{ }"] {
+            let line = Line { head, body, tail };
+            output.write(line).ok().unwrap();
+        }
+        assert_eq!(output.lines, b"[{ \"a\": \"\\n\"}]\n[{ }]\n");
     }
 }

@@ -1,12 +1,11 @@
 //! What a line of output holds.
 
 use std::borrow::Cow;
-
+use std::fmt::Write;
 use std::time::SystemTime;
 
 use octave_ws::{Event, Loss, Printable, Stream};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::clock;
 use crate::settings::ListenSettings;
@@ -40,6 +39,25 @@ pub(crate) struct Lines {
     is_coloured: bool,
     /// That of the column of paths, in characters.
     width: usize,
+    now: Now,
+    /// Of the last line.
+    head: String,
+}
+
+/// A line in parts, without its end.
+#[derive(Clone, Copy)]
+pub(crate) struct Line<'a> {
+    pub(crate) head: &'a str,
+    /// In which there may be raw line breaks, all of them between the tokens of JSON.
+    pub(crate) body: &'a str,
+    pub(crate) tail: &'a str,
+}
+
+impl<'a> From<&'a str> for Line<'a> {
+    fn from(body: &'a str) -> Self {
+        let (head, tail) = ("", "");
+        Self { head, body, tail }
+    }
 }
 
 /// Longer paths do not push the column of the others.
@@ -53,82 +71,139 @@ impl Lines {
             format: settings.format,
             is_coloured: settings.is_coloured,
             width: widths.max().unwrap_or_default().min(WIDEST),
+            now: Now::default(),
+            head: String::new(),
         }
     }
 
-    /// The line of a record, if it has one in this format. There may be raw line breaks in it, all
-    /// of them between the tokens of JSON.
-    pub(crate) fn line<'a>(&mut self, record: &Record<'a>) -> Option<Cow<'a, str>> {
-        match (self.format, record) {
-            (Format::Event, Record::Event(event)) => Some(event.value().into()),
-            (Format::Message, Record::Event(event)) => Some(event.message().into()),
-            (Format::Text, Record::Event(event)) => Some(self.text(event).into()),
-            (Format::Record, record) => Some(json(record).into()),
-            _ => None,
-        }
+    /// The line of a record, if it has one in this format.
+    pub(crate) fn line<'a>(&'a mut self, record: &Record<'a>) -> Option<Line<'a>> {
+        self.head.clear();
+        let (body, tail) = match (self.format, record) {
+            (Format::Event, Record::Event(event)) => (event.value(), ""),
+            (Format::Message, Record::Event(event)) => (event.message(), ""),
+            (Format::Text, Record::Event(event)) => {
+                self.text(event);
+                ("", "")
+            }
+            (Format::Record, record) => {
+                self.json(record);
+                match record {
+                    Record::Event(event) => (event.value(), "}"),
+                    _ => ("", "}"),
+                }
+            }
+            _ => return None,
+        };
+        let head = &self.head;
+        Some(Line { head, body, tail })
     }
 
     /// For eyes: `00:28:07.123Z  /a/path  {"temperature":21.5}`.
-    fn text(&mut self, event: &Event) -> String {
-        let now = now();
+    fn text(&mut self, event: &Event) {
+        let now = self.now.read();
         let time = now.split_once('T').map_or("", |(_, time)| time);
-        let path = event.path();
+        let [path, elems] = event.members(["path", "elems"]);
+        let path = path.and_then(|path| serde_json::from_str::<Cow<'_, str>>(path).ok());
         let path = path.as_deref().or(event.resource()).unwrap_or("-");
         let path = Printable(path).to_string();
         self.width = self.width.max(path.chars().count().min(WIDEST));
-        let elems = event.elems::<Option<&RawValue>>().ok().flatten();
-        let elems = elems.map_or(event.value(), RawValue::get);
-        let elems = elems.replace(['\n', '\r'], "");
-        let (elems, width) = (Printable(&elems), self.width);
-        if self.is_coloured {
-            format!("\x1b[2m{time}\x1b[0m  \x1b[36m{path:width$}\x1b[0m  {elems}")
+        let elems = elems.filter(|elems| *elems != "null");
+        let elems = elems.unwrap_or(event.value());
+        let (head, width) = (&mut self.head, self.width);
+        // Writing to a string cannot fail.
+        let _ = if self.is_coloured {
+            write!(head, "\x1b[2m{time}\x1b[0m  \x1b[36m{path:width$}\x1b[0m  ")
         } else {
-            format!("{time}  {path:width$}  {elems}")
+            write!(head, "{time}  {path:width$}  ")
+        };
+        // Raw line breaks stand between tokens only (RFC 8259 §7): they can be left out.
+        for part in elems.split(['\n', '\r']) {
+            let _ = write!(head, "{}", Printable(part));
+        }
+    }
+
+    /// As far as the event.
+    fn json(&mut self, record: &Record<'_>) {
+        let date = |at| humantime::format_rfc3339_millis(at);
+        let head = &mut self.head;
+        head.push_str(r#"{"at":""#);
+        head.push_str(self.now.read());
+        head.push_str(r#"","kind":"#);
+        match record {
+            Record::Connected(peer) => {
+                head.push_str(r#""connected","peer":"#);
+                push_string(head, peer);
+            }
+            Record::Subscribed(stream) => {
+                head.push_str(r#""subscribed","stream":"#);
+                push_string(head, stream.as_str());
+            }
+            Record::Refused(stream) => {
+                head.push_str(r#""refused","stream":"#);
+                push_string(head, stream.as_str());
+            }
+            Record::Event(event) => {
+                head.push_str(r#""event","resource":"#);
+                match event.resource() {
+                    None => head.push_str("null"),
+                    Some(resource) => push_string(head, resource),
+                }
+                head.push_str(r#","event":"#);
+            }
+            // Writing to a string cannot fail.
+            Record::Lost(Loss { from, reason, .. }) => {
+                let _ = write!(head, r#""lost","from":"{}","reason":"#, date(*from));
+                push_string(head, reason);
+            }
+            Record::Gap(from, to, reason) => {
+                let (from, to) = (date(*from), date(*to));
+                let _ = write!(head, r#""gap","from":"{from}","to":"{to}","reason":"#);
+                push_string(head, reason);
+            }
+            Record::Summary(summary) => {
+                let Summary {
+                    events,
+                    gaps,
+                    bytes,
+                    exit,
+                } = summary;
+                let _ = write!(
+                    head,
+                    r#""summary","events":{events},"gaps":{gaps},"bytes":{bytes},"exit":{exit}"#
+                );
+            }
         }
     }
 }
 
-fn json(record: &Record<'_>) -> String {
-    let string = |text: &str| Value::from(text).to_string();
-    let date = |at| humantime::format_rfc3339_millis(at);
-    let rest = match record {
-        Record::Connected(peer) => format!(r#""connected","peer":{}"#, string(peer)),
-        Record::Subscribed(stream) => {
-            format!(r#""subscribed","stream":{}"#, string(stream.as_str()))
-        }
-        Record::Refused(stream) => {
-            format!(r#""refused","stream":{}"#, string(stream.as_str()))
-        }
-        Record::Event(event) => {
-            let resource = event.resource().map_or("null".to_owned(), string);
-            let value = event.value();
-            format!(r#""event","resource":{resource},"event":{value}"#)
-        }
-        Record::Lost(loss) => format!(
-            r#""lost","from":"{}","reason":{}"#,
-            date(loss.from),
-            string(&loss.reason)
-        ),
-        Record::Gap(from, to, reason) => format!(
-            r#""gap","from":"{}","to":"{}","reason":{}"#,
-            date(*from),
-            date(*to),
-            string(reason)
-        ),
-        Record::Summary(summary) => {
-            let Summary {
-                events,
-                gaps,
-                bytes,
-                exit,
-            } = summary;
-            format!(r#""summary","events":{events},"gaps":{gaps},"bytes":{bytes},"exit":{exit}"#)
-        }
-    };
-    format!(r#"{{"at":"{}","kind":{rest}}}"#, now())
+fn push_string(json: &mut String, text: &str) {
+    let has_to_be_escaped = |b| matches!(b, 0..b' ' | b'"' | b'\\');
+    if text.bytes().any(has_to_be_escaped) {
+        json.push_str(&Value::from(text).to_string());
+    } else {
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+    }
 }
 
-/// RFC 3339, in UTC and milliseconds.
-fn now() -> String {
-    humantime::format_rfc3339_millis(clock::now()).to_string()
+/// The time of day in RFC 3339, in UTC and milliseconds. Many events come within one.
+#[derive(Default)]
+struct Now {
+    millis: u128,
+    text: String,
+}
+
+impl Now {
+    fn read(&mut self) -> &str {
+        let now = clock::now();
+        let since = now.duration_since(SystemTime::UNIX_EPOCH);
+        let millis = since.unwrap_or_default().as_millis();
+        if self.text.is_empty() || self.millis != millis {
+            self.millis = millis;
+            self.text = humantime::format_rfc3339_millis(now).to_string();
+        }
+        &self.text
+    }
 }

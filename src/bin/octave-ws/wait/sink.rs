@@ -125,30 +125,42 @@ impl Sink {
         }
     }
 
-    /// Writes all of it. Where a wait for the reader of a pipe is cut short, the line that has been
-    /// begun is still written to its end, as far as the system lets pipes grow.
+    /// Writes all of it, one part after the other. Where a wait for the reader of a pipe is cut
+    /// short, the line that has been begun is still written to its end, as far as the system lets
+    /// pipes grow.
     ///
     /// # Errors
     /// Those of the operating system, and a [`Cut`].
-    pub(crate) fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            match self.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => rest = &rest[n..],
-                Err(error) => {
-                    let written = &bytes[..bytes.len() - rest.len()];
-                    if Cut::of(&error).is_some() && written.last().is_some_and(|&b| b != b'\n') {
-                        let end = memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
-                        // Where that fails, too, the reader finds a torn line.
-                        let _ = grow(&self.file, end)
-                            .and_then(|()| (&self.file).write_all(&rest[..end]));
+    pub(crate) fn write_all(&self, parts: &[&[u8]]) -> io::Result<()> {
+        let mut last = b'\n';
+        for (n, part) in parts.iter().enumerate() {
+            let mut rest = *part;
+            while !rest.is_empty() {
+                match self.write(rest) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(n) => {
+                        last = rest[n - 1];
+                        rest = &rest[n..];
                     }
-                    return Err(error);
+                    Err(error) => {
+                        if Cut::of(&error).is_some() && last != b'\n' {
+                            // Where that fails, too, the reader finds a torn line.
+                            let _ = self.finish_line(rest, &parts[n + 1..]);
+                        }
+                        return Err(error);
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Writes what is left of a line.
+    fn finish_line(&self, rest: &[u8], parts: &[&[u8]]) -> io::Result<()> {
+        let mut line = [&[rest], parts].concat().concat();
+        line.truncate(memchr(b'\n', &line).map_or(line.len(), |at| at + 1));
+        grow(&self.file, line.len())?;
+        (&self.file).write_all(&line)
     }
 
     /// Writes some of it, as soon as that does not block.

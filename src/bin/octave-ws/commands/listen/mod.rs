@@ -231,7 +231,7 @@ impl<'a> Run<'a> {
 
     fn write(&mut self, record: &Record<'_>) -> Result<(), End> {
         match self.lines.line(record) {
-            Some(line) => self.output.write(&line),
+            Some(line) => self.output.write(line),
             None => Ok(()),
         }
     }
@@ -261,7 +261,7 @@ impl<'a> Run<'a> {
         self.status.summary.events += 1;
         self.status.summary.bytes += length;
         if let Some(line) = self.lines.line(&Record::Event(event)) {
-            self.output.write_event(&line, length)?;
+            self.output.write_event(line, length)?;
         }
         self.status.event();
         Ok(())

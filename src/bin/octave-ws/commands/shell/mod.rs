@@ -281,7 +281,7 @@ impl Shell {
             } else {
                 text.to_owned()
             };
-            self.output.write(&format!("< {}", Printable(&line)))
+            self.output.write(&*format!("< {}", Printable(&line)))
         } else if is_json {
             self.output.write(text)
         } else {
