@@ -175,7 +175,48 @@ fn compare(args: &[String]) -> ExitCode {
             );
         }
     }
+    if words.is_empty() || words.contains(&"memory") {
+        is_missed |= compare_memory(runs);
+    }
     ExitCode::from(u8::from(is_check && is_missed))
+}
+
+/// Prints how much memory one long message takes. Returns whether that is too much.
+fn compare_memory(runs: usize) -> bool {
+    const LONG: u64 = 15 << 20;
+    const MORE: u64 = 2 << 20;
+
+    let mut is_missed = false;
+    println!("\nThe most memory with one message of 15 MiB, beyond that with a short one\n");
+    println!("| format | more | bar | |");
+    println!("|---|---|---|---|");
+    for format in ["event", "message", "record", "text"] {
+        let peak = |size: u64| {
+            let row = Row {
+                name: format,
+                events: 1,
+                size: usize::try_from(size).expect("a size"),
+                records: "full",
+                peer: EVENT,
+                bars: &[],
+            };
+            let peaks = (0..runs).map(|_| row.run(Peer::Client(format, Out::Pipe)).peak);
+            let mut peaks: Vec<u64> = peaks.collect();
+            peaks.sort_unstable();
+            peaks[peaks.len() / 2]
+        };
+        let more = peak(LONG).saturating_sub(peak(300));
+        let is_too_much = more > LONG + MORE;
+        is_missed |= is_too_much;
+        let verdict = if is_too_much { "missed" } else { "" };
+        let mib = |bytes: u64| format!("{}.{} MiB", bytes >> 20, (bytes % (1 << 20)) * 10 >> 20);
+        println!(
+            "| {format} | {} | {} | {verdict} |",
+            mib(more),
+            mib(LONG + MORE)
+        );
+    }
+    is_missed
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use memchr::{memchr, memchr2, memrchr};
+use octave_ws::Printable;
 
 use crate::exit::{End, Failure, INCOMPLETE};
 use crate::output::record::Line;
@@ -25,6 +26,8 @@ pub(crate) struct Output {
     /// As errors name it.
     name: String,
     lines: Vec<u8>,
+    /// How much of a line has been written to a file whose end has not.
+    begun: usize,
     /// Where in them events end, and the length of their messages.
     events: Vec<(usize, u64)>,
     /// How many events were lost to a file that takes no more, and the length of their messages.
@@ -110,6 +113,7 @@ impl Output {
             sink,
             name: name.to_owned(),
             lines: Vec::new(),
+            begun: 0,
             events: Vec::new(),
             lost: (0, 0),
             part: None,
@@ -145,6 +149,9 @@ impl Output {
     }
 
     fn write_line(&mut self, line: Line<'_>, length: Option<u64>) -> Result<(), End> {
+        if line.is_printable {
+            return self.write_printable(line, length);
+        }
         if line.body.len() < ENOUGH {
             parts(line).for_each(|part| self.lines.extend_from_slice(part));
             self.events
@@ -157,6 +164,28 @@ impl Output {
         let end = parts.iter().map(|part| part.len()).sum();
         self.events.extend(length.map(|length| (end, length)));
         self.write_out(&parts)
+    }
+
+    fn write_printable(&mut self, line: Line<'_>, length: Option<u64>) -> Result<(), End> {
+        self.lines.extend_from_slice(line.head.as_bytes());
+        for mut rest in line.body.split(['\n', '\r']) {
+            while !rest.is_empty() {
+                let mut end = rest.len().min(ENOUGH);
+                while !rest.is_char_boundary(end) {
+                    end -= 1;
+                }
+                // Writing to memory cannot fail.
+                let _ = write!(self.lines, "{}", Printable(&rest[..end]));
+                rest = &rest[end..];
+                if !rest.is_empty() {
+                    self.flush()?;
+                }
+            }
+        }
+        self.lines.push(b'\n');
+        self.events
+            .extend(length.map(|length| (self.lines.len(), length)));
+        self.flush_if_enough()
     }
 
     fn flush_if_enough(&mut self) -> Result<(), End> {
@@ -228,9 +257,8 @@ impl Output {
 
     /// Leaves no part of a line where not all of it fits. An error comes with how much was written
     /// and stays.
-    fn write_to_file(&self, parts: &[&[u8]]) -> Result<(), (io::Error, usize)> {
-        // Of all parts, and of the line that has begun.
-        let (mut written, mut torn) = (0, 0);
+    fn write_to_file(&mut self, parts: &[&[u8]]) -> Result<(), (io::Error, usize)> {
+        let mut written = 0;
         for part in parts {
             let mut rest = *part;
             while !rest.is_empty() {
@@ -238,9 +266,9 @@ impl Output {
                     Ok(0) => io::ErrorKind::WriteZero.into(),
                     Ok(n) => {
                         written += n;
-                        torn = match memrchr(b'\n', &rest[..n]) {
+                        self.begun = match memrchr(b'\n', &rest[..n]) {
                             Some(at) => n - at - 1,
-                            None => torn + n,
+                            None => self.begun + n,
                         };
                         rest = &rest[n..];
                         continue;
@@ -248,8 +276,9 @@ impl Output {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     Err(error) => error,
                 };
+                let torn = mem::take(&mut self.begun);
                 self.cut(torn);
-                return Err((error, written - torn));
+                return Err((error, written.saturating_sub(torn)));
             }
         }
         Ok(())
@@ -351,7 +380,12 @@ mod tests {
         let mut output = Output::stdout().ok().unwrap();
         let (head, tail) = ("[", "]");
         for body in ["{\r\n \"a\": \"\\n\"\n}", "{ }"] {
-            let line = Line { head, body, tail };
+            let line = Line {
+                head,
+                body,
+                tail,
+                is_printable: false,
+            };
             output.write(line).ok().unwrap();
         }
         assert_eq!(output.lines, b"[{ \"a\": \"\\n\"}]\n[{ }]\n");

@@ -51,12 +51,19 @@ pub(crate) struct Line<'a> {
     /// In which there may be raw line breaks, all of them between the tokens of JSON.
     pub(crate) body: &'a str,
     pub(crate) tail: &'a str,
+    /// Whether the body is for eyes: what could steer a terminal is escaped.
+    pub(crate) is_printable: bool,
 }
 
 impl<'a> From<&'a str> for Line<'a> {
     fn from(body: &'a str) -> Self {
-        let (head, tail) = ("", "");
-        Self { head, body, tail }
+        let (head, tail, is_printable) = ("", "", false);
+        Self {
+            head,
+            body,
+            tail,
+            is_printable,
+        }
     }
 }
 
@@ -82,10 +89,7 @@ impl Lines {
         let (body, tail) = match (self.format, record) {
             (Format::Event, Record::Event(event)) => (event.value(), ""),
             (Format::Message, Record::Event(event)) => (event.message(), ""),
-            (Format::Text, Record::Event(event)) => {
-                self.text(event);
-                ("", "")
-            }
+            (Format::Text, Record::Event(event)) => (self.text(event), ""),
             (Format::Record, record) => {
                 self.json(record);
                 match record {
@@ -95,12 +99,16 @@ impl Lines {
             }
             _ => return None,
         };
-        let head = &self.head;
-        Some(Line { head, body, tail })
+        Some(Line {
+            head: &self.head,
+            body,
+            tail,
+            is_printable: matches!(self.format, Format::Text),
+        })
     }
 
-    /// For eyes: `00:28:07.123Z  /a/path  {"temperature":21.5}`.
-    fn text(&mut self, event: &Event) {
+    /// For eyes: `00:28:07.123Z  /a/path  {"temperature":21.5}`. Returns its end.
+    fn text<'a>(&mut self, event: &'a Event) -> &'a str {
         let now = self.now.read();
         let time = now.split_once('T').map_or("", |(_, time)| time);
         let [path, elems] = event.members(["path", "elems"]);
@@ -109,7 +117,6 @@ impl Lines {
         let path = Printable(path).to_string();
         self.width = self.width.max(path.chars().count().min(WIDEST));
         let elems = elems.filter(|elems| *elems != "null");
-        let elems = elems.unwrap_or(event.value());
         let (head, width) = (&mut self.head, self.width);
         // Writing to a string cannot fail.
         let _ = if self.is_coloured {
@@ -117,10 +124,7 @@ impl Lines {
         } else {
             write!(head, "{time}  {path:width$}  ")
         };
-        // Raw line breaks stand between tokens only (RFC 8259 §7): they can be left out.
-        for part in elems.split(['\n', '\r']) {
-            let _ = write!(head, "{}", Printable(part));
-        }
+        elems.unwrap_or(event.value())
     }
 
     /// As far as the event.
