@@ -20,11 +20,16 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How long is looked for an answer that is late, where something else comes in.
 const REPRIEVE: Duration = Duration::from_secs(1);
 
+/// As many bytes may come in meanwhile: more are not on their way at the same time, so that what is
+/// behind them was sent later.
+const ON_THE_WAY: u64 = 8 << 20;
+
 /// As many messages of no interest are read beyond a deadline.
 const MAX_IGNORED: usize = 256;
 
-/// How many requests wait for their answers at most.
-const WINDOW: usize = 64;
+/// How many bytes of requests wait for their answers at most: what the buffers of a peer take that
+/// reads nothing.
+const WINDOW: usize = 64 << 10;
 
 /// One open connection to the service, and all that dies with it.
 pub(crate) struct Connection {
@@ -35,8 +40,8 @@ pub(crate) struct Connection {
     ping: (u64, Option<Instant>),
     watched: Watched,
     /// How long an answer that is late may still be looked for. What comes in behind a reader that
-    /// was busy takes its time.
-    reprieve: Option<Duration>,
+    /// was busy takes its time. With it, how many bytes had come in when that began.
+    reprieve: Option<(Duration, u64)>,
     /// How many bytes had come in when the peer was last known to live.
     heard: u64,
     ack_timeout: Duration,
@@ -140,7 +145,7 @@ impl Connection {
     /// Whether another request may be sent. A service that is busy with answers need not read, and
     /// this must not wait for it with a write.
     pub(crate) fn may_request(&self) -> bool {
-        self.exchange.pending() < WINDOW
+        self.exchange.pending_bytes() < WINDOW
     }
 
     /// When the peer was last heard of.
@@ -182,11 +187,11 @@ impl Connection {
                 }
                 Due::Dead => Some(now),
                 Due::AckLate(action, stream) => match self.reprieve {
-                    Some(Duration::ZERO) => return Err(self.late(*action, stream)),
-                    left => deadline
-                        .into_iter()
-                        .chain(Some(now + left.unwrap_or_default()))
-                        .min(),
+                    Some((Duration::ZERO, _)) => return Err(self.late(*action, stream)),
+                    reprieve => {
+                        let left = reprieve.map(|(left, _)| left).unwrap_or_default();
+                        deadline.into_iter().chain(Some(now + left)).min()
+                    }
                 },
             };
             let received = self.socket.read(until)?;
@@ -201,11 +206,12 @@ impl Connection {
                 Due::AckLate(action, stream) => match self.reprieve {
                     // It cannot come before the end of the message that is coming in.
                     _ if alive && received.is_none() && self.socket.is_amid_message() => {
-                        Some(self.ack_timeout)
+                        Some((self.ack_timeout, bytes))
                     }
                     None if !alive => return Err(self.late(*action, stream)),
-                    None => Some(REPRIEVE),
-                    Some(left) => Some(left.saturating_sub(after - now)),
+                    None => Some((REPRIEVE, bytes)),
+                    Some((_, since)) if bytes - since > ON_THE_WAY => Some((Duration::ZERO, since)),
+                    Some((left, since)) => Some((left.saturating_sub(after - now), since)),
                 },
                 _ => None,
             };

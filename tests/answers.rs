@@ -2,13 +2,14 @@
 
 use std::io::{BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use flate2::Compression;
 use flate2::bufread::GzEncoder;
-use octave_ws::{Client, Config, Credentials, ErrorKind, Next, Stream, Token};
+use octave_ws::{Action, Client, Config, Credentials, ErrorKind, Next, Stream, Token};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -476,4 +477,44 @@ fn the_first_loss_stays_whatever_follows_and_begins_with_the_silence() {
     assert!(distance(gap.to) > Duration::from_millis(700));
     client.close().unwrap();
     service.join().unwrap();
+}
+
+#[test]
+fn a_service_that_reads_nothing_locks_nobody_up() {
+    for is_talking in [false, true] {
+        let (done, is_done) = mpsc::channel::<()>();
+        let (endpoint, service) = serve(move |listener| {
+            // Far less than the requests, so that a write has to wait.
+            set_socket_recv_buffer_size(&listener, 4096).unwrap();
+            let tcp = accept(&listener);
+            let mut socket = open(&tcp);
+            let event = Message::text(r#"{"value":1}"#);
+            while is_talking && socket.send(event.clone()).is_ok() {}
+            let _ = is_done.recv_timeout(LONG);
+        });
+        let config = config(&endpoint).ack_timeout(Duration::from_secs(1));
+        let mut client = Client::connect(&config).unwrap();
+        let start = Instant::now();
+        let mut end = None;
+        for n in 0..10_000 {
+            let stream: Stream = format!("/a/path/of/some/length/{n}").parse().unwrap();
+            end = client.request(Action::Subscribe, &stream).err();
+            if end.is_some() {
+                break;
+            }
+        }
+        let error = end.unwrap_or_else(|| {
+            loop {
+                match client.next(LONG) {
+                    Ok(next) => assert!(matches!(next, Next::Event(_)), "{next:?}"),
+                    Err(error) => break error,
+                }
+            }
+        });
+        assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+        // As long as 8 MiB of events take.
+        assert!(start.elapsed() < 3 * LONG);
+        drop((client, done));
+        service.join().unwrap();
+    }
 }

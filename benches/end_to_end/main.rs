@@ -209,7 +209,7 @@ fn compare_memory(runs: usize) -> bool {
         let is_too_much = more > LONG + MORE;
         is_missed |= is_too_much;
         let verdict = if is_too_much { "missed" } else { "" };
-        let mib = |bytes: u64| format!("{}.{} MiB", bytes >> 20, (bytes % (1 << 20)) * 10 >> 20);
+        let mib = |bytes: u64| format!("{}.{} MiB", bytes >> 20, ((bytes % (1 << 20)) * 10) >> 20);
         println!(
             "| {format} | {} | {} | {verdict} |",
             mib(more),

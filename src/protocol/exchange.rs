@@ -56,6 +56,8 @@ pub(crate) struct Exchange {
     ack_timeout: Duration,
     last_id: u64,
     pending: BTreeMap<u64, Pending>,
+    /// The length of their texts.
+    pending_bytes: usize,
     heard_at: Instant,
     pinged_at: Option<Instant>,
     heartbeat_at: Instant,
@@ -66,6 +68,8 @@ struct Pending {
     action: Action,
     stream: Stream,
     deadline: Instant,
+    /// That of the text.
+    length: usize,
 }
 
 /// What is to be done now.
@@ -88,6 +92,7 @@ impl Exchange {
             ack_timeout,
             last_id: 0,
             pending: BTreeMap::new(),
+            pending_bytes: 0,
             heard_at: now,
             pinged_at: None,
             heartbeat_at: now,
@@ -99,17 +104,25 @@ impl Exchange {
         self.pending.len()
     }
 
+    /// How long those are together, in bytes.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.pending_bytes
+    }
+
     /// The text of a request for `action`; its answer is expected from now on.
     pub(crate) fn request(&mut self, action: Action, stream: Stream, now: Instant) -> String {
         self.last_id += 1;
         let text = request(self.last_id, action, &stream);
         let deadline = now + self.ack_timeout;
+        let length = text.len();
+        self.pending_bytes += length;
         self.pending.insert(
             self.last_id,
             Pending {
                 action,
                 stream,
                 deadline,
+                length,
             },
         );
         text
@@ -128,7 +141,13 @@ impl Exchange {
     /// Which request the service answered, and how; `None` where it answered none that waits.
     pub(crate) fn answered(&mut self, answer: &Answer) -> Option<Ack> {
         let id = answer.msg_id.as_ref()?.parse().ok()?;
-        let Pending { action, stream, .. } = self.pending.remove(&id)?;
+        let Pending {
+            action,
+            stream,
+            length,
+            ..
+        } = self.pending.remove(&id)?;
+        self.pending_bytes -= length;
         let (outcome, status) = (answer.outcome.clone(), answer.status);
         Some(Ack {
             action,
@@ -235,12 +254,13 @@ mod tests {
             exchange.request(Action::Subscribe, stream(path), now);
         }
         assert_eq!(exchange.pending(), 2);
+        assert!(exchange.pending_bytes() > 100);
         assert_eq!(exchange.answered(&answer("7")), None);
         assert_eq!(exchange.answered(&answer("x")), None);
         assert_eq!(exchange.answered(&answer("2")), Some(granted("/b")));
         assert_eq!(exchange.answered(&answer("2")), None);
         assert_eq!(exchange.answered(&answer("1")), Some(granted("/a")));
-        assert_eq!(exchange.pending(), 0);
+        assert_eq!((exchange.pending(), exchange.pending_bytes()), (0, 0));
     }
 
     #[test]
