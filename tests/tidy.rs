@@ -210,6 +210,7 @@ fn no_file_is_too_long_to_be_read_in_one_go() {
         &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
         &mut files,
     );
+    files.retain(|file| !file.ends_with("tests.rs"));
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
         let (code, _) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
