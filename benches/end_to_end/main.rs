@@ -175,10 +175,55 @@ fn compare(args: &[String]) -> ExitCode {
             );
         }
     }
+    if words.is_empty() || words.contains(&"instructions") {
+        is_missed |= count_instructions();
+    }
     if words.is_empty() || words.contains(&"memory") {
         is_missed |= compare_memory(runs);
     }
     ExitCode::from(u8::from(is_check && is_missed))
+}
+
+/// Prints how many instructions an event takes, which no other program on the machine changes. Returns
+/// whether those are too many.
+fn count_instructions() -> bool {
+    const BARS: [(u32, usize, u64); 2] = [(10_000, 350, 6_500), (1_000, 10_000, 140_000)];
+
+    let has_valgrind = Command::new("valgrind")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status();
+    if has_valgrind.is_err() {
+        println!("\ninstructions are left out: install valgrind");
+        return false;
+    }
+    let mut is_missed = false;
+    println!("\nInstructions an event, by callgrind\n");
+    println!("| bytes | octave-ws | bar | |");
+    println!("|---|---|---|---|");
+    for (events, size, bar) in BARS {
+        // What is the same for more events is none of their cost.
+        let [some, twice] = [events, 2 * events].map(|events| instructions(events, size));
+        let each = (twice - some) / u64::from(events);
+        is_missed |= each > bar;
+        let verdict = if each > bar { "missed" } else { "" };
+        println!("| {size} | {each} | {bar} | {verdict} |");
+    }
+    is_missed
+}
+
+fn instructions(events: u32, size: usize) -> u64 {
+    let mut sim = Command::new(STAND_IN);
+    sim.args(["--flood", &events.to_string()]);
+    sim.args(["--size", &size.to_string(), "--", "valgrind"]);
+    sim.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", CLIENT]);
+    sim.args(["listen", TEMPERATURE, "--no-reconnect", "-q"]);
+    let output = sim.stdout(Stdio::null()).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    let collected = told.split("Collected : ").nth(1);
+    let count = collected.and_then(|rest| rest.split_whitespace().next());
+    let count = count.unwrap_or_else(|| panic!("{told}"));
+    count.parse().unwrap()
 }
 
 /// Prints how much memory one long message takes. Returns whether that is too much.
