@@ -40,6 +40,8 @@ enum Kind {
     Shared(usize),
 }
 
+const DEVICE_AT_ONCE: usize = 64 << 10;
+
 /// A terminal that poll(2) finds writable holds less than this.
 const TERMINAL_AT_ONCE: usize = 256;
 
@@ -87,8 +89,8 @@ impl Sink {
                 PIPE_BUF
             })
         } else {
-            // Devices that keep nobody waiting.
-            Kind::Shared(PIPE_BUF)
+            // Devices that keep nobody waiting, /dev/null most of all.
+            Kind::Shared(DEVICE_AT_ONCE)
         };
         Ok(Self { file, kind })
     }
@@ -121,7 +123,8 @@ impl Sink {
     pub(crate) fn at_once(&self) -> usize {
         match self.kind {
             Kind::File | Kind::Pipe => usize::MAX,
-            Kind::Own | Kind::Socket | Kind::Shared(_) => PIPE_BUF,
+            Kind::Shared(at_once) => at_once.max(PIPE_BUF),
+            Kind::Own | Kind::Socket => PIPE_BUF,
         }
     }
 
