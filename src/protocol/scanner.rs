@@ -169,25 +169,51 @@ fn escape(json: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// Where the first quotation mark, backslash or control character is. Eight are looked at together.
+/// Where the first quotation mark, backslash or control character is.
 #[inline]
 pub(super) fn plain(json: &[u8], start: usize) -> usize {
-    let (eights, rest) = json[start..].as_chunks();
+    // Eight bytes are looked at together. Most strings are short.
+    let (eights, _) = json[start..].as_chunks();
     let mut at = start;
-    for eight in eights {
-        let word = u64::from_le_bytes(*eight);
-        // Less than 0x21 once the bit is turned over: control characters and the quotation mark.
-        let quotes = (word ^ (EACH * 0x02)).wrapping_sub(EACH * 0x21);
-        let backslashes = (word ^ (EACH * u64::from(b'\\'))).wrapping_sub(EACH);
-        // The high bit of each of them, and maybe of some behind the first.
-        let found = (quotes | backslashes) & !word & (EACH * 0x80);
+    for eight in eights.iter().take(4) {
+        let found = special(*eight);
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + long_plain(&json[at..])
+}
+
+/// How many bytes come before the first one that is special. Of a long string, 32 are looked at
+/// together.
+fn long_plain(json: &[u8]) -> usize {
+    let is_plain =
+        |bytes: &&[[u8; 8]; 4]| bytes.iter().fold(0, |found, eight| found | special(*eight)) == 0;
+    let (eights, _) = json.as_chunks();
+    let (fours, _) = eights.as_chunks();
+    let mut at = 32 * fours.iter().take_while(is_plain).count();
+    for eight in &eights[at / 8..] {
+        let found = special(*eight);
         if found != 0 {
             return at + found.trailing_zeros() as usize / 8;
         }
         at += 8;
     }
     let is_special = |b: &u8| matches!(b, b'"' | b'\\' | 0..b' ');
+    let rest = &json[at..];
     at + rest.iter().position(is_special).unwrap_or(rest.len())
+}
+
+/// The high bit of each quotation mark, backslash and control character, and maybe of some bytes
+/// behind the first.
+#[inline]
+fn special(eight: [u8; 8]) -> u64 {
+    let word = u64::from_le_bytes(eight);
+    // Less than 0x21 once the bit is turned over: control characters and the quotation mark.
+    let quotes = (word ^ (EACH * 0x02)).wrapping_sub(EACH * 0x21);
+    let backslashes = (word ^ (EACH * u64::from(b'\\'))).wrapping_sub(EACH);
+    (quotes | backslashes) & !word & (EACH * 0x80)
 }
 
 /// A byte in each of eight.
