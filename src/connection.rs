@@ -284,10 +284,10 @@ impl Connection {
                 return Err(Error::new(Phase::Socket, ErrorKind::Disconnected, message));
             }
         };
-        let arrival = match Incoming::parse(text.clone()) {
+        let arrival = match Incoming::parse(text) {
             Incoming::Event(event) => Arrival::Event(event),
             Incoming::Unknown(unknown) => Arrival::Unknown(unknown),
-            Incoming::Answer(answer) => match self.exchange.answered(&answer) {
+            Incoming::Answer(answer, text) => match self.exchange.answered(&answer) {
                 Some(mut ack) => {
                     ack.outcome = ack.outcome.map_err(|words| self.quote.quote(&words));
                     ack.text = text;

@@ -57,11 +57,11 @@ pub(crate) fn request(msg_id: u64, action: Action, stream: &Stream) -> String {
     text
 }
 
-/// One message of the service, told apart.
+/// One message of the service, told apart. An answer comes with its whole text.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Event(Event),
-    Answer(Answer),
+    Answer(Answer, Text),
     Unknown(Unknown),
 }
 
@@ -285,7 +285,7 @@ impl Incoming {
             });
         }
         match head.and_then(answer) {
-            Some(answer) => Self::Answer(answer),
+            Some(answer) => Self::Answer(answer, text),
             None => Self::Unknown(Unknown::new(text, "it is neither an event nor an answer")),
         }
     }

@@ -22,7 +22,7 @@ fn event(text: &str) -> Event {
 
 fn ack(text: &str) -> Answer {
     match Incoming::parse(Text::from(text)) {
-        Incoming::Answer(answer) => answer,
+        Incoming::Answer(answer, _) => answer,
         other => panic!("{other:?}"),
     }
 }
@@ -326,7 +326,7 @@ mod properties {
         fn whatever_comes_in_panics_nowhere_and_is_kept(text in ".*") {
             match Incoming::parse(Text::from(text.as_str())) {
                 Incoming::Event(event) => prop_assert!(text.contains(event.message())),
-                Incoming::Answer(_) => {}
+                Incoming::Answer(..) => {}
                 Incoming::Unknown(unknown) => prop_assert_eq!(unknown.text(), text.as_str()),
             }
             let _ = session_answer(&text);
@@ -351,7 +351,7 @@ mod properties {
                 Incoming::Unknown(unknown) => {
                     prop_assert_eq!(is_json, unknown.reason() != "it is not JSON");
                 }
-                Incoming::Answer(_) => prop_assert!(is_json),
+                Incoming::Answer(..) => prop_assert!(is_json),
             }
         }
 
