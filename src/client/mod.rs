@@ -222,7 +222,11 @@ impl Client {
     /// # Errors
     /// As [`Client::next`].
     pub fn next_buffered(&mut self) -> Result<Option<Next>> {
-        while self.queue.is_empty() && self.take_buffered()? {}
+        if self.queue.is_empty()
+            && let Some(event) = self.take_event()?
+        {
+            return Ok(Some(Next::Event(event)));
+        }
         Ok(self.queue.pop_front())
     }
 
@@ -336,14 +340,11 @@ impl Client {
 
     fn next_by(&mut self, deadline: Option<Instant>) -> Result<Next> {
         loop {
-            if let Some(next) = self.queue.pop_front() {
+            if let Some(next) = self.next_buffered()? {
                 return Ok(next);
             }
             if let State::Closed = self.state {
                 return Ok(Next::Closed);
-            }
-            if self.take_buffered()? {
-                continue;
             }
             let watched = self.aside.watched.clone();
             if !self.advance(deadline, &watched)? {

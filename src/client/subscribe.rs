@@ -48,8 +48,10 @@ impl Client {
                 return Err(Error::new(Phase::Subscribe, ErrorKind::TooLong, message));
             }
             looked_at = self.queue.len();
-            if !self.take_buffered()? {
-                self.advance(None, &Watched::default())?;
+            match self.take_event()? {
+                Some(event) => self.queue.push_back(Next::Event(event)),
+                None if self.queue.len() > looked_at => {}
+                None => _ = self.advance(None, &Watched::default())?,
             }
             if self.late == MAX_LATE {
                 let peer = self.peer();

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::connection::{Arrival, Connection};
 use crate::error::{ErrorKind, Phase};
 use crate::next::{Gap, Loss, Next};
-use crate::protocol::{Ack, Action, Retry};
+use crate::protocol::{Ack, Action, Event, Retry};
 use crate::transport::wire::{self, Watched};
 use crate::{Error, Result};
 
@@ -42,14 +42,20 @@ impl Client {
         }
     }
 
-    /// Takes the next thing of what has been read already into the queue, if it belongs there. False
-    /// where there is none.
-    pub(super) fn take_buffered(&mut self) -> Result<bool> {
-        let State::Open(connection) = &mut self.state else {
-            return Ok(false);
-        };
-        let read = connection.read_buffered().transpose();
-        read.map_or(Ok(false), |read| self.arrived(read).map(|()| true))
+    /// Takes the next event of what has been read already. Something else that comes before it goes
+    /// into the queue, and ends this.
+    pub(super) fn take_event(&mut self) -> Result<Option<Event>> {
+        let queued = self.queue.len();
+        while self.queue.len() == queued
+            && let State::Open(connection) = &mut self.state
+        {
+            match connection.read_buffered().transpose() {
+                Some(Ok(Arrival::Event(event))) => return Ok(Some(event)),
+                Some(read) => self.arrived(read)?,
+                None => break,
+            }
+        }
+        Ok(None)
     }
 
     fn arrived(&mut self, read: Result<Arrival>) -> Result<()> {
