@@ -1,5 +1,6 @@
 //! How far a run is.
 
+use std::mem;
 use std::time::Instant;
 
 use crate::output::record::Summary;
@@ -15,6 +16,8 @@ pub(crate) struct RunStatus {
     pub(crate) subscribed_at: Option<Instant>,
     /// When the last event came.
     pub(crate) event_at: Option<Instant>,
+    /// Whether one has come since that was written down.
+    has_event: bool,
     /// Since when nothing has come of all that was subscribed. The time without a connection is
     /// left out.
     quiet_since: Option<Instant>,
@@ -32,6 +35,7 @@ impl RunStatus {
             unanswered: streams,
             subscribed_at: None,
             event_at: None,
+            has_event: false,
             quiet_since: None,
             lost_at: None,
         }
@@ -71,6 +75,14 @@ impl RunStatus {
     }
 
     pub(crate) fn event(&mut self) {
+        self.has_event = true;
+    }
+
+    /// Writes down when the last event came: once for all that lie in a buffer.
+    pub(crate) fn update(&mut self) {
+        if !mem::take(&mut self.has_event) {
+            return;
+        }
         let now = Instant::now();
         self.event_at = Some(now);
         // What comes before all is subscribed does not begin it.

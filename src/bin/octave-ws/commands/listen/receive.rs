@@ -137,6 +137,7 @@ impl Run<'_> {
     /// Tells whoever watches how it stands.
     fn update_status(&mut self, client: &mut Client) -> Result<(), End> {
         self.status.is_connected = client.is_connected();
+        self.status.update();
         if let Some(progress) = &mut self.progress {
             progress.draw(&self.status);
         }
