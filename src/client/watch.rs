@@ -8,8 +8,8 @@ use super::Client;
 impl Client {
     /// Lets [`Client::next`] wait for these descriptors, too, in place of earlier ones, for a program
     /// that has nowhere else to wait for both. While one of them is readable or at its end,
-    /// [`Client::next`] returns [`Next::Readable`](crate::Next::Readable) in turn with what arrives from the service. It
-    /// interrupts an attempt to connect, which is repeated a second later.
+    /// [`Client::next`] returns [`Next::Readable`](crate::Next::Readable) in turn with what arrives
+    /// from the service. It interrupts an attempt to connect, which is repeated a second later.
     ///
     /// ```no_run
     /// # fn watch(client: &mut octave_ws::Client) -> Result<(), Box<dyn std::error::Error>> {
