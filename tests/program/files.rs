@@ -508,6 +508,25 @@ fn a_full_disk_is_74_and_leaves_whole_lines() {
 }
 
 #[test]
+fn a_long_text_that_does_not_fit_leaves_nothing_of_its_line() {
+    let (_folder, file) = folder();
+    let (sim, seen) = start(0.0);
+    let output = format!("-o{}", name(&file));
+    let program = octave_ws(&sim, &["listen", TEMPERATURE, "-Ftext", &output]);
+    // More than one piece of a long text has, and less than all of it.
+    let mut program = after("trap '' XFSZ; ulimit -f 200", &program);
+    let child = program.spawn().unwrap();
+    await_subscription(&seen);
+    sim.publish(TEMPERATURE, &json!("short"));
+    sim.publish(TEMPERATURE, &json!("x".repeat(1 << 20)));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
+    let written = fs::read_to_string(&file).unwrap();
+    assert!(written.ends_with("  \"short\"\n"), "{}", written.len());
+    assert_eq!(written.lines().count(), 1);
+}
+
+#[test]
 fn the_summary_says_what_stands_in_the_file_and_how_the_process_ends() {
     // A file that cannot be put in its place.
     let (folder, file) = folder();
