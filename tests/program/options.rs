@@ -494,7 +494,7 @@ fn a_token_that_looks_like_a_mistake_is_warned_of_unseen() {
         ("export OCTAVE_TOKEN=Secret1", Some(name())),
         (
             "Secret1\u{2013}",
-            Some("holds characters that are not ASCII: which are sent as UTF-8".to_owned()),
+            Some("holds characters that are not ASCII, which are sent as UTF-8".to_owned()),
         ),
         ("Bearer Secret1", Some(holds("blanks"))),
         ("Secret1==", None),

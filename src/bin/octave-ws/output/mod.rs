@@ -380,6 +380,25 @@ mod tests {
     }
 
     #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mut output = Output::appended(path.to_str().unwrap()).ok().unwrap();
+        // Of two bytes each, at odd places.
+        let body = format!("x{}", "\u{e9}\u{9b}".repeat(ENOUGH));
+        let line = Line {
+            head: "head ",
+            body: &body,
+            tail: "",
+            is_printable: true,
+        };
+        output.write_event(line, 1).ok().unwrap();
+        output.flush().ok().unwrap();
+        let wanted = format!("head {}\n", Printable(&body));
+        assert!(fs::read_to_string(path).unwrap() == wanted);
+    }
+
+    #[test]
     fn only_raw_line_breaks_are_left_out() {
         let mut output = Output::stdout().ok().unwrap();
         let (head, tail) = ("[", "]");
