@@ -697,3 +697,20 @@ fn a_refusal_that_may_pass_is_asked_again_about_what_was_granted() {
     };
     assert_eq!((ack.outcome.is_err(), ack.status), (true, Some(503)));
 }
+
+#[test]
+fn what_lay_in_a_buffer_was_heard_of_when_it_was_read() {
+    let sim = Sim::start().unwrap();
+    let mut client = Client::connect(&sim.config()).unwrap();
+    client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();
+    // More than the WebSocket takes in one go, less than is read.
+    sim.publish_burst(TEMPERATURE, &vec![json!(1); 100]);
+    for _ in 0..100 {
+        assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+    }
+    let read = Instant::now();
+    // It looks at the connection, and finds nothing.
+    let next = client.next(Duration::from_millis(1)).unwrap();
+    assert!(matches!(next, Next::TimedOut), "{next:?}");
+    assert!(client.heard_at().unwrap() <= read);
+}

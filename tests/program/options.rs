@@ -484,7 +484,7 @@ fn a_token_that_is_none_says_where() {
 #[test]
 fn a_token_that_looks_like_a_mistake_is_warned_of_unseen() {
     let (sim, _seen) = start(0.0);
-    let holds = |what: &str| format!("holds {what}: which are sent as part of it");
+    let holds = |what: &str| format!("holds {what}, which are sent as part of it");
     let quotes = || holds("quotation marks");
     let name = || "begins with NAME=: give only what follows".to_owned();
     for (token, what) in [

@@ -177,12 +177,8 @@ impl Output {
                 // Writing to memory cannot fail.
                 let _ = write!(self.lines, "{}", Printable(&rest[..end]));
                 rest = &rest[end..];
-                if !rest.is_empty()
-                    && let Err(error) = self.flush()
-                {
-                    self.lost.0 += u64::from(length.is_some());
-                    self.lost.1 += length.unwrap_or_default();
-                    return Err(error);
+                if !rest.is_empty() {
+                    self.flush()?;
                 }
             }
         }
