@@ -42,42 +42,58 @@ pub(super) fn members<'a, const N: usize>(
     }
 }
 
-/// Whether a document is an object; `None` where it is not JSON. Members of an outermost object are
-/// handed on: what stands between the quotation marks of the key, whether that has escapes, and the
-/// value.
+/// Whether a document is an object; `None` where it is not JSON. Members of the object are handed on:
+/// what stands between the quotation marks of the key, whether that has escapes, and the value.
 fn document(json: &[u8], mut member: impl FnMut(Range<usize>, bool, Range<usize>)) -> Option<bool> {
-    let mut open = Open::default();
-    // Those of the outermost object.
-    let (mut key, mut value) = (Key::default(), 0);
     let mut at = space(json, 0);
     let is_object = json.get(at) == Some(&b'{');
-    loop {
-        if open.depth == 1 {
-            value = at;
+    if !is_object {
+        at = value(json, at)?;
+    } else if let Some(end) = empty(json, at + 1, b'}') {
+        at = end;
+    } else {
+        loop {
+            let start = space(json, at + 1);
+            let (end, is_escaped) = key(json, start)?;
+            let name = start + 1..end - 1;
+            let start = space(json, colon(json, end)?);
+            at = value(json, start)?;
+            member(name, is_escaped, start..at);
+            at = space(json, at);
+            match *json.get(at)? {
+                b',' => {}
+                b'}' => break,
+                _ => return None,
+            }
         }
+        at += 1;
+    }
+    (space(json, at) == json.len()).then_some(is_object)
+}
+
+/// Behind a value, and all that is nested in it.
+fn value(json: &[u8], mut at: usize) -> Option<usize> {
+    let mut open = Open::default();
+    loop {
         let first = *json.get(at)?;
         at += 1;
         match first {
             b'"' => at = string(json, at)?.0,
-            b'{' => {
-                open.push(true);
-                at = space(json, at);
-                if json.get(at) != Some(&b'}') {
-                    at = Key::read(json, at, &open, &mut key)?;
+            b'{' => match empty(json, at, b'}') {
+                Some(end) => at = end,
+                None => {
+                    open.push(true);
+                    at = key_and_colon(json, at)?;
                     continue;
                 }
-                at += 1;
-                open.pop();
-            }
-            b'[' => {
-                open.push(false);
-                at = space(json, at);
-                if json.get(at) != Some(&b']') {
+            },
+            b'[' => match empty(json, at, b']') {
+                Some(end) => at = end,
+                None => {
+                    open.push(false);
                     continue;
                 }
-                at += 1;
-                open.pop();
-            }
+            },
             b'-' => at = number(json, at)?,
             b'0'..=b'9' => at = number(json, at - 1)?,
             b't' => at = rest(json, at, b"rue")?,
@@ -86,72 +102,76 @@ fn document(json: &[u8], mut member: impl FnMut(Range<usize>, bool, Range<usize>
             b' ' | b'\t' | b'\n' | b'\r' => continue,
             _ => return None,
         }
-        if open.depth == 1 && open.is_object() {
-            member(key.name.clone(), key.is_escaped, value..at);
-        }
         // Whatever ends with the value.
-        loop {
-            let Some(&next) = json.get(at) else {
-                return (open.depth == 0).then_some(is_object);
-            };
+        while open.depth > 0 {
+            let next = *json.get(at)?;
             at += 1;
             match next {
                 b',' if open.is_object() => {
-                    at = Key::read(json, at, &open, &mut key)?;
+                    at = key_and_colon(json, at)?;
                     break;
                 }
-                b',' if open.depth > 0 => break,
-                b'}' if open.is_object() => {}
-                b']' if open.depth > 0 && !open.is_object() => {}
-                b' ' | b'\t' | b'\n' | b'\r' => continue,
+                b',' => break,
+                b'}' if open.is_object() => open.pop(),
+                b']' if !open.is_object() => open.pop(),
+                b' ' | b'\t' | b'\n' | b'\r' => {}
                 _ => return None,
             }
-            open.pop();
-            if open.depth == 1 && open.is_object() {
-                member(key.name.clone(), key.is_escaped, value..at);
-            }
+        }
+        if open.depth == 0 {
+            return Some(at);
         }
     }
 }
 
-#[derive(Default)]
-struct Key {
-    /// What stands between its quotation marks.
-    name: Range<usize>,
-    is_escaped: bool,
+/// Behind the end of an array or an object, if it is the next.
+fn empty(json: &[u8], at: usize, end: u8) -> Option<usize> {
+    let at = space(json, at);
+    (json.get(at) == Some(&end)).then_some(at + 1)
 }
 
-impl Key {
-    /// Behind a key and its colon. It is kept where it is of the outermost object.
-    #[inline]
-    fn read(json: &[u8], at: usize, open: &Open, key: &mut Self) -> Option<usize> {
-        let at = space(json, at);
-        if *json.get(at)? != b'"' {
-            return None;
-        }
-        let (end, is_escaped) = string(json, at + 1)?;
-        if open.depth == 1 {
-            let name = at + 1..end - 1;
-            *key = Self { name, is_escaped };
-        }
-        let colon = space(json, end);
-        (*json.get(colon)? == b':').then_some(colon + 1)
+/// Behind the key of a member and its colon.
+#[inline]
+fn key_and_colon(json: &[u8], at: usize) -> Option<usize> {
+    let (end, _) = key(json, space(json, at))?;
+    colon(json, end)
+}
+
+/// Behind a key, and whether it has escapes.
+#[inline]
+fn key(json: &[u8], at: usize) -> Option<(usize, bool)> {
+    match *json.get(at)? {
+        b'"' => string(json, at + 1),
+        _ => None,
     }
+}
+
+/// Behind a colon.
+#[inline]
+fn colon(json: &[u8], at: usize) -> Option<usize> {
+    let at = space(json, at);
+    (*json.get(at)? == b':').then_some(at + 1)
 }
 
 /// Behind a string that begins behind its first quotation mark (RFC 8259 §7), and whether it has
 /// escapes.
 #[inline]
-fn string(json: &[u8], mut at: usize) -> Option<(usize, bool)> {
-    let mut is_escaped = false;
+fn string(json: &[u8], start: usize) -> Option<(usize, bool)> {
+    let end = plain(json, start);
+    if json.get(end) == Some(&b'"') {
+        return Some((end + 1, false));
+    }
+    let end = escaped(json, end)?;
+    Some((end, true))
+}
+
+/// Behind a string, from its first escape on.
+#[inline(never)]
+fn escaped(json: &[u8], mut at: usize) -> Option<usize> {
     loop {
-        at = plain(json, at);
         match *json.get(at)? {
-            b'"' => return Some((at + 1, is_escaped)),
-            b'\\' => {
-                is_escaped = true;
-                at = escape(json, at + 1)?;
-            }
+            b'"' => return Some(at + 1),
+            b'\\' => at = plain(json, escape(json, at + 1)?),
             _ => return None,
         }
     }
@@ -170,31 +190,38 @@ fn escape(json: &[u8], at: usize) -> Option<usize> {
 }
 
 /// Where the first quotation mark, backslash or control character is.
-#[inline]
+// Inlined, its constants do not stay in registers: a third slower.
+#[inline(never)]
 pub(super) fn plain(json: &[u8], start: usize) -> usize {
     // Eight bytes are looked at together. Most strings are short.
     let (eights, _) = json[start..].as_chunks();
     let mut at = start;
-    for eight in eights.iter().take(4) {
-        let found = special(*eight);
+    for eight in eights {
+        let found = special(u64::from_le_bytes(*eight));
         if found != 0 {
             return at + found.trailing_zeros() as usize / 8;
         }
         at += 8;
+        if at == start + 32 {
+            break;
+        }
     }
-    at + long_plain(&json[at..])
+    long_plain(json, at)
 }
 
-/// How many bytes come before the first one that is special. Of a long string, 32 are looked at
-/// together.
-fn long_plain(json: &[u8]) -> usize {
-    let is_plain =
-        |bytes: &&[[u8; 8]; 4]| bytes.iter().fold(0, |found, eight| found | special(*eight)) == 0;
-    let (eights, _) = json.as_chunks();
+/// The same, with 32 bytes looked at together.
+#[inline(never)]
+fn long_plain(json: &[u8], start: usize) -> usize {
+    let is_plain = |bytes: &&[[u8; 8]; 4]| {
+        bytes.iter().fold(0, |found, eight| {
+            found | special(u64::from_le_bytes(*eight))
+        }) == 0
+    };
+    let (eights, _) = json[start..].as_chunks();
     let (fours, _) = eights.as_chunks();
-    let mut at = 32 * fours.iter().take_while(is_plain).count();
-    for eight in &eights[at / 8..] {
-        let found = special(*eight);
+    let mut at = start + 32 * fours.iter().take_while(is_plain).count();
+    while let Some(word) = eight(json, at) {
+        let found = special(word);
         if found != 0 {
             return at + found.trailing_zeros() as usize / 8;
         }
@@ -208,8 +235,7 @@ fn long_plain(json: &[u8]) -> usize {
 /// The high bit of each quotation mark, backslash and control character, and maybe of some bytes
 /// behind the first.
 #[inline]
-fn special(eight: [u8; 8]) -> u64 {
-    let word = u64::from_le_bytes(eight);
+fn special(word: u64) -> u64 {
     // Less than 0x21 once the bit is turned over: control characters and the quotation mark.
     let quotes = (word ^ (EACH * 0x02)).wrapping_sub(EACH * 0x21);
     let backslashes = (word ^ (EACH * u64::from(b'\\'))).wrapping_sub(EACH);
@@ -252,10 +278,14 @@ fn digits(json: &[u8], start: usize) -> Option<usize> {
     const HALVES: u64 = 0xf0 * EACH;
 
     let mut at = start;
-    // Their high halves are 3, and stay so for six more.
-    while let Some(word) = eight(json, at)
-        && (word & HALVES) | ((word.wrapping_add(EACH * 6) & HALVES) >> 4) == EACH * 0x33
-    {
+    while let Some(word) = eight(json, at) {
+        // The high halves of digits are 3, and stay so for six more.
+        let halves = (word & HALVES) | ((word.wrapping_add(EACH * 6) & HALVES) >> 4);
+        let other = halves ^ (EACH * 0x33);
+        if other != 0 {
+            at += other.trailing_zeros() as usize / 8;
+            return (at > start).then_some(at);
+        }
         at += 8;
     }
     while json.get(at).is_some_and(u8::is_ascii_digit) {
