@@ -79,21 +79,23 @@ fn value(json: &[u8], mut at: usize) -> Option<usize> {
         at += 1;
         match first {
             b'"' => at = string(json, at)?.0,
-            b'{' => match empty(json, at, b'}') {
-                Some(end) => at = end,
-                None => {
+            b'{' => {
+                if let Some(end) = empty(json, at, b'}') {
+                    at = end;
+                } else {
                     open.push(true);
                     at = key_and_colon(json, at)?;
                     continue;
                 }
-            },
-            b'[' => match empty(json, at, b']') {
-                Some(end) => at = end,
-                None => {
+            }
+            b'[' => {
+                if let Some(end) = empty(json, at, b']') {
+                    at = end;
+                } else {
                     open.push(false);
                     continue;
                 }
-            },
+            }
             b'-' => at = number(json, at)?,
             b'0'..=b'9' => at = number(json, at - 1)?,
             b't' => at = rest(json, at, b"rue")?,
