@@ -4,8 +4,11 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Flood, Options, Records, Seen, Sim, What};
 use octave_ws::{Client, Next};
@@ -96,4 +99,70 @@ fn a_first_event_takes_one_connection_and_one_handshake() {
     assert_eq!(count(|what| matches!(what, What::Handshake { .. })), 1);
     assert_eq!(count(|what| matches!(what, What::Session(_))), 1);
     assert_eq!(count(|what| matches!(what, What::Subscribed(_))), 1);
+}
+
+/// How long anything takes to the other side of a [`link`].
+const LATENCY: Duration = Duration::from_millis(40);
+
+/// Passes one connection on, slowly. Its end is told by the bytes that went each way: those sent by
+/// the client come first.
+fn link(to: SocketAddr) -> (SocketAddr, mpsc::Receiver<[usize; 2]>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let (end, ended) = mpsc::channel();
+    thread::spawn(move || {
+        let client = listener.accept().unwrap().0;
+        let service = TcpStream::connect(to).unwrap();
+        for tcp in [&client, &service] {
+            tcp.set_nodelay(true).unwrap();
+        }
+        let sent = pass_on(client.try_clone().unwrap(), service.try_clone().unwrap());
+        let received = pass_on(service, client);
+        let _ = end.send([sent, received].map(|way| way.join().unwrap()));
+    });
+    (at, ended)
+}
+
+fn pass_on(mut from: TcpStream, mut to: TcpStream) -> thread::JoinHandle<usize> {
+    let (late, under_way) = mpsc::channel::<(Instant, Vec<u8>)>();
+    thread::spawn(move || {
+        for (due, bytes) in under_way {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if to.write_all(&bytes).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Write);
+    });
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        let mut count = 0;
+        while let Ok(n @ 1..) = from.read(&mut buffer) {
+            count += n;
+            let _ = late.send((Instant::now() + LATENCY, buffer[..n].to_vec()));
+        }
+        count
+    })
+}
+
+#[test]
+fn an_ack_takes_four_round_trips_of_a_connection_and_few_bytes() {
+    let sim = Sim::start().unwrap();
+    // A busy machine adds to the time: the shortest of a few counts.
+    let mut round_trips = f64::MAX;
+    for _ in 0..5 {
+        let (at, ended) = link(sim.addr());
+        let config = sim.config().endpoint(format!("https://{at}"));
+        let start = Instant::now();
+        let mut client = Client::connect(&config).unwrap();
+        client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();
+        let taken = start.elapsed();
+        drop(client);
+        let [sent, received] = ended.recv_timeout(LONG).unwrap();
+        assert!(sent < 1_000, "sent {sent}");
+        assert!(received < 1_600, "received {received}");
+        round_trips = round_trips.min(taken.div_duration_f64(2 * LATENCY));
+    }
+    // TLS, the session, the upgrade, the ack.
+    assert!((4.0..4.9).contains(&round_trips), "{round_trips}");
 }
