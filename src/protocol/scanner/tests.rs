@@ -29,6 +29,25 @@ fn any_depth_is_left_in_the_order_that_it_was_entered() {
 }
 
 #[test]
+fn sixteen_mib_are_one_document_with_its_last_byte() {
+    for (before, part, after) in [
+        ("{\"a\":\"", "0123456789abcdef", "\"}"),
+        ("{\"a\":\"", "\\u00e9\\\\\u{e9}\\n", "\"}"),
+        ("{\"a\":", "12345678", "}"),
+        ("{\"a\":[0", ",\"b\" , {\"c\":null},[]", "]}"),
+        ("{", "\"b\":{},", "\"a\":1}"),
+        ("{", " \t\r\n", "\"a\":1}"),
+    ] {
+        let count = (16 << 20) / part.len();
+        let mut json = [before, &part.repeat(count), after].concat();
+        let [a] = members(&json, ["a"]).unwrap();
+        assert!(json.ends_with(&format!("\"a\":{}}}", a.unwrap())), "{part}");
+        json.pop();
+        assert_eq!(members(&json, ["a"]), Err(Unfit::NotJson), "{part}");
+    }
+}
+
+#[test]
 fn what_ends_a_string_is_found_wherever_it_is() {
     for length in 0..40 {
         for byte in 0..=u8::MAX {
