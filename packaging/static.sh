@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Builds octave-ws as static binaries for Linux, with nothing to be installed beside them:
+#
+#   packaging/static.sh [TARGET...]
+#
+# By default for all of the targets below. The binaries are $OUT/octave-ws-TARGET; OUT is
+# target/static unless it is set. Needs Debian 12 or later (as root, where its packages are not yet
+# installed), pip and cargo's registry.
+#
+# Most of these targets have no standard library of Rust to download: it is built, too. Its source
+# and the compiler are of one version, Debian's. The C compiler and linker is zig, which comes with
+# musl for each of them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+all=(
+    x86_64-unknown-linux-musl
+    aarch64-unknown-linux-musl
+    armv7-unknown-linux-musleabihf # hard float
+    arm-unknown-linux-musleabi     # ARMv6, soft float
+    riscv64gc-unknown-linux-musl
+    mipsel-unknown-linux-musl
+)
+[ $# -gt 0 ] || set -- "${all[@]}"
+for target; do
+    case " ${all[*]} " in
+    *" $target "*) ;;
+    *)
+        echo "static.sh: unknown target $target; there are ${all[*]}" >&2
+        exit 64
+        ;;
+    esac
+done
+
+root=$PWD
+out=${OUT:-target/static}
+work=$root/target/static-build
+mkdir -p "$out" "$work"
+
+source=/usr/lib/rustlib/src/rust
+if ! [ -x /usr/bin/cargo ] || ! [ -e "$source" ] || ! command -v readelf >/dev/null; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
+        rustc-web cargo-web rust-web-src libstd-rust-web-dev python3-venv binutils
+fi
+version=$(/usr/bin/rustc --version | cut -d' ' -f2)
+if [ "rustc-$version" != "$(basename "$(readlink -f "$source")")" ]; then
+    echo "static.sh: rustc is $version, its source is $(readlink -f "$source")" >&2
+    exit 1
+fi
+if ! [ -x "$work/tools/bin/cargo-zigbuild" ]; then
+    python3 -m venv "$work/tools"
+    "$work/tools/bin/pip" install --quiet ziglang==0.17.1 cargo-zigbuild==0.24.0
+fi
+
+# The same bytes from any folder, at any time.
+if [ -z "${SOURCE_DATE_EPOCH:-}" ] && date=$(git log -1 --format=%ct 2>/dev/null); then
+    export SOURCE_DATE_EPOCH=$date
+fi
+registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
+
+# RUSTC_BOOTSTRAP: the standard library is built by options that are still unstable.
+export PATH=$work/tools/bin:/usr/bin:/bin RUSTC=/usr/bin/rustc CARGO=/usr/bin/cargo RUSTC_BOOTSTRAP=1
+flags="-C link-self-contained=no -C relocation-model=static -C force-unwind-tables=no"
+flags+=" --remap-path-prefix=$registry=/cargo --remap-path-prefix=$root=/src"
+for target; do
+    # Thumb code is a quarter smaller. ARMv6 has too little of it.
+    case $target in
+    armv7-*) mode="-C target-feature=+thumb-mode" ;;
+    *) mode= ;;
+    esac
+    RUSTFLAGS="$flags $mode" \
+        cargo-zigbuild build --quiet --locked --profile gateway --bin octave-ws \
+        --target-dir "$work" --target "$target" \
+        -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size
+    binary=$work/$target/gateway/octave-ws
+    if readelf --program-headers --dynamic "$binary" | grep -E 'INTERP|NEEDED'; then
+        echo "static.sh: $target is not static" >&2
+        exit 1
+    fi
+    cp --remove-destination "$binary" "$out/octave-ws-$target"
+    ls -l "$out/octave-ws-$target"
+done
