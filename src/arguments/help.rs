@@ -20,8 +20,6 @@ pub fn with_options(text: &str, flags: &[FlagInfo<'_>], note: &str) -> String {
 fn options(flags: &[FlagInfo<'_>]) -> String {
     // That of help itself has no short name there.
     let flags = flags.iter().filter(|flag| flag.long != "--help");
-    // As format strings have them.
-    let plain = |text: &str| text.replace("{{", "{").replace("}}", "}");
     let mut names: Vec<(String, String)> = flags
         .map(|flag| (name(flag), plain(flag.description)))
         .collect();
@@ -34,6 +32,11 @@ fn options(flags: &[FlagInfo<'_>]) -> String {
         format!("  {name:width$}  {}\n", lines.join(&indent))
     };
     names.iter().map(described).collect()
+}
+
+/// A text without what format strings have for braces.
+pub(super) fn plain(text: &str) -> String {
+    text.replace("{{", "{").replace("}}", "}")
 }
 
 /// `-C, --count N`.

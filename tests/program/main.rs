@@ -19,6 +19,7 @@ use serde_json::Value;
 use crate::patience::Told;
 
 mod clock;
+mod completions;
 mod doctor;
 mod files;
 mod formats;

@@ -70,7 +70,7 @@ fn wrong_usage_is_told_in_one_line() {
         ),
         (
             vec!["help", "watch"],
-            "no command \"watch\": the commands are listen, capture, session, shell, doctor"
+            "no command \"watch\": the commands are listen, capture, session, shell, doctor, completions"
                 .to_owned(),
         ),
         (

@@ -73,6 +73,7 @@ fn each_option_of_help_is_in_the_readme_and_the_other_way_about() {
         &["session", "-h"],
         &["shell", "-h"],
         &["doctor", "-h"],
+        &["completions", "-h"],
     ] {
         let help = help(args);
         let fits = |line: &str| line.chars().count() <= 80;

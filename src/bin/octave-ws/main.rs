@@ -10,7 +10,8 @@ use octave_ws::Stop;
 use crate::commands::{doctor, listen, session, shell};
 use crate::exit::Failure;
 use crate::settings::Settings;
-use crate::settings::args::{Args, Asked, Command, USAGE};
+use crate::settings::args::{Args, Command};
+use crate::settings::parse::{Asked, USAGE};
 use crate::status::stderr;
 
 mod clock;
@@ -80,6 +81,7 @@ fn run(start: Instant) -> Result<(), Failure> {
         Settings::Doctor(settings) => doctor::doctor(settings, &stop),
         Settings::Shell(config, is_edited) => shell::shell(config, is_edited, &stop),
         Settings::Session(config, shown) => session::session(&config.stop(stop), shown),
+        Settings::Completions(script) => output::print(&script),
     }
 }
 
@@ -87,7 +89,9 @@ fn run(start: Instant) -> Result<(), Failure> {
 fn stopped(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Listen(_) => Ok(()),
-        Command::Capture(_) | Command::Doctor(_) => Err(Failure::stopped()),
+        Command::Capture(_) | Command::Doctor(_) | Command::Completions(_) => {
+            Err(Failure::stopped())
+        }
         Command::Session(_) | Command::Shell(_) => Err(Failure::no_session()),
     }
 }

@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgValue, FromArgs, SubCommandInfo};
+use argh::{ArgsInfo, FromArgValue, FromArgs};
 use octave_ws::Stream;
-use octave_ws::arguments::help;
-use octave_ws::arguments::normalize::{Normalized, normalize};
+use octave_ws::arguments::completions;
 use octave_ws::settings::{parse_duration, parse_size, parse_timeout};
 
 use crate::settings::streams::Shard;
@@ -122,6 +121,7 @@ pub(crate) enum Command {
     Session(Session),
     Shell(Shell),
     Doctor(Doctor),
+    Completions(Completions),
 }
 
 impl Command {
@@ -130,7 +130,7 @@ impl Command {
         match self {
             Self::Listen(listen) => listen.timeout,
             Self::Capture(capture) => capture.timeout,
-            Self::Session(_) | Self::Shell(_) | Self::Doctor(_) => None,
+            _ => None,
         }
     }
 }
@@ -299,6 +299,24 @@ pub(crate) struct Doctor {
     pub(crate) streams: Vec<Stream>,
 }
 
+/// Print a script that completes the arguments of octave-ws in a shell.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(
+    subcommand,
+    name = "completions",
+    usage = "SHELL",
+    help_triggers("-h", "--help"),
+    note = "Read by bash from /usr/share/bash-completion/completions/octave-ws, by zsh
+from /usr/share/zsh/vendor-completions/_octave-ws, and by fish from
+/usr/share/fish/vendor_completions.d/octave-ws.fish.",
+    example = "source <({command_name} bash)"
+)]
+pub(crate) struct Completions {
+    /// bash, zsh or fish
+    #[argh(positional, arg_name = "SHELL")]
+    pub(crate) shell: completions::Shell,
+}
+
 /// What a line of output holds.
 #[derive(Clone, Copy, FromArgValue)]
 pub(crate) enum Format {
@@ -314,71 +332,6 @@ pub(crate) enum Require {
     #[default]
     All,
     Any,
-}
-
-/// What the command line asks for.
-pub(crate) enum Asked {
-    Run(Box<Args>),
-    /// To be printed on standard output.
-    Text(String),
-    /// There is no command: [`USAGE`] says what there is.
-    Nothing,
-}
-
-/// What is told of the usage where there is no command.
-pub(crate) const USAGE: &str = "\
-Usage: octave-ws [OPTIONS] COMMAND [OPTIONS] [STREAM...]
-
-Commands:
-  listen   print events as they arrive
-  capture  collect events in one bounded run
-  session  open a session and print its id
-  shell    subscribe and send messages interactively
-  doctor   test each stage of the connection
-
-Run octave-ws help, or octave-ws help COMMAND, for more.";
-
-/// Where the other options of a command are listed.
-const CONNECTION_OPTIONS: &str = "
-The connection options are listed by octave-ws --help.
-";
-
-impl Args {
-    /// Reads the arguments, that of the program's own name excepted.
-    ///
-    /// # Errors
-    /// In one line, what is wrong with them.
-    pub(crate) fn parse(typed: impl IntoIterator<Item = String>) -> Result<Asked, String> {
-        let info = Self::get_args_info();
-        let words = match normalize(&info, typed)? {
-            Normalized::Run(words) => words,
-            Normalized::Help(words) => return Ok(Asked::Text(Self::help(&info, &words))),
-            Normalized::Version => {
-                let version = concat!("octave-ws ", env!("CARGO_PKG_VERSION"));
-                return Ok(Asked::Text(version.to_owned()));
-            }
-            Normalized::Nothing => return Ok(Asked::Nothing),
-        };
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        match Self::from_args(&["octave-ws"], &words) {
-            Ok(args) => Ok(Asked::Run(Box::new(args))),
-            Err(EarlyExit { output, .. }) => Err(output.trim().replace('\n', "; ")),
-        }
-    }
-
-    /// The help text of the program, or of the command that the words name.
-    fn help(info: &CommandInfoWithArgs, words: &[String]) -> String {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let text = match Self::from_args(&["octave-ws"], &words) {
-            Err(EarlyExit { output, .. }) => output,
-            Ok(_) => String::new(),
-        };
-        let named = |command: &&SubCommandInfo| words.contains(&command.name);
-        match info.commands.iter().find(named) {
-            Some(command) => help::with_options(&text, command.command.flags, CONNECTION_OPTIONS),
-            None => help::with_options(&text, info.flags, ""),
-        }
-    }
 }
 
 /// A number from 1 up.

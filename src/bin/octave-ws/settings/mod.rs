@@ -14,6 +14,8 @@ pub(crate) mod args;
 
 pub(crate) mod connection;
 
+pub(crate) mod parse;
+
 pub(crate) mod streams;
 
 /// What to do, and with what.
@@ -23,6 +25,8 @@ pub(crate) enum Settings {
     /// Whether lines are edited is in it.
     Shell(Config, bool),
     Doctor(DoctorSettings),
+    /// To be printed on standard output.
+    Completions(String),
 }
 
 /// What `doctor` looks at.
@@ -106,6 +110,9 @@ impl Settings {
             Command::Session(session) => {
                 let shown = if session.url { Shown::Url } else { Shown::Id };
                 return Ok(Self::Session(connection::config(args)?, shown));
+            }
+            Command::Completions(asked) => {
+                return Ok(Self::Completions(Args::completions(asked.shell)));
             }
         };
         let from_stdin = Some("-");

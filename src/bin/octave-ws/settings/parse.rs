@@ -1,0 +1,88 @@
+//! The arguments, read; and what is printed of them: help, completions.
+
+use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgs, SubCommandInfo};
+use octave_ws::arguments::completions::{self, Shell};
+use octave_ws::arguments::help;
+use octave_ws::arguments::normalize::{Normalized, normalize};
+
+use crate::settings::args::Args;
+
+/// What the command line asks for.
+pub(crate) enum Asked {
+    Run(Box<Args>),
+    /// To be printed on standard output.
+    Text(String),
+    /// There is no command: [`USAGE`] says what there is.
+    Nothing,
+}
+
+/// What is told of the usage where there is no command.
+pub(crate) const USAGE: &str = "\
+Usage: octave-ws [OPTIONS] COMMAND [OPTIONS] [STREAM...]
+
+Commands:
+  listen       print events as they arrive
+  capture      collect events in one bounded run
+  session      open a session and print its id
+  shell        subscribe and send messages interactively
+  doctor       test each stage of the connection
+  completions  print a completion script for a shell
+
+Run octave-ws help, or octave-ws help COMMAND, for more.";
+
+/// Where the other options of a command are listed.
+const CONNECTION_OPTIONS: &str = "
+The connection options are listed by octave-ws --help.
+";
+
+impl Args {
+    /// A script that completes the arguments in a shell.
+    pub(crate) fn completions(shell: Shell) -> String {
+        let choices: [(&str, &[&str]); 2] = [
+            ("FORMAT", &["event", "message", "record", "text"]),
+            ("SHELL", &["bash", "zsh", "fish"]),
+        ];
+        // argh does not know the name of the program.
+        let info = CommandInfoWithArgs {
+            name: "octave-ws",
+            ..Self::get_args_info()
+        };
+        completions::script(shell, &info, &choices)
+    }
+
+    /// Reads the arguments, that of the program's own name excepted.
+    ///
+    /// # Errors
+    /// In one line, what is wrong with them.
+    pub(crate) fn parse(typed: impl IntoIterator<Item = String>) -> Result<Asked, String> {
+        let info = Self::get_args_info();
+        let words = match normalize(&info, typed)? {
+            Normalized::Run(words) => words,
+            Normalized::Help(words) => return Ok(Asked::Text(Self::help(&info, &words))),
+            Normalized::Version => {
+                let version = concat!("octave-ws ", env!("CARGO_PKG_VERSION"));
+                return Ok(Asked::Text(version.to_owned()));
+            }
+            Normalized::Nothing => return Ok(Asked::Nothing),
+        };
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        match Self::from_args(&["octave-ws"], &words) {
+            Ok(args) => Ok(Asked::Run(Box::new(args))),
+            Err(EarlyExit { output, .. }) => Err(output.trim().replace('\n', "; ")),
+        }
+    }
+
+    /// The help text of the program, or of the command that the words name.
+    fn help(info: &CommandInfoWithArgs, words: &[String]) -> String {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let text = match Self::from_args(&["octave-ws"], &words) {
+            Err(EarlyExit { output, .. }) => output,
+            Ok(_) => String::new(),
+        };
+        let named = |command: &&SubCommandInfo| words.contains(&command.name);
+        match info.commands.iter().find(named) {
+            Some(command) => help::with_options(&text, command.command.flags, CONNECTION_OPTIONS),
+            None => help::with_options(&text, info.flags, ""),
+        }
+    }
+}
