@@ -24,6 +24,7 @@ mod doctor;
 mod files;
 mod formats;
 mod listen;
+mod man;
 mod memory;
 mod names;
 mod octave_sim;
