@@ -187,9 +187,8 @@ fn definitions(list: &[(String, String)]) -> String {
 fn examples(help: &Help) -> String {
     let lines = help.section("Examples").lines();
     let lines = lines.filter(|line| !line.trim().is_empty());
-    lines
-        .map(|line| format!(".PP\n.EX\n{}\n.EE\n", roff(line.trim())))
-        .collect()
+    let example = |line: &str| format!(".PP\n.EX\n{}\n.EE\n", roff(line.trim()));
+    lines.map(example).collect()
 }
 
 fn one_line(text: &str) -> String {

@@ -77,8 +77,8 @@ impl Notify {
 
     /// To be followed by that it is ready again.
     pub(crate) fn reloading(&self) {
-        let now = clock_gettime(ClockId::Monotonic);
-        let usec = now.tv_sec * 1_000_000 + now.tv_nsec / 1000;
+        let now = Duration::try_from(clock_gettime(ClockId::Monotonic));
+        let usec = now.unwrap_or_default().as_micros();
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={usec}"));
     }
 
