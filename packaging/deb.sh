@@ -36,7 +36,7 @@ done
 for architecture; do
     target=${targets[$architecture]}
     OUT=$out packaging/static.sh "$target"
-    cargo deb --quiet --locked --no-build --no-strip --profile gateway --target "$target" \
-        --output "$out/"
+    CARGO_TARGET_DIR=target/static-build cargo deb --quiet --locked --no-build --no-strip \
+        --profile gateway --target "$target" --output "$out/"
 done
 ls -l "$out"/*.deb

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Shows that a package works on Debian: installs it in a container, runs its services under systemd
+# against the stand-in, and purges it.
+#
+#   packaging/check_deb.sh octave-ws_VERSION_ARCHITECTURE.deb
+#
+# Needs root, debootstrap, systemd-container, lintian, and target/release/octave-sim (cargo build
+# --release --all-features). The container has this machine's network.
+set -euo pipefail
+deb=$(realpath "$1")
+cd "$(dirname "$0")/.."
+
+pristine=target/debian
+root=target/debian-run
+if ! [ -e "$pristine/ready" ]; then
+    rm -rf "$pristine"
+    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,cron,logrotate,man-db \
+        bookworm "$pristine" http://deb.debian.org/debian >target/debootstrap.log
+    touch "$pristine/ready"
+fi
+lintian --fail-on error "$deb"
+
+rm -rf "$root"
+cp -a "$pristine" "$root"
+cp "$deb" "$root/root/octave-ws.deb"
+cp packaging/check_deb_inside.sh "$root/root/check.sh"
+cat >"$root/etc/systemd/system/check.service" <<'EOF'
+[Unit]
+After=multi-user.target
+
+[Service]
+Type=oneshot
+ExecStart=/root/check.sh
+ExecStopPost=/bin/systemctl --no-block poweroff
+StandardOutput=file:/root/check.log
+StandardError=inherit
+
+[Install]
+WantedBy=default.target
+EOF
+ln -sf /etc/systemd/system/check.service "$root/etc/systemd/system/multi-user.target.wants/"
+
+cat >"$root/root/run.sh" <<EOF
+cat "\$OCTAVE_CA_FILE" >$root/root/ca.pem
+printf '%s' "\$OCTAVE_TOKEN" >$root/root/token
+cat >$root/root/config.json <<JSON
+{
+  "endpoint": "\$OCTAVE_ENDPOINT",
+  "ca_file": "/etc/octave-ws/ca.pem",
+  "company": "\$OCTAVE_COMPANY",
+  "user": "\$OCTAVE_USER"
+}
+JSON
+exec timeout 120 systemd-nspawn --quiet --boot --register=no --keep-unit --directory=$root
+EOF
+target/release/octave-sim --rate 20 -- bash "$root/root/run.sh" >target/container.log 2>&1 || true
+cat "$root/root/check.log"
+grep -qx 'all is well' "$root/root/check.log"

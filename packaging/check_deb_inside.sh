@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# What check_deb.sh does in the container.
+set -euo pipefail
+trap 'echo "failed in line $LINENO"; journalctl --no-pager -n 30 -u "octave-ws*"' ERR
+
+dpkg -i /root/octave-ws.deb
+octave-ws --version
+man -w octave-ws
+[ "$(stat -c '%a %U %G' /etc/octave-ws)" = "750 root octave-ws" ]
+[ "$(stat -c '%a %U %G' /etc/octave-ws/token)" = "640 root octave-ws" ]
+[ "$(stat -c '%a %U %G' /var/lib/octave-ws)" = "750 octave-ws octave-ws" ]
+[ "$(systemctl is-enabled octave-ws)" = disabled ] || true
+systemd-analyze verify octave-ws.service octave-ws@demo.service
+
+# What an engineer edits.
+install -m 644 /root/ca.pem /etc/octave-ws/ca.pem
+cat /root/config.json >/etc/octave-ws/config.json
+cat /root/token >/etc/octave-ws/token
+echo /demo/devices/gw1/temperature >>/etc/octave-ws/streams
+for file in config.json token streams; do
+    other=/etc/octave-ws/demo.${file/config./}
+    install -m 640 -g octave-ws "/etc/octave-ws/$file" "$other"
+done
+
+# It waits until all streams are subscribed.
+systemctl enable --now octave-ws.service octave-ws@demo.service
+systemctl is-active octave-ws.service octave-ws@demo.service
+pid=$(systemctl show --property MainPID --value octave-ws.service)
+[ "$(ps -o user= -p "$pid" 2>/dev/null || stat -c %U "/proc/$pid")" = octave-ws ]
+lines() { grep -c '"kind":"event"' "$1" || true; }
+for file in events demo; do
+    until [ "$(lines "/var/lib/octave-ws/$file.jsonl")" -ge 10 ]; do sleep 0.1; done
+done
+systemctl status --no-pager octave-ws.service | grep -E 'Status|Memory'
+for unit in octave-ws.service octave-ws@demo.service; do
+    systemd-analyze security --no-pager "$unit" | tail -1
+    systemd-analyze security --no-pager --threshold=20 "$unit" >/dev/null
+done
+
+# The log is rotated.
+mv /var/lib/octave-ws/events.jsonl /var/lib/octave-ws/events.old
+systemctl reload octave-ws.service
+until [ "$(lines /var/lib/octave-ws/events.jsonl)" -ge 1 ]; do sleep 0.1; done
+[ "$(systemctl show --property MainPID --value octave-ws.service)" = "$pid" ]
+
+# A second installation restarts what runs.
+dpkg -i /root/octave-ws.deb
+systemctl is-active octave-ws.service
+[ "$(systemctl show --property MainPID --value octave-ws.service)" != "$pid" ]
+
+dpkg --remove octave-ws
+for file in events demo; do
+    tail -n 1 "/var/lib/octave-ws/$file.jsonl" | grep -q '"kind":"summary".*"exit":0'
+done
+dpkg --purge octave-ws
+left=$(find /etc /usr /var/lib -name '*octave*')
+echo "left: $left"
+[ -z "$left" ]
+echo 'all is well'
