@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Shows that a package works on Debian: installs it in a container, runs its services under systemd
-# against the stand-in, and purges it.
+# against the stand-in, and purges it. Then the same without a package, as the README says.
 #
 #   packaging/check_deb.sh octave-ws_VERSION_ARCHITECTURE.deb
 #
@@ -24,6 +24,9 @@ rm -rf "$root"
 cp -a "$pristine" "$root"
 cp "$deb" "$root/root/octave-ws.deb"
 cp packaging/check_deb_inside.sh "$root/root/check.sh"
+cp -r README.md packaging "$root/root/"
+# The same binary, copied by hand.
+dpkg-deb --fsys-tarfile "$deb" | tar -xO ./usr/bin/octave-ws >"$root/root/octave-ws-here-linux-musl"
 cat >"$root/etc/systemd/system/check.service" <<'EOF'
 [Unit]
 After=multi-user.target
@@ -47,6 +50,7 @@ cat >$root/root/config.json <<JSON
 {
   "endpoint": "\$OCTAVE_ENDPOINT",
   "ca_file": "/etc/octave-ws/ca.pem",
+  "token_file": "/etc/octave-ws/token",
   "company": "\$OCTAVE_COMPANY",
   "user": "\$OCTAVE_USER"
 }

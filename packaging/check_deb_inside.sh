@@ -13,10 +13,30 @@ man -w octave-ws
 systemd-analyze verify octave-ws.service octave-ws@demo.service
 
 # What an engineer edits.
-install -m 644 /root/ca.pem /etc/octave-ws/ca.pem
-cat /root/config.json >/etc/octave-ws/config.json
-cat /root/token >/etc/octave-ws/token
-echo /demo/devices/gw1/temperature >>/etc/octave-ws/streams
+edit() {
+    install -m 644 /root/ca.pem /etc/octave-ws/ca.pem
+    cat /root/config.json >/etc/octave-ws/config.json
+    cat /root/token >/etc/octave-ws/token
+    echo /demo/devices/gw1/temperature >>/etc/octave-ws/streams
+}
+# The code of the README that has a word in it.
+recipe() {
+    awk -v word="$1" '
+        /^```/ { if (is_code && index(code, word)) printf "%s", code; is_code = !is_code; code = ""; next }
+        is_code { code = code $0 "\n" }
+    ' /root/README.md
+}
+# The line for cron, as cron runs it, and shorter.
+run_by_cron() {
+    local line command
+    line=$(recipe cron.d | grep -v '^#')
+    command=$(echo "$line" | cut -d' ' -f7- | sed 's/\\%/%/g; s/--duration 1m/--duration 1s/')
+    runuser -u "$(echo "$line" | cut -d' ' -f6)" -- \
+        env -i HOME=/var/lib/octave-ws PATH=/usr/bin:/bin sh -c "$command"
+    ls /var/lib/octave-ws/20*.jsonl
+}
+
+edit
 for file in config.json token streams; do
     other=/etc/octave-ws/demo.${file/config./}
     install -m 640 -g octave-ws "/etc/octave-ws/$file" "$other"
@@ -37,6 +57,9 @@ for unit in octave-ws.service octave-ws@demo.service; do
     systemd-analyze security --no-pager --threshold=20 "$unit" >/dev/null
 done
 
+runuser -u octave-ws octave-ws doctor
+run_by_cron
+
 # The log is rotated.
 mv /var/lib/octave-ws/events.jsonl /var/lib/octave-ws/events.old
 systemctl reload octave-ws.service
@@ -56,4 +79,17 @@ dpkg --purge octave-ws
 left=$(find /etc /usr /var/lib -name '*octave*')
 echo "left: $left"
 [ -z "$left" ]
+
+# By hand.
+userdel octave-ws
+cd /root
+bash -euxc "$(recipe 'install -m 755')"
+edit
+bash -euxc "$(recipe /etc/systemd/system)"
+systemctl daemon-reload
+bash -euxc "$(recipe 'enable --now octave-ws' | grep -v my_company)"
+until [ "$(lines /var/lib/octave-ws/events.jsonl)" -ge 10 ]; do sleep 0.1; done
+runuser -u octave-ws octave-ws doctor
+run_by_cron
+systemctl stop octave-ws
 echo 'all is well'

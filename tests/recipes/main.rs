@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 mod files;
+mod init;
 #[path = "../patience/mod.rs"]
 mod patience;
 mod pipes;
@@ -92,6 +93,14 @@ impl Gateway {
     fn recipe(&self, heading: &str) -> String {
         let [recipe] = self.recipes(heading).try_into().unwrap();
         recipe
+    }
+
+    /// A file of `packaging`, with the paths of this gateway.
+    fn packaged(&self, path: &str) -> String {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("packaging")
+            .join(path);
+        self.placed(&fs::read_to_string(file).unwrap())
     }
 
     fn placed(&self, text: &str) -> String {

@@ -1,0 +1,129 @@
+//! The scripts for init systems other than systemd.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::{Command, Output};
+
+use super::{Gateway, STREAMS, assert_done, signal, streams, text};
+
+use rustix::process::Signal;
+
+/// As whom the tests run.
+fn user() -> String {
+    let output = Command::new("id").arg("-un").output().unwrap();
+    text(&output.stdout).trim().to_owned()
+}
+
+#[test]
+#[ignore = "it is run with the programs of others"]
+fn a_service_by_busybox() {
+    let gateway = Gateway::new("busybox", 20.0, &streams());
+    // Nothing but its own programs.
+    let applets = gateway.folder.join("applets");
+    fs::create_dir(&applets).unwrap();
+    for name in [
+        "cat",
+        "chown",
+        "kill",
+        "readlink",
+        "rm",
+        "sh",
+        "sleep",
+        "start-stop-daemon",
+        "touch",
+    ] {
+        symlink("/bin/busybox", applets.join(name)).unwrap();
+    }
+    let folder = gateway.folder.to_str().unwrap();
+    let script = gateway.packaged("busybox/S80octave-ws");
+    let script = script
+        .replace("RUN_AS=octave-ws", &format!("RUN_AS={}", user()))
+        .replace("/var/log", folder)
+        .replace("/var/run", folder)
+        .replace("/bin/sh", applets.join("sh").to_str().unwrap());
+    let path = gateway.folder.join("S80octave-ws");
+    fs::write(&path, script).unwrap();
+    let run = |what: &str| -> Output {
+        let mut command = gateway.command("/bin/busybox");
+        command.arg("sh").arg(&path).arg(what).env("PATH", &applets);
+        command.output().unwrap()
+    };
+
+    assert_eq!(run("status").status.code(), Some(3));
+    assert_done(&run("stop"));
+    assert_done(&run("start"));
+    gateway.await_subscriptions(STREAMS.len());
+    assert_done(&run("status"));
+    // There is one of it.
+    assert_eq!(text(&run("start").stdout), "octave-ws is running\n");
+    let events = gateway.folder.join("var/lib/octave-ws/events.jsonl");
+    let moved = events.with_extension("old");
+    fs::rename(&events, &moved).unwrap();
+    assert_done(&run("reload"));
+    while !events.exists() {
+        std::thread::yield_now();
+    }
+    assert_done(&run("restart"));
+    gateway.await_subscriptions(STREAMS.len());
+    assert_done(&run("stop"));
+    assert_eq!(run("status").status.code(), Some(3));
+    let lines = fs::read_to_string(&events).unwrap();
+    let last = lines.lines().last().unwrap();
+    assert!(last.contains(r#""kind":"summary""#), "{last}");
+    assert_eq!(run("nonsense").status.code(), Some(64));
+    let log = fs::read_to_string(gateway.folder.join("octave-ws.log")).unwrap();
+    assert!(log.contains("subscribed to "), "{log}");
+}
+
+/// What of rc.common and its functions the script uses.
+const RC_COMMON: &str = r#"
+config_load() { :; }
+config_foreach() { "$1" main; "$1" other; }
+config_get() {
+    case $2:$3 in
+    other:config) eval "$1=/etc/octave-ws/other.json" ;;
+    *) eval "$1=\$4" ;;
+    esac
+}
+config_get_bool() { config_get "$@"; [ "$2" = main ] && eval "$1=1"; return 0; }
+procd_open_instance() { echo "instance $1"; }
+procd_close_instance() { :; }
+procd_set_param() { echo "$*"; }
+chown() { :; }
+"#;
+
+#[test]
+#[ignore = "it is run with the programs of others"]
+fn a_service_by_procd() {
+    let gateway = Gateway::new("procd", 20.0, &streams());
+    let init = gateway.packaged("openwrt/files/octave-ws.init");
+    let init = init.replace(
+        "/tmp/octave-ws",
+        gateway.folder.join("tmp").to_str().unwrap(),
+    );
+    let script = format!("{RC_COMMON}\n{init}\nstart_service\n");
+    let path = gateway.folder.join("octave-ws.init");
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let output = gateway
+        .command("/bin/busybox")
+        .arg("sh")
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert_done(&output);
+    assert_eq!(text(&output.stderr), "");
+    // The other one is not enabled.
+    let told = text(&output.stdout);
+    assert_eq!(told.matches("instance ").count(), 1, "{told}");
+    let command = told.lines().find_map(|line| line.strip_prefix("command "));
+    let child = gateway
+        .shell(&format!("exec {}", command.unwrap()))
+        .spawn()
+        .unwrap();
+    gateway.await_subscriptions(STREAMS.len());
+    signal(&child, Signal::TERM);
+    assert_done(&child.wait_with_output().unwrap());
+    let events = fs::read_to_string(gateway.folder.join("tmp/events.jsonl")).unwrap();
+    assert!(events.contains(r#""kind":"summary""#), "{events}");
+}
