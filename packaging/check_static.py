@@ -23,6 +23,7 @@ from pathlib import Path
 
 NATIVE = Path("target/release/octave-ws").absolute()
 SIM = Path("target/release/octave-sim").absolute()
+REFUSED = b"Connection refused (os error 111)"
 STREAM = "/demo/devices/gw1/temperature"
 
 # By the first part of a target's name. The processor is the least one that the target is for.
@@ -85,6 +86,8 @@ def refused(_, program):
         native, other = [run(p, *case) for p in ([NATIVE], program)]
         assert other.stdout == native.stdout and other.returncode == native.returncode, (native, other)
         told = [re.sub(rb":\d{4,5}\b", b":PORT", run.stderr) for run in (native, other)]
+        # QEMU before 8 gives MIPS the number that an error of a socket has elsewhere.
+        told[1] = told[1].replace(b"No error information (os error 111)", REFUSED)
         assert told[0] == told[1], told
 
 

@@ -33,6 +33,11 @@ for shell in bash zsh fish; do
     cargo run --quiet --locked --bin octave-ws -- completions "$shell" \
         >"target/completions/octave-ws.$shell"
 done
+# Of what is linked.
+command -v cargo-about >/dev/null || cargo install --quiet --locked --features cli cargo-about@0.9.3
+mkdir -p target/licenses
+cargo about generate --locked --offline --features cli --fail -c packaging/licenses/about.toml \
+    packaging/licenses/about.hbs >target/licenses/THIRD-PARTY-LICENSES
 for architecture; do
     target=${targets[$architecture]}
     OUT=$out packaging/static.sh "$target"
