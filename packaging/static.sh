@@ -61,13 +61,15 @@ registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
 
 # RUSTC_BOOTSTRAP: the standard library is built by options that are still unstable.
 export PATH=$work/tools/bin:/usr/bin:/bin RUSTC=/usr/bin/rustc CARGO=/usr/bin/cargo RUSTC_BOOTSTRAP=1
-flags="-C link-self-contained=no -C relocation-model=static -C force-unwind-tables=no"
+flags="-C link-self-contained=no -C force-unwind-tables=no"
 flags+=" --remap-path-prefix=$registry=/cargo --remap-path-prefix=$root=/src"
 for target; do
-    # Thumb code is a quarter smaller. ARMv6 has too little of it.
+    # Position independent, so that each run has other addresses. zig does not know -static-pie.
+    mode="-C relocation-model=pic -C link-arg=-pie"
     case $target in
-    armv7-*) mode="-C target-feature=+thumb-mode" ;;
-    *) mode= ;;
+    # Thumb code is a quarter smaller. ARMv6 has too little of it.
+    armv7-*) mode+=" -C target-feature=+thumb-mode" ;;
+    mipsel-*) mode="-C relocation-model=static" ;;
     esac
     RUSTFLAGS="$flags $mode" \
         cargo-zigbuild build --quiet --locked --profile gateway --bin octave-ws \
