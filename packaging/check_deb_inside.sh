@@ -60,9 +60,8 @@ done
 runuser -u octave-ws octave-ws doctor
 run_by_cron
 
-# The log is rotated.
-mv /var/lib/octave-ws/events.jsonl /var/lib/octave-ws/events.old
-systemctl reload octave-ws.service
+logrotate -f /etc/logrotate.d/octave-ws
+[ -s /var/lib/octave-ws/events.jsonl.1 ]
 until [ "$(lines /var/lib/octave-ws/events.jsonl)" -ge 1 ]; do sleep 0.1; done
 [ "$(systemctl show --property MainPID --value octave-ws.service)" = "$pid" ]
 

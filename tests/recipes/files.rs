@@ -130,7 +130,9 @@ fn a_service_by_systemd() {
 fn a_file_a_day_by_logrotate() {
     let gateway = Gateway::new("logrotate", 0.0, &streams());
     let stanza = gateway.folder.join("stanza");
-    fs::write(&stanza, gateway.recipe("A file a day, by logrotate")).unwrap();
+    let recipe = gateway.recipe("A file a day, by logrotate");
+    assert_eq!(recipe, gateway.packaged("logrotate"));
+    fs::write(&stanza, recipe).unwrap();
     let events = gateway.folder.join("var/lib/octave-ws/events.jsonl");
     let listen = "exec octave-ws listen --streams-file /etc/octave-ws/streams -F record -o /var/lib/octave-ws/events.jsonl";
     let child = gateway.shell(&gateway.placed(listen)).spawn().unwrap();
