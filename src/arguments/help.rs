@@ -34,6 +34,13 @@ fn options(flags: &[FlagInfo<'_>]) -> String {
     names.iter().map(described).collect()
 }
 
+/// What argh tells of wrong usage.
+pub fn in_one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    // A list follows a colon.
+    lines.join("; ").trim_end_matches("; ").replace(":; ", ": ")
+}
+
 /// A text without what format strings have for braces.
 pub(super) fn plain(text: &str) -> String {
     text.replace("{{", "{").replace("}}", "}")

@@ -77,6 +77,10 @@ fn wrong_usage_is_told_in_one_line() {
             vec!["listen", "--cuont=1"],
             "no option --cuont: did you mean --count?".to_owned(),
         ),
+        (
+            vec!["completions"],
+            "Required positional arguments not provided: SHELL".to_owned(),
+        ),
         (vec!["listen", "--nope=1"], "no option --nope".to_owned()),
         (vec!["listen", "-x"], "no option -x".to_owned()),
         (

@@ -129,7 +129,7 @@ impl Args {
                 let flags = Self::get_args_info().flags;
                 return Ok(Asked::Text(help::with_options(&output, flags, "")));
             }
-            Err(EarlyExit { output, .. }) => return Err(output.trim().replace('\n', "; ")),
+            Err(EarlyExit { output, .. }) => return Err(help::in_one_line(&output)),
         };
         if let Some(text) = args.list() {
             return Ok(Asked::Text(text));

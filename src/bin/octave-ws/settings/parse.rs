@@ -68,7 +68,7 @@ impl Args {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match Self::from_args(&["octave-ws"], &words) {
             Ok(args) => Ok(Asked::Run(Box::new(args))),
-            Err(EarlyExit { output, .. }) => Err(output.trim().replace('\n', "; ")),
+            Err(EarlyExit { output, .. }) => Err(help::in_one_line(&output)),
         }
     }
 
