@@ -286,7 +286,8 @@ impl Row {
         sim.args(["--flood", &self.events.to_string()]);
         sim.args(["--size", &self.size.to_string()]);
         sim.args(["--records", self.records, "--"]);
-        let out = match peer {
+        // Whoever is compared writes to the same.
+        let out = match self.peer {
             Peer::Client(_, Out::Pipe) => "pipe",
             _ => "null",
         };
