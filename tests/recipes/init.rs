@@ -127,3 +127,37 @@ fn a_service_by_procd() {
     let events = fs::read_to_string(gateway.folder.join("tmp/events.jsonl")).unwrap();
     assert!(events.contains(r#""kind":"summary""#), "{events}");
 }
+
+#[test]
+#[ignore = "it is run with the programs of others"]
+fn a_package_of_openwrt() {
+    let gateway = Gateway::new("openwrt", 0.0, &[]);
+    // What of the SDK the Makefile uses.
+    let sdk = gateway.folder.join("sdk");
+    fs::create_dir(&sdk).unwrap();
+    let rules =
+        "INSTALL_DIR:=install -d\nINSTALL_BIN:=install -m 755\nINSTALL_CONF:=install -m 600\n";
+    fs::write(sdk.join("rules.mk"), rules).unwrap();
+    let package = "define BuildPackage\nroot:\n\t$$(call Build/Compile)\n\
+        \t$$(call Package/$(1)/install,$$(ROOT))\nendef\n";
+    fs::write(sdk.join("package.mk"), package).unwrap();
+    let root = gateway.folder.join("root");
+    let mut make = gateway.command("make");
+    make.arg("-C")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/openwrt"))
+        .arg("root")
+        .arg(format!("TOPDIR={}", sdk.display()))
+        .arg(format!("INCLUDE_DIR={}", sdk.display()))
+        .arg(format!("ROOT={}", root.display()))
+        .arg(format!("OCTAVE_WS={}", env!("CARGO_BIN_EXE_octave-ws")));
+    assert_done(&make.output().unwrap());
+    for (path, mode) in [
+        ("usr/bin/octave-ws", 0o755),
+        ("etc/init.d/octave-ws", 0o755),
+        ("etc/config/octave-ws", 0o600),
+    ] {
+        let metadata = fs::metadata(root.join(path)).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, mode, "{path}");
+    }
+    assert!(root.join("etc/octave-ws").is_dir());
+}
