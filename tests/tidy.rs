@@ -299,3 +299,12 @@ fn the_program_waits_in_one_room() {
     let locks = target.matches("FlockOperation::").count();
     assert_eq!(locks, target.matches("FlockOperation::NonBlocking").count());
 }
+
+#[test]
+fn the_packages_have_the_version_of_the_crate() {
+    let version = env!("CARGO_PKG_VERSION");
+    let debian = include_str!("../packaging/debian/changelog");
+    assert!(debian.starts_with(&format!("octave-ws ({version}-1) ")));
+    let openwrt = include_str!("../packaging/openwrt/Makefile");
+    assert!(openwrt.contains(&format!("\nPKG_VERSION:={version}\n")));
+}
