@@ -15,27 +15,28 @@ root=target/debian-run
 if ! [ -e "$pristine/ready" ]; then
     rm -rf "$pristine"
     debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,cron,logrotate,man-db \
-        bookworm "$pristine" http://deb.debian.org/debian >target/debootstrap.log
+        bookworm "$pristine" >target/debootstrap.log
     touch "$pristine/ready"
 fi
 lintian --fail-on error "$deb"
 
 rm -rf "$root"
 cp -a "$pristine" "$root"
-cp "$deb" "$root/root/octave-ws.deb"
-cp packaging/check_deb_inside.sh "$root/root/check.sh"
-cp -r README.md packaging "$root/root/"
+mkdir "$root/check"
+cp "$deb" "$root/check/octave-ws.deb"
+cp packaging/check_deb_inside.sh "$root/check/check.sh"
+cp -r README.md packaging "$root/check/"
 # The same binary, copied by hand.
-dpkg-deb --fsys-tarfile "$deb" | tar -xO ./usr/bin/octave-ws >"$root/root/octave-ws-here-linux-musl"
+dpkg-deb --fsys-tarfile "$deb" | tar -xO ./usr/bin/octave-ws >"$root/check/octave-ws-here-linux-musl"
 cat >"$root/etc/systemd/system/check.service" <<'EOF'
 [Unit]
 After=multi-user.target
 
 [Service]
 Type=oneshot
-ExecStart=/root/check.sh
+ExecStart=/check/check.sh
 ExecStopPost=/bin/systemctl --no-block poweroff
-StandardOutput=file:/root/check.log
+StandardOutput=file:/check/check.log
 StandardError=inherit
 
 [Install]
@@ -43,10 +44,10 @@ WantedBy=default.target
 EOF
 ln -sf /etc/systemd/system/check.service "$root/etc/systemd/system/multi-user.target.wants/"
 
-cat >"$root/root/run.sh" <<EOF
-cat "\$OCTAVE_CA_FILE" >$root/root/ca.pem
-printf '%s' "\$OCTAVE_TOKEN" >$root/root/token
-cat >$root/root/config.json <<JSON
+cat >"$root/check/run.sh" <<EOF
+cat "\$OCTAVE_CA_FILE" >$root/check/ca.pem
+printf '%s' "\$OCTAVE_TOKEN" >$root/check/token
+cat >$root/check/config.json <<JSON
 {
   "endpoint": "\$OCTAVE_ENDPOINT",
   "ca_file": "/etc/octave-ws/ca.pem",
@@ -57,6 +58,6 @@ cat >$root/root/config.json <<JSON
 JSON
 exec timeout 120 systemd-nspawn --quiet --boot --register=no --keep-unit --directory=$root
 EOF
-target/release/octave-sim --rate 20 -- bash "$root/root/run.sh" >target/container.log 2>&1 || true
-cat "$root/root/check.log"
-grep -qx 'all is well' "$root/root/check.log"
+target/release/octave-sim --rate 20 -- bash "$root/check/run.sh" >target/container.log 2>&1 || true
+cat "$root/check/check.log"
+grep -qx 'all is well' "$root/check/check.log"

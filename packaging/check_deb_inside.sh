@@ -3,7 +3,7 @@
 set -euo pipefail
 trap 'echo "failed in line $LINENO"; journalctl --no-pager -n 30 -u "octave-ws*"' ERR
 
-dpkg -i /root/octave-ws.deb
+dpkg -i /check/octave-ws.deb
 octave-ws --version
 man -w octave-ws
 [ "$(stat -c '%a %U %G' /etc/octave-ws)" = "750 root octave-ws" ]
@@ -14,9 +14,9 @@ systemd-analyze verify octave-ws.service octave-ws@demo.service
 
 # What an engineer edits.
 edit() {
-    install -m 644 /root/ca.pem /etc/octave-ws/ca.pem
-    cat /root/config.json >/etc/octave-ws/config.json
-    cat /root/token >/etc/octave-ws/token
+    install -m 644 /check/ca.pem /etc/octave-ws/ca.pem
+    cat /check/config.json >/etc/octave-ws/config.json
+    cat /check/token >/etc/octave-ws/token
     echo /demo/devices/gw1/temperature >>/etc/octave-ws/streams
 }
 # The code of the README that has a word in it.
@@ -24,7 +24,7 @@ recipe() {
     awk -v word="$1" '
         /^```/ { if (is_code && index(code, word)) printf "%s", code; is_code = !is_code; code = ""; next }
         is_code { code = code $0 "\n" }
-    ' /root/README.md
+    ' /check/README.md
 }
 # The line for cron, as cron runs it, and shorter.
 run_by_cron() {
@@ -66,7 +66,7 @@ until [ "$(lines /var/lib/octave-ws/events.jsonl)" -ge 1 ]; do sleep 0.1; done
 [ "$(systemctl show --property MainPID --value octave-ws.service)" = "$pid" ]
 
 # A second installation restarts what runs.
-dpkg -i /root/octave-ws.deb
+dpkg -i /check/octave-ws.deb
 systemctl is-active octave-ws.service
 [ "$(systemctl show --property MainPID --value octave-ws.service)" != "$pid" ]
 
@@ -81,7 +81,7 @@ echo "left: $left"
 
 # By hand.
 userdel octave-ws
-cd /root
+cd /check
 bash -euxc "$(recipe 'install -m 755')"
 edit
 bash -euxc "$(recipe /etc/systemd/system)"

@@ -11,6 +11,7 @@ use octave_ws::sim::Fault;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::patience::until;
 use super::{Gateway, STREAMS, assert_done, signal, streams, text};
 
 #[test]
@@ -154,9 +155,9 @@ fn a_file_a_day_by_logrotate() {
             published += 1;
         }
         // It leaves what is empty alone.
-        while fs::metadata(&events).unwrap().len() == 0 {
-            std::thread::yield_now();
-        }
+        until("something is written", || {
+            fs::metadata(&events).unwrap().len() > 0
+        });
         let mut logrotate = gateway.command("logrotate");
         let output = logrotate
             .arg("-f")
@@ -166,15 +167,13 @@ fn a_file_a_day_by_logrotate() {
             .output()
             .unwrap();
         assert_done(&output);
-        while !events.exists() {
-            std::thread::yield_now();
-        }
+        until("there is another file", || events.exists());
     }
     gateway.sim.publish(STREAMS[0], &json!({ "n": published }));
     let last = format!("\"n\":{published}}}");
-    while !fs::read_to_string(&events).unwrap().contains(&last) {
-        std::thread::yield_now();
-    }
+    until("the last one is written", || {
+        fs::read_to_string(&events).unwrap().contains(&last)
+    });
     signal(&child, Signal::TERM);
     assert_done(&child.wait_with_output().unwrap());
 

@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Output};
 
-use super::{Gateway, STREAMS, assert_done, signal, streams, text};
-
 use rustix::process::Signal;
+
+use super::patience::until;
+use super::{Gateway, STREAMS, assert_done, signal, streams, text};
 
 /// As whom the tests run.
 fn user() -> String {
@@ -60,9 +61,7 @@ fn a_service_by_busybox() {
     let moved = events.with_extension("old");
     fs::rename(&events, &moved).unwrap();
     assert_done(&run("reload"));
-    while !events.exists() {
-        std::thread::yield_now();
-    }
+    until("there is another file", || events.exists());
     assert_done(&run("restart"));
     gateway.await_subscriptions(STREAMS.len());
     assert_done(&run("stop"));
