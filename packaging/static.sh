@@ -4,8 +4,8 @@
 #   packaging/static.sh [TARGET...]
 #
 # By default for all of the targets below. The binaries are $OUT/octave-ws-TARGET; OUT is
-# target/static unless it is set. Needs Debian 12 or later (as root, where its packages are not yet
-# installed), pip and cargo's registry.
+# target/static unless it is set. Needs Debian 12 with its security updates (as root, where its
+# packages are not yet installed), PyPI and crates.io.
 #
 # Most of these targets have no standard library of Rust to download: it is built, too. Its source
 # and the compiler are of one version, Debian's. The C compiler and linker is zig, which comes with
@@ -44,6 +44,11 @@ if ! [ -x /usr/bin/cargo ] || ! [ -e "$source" ] || ! command -v readelf >/dev/n
         rustc-web cargo-web rust-web-src libstd-rust-web-dev python3-venv binutils
 fi
 version=$(/usr/bin/rustc --version | cut -d' ' -f2)
+least=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+if ! printf '%s\n' "$least" "$version" | sort --check=quiet --version-sort; then
+    echo "static.sh: rustc is $version, $least is needed: Debian 12 has it in its security updates" >&2
+    exit 1
+fi
 if [ "rustc-$version" != "$(basename "$(readlink -f "$source")")" ]; then
     echo "static.sh: rustc is $version, its source is $(readlink -f "$source")" >&2
     exit 1
