@@ -60,6 +60,7 @@ impl Program<'_> {
 
     fn bash(&self) -> String {
         let mut files = Vec::new();
+        let mut chosen = Vec::new();
         let mut others = Vec::new();
         let mut values = String::new();
         let mut options = String::new();
@@ -76,11 +77,12 @@ impl Program<'_> {
             match self.values(arg_name) {
                 Values::File if !files.contains(&pattern) => files.push(pattern),
                 Values::Any if !others.contains(&pattern) => others.push(pattern),
-                Values::OneOf(words) if !values.contains(&pattern) => {
+                Values::OneOf(words) if !chosen.contains(&pattern) => {
                     let _ = write!(
                         values,
                         "\n    {pattern}) mapfile -t COMPREPLY < <(compgen -W '{words}' -- \"$current\"); return ;;"
                     );
+                    chosen.push(pattern);
                 }
                 _ => {}
             }
@@ -121,12 +123,12 @@ _{function}() {{
     esac
     local word command='' is_value='' words='{own} -h --help -V --version'
     for word in "${{COMP_WORDS[@]:1:COMP_CWORD - 1}}"; do
-        if [[ $is_value ]]; then
+        if [[ $is_value && $word != '=' ]]; then
             is_value=
             continue
         fi
         case $word in
-        {files} | {others}) is_value=1 ;;
+        {files} | {chosen} | {others}) is_value=1 ;;
         -* | =) ;;
         *) [[ $command ]] || command=$word ;;
         esac
@@ -144,6 +146,7 @@ complete -F _{function} {name}
 "#,
             name = self.info.name,
             files = files.join(" | "),
+            chosen = chosen.join(" | "),
             others = others.join(" | "),
             own = all_names(self.info.flags),
             commands = self.commands(),

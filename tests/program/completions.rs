@@ -34,6 +34,8 @@ fn bash_offers_commands_options_values_and_files() {
     assert_eq!(offered(&["--quiet", "li"]), ["listen"]);
     // A value is no command.
     assert_eq!(offered(&["--company", "listen", "do"]), ["doctor"]);
+    assert_eq!(offered(&["--company", "=", "listen", "do"]), ["doctor"]);
+    assert_eq!(offered(&["--format", "text", "li"]), ["listen"]);
     assert_eq!(offered(&["help", "ca"]), ["capture"]);
     assert_eq!(offered(&["listen", "--strea"]), ["--streams-file"]);
     // Options of the program are taken after the command, too; those of another command are not.
