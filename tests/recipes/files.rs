@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -111,7 +112,11 @@ fn a_service_by_systemd() {
     let child = command.spawn().unwrap();
     let await_told = |what: &str| loop {
         let mut bytes = [0; 1024];
-        let n = manager.recv(&mut bytes).unwrap();
+        // A wait with a limit is not begun again by itself where a signal has come.
+        let n = match manager.recv(&mut bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read.unwrap(),
+        };
         if text(&bytes[..n]).starts_with(what) {
             break;
         }
