@@ -28,6 +28,33 @@ fn any_depth_is_left_in_the_order_that_it_was_entered() {
     }
 }
 
+/// `serde_json` is the second parser.
+#[test]
+fn one_byte_makes_the_difference_that_it_makes_to_a_second_parser() {
+    let whole =
+        "{\"a\" : [-1.5e+3,12345678 , {}] ,\"b\":{\"a\":\"\\u0061\\n\" ,\"c\":null,\"d\":[]}}";
+    let alike = |text: &str| {
+        // Where eight bytes follow, others are looked at together.
+        for text in [
+            text.to_owned(),
+            format!("{text}         "),
+            format!("[{text}]"),
+        ] {
+            let is_json_too = serde_json::from_str::<serde_core::de::IgnoredAny>(&text).is_ok();
+            assert_eq!(is_json(&text), is_json_too, "{text}");
+        }
+    };
+    for at in 0..whole.len() {
+        let (before, after) = (&whole[..at], &whole[at + 1..]);
+        alike(&[before, after].concat());
+        for byte in 0..0x80_u8 {
+            let byte = char::from(byte).to_string();
+            alike(&[before, &byte, after].concat());
+            alike(&[before, &byte, &whole[at..]].concat());
+        }
+    }
+}
+
 #[test]
 fn sixteen_mib_are_one_document_with_its_last_byte() {
     for (before, part, after) in [

@@ -130,7 +130,7 @@ impl Command {
         match self {
             Self::Listen(listen) => listen.timeout,
             Self::Capture(capture) => capture.timeout,
-            _ => None,
+            Self::Session(_) | Self::Shell(_) | Self::Doctor(_) | Self::Completions(_) => None,
         }
     }
 }
