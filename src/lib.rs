@@ -54,6 +54,9 @@ mod protocol;
 mod pulse;
 mod ready;
 mod secret;
+#[cfg(test)]
+#[path = "../tests/seed/mod.rs"]
+mod seed;
 mod session;
 #[doc(hidden)]
 pub mod settings;

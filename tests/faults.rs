@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::patience::Told;
 
 mod patience;
+mod seed;
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 const HUMIDITY: &str = "/demo/devices/gw1/humidity";
@@ -525,9 +526,10 @@ mod properties {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::seed::property;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(16))]
+        #![proptest_config(property(16))]
 
         /// Messages in fragments of any length, with control frames between them, in pieces of any
         /// length on the wire.

@@ -15,8 +15,10 @@ use rustix::net::sockopt::set_socket_linger;
 use tungstenite::{Bytes, Message};
 
 use crate::raw::{Socket, give_session, grant, request, upgraded};
+use crate::seed::property;
 
 mod raw;
+mod seed;
 
 const STREAM: &str = "/demo/stream";
 
@@ -57,7 +59,7 @@ fn any_faults() -> impl Strategy<Value = Vec<(Place, Fault)>> {
 
 #[test]
 fn there_is_never_more_than_one_session_and_no_stream_is_lost_for_ever() {
-    let mut runner = TestRunner::default();
+    let mut runner = TestRunner::new(property(16));
     let mut runs = Vec::new();
     for _ in 0..16 {
         let faults = any_faults().new_tree(&mut runner).unwrap().current();

@@ -275,8 +275,11 @@ mod tests {
         use proptest::prelude::*;
 
         use super::*;
+        use crate::seed::property;
 
         proptest! {
+            #![proptest_config(property(256))]
+
             /// Whatever goes wrong, and in whatever order: a delay is within its bounds, and it is
             /// given up when, and only when, it has to be.
             #[test]

@@ -231,8 +231,11 @@ mod tests {
         use proptest::prelude::*;
 
         use super::*;
+        use crate::seed::property;
 
         proptest! {
+            #![proptest_config(property(256))]
+
             /// Whatever is lost, and whenever: once a connection lasts, the service has exactly what
             /// the caller asked for last, and believes to have, and nothing waits for ever.
             #[test]

@@ -512,8 +512,11 @@ mod tests {
         use proptest::prelude::*;
 
         use super::*;
+        use crate::seed::property;
 
         proptest! {
+            #![proptest_config(property(256))]
+
             /// Whatever the frames, and however they are cut: the same messages, and no long frame.
             #[test]
             fn frames_arrive_whole_or_in_pieces(

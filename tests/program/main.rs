@@ -36,6 +36,8 @@ mod progress;
 mod raw;
 mod readme;
 mod reconnect;
+#[path = "../seed/mod.rs"]
+mod seed;
 mod session;
 mod shell;
 mod signals;

@@ -18,6 +18,9 @@ mod clock;
 mod commands;
 mod exit;
 mod output;
+#[cfg(test)]
+#[path = "../../../tests/seed/mod.rs"]
+mod seed;
 mod settings;
 mod signals;
 mod status;

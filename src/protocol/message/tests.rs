@@ -293,6 +293,7 @@ mod properties {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::seed::property;
 
     /// JSON of any kind, as text, with spaces and line breaks between its tokens.
     fn json() -> impl Strategy<Value = String> {
@@ -322,6 +323,8 @@ mod properties {
     }
 
     proptest! {
+        #![proptest_config(property(256))]
+
         #[test]
         fn whatever_comes_in_panics_nowhere_and_is_kept(text in ".*") {
             match Incoming::parse(Text::from(text.as_str())) {

@@ -480,6 +480,7 @@ mod properties {
     use serde_json::value::RawValue;
 
     use super::*;
+    use crate::seed::property;
 
     /// Texts of what JSON is made of, most of them not quite JSON.
     fn nearly_json() -> impl Strategy<Value = String> {
@@ -495,7 +496,7 @@ mod properties {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4096))]
+        #![proptest_config(property(4096))]
 
         /// serde_json has the same opinion, and finds the same.
         #[test]

@@ -184,8 +184,11 @@ mod tests {
         use proptest::prelude::*;
 
         use super::*;
+        use crate::seed::property;
 
         proptest! {
+            #![proptest_config(property(256))]
+
             /// Whoever has the key may write into a certificate what they like.
             #[test]
             fn any_bytes_are_read_or_not(at in 0_usize..2000, bytes in prop::collection::vec(any::<u8>(), 0..40)) {

@@ -198,8 +198,11 @@ mod tests {
         use proptest::prelude::*;
 
         use super::*;
+        use crate::seed::property;
 
         proptest! {
+            #![proptest_config(property(256))]
+
             /// Whatever is typed, and however it is cut: the same lines.
             #[test]
             fn keys_come_in_any_pieces(bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(0x1b), Just(b'[')], 0..60), at in 0_usize..60, columns in 1_usize..20) {
