@@ -19,7 +19,7 @@ use crate::raw::{request, upgraded};
 
 mod raw;
 
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(60);
 
 fn stream() -> Stream {
     "/a".parse().unwrap()
@@ -435,14 +435,17 @@ fn what_breaks_the_protocol_is_read_to_its_end() {
     service.join().unwrap();
 }
 
+/// How long nothing is heard before the end.
+const SILENCE: Duration = Duration::from_secs(4);
+
 #[test]
 fn the_first_loss_stays_whatever_follows_and_begins_with_the_silence() {
     let silent: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
         let asked = socket.read().unwrap();
         grant(&mut socket, &asked);
         socket.send(Message::text(r#"{"value":1}"#)).unwrap();
-        // Nothing is heard for as long, and no close at the end.
-        thread::sleep(Duration::from_millis(1500));
+        // No close at the end.
+        thread::sleep(SILENCE);
     });
     let closing: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
         socket.read().unwrap();
@@ -468,13 +471,13 @@ fn the_first_loss_stays_whatever_follows_and_begins_with_the_silence() {
         Ok(later) => later,
         Err(earlier) => earlier.duration(),
     };
-    assert!(distance(loss.from) < Duration::from_millis(700), "{loss:?}");
+    assert!(distance(loss.from) < SILENCE / 2, "{loss:?}");
     // The second one is no loss of its own.
     let Next::Gap(gap) = client.next(LONG).unwrap() else {
         panic!("no gap")
     };
     assert_eq!((gap.from, gap.reason), (loss.from, loss.reason));
-    assert!(distance(gap.to) > Duration::from_millis(700));
+    assert!(distance(gap.to) > SILENCE / 2);
     client.close().unwrap();
     service.join().unwrap();
 }
@@ -494,7 +497,6 @@ fn a_service_that_reads_nothing_locks_nobody_up() {
         });
         let config = config(&endpoint).ack_timeout(Duration::from_secs(1));
         let mut client = Client::connect(&config).unwrap();
-        let start = Instant::now();
         let mut end = None;
         for n in 0..10_000 {
             let stream: Stream = format!("/a/path/of/some/length/{n}").parse().unwrap();
@@ -512,8 +514,6 @@ fn a_service_that_reads_nothing_locks_nobody_up() {
             }
         });
         assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
-        // As long as 8 MiB of events take.
-        assert!(start.elapsed() < 3 * LONG);
         drop((client, done));
         service.join().unwrap();
     }

@@ -10,7 +10,7 @@ use octave_ws::sim::Sim;
 use octave_ws::{Client, Config, Error, ErrorKind, Next, Stream};
 use serde_json::json;
 
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(60);
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 
 #[test]

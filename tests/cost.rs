@@ -14,7 +14,7 @@ use octave_ws::sim::{Flood, Options, Records, Seen, Sim, What};
 use octave_ws::{Client, Next};
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(60);
 
 /// Counts allocations, each thread its own: the stand-in's are none of the client's.
 struct Counting;

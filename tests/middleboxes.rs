@@ -7,19 +7,21 @@
 use std::fs;
 use std::path::Path;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use octave_ws::sim::{Options, Sim, What};
 use octave_ws::{Client, Config, ErrorKind, Next, Phase};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 
+use patience::until;
 use running::{Running, folder};
 
+mod patience;
 mod running;
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(60);
 
 /// A certificate for loopback that signs itself, and its key, in one file.
 fn certificate(folder: &Path) -> String {
@@ -53,8 +55,7 @@ fn exchange(sim: &Sim, config: &Config) {
 /// Asserts that the log, of lines as `CONNECTION METHOD STATUS`, tells of one connection for both
 /// legs. The second leg is logged once it is over.
 fn assert_one_connection(log: &Path) {
-    let deadline = Instant::now() + LONG;
-    loop {
+    until("both requests are in the log", || {
         let text = fs::read_to_string(log).unwrap_or_default();
         let requests: Vec<Vec<&str>> = text
             .lines()
@@ -65,11 +66,10 @@ fn assert_one_connection(log: &Path) {
             assert_eq!((post[1], post[2]), ("POST", "201"));
             assert_eq!((get[1], get[2]), ("GET", "101"));
             assert_eq!(post[0], get[0], "two connections");
-            return;
+            return true;
         }
-        assert!(Instant::now() < deadline, "{text}");
-        std::thread::yield_now();
-    }
+        false
+    });
 }
 
 #[test]

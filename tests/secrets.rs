@@ -13,7 +13,7 @@ use octave_ws::{Client, ErrorKind, SessionId};
 use serde_json::json;
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(60);
 
 struct Keeper(Mutex<String>);
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 type Tls = StreamOwned<ClientConnection, TcpStream>;
 

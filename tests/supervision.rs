@@ -72,7 +72,7 @@ fn there_is_never_more_than_one_session_and_no_stream_is_lost_for_ever() {
 
 fn play(faults: &[(Place, Fault)]) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let timeout = Duration::from_millis(200);
+    let timeout = Duration::from_secs(1);
     let config = Config::new(Credentials::new("acme", Token::new("secret")))
         .endpoint(format!("http://{}", listener.local_addr().unwrap()))
         .allow_plaintext()

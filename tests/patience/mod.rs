@@ -11,12 +11,15 @@ use octave_ws::sim::Seen;
 /// Longer than anything takes, on a busy machine too.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Looks until it is so.
+/// How long is waited between two looks at what tells nobody of its change: a file, a process.
+const BETWEEN: Duration = Duration::from_millis(5);
+
+/// Looks now and then until it is so.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + LIMIT;
     while !is_so() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
-        std::thread::yield_now();
+        std::thread::sleep(BETWEEN);
     }
 }
 

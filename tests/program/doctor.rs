@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, Sim};
 use rustix::process::Signal;
@@ -313,9 +312,7 @@ fn events_without_a_pause_do_not_keep_it_from_its_end() {
         while tcp.write_all(&flood).is_ok() {}
         let _ = reader.join().unwrap();
     })]);
-    let start = Instant::now();
     let output = led_to(&endpoint, &["doctor", "/a"]).output().unwrap();
-    assert!(start.elapsed() < Duration::from_secs(15));
     assert_eq!(output.status.code(), Some(69));
     let told = stderr(&output);
     assert!(told.contains("no pong from "), "{told}");

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Once, mpsc};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Options, Sim, What};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
@@ -131,7 +132,19 @@ fn octave_ws(sim: &Sim, args: &[&str]) -> Command {
         .env("OCTAVE_TOKEN", sim.token())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    end_with_its_test(&mut command);
     command
+}
+
+/// Has a program killed where the test that started it ends without it, failing.
+#[allow(
+    unsafe_code,
+    reason = "it runs between fork and exec, and is one system call"
+)]
+fn end_with_its_test(command: &mut Command) {
+    unsafe {
+        command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+    }
 }
 
 /// A file in a folder that is this stand-in's own.

@@ -5,15 +5,18 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use octave_ws::sim::{Sim, What};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tungstenite::Message;
 
+use super::patience::until;
 use super::raw::{Socket, play, serve_out};
-use super::{TEMPERATURE, await_full, await_subscription, kill, octave_ws, start};
+use super::{
+    TEMPERATURE, await_full, await_subscription, end_with_its_test, kill, octave_ws, start,
+};
 
 const MOST: u64 = 16 << 20;
 
@@ -116,10 +119,7 @@ fn what_is_announced_takes_nothing_before_it_comes() {
         sim.send_raw(&[b'a'; 1 << 14]);
     }
     // An answer to a ping would come behind it.
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while peak(&child) < 1 << 20 {
-        assert!(Instant::now() < deadline);
-    }
+    until("it has taken what came", || peak(&child) >= 1 << 20);
     thread::sleep(Duration::from_millis(300));
     assert_eq!(child.try_wait().unwrap(), None, "it has ended");
     let peak = peak(&child);
@@ -140,18 +140,18 @@ pub(super) fn led_to(endpoint: &str, args: &[&str]) -> Command {
         .env("OCTAVE_TOKEN", "t")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    end_with_its_test(&mut program);
     program
 }
 
 /// The most memory that the program takes until it ends, and how that is.
 fn peak_to_the_end(mut child: Child) -> (u64, Output) {
-    let deadline = Instant::now() + Duration::from_secs(30);
     let mut most = 0;
-    while child.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < deadline, "it does not end");
-        // None where it has ended since.
+    until("it ends", || {
+        // None where it has ended.
         most = most.max(peak_of(&child).unwrap_or_default());
-    }
+        child.try_wait().unwrap().is_some()
+    });
     (most, child.wait_with_output().unwrap())
 }
 

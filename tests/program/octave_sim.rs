@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{TEMPERATURE, kill, stderr, text};
+use super::{TEMPERATURE, end_with_its_test, kill, stderr, text};
 
 fn octave_sim(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_octave-sim"));
@@ -16,6 +16,7 @@ fn octave_sim(args: &[&str]) -> Command {
         .args(args)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    end_with_its_test(&mut command);
     command
 }
 

@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, Options, Seen, Sim, What};
 use rustix::process::{Pid, Signal, WaitOptions, waitpid};
@@ -111,11 +110,8 @@ fn the_vendors_page_can_be_followed_line_by_line() {
     ));
     assert_eq!(shell.printed(), granted("my-request"));
     assert_eq!(sim.publish(TEMPERATURE, &json!(1)), 0);
-    let ended_at = Instant::now();
     let (code, printed, told) = shell.end();
     assert_eq!((code, printed), (Some(0), vec![]), "{told}");
-    // There was nothing to wait for.
-    assert!(ended_at.elapsed() < Duration::from_secs(4));
     let expected = [
         What::Subscribed(TEMPERATURE_ID.to_owned()),
         What::Subscribed(HUMIDITY.to_owned()),

@@ -11,7 +11,9 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::patience::Told;
-use super::{TEMPERATURE, await_seen, await_subscription, kill, octave_ws, start, stderr};
+use super::{
+    TEMPERATURE, await_seen, await_subscription, kill, octave_ws, preloaded, start, stderr,
+};
 
 /// Long against any tick that a loop might have, short against a ping.
 const WINDOW: Duration = Duration::from_millis(300);
@@ -90,10 +92,26 @@ fn a_client_that_was_asleep_finds_what_has_come_before_it_judges_its_peer() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
 
+/// A clock on which 2 s are 40.
+const FAST_CLOCK: &str = "
+    #include <sys/syscall.h>
+    #include <time.h>
+    #include <unistd.h>
+    int clock_gettime(clockid_t clock, struct timespec *time) {
+        int result = syscall(SYS_clock_gettime, clock, time);
+        if (clock == CLOCK_MONOTONIC) {
+            long long nanos = (time->tv_sec * 1000000000LL + time->tv_nsec) * 20;
+            time->tv_sec = nanos / 1000000000;
+            time->tv_nsec = nanos % 1000000000;
+        }
+        return result;
+    }";
+
 #[test]
 fn the_time_that_it_is_asleep_is_not_held_against_a_message_that_comes_in() {
     let (sim, seen) = start(0.0);
     let mut command = octave_ws(&sim, &["listen", TEMPERATURE, "-C1", "--no-reconnect"]);
+    command.env("LD_PRELOAD", preloaded(FAST_CLOCK));
     // No sign of life is asked for that could be missed.
     let child = command.arg("--ping-interval=0s").spawn().unwrap();
     await_subscription(&seen);
@@ -104,11 +122,11 @@ fn the_time_that_it_is_asleep_is_not_held_against_a_message_that_comes_in() {
     super::waits::await_sleep(&child);
     // For longer than a message of this length may take.
     kill(&child, Signal::STOP);
-    thread::sleep(Duration::from_secs(32));
+    thread::sleep(Duration::from_secs(2));
     sim.send_raw(b"\0\x08{\"whole\"");
     kill(&child, Signal::CONT);
     // It looks at each fragment by itself.
-    thread::sleep(WINDOW);
+    thread::sleep(WINDOW / 3);
     sim.send_raw(b"\x80\x07:true}}");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -93,13 +92,7 @@ struct Nats(BufReader<TcpStream>);
 
 impl Nats {
     fn subscribe(port: u16, subject: &str) -> Self {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let mut stream = loop {
-            match TcpStream::connect(("127.0.0.1", port)) {
-                Err(_) if Instant::now() < deadline => std::thread::yield_now(),
-                done => break done.unwrap(),
-            }
-        };
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let greeting = "CONNECT {\"verbose\":false}\r\n";
         write!(stream, "{greeting}SUB {subject} 1\r\nPING\r\n").unwrap();
         let mut nats = Self(BufReader::new(stream));

@@ -4,9 +4,8 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-const LONG: Duration = Duration::from_secs(10);
+use crate::patience::until;
 
 /// A program that runs as long as this.
 pub(crate) struct Running {
@@ -29,13 +28,10 @@ impl Running {
             .stderr(output)
             .spawn()
             .unwrap();
-        let deadline = Instant::now() + LONG;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let output = fs::read_to_string(folder.join("output")).unwrap();
-            assert!(Instant::now() < deadline, "it does not listen: {output}");
-            std::thread::yield_now();
-        }
-        Self { child, port }
+        let running = Self { child, port };
+        let what = format!("{} listens, see {}", running.child.id(), folder.display());
+        until(&what, || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        running
     }
 }
 
