@@ -183,6 +183,33 @@ fn what_breaks_the_websocket_protocol_is_answered_with_its_code() {
 }
 
 #[test]
+fn what_stands_before_a_frame_that_fails_is_delivered() {
+    let good: Vec<u8> = (0..20)
+        .flat_map(|n| frame(FIN | TEXT, &message(n)))
+        .collect();
+    let mut top_bit = vec![FIN | TEXT, 127];
+    top_bit.extend((1_u64 << 63).to_be_bytes());
+    for bad in [
+        frame(FIN | TEXT, &[b'a'; 5000]),
+        frame(FIN | PING, &[0; 126]),
+        top_bit,
+        frame(FIN | 0x3, b"a"),
+        frame(FIN | TEXT, b"\xff"),
+    ] {
+        let (sim, _seen, mut client) = connected();
+        // In one write, and so in one record.
+        sim.send_raw(&[&good[..], &bad].concat());
+        for n in 0..20 {
+            let Next::Event(event) = client.next(LONG).unwrap() else {
+                panic!("no event")
+            };
+            assert_eq!(event.elems::<usize>().unwrap(), n);
+        }
+        client.next(LONG).unwrap_err();
+    }
+}
+
+#[test]
 fn a_close_is_answered_and_shown() {
     for (payload, text, code) in [
         (&b"\x03\xe8"[..], "with 1000", Some(1000)),

@@ -18,6 +18,8 @@ pub(crate) struct MessageLimit {
     frames: Frames,
     /// How long the link had been waited for, before the message that is coming in.
     waited_before: Duration,
+    /// What reads fail with, once what came before it is handed on.
+    failure: Option<NoEnd>,
 }
 
 /// How long a message may take to come in, whatever its length.
@@ -39,6 +41,7 @@ impl MessageLimit {
             early: io::Cursor::new(early),
             frames: Frames::new(max_message as u64),
             waited_before: Duration::ZERO,
+            failure: None,
         }
     }
 
@@ -70,20 +73,22 @@ impl Read for MessageLimit {
             if pending > 0 {
                 return Ok(pending);
             }
+            if let Some(failure) = self.failure {
+                return Err(io::Error::other(failure));
+            }
             let most = self.frames.at_most(out.len());
             let n = self.read_in(&mut out[..most])?;
             if n == 0 {
                 return Ok(0);
             }
             let waited = self.link.wire().waited();
-            let handed_on = self.frames.pass(&mut out[..n]).map_err(io::Error::other)?;
+            let (handed_on, failure) = self.frames.pass(&mut out[..n]);
             if self.frames.take_has_ended() {
                 self.waited_before = waited;
             }
             let time = waited.saturating_sub(self.waited_before);
-            if self.is_amid_message() && time > self.frames.allowed() {
-                return Err(io::Error::other(NoEnd::TooSlow));
-            }
+            let is_slow = self.is_amid_message() && time > self.frames.allowed();
+            self.failure = failure.or(is_slow.then_some(NoEnd::TooSlow));
             if handed_on > 0 {
                 return Ok(handed_on);
             }
@@ -173,8 +178,8 @@ impl Frames {
     }
 
     /// Takes note of what has come in, [`at_most`](Self::at_most) as much as that. Returns how much
-    /// of it is to be handed on.
-    fn pass(&mut self, bytes: &mut [u8]) -> Result<usize, NoEnd> {
+    /// of it is to be handed on, and what is wrong behind that.
+    fn pass(&mut self, bytes: &mut [u8]) -> (usize, Option<NoEnd>) {
         let was_held_back = !self.head.is_empty();
         let mut at = 0;
         while at < bytes.len() {
@@ -185,20 +190,24 @@ impl Frames {
             self.head.push(bytes[at]);
             at += 1;
             if self.head.len() == header_length(&self.head) {
-                self.begin()?;
+                let begun = self.begin();
                 let head = mem::take(&mut self.head);
+                if let Err(failure) = begun {
+                    // A header that was held back is all that there is.
+                    return (at.saturating_sub(head.len()), Some(failure));
+                }
                 if was_held_back {
                     // Before the next piece of it, if it has come to its end already.
                     self.pending.splice(..0, head);
-                    return Ok(0);
+                    return (0, None);
                 }
                 bytes[at - head.len()..at].copy_from_slice(&head);
             }
         }
         if was_held_back && !self.head.is_empty() {
-            return Ok(0);
+            return (0, None);
         }
-        Ok(bytes.len() - self.head.len())
+        (bytes.len() - self.head.len(), None)
     }
 
     /// A frame begins, whose header is whole.
@@ -354,8 +363,11 @@ mod tests {
             }
             out[..n].copy_from_slice(&bytes[..n]);
             bytes = &bytes[n..];
-            let passed = frames.pass(&mut out[..n])?;
+            let (passed, failure) = frames.pass(&mut out[..n]);
             all.extend_from_slice(&out[..passed]);
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
         }
         Ok(all)
     }
@@ -432,6 +444,17 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_before_a_header_that_fails_is_handed_on() {
+        let good = [header(0x81, 1), b"a".to_vec()].concat().repeat(3);
+        for bad in [header(0x81, 1 << 40), header(0x89, 126), header(0x82, 9)] {
+            let mut bytes = [&good[..], &bad].concat();
+            let (passed, failure) = Frames::new(8).pass(&mut bytes);
+            assert_eq!(passed, good.len());
+            assert!(failure.is_some());
+        }
+    }
+
+    #[test]
     fn a_frame_is_cut_where_it_is_longer_than_a_piece() {
         let piece = usize::try_from(PIECE).unwrap();
         for (length, heads) in [(piece, 10), (piece + 1, 20), (2 * piece + 1, 30)] {
@@ -457,7 +480,7 @@ mod tests {
             let mut frames = Frames::new(1 << 20);
             assert_eq!(frames.at_most(1000), 1000);
             for at in 0..head.len() - 1 {
-                assert_eq!(frames.pass(&mut head[at..=at].to_vec()), Ok(0));
+                assert_eq!(frames.pass(&mut head[at..=at].to_vec()), (0, None));
                 // After two bytes it is known how long it is.
                 let whole = if at == 0 { 2 } else { head.len() };
                 assert_eq!(frames.at_most(1000), whole - at - 1);
