@@ -39,8 +39,9 @@ pub(crate) enum Received {
 /// tungstenite fills as much with zeros before each read.
 const READ_BUFFER: usize = 16 << 10;
 
-/// How long a peer that is left may take to end the connection.
+/// How long a peer that is left may pause before it ends the connection, and take in all.
 const LEAVE: Duration = Duration::from_millis(500);
+const LEAVE_AT_MOST: Duration = Duration::from_millis(1800);
 
 impl Socket {
     /// Makes a WebSocket of a link, that at the path, by the deadline.
@@ -239,13 +240,15 @@ impl Socket {
     /// Sends what is left to send, a close above all, and reads on to the end: a connection that
     /// is closed with bytes unread is reset, and the last words with it.
     fn drain(&mut self) {
-        let deadline = Instant::now() + LEAVE;
-        self.set_deadline(Some(deadline));
+        let end = Instant::now() + LEAVE_AT_MOST;
+        self.set_deadline(Some(Instant::now() + LEAVE));
         let _ = self.socket.flush();
         let link = self.link();
         link.shut();
         let mut dropped = [0; 4096];
-        while link.read(&mut dropped).is_ok_and(|n| n > 0) {}
+        while Instant::now() < end && link.read(&mut dropped).is_ok_and(|n| n > 0) {
+            link.wire().set_deadline(Some(Instant::now() + LEAVE));
+        }
     }
 
     /// Names an error, and tells the service of it where that is the culprit.

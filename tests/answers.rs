@@ -435,6 +435,33 @@ fn what_breaks_the_protocol_is_read_to_its_end() {
     service.join().unwrap();
 }
 
+#[test]
+fn what_came_before_the_end_is_delivered_though_no_pong_can_be_sent() {
+    for pings in [2, 200] {
+        let (endpoint, service) = play([Box::new(
+            move |mut tcp: &TcpStream, mut socket: Socket<'_>| {
+                let asked = socket.read().unwrap();
+                grant(&mut socket, &asked);
+                let event = br#"{"value":1}"#;
+                let event = [&[0x81, 11], &event[..]].concat();
+                let close = [0x88, 2, 3, 0xe9];
+                let all = [[0x89, 0].repeat(pings), event.repeat(20), close.to_vec()].concat();
+                tcp.write_all(&all).unwrap();
+                // What comes now is answered with a reset.
+                rustix::net::shutdown(tcp, rustix::net::Shutdown::Both).unwrap();
+            },
+        )]);
+        let mut client = Client::connect(&config(&endpoint)).unwrap();
+        client.subscribe(&stream()).unwrap();
+        service.join().unwrap();
+        for _ in 0..20 {
+            assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+        }
+        let error = client.next(LONG).unwrap_err();
+        assert!(error.to_string().ends_with(" closed with 1001"), "{error}");
+    }
+}
+
 /// How long nothing is heard before the end.
 const SILENCE: Duration = Duration::from_secs(4);
 

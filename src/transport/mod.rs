@@ -365,7 +365,13 @@ impl Read for Link {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let n = match &mut self.layer {
             Layer::Plain(wire) => wire.read(out),
-            Layer::Tls(stream) => stream.read(out),
+            Layer::Tls(stream) => stream.read(out).or_else(|error| {
+                // What was decrypted before a record that fails.
+                match stream.conn.reader().read(out) {
+                    Ok(n) if n > 0 => Ok(n),
+                    _ => Err(error),
+                }
+            }),
         }?;
         self.received += n as u64;
         Ok(n)

@@ -31,6 +31,8 @@ pub(crate) struct Wire {
     fresh: bool,
     /// Whether reads give up instead of waiting.
     is_buffered_only: bool,
+    /// Why writes fail. A read tells it, once all is read that has come.
+    broken: Option<io::Error>,
     /// rustls asks for 4 KiB at a time; one read(2) serves many of those.
     buffer: Box<[u8]>,
     start: usize,
@@ -56,6 +58,7 @@ impl Wire {
             is_measured: false,
             fresh: true,
             is_buffered_only: false,
+            broken: None,
             buffer: vec![0; BUFFER].into(),
             start: 0,
             end: 0,
@@ -102,6 +105,11 @@ impl Wire {
         mem::take(&mut self.has_noticed) && self.attention.watched.is_ready()
     }
 
+    /// Whether what was written is lost. Reads go on to the end of what has come.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
     /// From now on only the deadline ends a wait.
     pub(crate) fn ignore_stop(&mut self) {
         self.attention.stop = None;
@@ -114,6 +122,11 @@ impl Wire {
         if expired && !fresh {
             return Err(ErrorKind::WouldBlock.into());
         }
+        // Nothing that is still to come would be an answer.
+        let deadline = match &self.broken {
+            Some(_) => Some(Instant::now()),
+            None => self.deadline,
+        };
         let unwatched;
         let attention = if what == PollFlags::IN {
             &self.attention
@@ -122,15 +135,24 @@ impl Wire {
             &unwatched
         };
         let found = if self.is_measured && what == PollFlags::IN {
-            poll_in_slices(&self.tcp, attention, self.deadline, &mut self.waited)?
+            poll_in_slices(&self.tcp, attention, deadline, &mut self.waited)?
         } else {
-            poll_all(&[&self.tcp], what, attention, self.deadline)?
+            poll_all(&[&self.tcp], what, attention, deadline)?
         };
         self.has_noticed |= found.is_watched_ready;
-        if found.is_ready {
-            return Ok(());
+        match &self.broken {
+            _ if found.is_ready => Ok(()),
+            Some(error) => Err(again(error)),
+            None => Err(ErrorKind::WouldBlock.into()),
         }
-        Err(ErrorKind::WouldBlock.into())
+    }
+}
+
+/// The same error once more.
+fn again(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => error.kind().into(),
     }
 }
 
@@ -328,15 +350,19 @@ impl Read for Wire {
     }
 }
 
+/// A peer that has gone may have sent something before, which tells more than that a write failed:
+/// the data that is lost counts as written, and the next read that finds nothing fails for it.
 impl Write for Wire {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        loop {
+        while !self.is_broken() {
             self.wait(PollFlags::OUT)?;
             match self.tcp.write(data) {
                 Err(error) if is_transient(&error) => {}
+                Err(error) => self.broken = Some(error),
                 done => return done,
             }
         }
+        Ok(data.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -419,6 +445,21 @@ mod tests {
         assert_eq!(wire.read(&mut [0; 9]).unwrap(), 5);
         drop(far);
         assert_eq!(wire.read(&mut [0; 9]).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_has_come_is_read_though_nothing_can_be_written() {
+        let (mut wire, mut far, _stop) = pair();
+        wire.write_all(b"unread").unwrap();
+        far.write_all(b"last").unwrap();
+        wait(&wire, PollFlags::IN, None, None).unwrap();
+        // With bytes unread it is reset.
+        drop(far);
+        while !wire.is_broken() {
+            wire.write_all(b"x").unwrap();
+        }
+        assert_eq!(wire.read(&mut [0; 9]).unwrap(), 4);
+        assert!(matches!(wire.read(&mut [0; 9]), Ok(0) | Err(_)));
     }
 
     #[test]

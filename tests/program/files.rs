@@ -284,7 +284,11 @@ fn as_nobody(sim: &Sim, folder: &Path, args: &[&str]) -> Option<std::process::Co
     // Everything that leads to it may be out of reach.
     let program = folder.join("octave-ws");
     let ca_file = folder.join("ca.pem");
-    fs::copy(env!("CARGO_BIN_EXE_octave-ws"), &program).unwrap();
+    // By a process of its own: one that another test forks meanwhile would hold the copy open for
+    // writing, and nobody could run it.
+    let mut copy = std::process::Command::new("cp");
+    let copied = copy.arg(env!("CARGO_BIN_EXE_octave-ws")).arg(&program);
+    assert!(copied.status().unwrap().success());
     fs::write(&ca_file, sim.ca_pem()).unwrap();
     let settings = octave_ws(sim, args);
     let mut command = std::process::Command::new(program);
