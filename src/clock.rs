@@ -1,4 +1,4 @@
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
@@ -6,6 +6,23 @@ use rustls::time_provider::TimeProvider;
 /// What the clock reads, and 1970 where it is set to before: no format has earlier dates.
 pub(crate) fn now() -> SystemTime {
     SystemTime::now().max(SystemTime::UNIX_EPOCH)
+}
+
+/// A moment by both clocks. Neither can be computed from the other: one is set, one may stand while
+/// the machine is suspended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) at: Instant,
+    pub(crate) date: SystemTime,
+}
+
+impl Moment {
+    pub(crate) fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            date: now(),
+        }
+    }
 }
 
 /// Whether the clock was never set: it reads a time before this was built.

@@ -8,13 +8,16 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Bytes, Message, WebSocket};
 
+use crate::clock::Moment;
 use crate::cookies::Cookies;
 use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
 use crate::transport::Link;
+use crate::transport::attention::Watched;
+use crate::transport::coming::Coming;
 use crate::transport::head::{self, Head};
 use crate::transport::message_limit::{MessageLimit, NoEnd};
-use crate::transport::wire::{self, Watched};
+use crate::transport::wire;
 use crate::{Error, Result};
 
 /// An open WebSocket.
@@ -162,9 +165,9 @@ impl Socket {
         self.link().wire().take_noticed()
     }
 
-    /// Whether a part of a message has come in, and not its end.
+    /// Whether a part of a message has come in, or of a TLS record, and not its end.
     pub(crate) fn is_amid_message(&mut self) -> bool {
-        self.socket.get_mut().is_amid_message()
+        self.socket.get_ref().is_amid_message() || self.link().is_amid_record()
     }
 
     fn link(&mut self) -> &mut Link {
@@ -186,9 +189,19 @@ impl Socket {
         })
     }
 
-    /// How many bytes have come in over the connection, those before the upgrade included.
-    pub(crate) fn received(&mut self) -> u64 {
-        self.socket.get_mut().link().received()
+    /// What is known of what has come in over the connection.
+    pub(crate) fn coming(&mut self) -> Coming {
+        *self.link().wire().coming()
+    }
+
+    /// Up to when all that was sent has come in, as far as is known.
+    pub(crate) fn complete_at(&self) -> Moment {
+        self.socket.get_ref().complete_at()
+    }
+
+    /// Whether what was sent last is lost.
+    pub(crate) fn is_broken(&mut self) -> bool {
+        self.link().wire().is_broken()
     }
 
     /// From now on a stop no longer ends a wait: what is left is to take leave.

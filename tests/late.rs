@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use octave_ws::{Action, Client, ErrorKind, Next, Stream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -90,6 +90,167 @@ fn an_ack_that_does_not_come_is_late_at_once_where_nothing_else_comes() {
     let start = Instant::now();
     assert_eq!(client.next(LONG).unwrap_err().kind(), ErrorKind::TimedOut);
     assert!(start.elapsed() < LONG / 4);
+}
+
+#[test]
+fn an_ack_that_does_not_come_is_late_to_a_caller_that_polls_too() {
+    let (endpoint, _service) = play([Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        // One event for several looks.
+        while socket.send(event(0, 100)).is_ok() {
+            thread::sleep(Duration::from_millis(50));
+        }
+    })]);
+    let mut client = Client::connect(&config(&endpoint).ack_timeout(ALLOWED)).unwrap();
+    client.request(Action::Subscribe, &stream()).unwrap();
+    until("it is late", || {
+        client
+            .next(Duration::ZERO)
+            .is_err_and(|error| error.kind() == ErrorKind::TimedOut)
+    });
+}
+
+#[test]
+fn an_ack_behind_a_message_that_keeps_coming_in_is_waited_for() {
+    let (endpoint, service) = play([Box::new(|mut tcp: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        let message = br#"{"value":"0123456789"}"#;
+        let frame = [&[0x81, 22], &message[..]].concat();
+        // For several times as long as an ack may take, with pauses of less.
+        for byte in frame.chunks(2) {
+            tcp.write_all(byte).unwrap();
+            thread::sleep(ALLOWED);
+        }
+        grant(&mut socket, &request);
+        serve_out(&mut socket);
+    })]);
+    let config = config(&endpoint).ack_timeout(7 * ALLOWED);
+    let mut client = Client::connect(&config).unwrap();
+    client.request(Action::Subscribe, &stream()).unwrap();
+    assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Next::Ack(_)));
+    drop(client);
+    service.join().unwrap();
+}
+
+#[test]
+fn no_time_at_all_returns_what_has_arrived_behind_pings() {
+    let (sender, sent) = mpsc::channel();
+    let (endpoint, service) = play([Box::new(
+        move |mut tcp: &TcpStream, mut socket: Socket<'_>| {
+            let request = socket.read().unwrap();
+            grant(&mut socket, &request);
+            let event = [&[0x81, 11], &br#"{"value":1}"#[..]].concat();
+            tcp.write_all(&[[0x89, 0].repeat(1000), event].concat())
+                .unwrap();
+            sender.send(()).unwrap();
+            serve_out(&mut socket);
+        },
+    )]);
+    let mut client = Client::connect(&config(&endpoint)).unwrap();
+    client.subscribe(&stream()).unwrap();
+    sent.recv_timeout(LONG).unwrap();
+    let next = client.next(Duration::ZERO).unwrap();
+    assert!(matches!(next, Next::Event(_)), "{next:?}");
+    drop(client);
+    service.join().unwrap();
+}
+
+#[test]
+fn a_flood_of_pongs_does_not_outlast_a_deadline_nor_a_stop() {
+    let (endpoint, service) = play([Box::new(|mut tcp: &TcpStream, _: Socket<'_>| {
+        let flood = [0x8a, 0].repeat(32 << 10);
+        while tcp.write_all(&flood).is_ok() {}
+    })]);
+    let stop = octave_ws::Stop::new().unwrap();
+    let config = config(&endpoint).stop(stop.clone());
+    let mut client = Client::connect(&config).unwrap();
+    assert!(matches!(client.next(ALLOWED).unwrap(), Next::TimedOut));
+    stop.stop();
+    assert_eq!(client.next(LONG).unwrap_err().kind(), ErrorKind::Stopped);
+    // It ends within its time, whatever comes in.
+    let _ = client.close();
+    service.join().unwrap();
+}
+
+#[test]
+fn a_gap_begins_when_all_was_read_that_had_been_sent() {
+    let (sender, ended) = mpsc::channel();
+    let first: Box<Part> = Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        grant(&mut socket, &request);
+        for n in 0..100 {
+            socket.send(event(n, 1000)).unwrap();
+        }
+        sender.send(SystemTime::now()).unwrap();
+    });
+    let second: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        serve_out(&mut socket);
+    });
+    let (endpoint, service) = play([first, second]);
+    let mut client = Client::connect(&config(&endpoint).retry_for(LONG)).unwrap();
+    client.subscribe(&stream()).unwrap();
+    let ended_at = ended.recv_timeout(LONG).unwrap();
+    // A caller that is busy reads later what came before the end.
+    thread::sleep(BUSY);
+    for _ in 0..100 {
+        assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+    }
+    let Next::Lost(loss) = client.next(LONG).unwrap() else {
+        panic!("no loss")
+    };
+    // As long as what came first may have taken.
+    assert!(loss.from < ended_at + BUSY / 4, "{loss:?}, {ended_at:?}");
+    drop(client);
+    drop(service);
+}
+
+#[test]
+fn a_message_that_was_cut_off_began_before_the_gap() {
+    let (sender, begun) = mpsc::channel();
+    let first: Box<Part> = Box::new(move |mut tcp: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        grant(&mut socket, &request);
+        let message = br#"{"value":"0123456789"}"#;
+        let frame = [&[0x81, 22], &message[..]].concat();
+        sender.send(SystemTime::now()).unwrap();
+        for byte in &frame[..10] {
+            tcp.write_all(&[*byte]).unwrap();
+            thread::sleep(ALLOWED / 2);
+        }
+    });
+    let second: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        serve_out(&mut socket);
+    });
+    let (endpoint, _service) = play([first, second]);
+    let mut client = Client::connect(&config(&endpoint).retry_for(LONG)).unwrap();
+    client.subscribe(&stream()).unwrap();
+    let Next::Lost(loss) = client.next(LONG).unwrap() else {
+        panic!("no loss")
+    };
+    let begun_at = begun.recv_timeout(LONG).unwrap();
+    assert!(
+        loss.from <= begun_at + ALLOWED / 4,
+        "{loss:?}, {begun_at:?}"
+    );
+}
+
+#[test]
+fn half_a_frame_counts_as_a_sign_of_life_when_it_comes() {
+    let (endpoint, _service) = play([Box::new(|mut tcp: &TcpStream, mut socket: Socket<'_>| {
+        tcp.write_all(&[0x81, 100, b'{']).unwrap();
+        // Pings are read, and not answered.
+        let _ = std::io::copy(&mut tcp, &mut std::io::sink());
+        let _ = socket.read();
+    })]);
+    let config = config(&endpoint)
+        .ping_interval(10 * ALLOWED)
+        .ping_timeout(ALLOWED);
+    let mut client = Client::connect(&config).unwrap();
+    let start = Instant::now();
+    let error = client.next(LONG).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+    // Another interval would be as long again.
+    assert!(start.elapsed() < 18 * ALLOWED, "{:?}", start.elapsed());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::error::{ErrorKind, Phase};
 use crate::next::{Loss, Next};
 use crate::protocol::{Action, Backoff, Event, Stream, Subscriptions};
 use crate::transport::Route;
-use crate::transport::wire::Watched;
+use crate::transport::attention::Watched;
 use crate::{Error, Result};
 
 use postponed::Postponed;
@@ -163,7 +163,8 @@ impl Client {
             State::Closed => Err(closed()),
             State::Open(_) => {
                 self.subscriptions.request(action, stream.clone());
-                self.send_requests()
+                self.send_requests();
+                Ok(())
             }
             State::Waiting(_) => {
                 self.subscriptions.request(action, stream.clone());
@@ -197,10 +198,7 @@ impl Client {
             let message = "there is no connection now";
             return Err(Error::new(Phase::Socket, ErrorKind::Disconnected, message));
         };
-        match act(connection) {
-            Ok(()) => Ok(()),
-            Err(error) => self.failed(error),
-        }
+        act(connection)
     }
 
     /// Waits up to `timeout` for the next event, acknowledgement or change, and returns it. A timeout

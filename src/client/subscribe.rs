@@ -4,7 +4,7 @@ use super::Client;
 use crate::error::{ErrorKind, Phase};
 use crate::next::Next;
 use crate::protocol::{Action, Stream};
-use crate::transport::wire::Watched;
+use crate::transport::attention::Watched;
 use crate::{Error, Result};
 
 /// A subscription is given up that was not answered on so many connections.

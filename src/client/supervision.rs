@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::mem;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::postponed::Postponed;
 use super::{Client, State, closed};
@@ -11,7 +11,8 @@ use crate::connection::{Arrival, Connection};
 use crate::error::{ErrorKind, Phase};
 use crate::next::{Gap, Loss, Next};
 use crate::protocol::{Ack, Action, Event, Retry};
-use crate::transport::wire::{self, Watched};
+use crate::transport::attention::Watched;
+use crate::transport::wire;
 use crate::{Error, Result};
 
 /// How long after an attempt that was cut short the next one is made.
@@ -21,7 +22,7 @@ impl Client {
     /// Goes a step further: reads something into the queue, or tries to connect. False where the
     /// deadline came first.
     pub(super) fn advance(&mut self, deadline: Option<Instant>, watched: &Watched) -> Result<bool> {
-        self.restore_postponed()?;
+        self.restore_postponed();
         match &mut self.state {
             State::Closed => Err(closed()),
             State::Waiting(at) => {
@@ -66,7 +67,7 @@ impl Client {
             Ok(Arrival::Watched) => self.queue.push_back(Next::Readable),
             Ok(Arrival::Ack(ack)) => {
                 self.acknowledged(ack);
-                self.send_requests()?;
+                self.send_requests();
             }
             Err(error) => self.failed(error)?,
         }
@@ -74,14 +75,14 @@ impl Client {
     }
 
     /// Asks for the streams that were postponed until now, whatever comes in meanwhile.
-    fn restore_postponed(&mut self) -> Result<()> {
+    fn restore_postponed(&mut self) {
         if self.postponed.until.is_none() {
-            return Ok(());
+            return;
         }
         for stream in self.postponed.take(Instant::now()) {
             self.subscriptions.restore(stream);
         }
-        self.send_requests()
+        self.send_requests();
     }
 
     /// Waits until it is time and tries to connect. False where the deadline comes first.
@@ -123,7 +124,7 @@ impl Client {
         self.aside.cut_short = false;
         self.config.renew_credentials();
         match Connection::open(&self.config, &mut self.route) {
-            Ok(connection) => self.opened(connection)?,
+            Ok(connection) => self.opened(connection),
             // Which is nobody's fault.
             Err(error) if may_cut_short && error.is_retryable() && watched.is_ready() => {
                 self.aside.cut_short = true;
@@ -137,7 +138,7 @@ impl Client {
     }
 
     /// Takes a new connection, and subscribes on it to whatever is wanted.
-    fn opened(&mut self, connection: Connection) -> Result<()> {
+    fn opened(&mut self, connection: Connection) {
         self.state = State::Open(connection);
         self.connections += 1;
         if self.connections == 1 {
@@ -147,7 +148,7 @@ impl Client {
         self.postponed = Postponed::new(Instant::now());
         self.subscriptions.connected();
         self.settle();
-        self.send_requests()
+        self.send_requests();
     }
 
     /// Decides what becomes of a failure: waits for another attempt, or passes it on.
@@ -167,11 +168,9 @@ impl Client {
             && !self.subscriptions.subscribed().is_empty()
             && self.loss.is_none()
         {
-            let silence = now.saturating_duration_since(connection.heard_at());
-            let from = clock::now().checked_sub(silence);
-            let from = from.unwrap_or(SystemTime::UNIX_EPOCH);
             let loss = Loss {
-                from: from.max(SystemTime::UNIX_EPOCH),
+                // No later than the end of the gap, however the clock was set.
+                from: connection.complete_at().date.min(clock::now()),
                 reason: error.to_string(),
             };
             if retry_at.is_some() {
@@ -213,16 +212,13 @@ impl Client {
         self.queue.extend(acks.into_iter().map(Next::Ack));
     }
 
-    pub(super) fn send_requests(&mut self) -> Result<()> {
+    pub(super) fn send_requests(&mut self) {
         while let State::Open(connection) = &mut self.state
             && connection.may_request()
             && let Some((action, stream)) = self.subscriptions.next_request()
         {
-            if let Err(error) = connection.request(action, &stream) {
-                self.failed(error)?;
-            }
+            connection.request(action, &stream);
         }
-        Ok(())
     }
 
     fn acknowledged(&mut self, ack: Ack) {

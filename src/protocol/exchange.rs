@@ -58,6 +58,8 @@ pub(crate) struct Exchange {
     pending: BTreeMap<u64, Pending>,
     /// The length of their texts.
     pending_bytes: usize,
+    /// When a request was answered last.
+    answered_at: Option<Instant>,
     heard_at: Instant,
     pinged_at: Option<Instant>,
     heartbeat_at: Instant,
@@ -67,7 +69,7 @@ pub(crate) struct Exchange {
 struct Pending {
     action: Action,
     stream: Stream,
-    deadline: Instant,
+    sent_at: Instant,
     /// That of the text.
     length: usize,
 }
@@ -93,6 +95,7 @@ impl Exchange {
             last_id: 0,
             pending: BTreeMap::new(),
             pending_bytes: 0,
+            answered_at: None,
             heard_at: now,
             pinged_at: None,
             heartbeat_at: now,
@@ -113,7 +116,6 @@ impl Exchange {
     pub(crate) fn request(&mut self, action: Action, stream: Stream, now: Instant) -> String {
         self.last_id += 1;
         let text = request(self.last_id, action, &stream);
-        let deadline = now + self.ack_timeout;
         let length = text.len();
         self.pending_bytes += length;
         self.pending.insert(
@@ -121,7 +123,7 @@ impl Exchange {
             Pending {
                 action,
                 stream,
-                deadline,
+                sent_at: now,
                 length,
             },
         );
@@ -139,7 +141,7 @@ impl Exchange {
     }
 
     /// Which request the service answered, and how; `None` where it answered none that waits.
-    pub(crate) fn answered(&mut self, answer: &Answer) -> Option<Ack> {
+    pub(crate) fn answered(&mut self, answer: &Answer, now: Instant) -> Option<Ack> {
         let id = answer.msg_id.as_ref()?.parse().ok()?;
         let Pending {
             action,
@@ -148,6 +150,7 @@ impl Exchange {
             ..
         } = self.pending.remove(&id)?;
         self.pending_bytes -= length;
+        self.answered_at = Some(now);
         let (outcome, status) = (answer.outcome.clone(), answer.status);
         Some(Ack {
             action,
@@ -163,17 +166,30 @@ impl Exchange {
         self.heard_at
     }
 
-    /// Bytes have come in: the peer lives.
-    pub(crate) fn heard(&mut self, now: Instant) {
-        self.heard_at = now;
-        self.pinged_at = None;
+    /// Bytes have come in, the last of them then: the peer lives.
+    pub(crate) fn heard(&mut self, at: Instant) {
+        if at > self.heard_at {
+            self.heard_at = at;
+            self.pinged_at = None;
+        }
+    }
+
+    /// When the first of the requests that wait is late. While others are answered, a service is at
+    /// work, and time counts from the last answer.
+    fn late_at(&self) -> Option<Instant> {
+        // Ids grow: the lowest one was sent first.
+        let (_, first) = self.pending.first_key_value()?;
+        let since = self
+            .answered_at
+            .map_or(first.sent_at, |at| at.max(first.sent_at));
+        Some(since + self.ack_timeout)
     }
 
     /// What is to be done at `now`. A ping or heartbeat that is due counts as sent by this.
     pub(crate) fn due(&mut self, now: Instant) -> Due {
-        // Ids grow and the ack timeout is one: the lowest id is the first one due.
-        if let Some(first) = self.pending.values().next()
-            && first.deadline <= now
+        let late_at = self.late_at();
+        if late_at.is_some_and(|at| at <= now)
+            && let Some((_, first)) = self.pending.first_key_value()
         {
             return Due::AckLate(first.action, first.stream.clone());
         }
@@ -182,10 +198,7 @@ impl Exchange {
             ping_timeout,
             heartbeat,
         } = self.liveness;
-        let mut next = self
-            .pending
-            .first_key_value()
-            .map(|(_, pending)| pending.deadline);
+        let mut next = late_at;
         let mut until = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
         if !ping_interval.is_zero() && !ping_timeout.is_zero() {
             match self.pinged_at {
@@ -255,11 +268,11 @@ mod tests {
         }
         assert_eq!(exchange.pending(), 2);
         assert!(exchange.pending_bytes() > 100);
-        assert_eq!(exchange.answered(&answer("7")), None);
-        assert_eq!(exchange.answered(&answer("x")), None);
-        assert_eq!(exchange.answered(&answer("2")), Some(granted("/b")));
-        assert_eq!(exchange.answered(&answer("2")), None);
-        assert_eq!(exchange.answered(&answer("1")), Some(granted("/a")));
+        assert_eq!(exchange.answered(&answer("7"), now), None);
+        assert_eq!(exchange.answered(&answer("x"), now), None);
+        assert_eq!(exchange.answered(&answer("2"), now), Some(granted("/b")));
+        assert_eq!(exchange.answered(&answer("2"), now), None);
+        assert_eq!(exchange.answered(&answer("1"), now), Some(granted("/a")));
         assert_eq!((exchange.pending(), exchange.pending_bytes()), (0, 0));
     }
 
@@ -280,8 +293,8 @@ mod tests {
             exchange.sent(&format!(r#"{{"msgId":{great}}}"#));
         }
         exchange.request(Action::Subscribe, stream("/a"), now);
-        assert_eq!(exchange.answered(&answer("7")), None);
-        assert_eq!(exchange.answered(&answer("8")), Some(granted("/a")));
+        assert_eq!(exchange.answered(&answer("7"), now), None);
+        assert_eq!(exchange.answered(&answer("8"), now), Some(granted("/a")));
     }
 
     #[test]
@@ -311,13 +324,38 @@ mod tests {
     }
 
     #[test]
+    fn while_others_are_answered_time_counts_from_the_last_answer() {
+        let start = Instant::now();
+        let mut exchange = exchange(start);
+        for n in 0..100 {
+            exchange.request(Action::Subscribe, stream(&format!("/{n}")), start);
+        }
+        let mut now = start;
+        for n in 1..100 {
+            now += 9 * SECOND;
+            exchange.heard(now);
+            assert!(matches!(exchange.due(now), Due::Nothing(_)));
+            exchange.answered(&answer(&n.to_string()), now).unwrap();
+        }
+        assert_eq!(exchange.due(now), Due::Nothing(Some(now + 10 * SECOND)));
+        let late = Due::AckLate(Action::Subscribe, stream("/99"));
+        assert_eq!(exchange.due(now + 10 * SECOND), late);
+        // No answer makes the time of a later request shorter.
+        exchange.answered(&answer("100"), now).unwrap();
+        now += 100 * SECOND;
+        exchange.request(Action::Subscribe, stream("/100"), now);
+        exchange.heard(now);
+        assert_eq!(exchange.due(now), Due::Nothing(Some(now + 10 * SECOND)));
+    }
+
+    #[test]
     fn a_request_unanswered_is_late_by_name() {
         let now = Instant::now();
         let mut exchange = exchange(now);
         exchange.request(Action::Subscribe, stream("/a"), now);
         exchange.request(Action::Unsubscribe, stream("/b"), now + SECOND);
         assert_eq!(exchange.due(now), Due::Nothing(Some(now + 10 * SECOND)));
-        exchange.answered(&answer("1"));
+        exchange.answered(&answer("1"), now);
         assert_eq!(exchange.due(now), Due::Nothing(Some(now + 11 * SECOND)));
         assert_eq!(
             exchange.due(now + 11 * SECOND),

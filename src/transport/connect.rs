@@ -9,7 +9,8 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with};
 
 use crate::ready;
-use crate::transport::wire::{self, Attention};
+use crate::transport::attention::Attention;
+use crate::transport::wire;
 
 /// The connection attempt delay of RFC 8305 §5: so long an attempt has before the next one begins
 /// beside it.

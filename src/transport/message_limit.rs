@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::mem;
 use std::time::Duration;
 
+use crate::clock::Moment;
 use crate::transport::Link;
 
 /// A link below a WebSocket, which sees to it that a message has an end.
@@ -18,6 +19,8 @@ pub(crate) struct MessageLimit {
     frames: Frames,
     /// How long the link had been waited for, before the message that is coming in.
     waited_before: Duration,
+    /// When all had been read that was sent before the message that is coming in.
+    complete_before: Moment,
     /// What reads fail with, once what came before it is handed on.
     failure: Option<NoEnd>,
 }
@@ -37,10 +40,11 @@ const PIECE: u64 = 1 << 20;
 impl MessageLimit {
     pub(crate) fn new(link: Link, early: Vec<u8>, max_message: usize) -> Self {
         Self {
-            link,
             early: io::Cursor::new(early),
             frames: Frames::new(max_message as u64),
             waited_before: Duration::ZERO,
+            complete_before: link.given().complete_at,
+            link,
             failure: None,
         }
     }
@@ -52,6 +56,15 @@ impl MessageLimit {
     /// Whether a part of a message has come in, and not its end.
     pub(crate) fn is_amid_message(&self) -> bool {
         self.frames.is_amid_message()
+    }
+
+    /// Up to when all that was sent has come in, as far as is known. What has come in parts has not.
+    pub(crate) fn complete_at(&self) -> Moment {
+        if self.is_amid_message() {
+            self.complete_before
+        } else {
+            self.link.given().complete_at
+        }
     }
 
     fn read_in(&mut self, out: &mut [u8]) -> io::Result<usize> {
@@ -82,9 +95,14 @@ impl Read for MessageLimit {
                 return Ok(0);
             }
             let waited = self.link.wire().waited();
+            let was_amid = self.is_amid_message();
             let (handed_on, failure) = self.frames.pass(&mut out[..n]);
-            if self.frames.take_has_ended() {
+            let has_ended = self.frames.take_has_ended();
+            if has_ended {
                 self.waited_before = waited;
+            }
+            if has_ended || !was_amid {
+                self.complete_before = self.link.given().complete_at;
             }
             let time = waited.saturating_sub(self.waited_before);
             let is_slow = self.is_amid_message() && time > self.frames.allowed();

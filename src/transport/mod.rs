@@ -1,4 +1,4 @@
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,20 +10,27 @@ use crate::config::Config;
 use crate::endpoint::{Endpoint, HostPort, IpVersion};
 use crate::error::{ErrorKind, Phase, Setting};
 use crate::step::{Observer, Step};
+use crate::transport::attention::Attention;
 use crate::transport::connect::Attempts;
+use crate::transport::link::Layer;
 use crate::transport::proxy::Proxy;
 use crate::transport::resolve::Resolver;
-use crate::transport::wire::{Attention, Wire};
+use crate::transport::wire::Wire;
 use crate::{Error, Result, Stop};
 
+pub(crate) mod attention;
+pub(crate) mod coming;
 pub(crate) mod connect;
 pub(crate) mod head;
+pub(crate) mod link;
 pub(crate) mod message_limit;
 pub(crate) mod proxy;
 pub(crate) mod resolve;
 pub(crate) mod socks;
 pub(crate) mod tls;
 pub(crate) mod wire;
+
+pub(crate) use link::Link;
 
 /// The way to the service, the same for the session's POST and the WebSocket.
 pub(crate) struct Route {
@@ -319,78 +326,6 @@ fn listed(addrs: &[SocketAddr]) -> String {
     match others.len() {
         0 => named,
         n => format!("{named} and {n} more"),
-    }
-}
-
-/// A connection to the service, ready for HTTP and for what comes after.
-pub(crate) struct Link {
-    layer: Layer,
-    /// How many bytes have come out of it.
-    received: u64,
-}
-
-enum Layer {
-    Plain(Wire),
-    Tls(Box<tls::Stream>),
-}
-
-impl Link {
-    fn new(layer: Layer) -> Self {
-        Self { layer, received: 0 }
-    }
-
-    pub(crate) fn wire(&mut self) -> &mut Wire {
-        match &mut self.layer {
-            Layer::Plain(wire) => wire,
-            Layer::Tls(stream) => &mut stream.sock,
-        }
-    }
-
-    /// How many bytes have come in, less what TLS took for itself.
-    pub(crate) fn received(&self) -> u64 {
-        self.received
-    }
-
-    /// Says that nothing more will be sent.
-    pub(crate) fn shut(&mut self) {
-        if let Layer::Tls(stream) = &mut self.layer {
-            stream.conn.send_close_notify();
-        }
-        // Whoever has gone already need not be told.
-        let _ = self.flush();
-    }
-}
-
-impl Read for Link {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let n = match &mut self.layer {
-            Layer::Plain(wire) => wire.read(out),
-            Layer::Tls(stream) => stream.read(out).or_else(|error| {
-                // What was decrypted before a record that fails.
-                match stream.conn.reader().read(out) {
-                    Ok(n) if n > 0 => Ok(n),
-                    _ => Err(error),
-                }
-            }),
-        }?;
-        self.received += n as u64;
-        Ok(n)
-    }
-}
-
-impl Write for Link {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        match &mut self.layer {
-            Layer::Plain(wire) => wire.write(data),
-            Layer::Tls(stream) => stream.write(data),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match &mut self.layer {
-            Layer::Plain(wire) => wire.flush(),
-            Layer::Tls(stream) => stream.flush(),
-        }
     }
 }
 

@@ -11,7 +11,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::endpoint::{HostPort, IpVersion};
 use crate::ready;
-use crate::transport::wire::{self, Attention};
+use crate::transport::attention::Attention;
+use crate::transport::wire;
 
 /// Looks names up, one at a time.
 ///

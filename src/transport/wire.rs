@@ -3,15 +3,15 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
 use std::net::TcpStream;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::Stop;
 use crate::pulse::Pulse;
-use crate::ready::is_ready_now;
+use crate::transport::attention::{Attention, Watched};
+use crate::transport::coming::Coming;
 
 /// A connected TCP socket that is read and written until a deadline or a [`Stop`].
 ///
@@ -31,6 +31,7 @@ pub(crate) struct Wire {
     fresh: bool,
     /// Whether reads give up instead of waiting.
     is_buffered_only: bool,
+    coming: Coming,
     /// Why writes fail. A read tells it, once all is read that has come.
     broken: Option<io::Error>,
     /// rustls asks for 4 KiB at a time; one read(2) serves many of those.
@@ -58,6 +59,7 @@ impl Wire {
             is_measured: false,
             fresh: true,
             is_buffered_only: false,
+            coming: Coming::new(),
             broken: None,
             buffer: vec![0; BUFFER].into(),
             start: 0,
@@ -105,6 +107,11 @@ impl Wire {
         mem::take(&mut self.has_noticed) && self.attention.watched.is_ready()
     }
 
+    /// What is known of what has come in.
+    pub(crate) fn coming(&self) -> &Coming {
+        &self.coming
+    }
+
     /// Whether what was written is lost. Reads go on to the end of what has come.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.is_some()
@@ -140,6 +147,9 @@ impl Wire {
             poll_all(&[&self.tcp], what, attention, deadline)?
         };
         self.has_noticed |= found.is_watched_ready;
+        if !found.is_ready && what == PollFlags::IN {
+            self.coming.empty();
+        }
         match &self.broken {
             _ if found.is_ready => Ok(()),
             Some(error) => Err(again(error)),
@@ -153,55 +163,6 @@ fn again(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
         None => error.kind().into(),
-    }
-}
-
-/// What else is looked at while something is waited for.
-#[derive(Clone, Default)]
-pub(crate) struct Attention {
-    /// `None` while closing: the close handshake follows the stop.
-    pub(crate) stop: Option<Stop>,
-    pub(crate) watched: Watched,
-    pub(crate) pulse: Pulse,
-}
-
-impl Attention {
-    /// For what must not be cut short by what is watched.
-    pub(crate) fn unwatched(&self) -> Self {
-        Self {
-            watched: Watched::default(),
-            ..self.clone()
-        }
-    }
-
-    /// Whether it is stopped.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stop.as_ref().is_some_and(Stop::is_stopped)
-    }
-}
-
-/// Descriptors of the caller's that a wait ends for.
-#[derive(Clone, Default)]
-pub(crate) struct Watched {
-    /// Once there is something to read of one of them, or its end.
-    pub(crate) readable: Arc<[OwnedFd]>,
-    /// Once nobody is at the other end.
-    pub(crate) hangup: Option<Arc<OwnedFd>>,
-}
-
-impl Watched {
-    /// Whether a wait would end at once.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.entries().any(|(fd, what)| is_ready_now(fd, what))
-    }
-
-    fn entries(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
-        let readable = self.readable.iter();
-        let readable = readable.map(|fd| (fd.as_fd(), PollFlags::IN));
-        // Which is told whether it is asked for or not.
-        let hangup = self.hangup.as_deref();
-        let hangup = hangup.map(|fd| (fd.as_fd(), PollFlags::empty()));
-        readable.chain(hangup)
     }
 }
 
@@ -340,6 +301,7 @@ impl Read for Wire {
                     done => break done?,
                 }
             };
+            self.coming.read(self.end, BUFFER);
             self.start = 0;
         }
         let ready = &self.buffer[self.start..self.end];

@@ -1,31 +1,27 @@
 use std::time::{Duration, Instant};
 
+use crate::clock::Moment;
 use crate::config::Config;
 use crate::cookies::Cookies;
 use crate::error::{ErrorKind, Phase};
 use crate::protocol::{
-    Ack, Action, Due, Event, Exchange, HEARTBEAT, Incoming, Liveness, Stream, Text, Unknown,
+    Ack, Action, Due, Event, Exchange, HEARTBEAT, Incoming, Liveness, Look, ON_THE_WAY, Overdue,
+    Stream, Text, Unknown,
 };
 use crate::secret::Quote;
 use crate::session::{self, Session, SessionId};
 use crate::socket::{Received, Socket};
 use crate::step::Step;
 use crate::transport::Route;
-use crate::transport::wire::Watched;
+use crate::transport::attention::Watched;
+use crate::transport::coming::Coming;
 use crate::{Error, Result};
 
-/// How long it may take to say goodbye.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(1500);
+mod close;
 
-/// How long is looked for an answer that is late, where something else comes in.
-const REPRIEVE: Duration = Duration::from_secs(1);
-
-/// As many bytes may come in meanwhile: more are not on their way at the same time, so that what is
-/// behind them was sent later.
-const ON_THE_WAY: u64 = 8 << 20;
-
-/// As many messages of no interest are read beyond a deadline.
-const MAX_IGNORED: usize = 256;
+/// As many bytes are taken beyond a deadline, where they are of no interest: what a caller waits for
+/// may stand behind them.
+const BEYOND: u64 = 256 << 10;
 
 /// How many bytes of requests wait for their answers at most: what the buffers of a peer take that
 /// reads nothing.
@@ -39,12 +35,16 @@ pub(crate) struct Connection {
     /// The last ping that was asked for: how many there were, and when it was sent.
     ping: (u64, Option<Instant>),
     watched: Watched,
-    /// How long an answer that is late may still be looked for. What comes in behind a reader that
-    /// was busy takes its time. With it, how many bytes had come in when that began.
-    reprieve: Option<(Duration, u64)>,
-    /// How many bytes had come in when the peer was last known to live.
-    heard: u64,
+    overdue: Overdue,
+    /// Why the connection is of no more use. It is told once all is handed on that has come.
+    failed: Option<Failed>,
     ack_timeout: Duration,
+}
+
+struct Failed {
+    error: Error,
+    /// How many bytes had come in by then.
+    bytes: u64,
 }
 
 /// Whether an upgrade may do on a new connection that did not on the one that was kept from the
@@ -108,38 +108,65 @@ impl Connection {
         quote.hide(id.expose_secret());
         cookies.secrets().for_each(|cookie| quote.hide(cookie));
         Ok(Self {
-            heard: socket.received(),
             socket,
             exchange: Exchange::new(liveness, config.ack_timeout, Instant::now()),
             quote,
             ping: (0, None),
             watched: Watched::default(),
-            reprieve: None,
+            overdue: Overdue::new(config.ack_timeout),
+            failed: None,
             ack_timeout: config.ack_timeout,
         })
     }
 
-    /// Sends a request.
-    pub(crate) fn request(&mut self, action: Action, stream: &Stream) -> Result<()> {
+    /// Sends a request. Where it cannot be sent, [`Connection::read`] says so.
+    pub(crate) fn request(&mut self, action: Action, stream: &Stream) {
         log::debug!("{action}: asked for {stream}");
         let now = Instant::now();
         let text = self.exchange.request(action, stream.clone(), now);
-        self.socket.send(text, now + self.ack_timeout)
+        let sent = self.socket.send(text, now + self.ack_timeout);
+        self.unless_failed(sent);
     }
 
     /// Sends a text that is the caller's own.
+    ///
+    /// # Errors
+    /// `Disconnected` where it cannot be sent. [`Connection::read`] says why.
     pub(crate) fn send(&mut self, text: &str) -> Result<()> {
         self.exchange.sent(text);
         let deadline = Instant::now() + self.ack_timeout;
-        self.socket.send(text.to_owned(), deadline)
+        let sent = self.socket.send(text.to_owned(), deadline);
+        self.unless_failed(sent);
+        self.check_sent()
     }
 
     /// Asks for a pong, in place of the last one.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
     pub(crate) fn ping(&mut self) -> Result<()> {
         let now = Instant::now();
         self.ping = (self.ping.0 + 1, Some(now));
         let payload = self.ping.0.to_be_bytes();
-        self.socket.ping(&payload, now + self.ack_timeout)
+        let sent = self.socket.ping(&payload, now + self.ack_timeout);
+        self.unless_failed(sent);
+        self.check_sent()
+    }
+
+    fn check_sent(&mut self) -> Result<()> {
+        if self.failed.is_none() && !self.socket.is_broken() {
+            return Ok(());
+        }
+        let message = format!("nothing can be sent to {} any more", self.socket.peer());
+        Err(Error::new(Phase::Socket, ErrorKind::Disconnected, message))
+    }
+
+    /// Keeps a failure until all is handed on that has come. The first one counts.
+    fn unless_failed(&mut self, done: Result<()>) {
+        if let Err(error) = done {
+            let bytes = self.socket.coming().bytes;
+            self.failed.get_or_insert(Failed { error, bytes });
+        }
     }
 
     /// Whether another request may be sent. A service that is busy with answers need not read, and
@@ -153,6 +180,11 @@ impl Connection {
         self.exchange.heard_at()
     }
 
+    /// Up to when all that was sent has come in, as far as is known.
+    pub(crate) fn complete_at(&self) -> Moment {
+        self.socket.complete_at()
+    }
+
     /// From now on a read that finds nothing ends while this is ready, too.
     pub(crate) fn watch(&mut self, watched: Watched) {
         self.socket.watch(watched.clone());
@@ -160,80 +192,116 @@ impl Connection {
     }
 
     /// The next thing to come in, `None` if that is nothing by the deadline. What has come is taken
-    /// before anything is held against the peer.
+    /// before anything is held against the peer, and handed on before any failure is told.
     ///
     /// # Errors
     /// `Stopped` leaves the connection as it was. After any other it is of no more use.
     pub(crate) fn read(&mut self, deadline: Option<Instant>) -> Result<Option<Arrival>> {
-        if self.socket.take_noticed() {
-            return Ok(Some(Arrival::Watched));
-        }
-        let mut ignored = 0;
+        let mut passed = None;
         loop {
+            if self.socket.take_noticed() {
+                return Ok(Some(Arrival::Watched));
+            }
+            if self.failed.is_some() {
+                return self.read_rest();
+            }
             let now = Instant::now();
             let due = self.exchange.due(now);
             let until = match &due {
-                Due::Nothing(next) => deadline.into_iter().chain(*next).min(),
+                Due::Nothing(next) => *next,
                 Due::Ping => {
                     log::trace!("socket: ping");
-                    self.socket.ping(&[], now + self.ack_timeout)?;
+                    let sent = self.socket.ping(&[], now + self.ack_timeout);
+                    self.unless_failed(sent);
                     continue;
                 }
                 Due::Heartbeat => {
                     log::trace!("socket: heartbeat");
                     let text = HEARTBEAT.to_owned();
-                    self.socket.send(text, now + self.ack_timeout)?;
+                    let sent = self.socket.send(text, now + self.ack_timeout);
+                    self.unless_failed(sent);
                     continue;
                 }
                 Due::Dead => Some(now),
-                Due::AckLate(action, stream) => match self.reprieve {
-                    Some((Duration::ZERO, _)) => return Err(self.late(*action, stream)),
-                    reprieve => {
-                        let left = reprieve.map(|(left, _)| left).unwrap_or_default();
-                        deadline.into_iter().chain(Some(now + left)).min()
-                    }
-                },
+                Due::AckLate(..) => {
+                    let last = self.look(true);
+                    Some(self.overdue.until(last, now))
+                }
             };
-            let received = self.socket.read(until)?;
-            let after = Instant::now();
-            let bytes = self.socket.received();
-            let alive = received.is_some() || bytes != self.heard;
-            if alive {
-                self.exchange.heard(after);
-                self.heard = bytes;
-            }
-            self.reprieve = match &due {
-                Due::AckLate(action, stream) => match self.reprieve {
-                    // It cannot come before the end of the message that is coming in.
-                    _ if alive && received.is_none() && self.socket.is_amid_message() => {
-                        Some((self.ack_timeout, bytes))
-                    }
-                    None if !alive => return Err(self.late(*action, stream)),
-                    None => Some((REPRIEVE, bytes)),
-                    Some((_, since)) if bytes - since > ON_THE_WAY => Some((Duration::ZERO, since)),
-                    Some((left, since)) => Some((left.saturating_sub(after - now), since)),
-                },
-                _ => None,
-            };
-            let is_nothing = received.is_none();
+            let before = self.socket.coming();
+            let received = self.socket.read(deadline.into_iter().chain(until).min())?;
+            let is_empty = received.is_none();
+            let judged = self.judge(&due, is_empty, &before);
+            self.unless_failed(judged);
             if let Some(received) = received
                 && let Some(arrival) = self.arrived(received)?
             {
                 return Ok(Some(arrival));
             }
-            if is_nothing && due == Due::Dead && !alive {
-                let message = format!("no sign of life from {}", self.socket.peer());
-                return Err(Error::new(Phase::Socket, ErrorKind::TimedOut, message));
-            }
-            if is_nothing && self.watched.is_ready() {
+            if is_empty && self.watched.is_ready() {
                 return Ok(Some(Arrival::Watched));
             }
             // Something may have come behind what was none of the caller's business.
-            ignored += 1;
-            if deadline.is_some_and(|deadline| deadline <= after)
-                && (is_nothing || ignored == MAX_IGNORED)
-            {
-                return Ok(None);
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                let bytes = self.socket.coming().bytes;
+                if is_empty || bytes - *passed.get_or_insert(bytes) > BEYOND {
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    fn look(&mut self, is_empty: bool) -> Look {
+        let Coming {
+            bytes, heard_at, ..
+        } = self.socket.coming();
+        Look {
+            is_empty,
+            is_amid: self.socket.is_amid_message(),
+            bytes,
+            heard_at,
+        }
+    }
+
+    /// Holds against the peer what is due, unless what was read, or that there was nothing more to
+    /// read, says otherwise.
+    fn judge(&mut self, due: &Due, is_empty: bool, before: &Coming) -> Result<()> {
+        let look = self.look(is_empty);
+        self.exchange.heard(look.heard_at);
+        let Due::AckLate(action, stream) = due else {
+            self.overdue.reset();
+            if *due == Due::Dead && is_empty && look.bytes == before.bytes {
+                let message = format!("no sign of life from {}", self.socket.peer());
+                return Err(Error::new(Phase::Socket, ErrorKind::TimedOut, message));
+            }
+            return Ok(());
+        };
+        if self.overdue.is_late(look, before.bytes, Instant::now()) {
+            return Err(self.late(*action, stream));
+        }
+        Ok(())
+    }
+
+    /// The next thing of what has come before a failure, which is told behind it.
+    fn read_rest(&mut self) -> Result<Option<Arrival>> {
+        loop {
+            let since = self.failed.as_ref().map_or(0, |failed| failed.bytes);
+            let is_over = self.socket.coming().bytes - since > ON_THE_WAY;
+            // What the peer says of its end tells more.
+            let received = if is_over {
+                None
+            } else {
+                self.socket.read(Some(Instant::now()))?
+            };
+            match (received, self.failed.take()) {
+                (None, Some(failed)) => return Err(failed.error),
+                (None, None) => return Ok(None),
+                (Some(received), failed) => {
+                    self.failed = failed;
+                    if let Some(arrival) = self.arrived(received)? {
+                        return Ok(Some(arrival));
+                    }
+                }
             }
         }
     }
@@ -243,19 +311,12 @@ impl Connection {
     /// # Errors
     /// Those of [`Connection::read`].
     pub(crate) fn read_buffered(&mut self) -> Result<Option<Arrival>> {
-        loop {
-            let received = self.socket.read_buffered()?;
-            // It was heard of when that was read.
-            self.heard = self.socket.received();
-            match received {
-                None => return Ok(None),
-                Some(received) => {
-                    if let Some(arrival) = self.arrived(received)? {
-                        return Ok(Some(arrival));
-                    }
-                }
+        while let Some(received) = self.socket.read_buffered()? {
+            if let Some(arrival) = self.arrived(received)? {
+                return Ok(Some(arrival));
             }
         }
+        Ok(None)
     }
 
     fn late(&self, action: Action, stream: &Stream) -> Error {
@@ -287,7 +348,8 @@ impl Connection {
         let arrival = match Incoming::parse(text) {
             Incoming::Event(event) => Arrival::Event(event),
             Incoming::Unknown(unknown) => Arrival::Unknown(unknown),
-            Incoming::Answer(answer, text) => match self.exchange.answered(&answer) {
+            Incoming::Answer(answer, text) => match self.exchange.answered(&answer, Instant::now())
+            {
                 Some(mut ack) => {
                     ack.outcome = ack.outcome.map_err(|words| self.quote.quote(&words));
                     ack.text = text;
@@ -297,55 +359,5 @@ impl Connection {
             },
         };
         Ok(Some(arrival))
-    }
-
-    /// Unsubscribes from the streams, closes with 1000 and waits for the answers to both. It takes
-    /// no more than two seconds, and no stop cuts it short. Hands over what comes in before the
-    /// streams are unsubscribed.
-    ///
-    /// # Errors
-    /// Those of the connection, `TimedOut` where an answer did not come.
-    pub(crate) fn close(
-        mut self,
-        subscribed: impl IntoIterator<Item = Stream>,
-        arrived: impl FnMut(Arrival),
-    ) -> Result<()> {
-        log::debug!("socket: closing the connection to {}", self.socket.peer());
-        self.socket.ignore_stop();
-        self.watch(Watched::default());
-        let deadline = Instant::now() + CLOSE_TIMEOUT;
-        let half = Instant::now() + CLOSE_TIMEOUT / 2;
-        let unsubscribed = self.unsubscribe(subscribed, half, arrived);
-        let closed = self.socket.close(deadline);
-        unsubscribed.and(closed)
-    }
-
-    fn unsubscribe(
-        &mut self,
-        streams: impl IntoIterator<Item = Stream>,
-        deadline: Instant,
-        mut arrived: impl FnMut(Arrival),
-    ) -> Result<()> {
-        let mut streams = streams.into_iter();
-        loop {
-            while self.may_request()
-                && let Some(stream) = streams.next()
-            {
-                let action = Action::Unsubscribe;
-                let text = self.exchange.request(action, stream, Instant::now());
-                self.socket.send(text, deadline)?;
-            }
-            if self.exchange.pending() == 0 {
-                return Ok(());
-            }
-            // Events may come in for as long as it takes: the clock is looked at here too.
-            let arrival = self.read(Some(deadline))?;
-            let is_nothing = arrival.is_none();
-            arrival.into_iter().for_each(&mut arrived);
-            if is_nothing || Instant::now() >= deadline {
-                let message = format!("{} did not answer in time", self.socket.peer());
-                return Err(Error::new(Phase::Subscribe, ErrorKind::TimedOut, message));
-            }
-        }
     }
 }

@@ -1,0 +1,166 @@
+use std::time::{Duration, Instant};
+
+/// How long an answer that is late is looked for behind what else comes in: what comes in behind a
+/// reader that was busy takes its time.
+const REPRIEVE: Duration = Duration::from_secs(1);
+
+/// As many bytes may come in meanwhile: more are not on their way at the same time, so that what is
+/// behind them was sent later.
+pub(crate) const ON_THE_WAY: u64 = 8 << 20;
+
+/// Judges an answer whose deadline has passed: it is late once it cannot be on its way any more.
+#[derive(Debug)]
+pub(crate) struct Overdue {
+    ack_timeout: Duration,
+    since: Option<Since>,
+}
+
+/// What there was when the deadline was found to have passed.
+#[derive(Debug)]
+struct Since {
+    bytes: u64,
+    /// When there was nothing more to read for the first time.
+    empty_at: Option<Instant>,
+}
+
+/// What a read has found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    /// Whether there is nothing more to read.
+    pub(crate) is_empty: bool,
+    /// Whether a part of a message has come in, and not its end.
+    pub(crate) is_amid: bool,
+    /// How many bytes have come in, on the whole.
+    pub(crate) bytes: u64,
+    /// When the last of them were read.
+    pub(crate) heard_at: Instant,
+}
+
+impl Overdue {
+    pub(crate) fn new(ack_timeout: Duration) -> Self {
+        Self {
+            ack_timeout,
+            since: None,
+        }
+    }
+
+    /// No answer is overdue.
+    pub(crate) fn reset(&mut self) {
+        self.since = None;
+    }
+
+    /// Until when to wait for something to read, at most: what was found last being this.
+    pub(crate) fn until(&self, last: Look, now: Instant) -> Instant {
+        match &self.since {
+            Some(_) if last.is_amid => last.heard_at + self.ack_timeout,
+            Some(Since {
+                empty_at: Some(at), ..
+            }) => *at + REPRIEVE,
+            _ => now,
+        }
+    }
+
+    /// Takes what a read has found while an answer was overdue. Returns whether that is late.
+    pub(crate) fn is_late(&mut self, look: Look, before: u64, now: Instant) -> bool {
+        let since = self.since.get_or_insert(Since {
+            bytes: before,
+            empty_at: None,
+        });
+        if look.bytes - since.bytes > ON_THE_WAY {
+            return true;
+        }
+        if !look.is_empty {
+            return false;
+        }
+        // It cannot come before the end of the message that is coming in.
+        if look.is_amid && now < look.heard_at + self.ack_timeout {
+            return false;
+        }
+        let empty_at = *since.empty_at.get_or_insert(now);
+        look.bytes == since.bytes || look.is_amid || empty_at + REPRIEVE <= now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Ten bytes have come in, the last of them now.
+    fn look(heard_at: Instant) -> Look {
+        Look {
+            is_empty: true,
+            is_amid: false,
+            bytes: 10,
+            heard_at,
+        }
+    }
+
+    #[test]
+    fn it_is_late_at_once_where_nothing_comes() {
+        let now = Instant::now();
+        let mut overdue = Overdue::new(10 * SECOND);
+        assert_eq!(overdue.until(look(now), now), now);
+        assert!(overdue.is_late(look(now), 10, now));
+    }
+
+    #[test]
+    fn behind_what_comes_it_is_looked_for_a_second_from_when_nothing_is_left() {
+        let now = Instant::now();
+        let mut overdue = Overdue::new(10 * SECOND);
+        let more = Look {
+            is_empty: false,
+            ..look(now)
+        };
+        assert!(!overdue.is_late(more, 0, now));
+        // However long the caller takes for what has come.
+        let mut later = now + 100 * SECOND;
+        assert!(!overdue.is_late(more, 0, later));
+        assert!(!overdue.is_late(look(later), 0, later));
+        assert_eq!(overdue.until(look(later), later), later + SECOND);
+        later += Duration::from_millis(999);
+        assert!(!overdue.is_late(look(later), 0, later));
+        later += Duration::from_millis(1);
+        assert!(!overdue.is_late(more, 0, later));
+        // Something else comes now and then.
+        assert!(overdue.is_late(look(later), 0, later));
+        overdue.reset();
+        assert!(!overdue.is_late(look(later), 0, later));
+    }
+
+    #[test]
+    fn more_than_can_be_on_its_way_was_sent_later() {
+        let now = Instant::now();
+        let mut overdue = Overdue::new(SECOND);
+        let more = |bytes| Look {
+            is_empty: false,
+            bytes,
+            ..look(now)
+        };
+        assert!(!overdue.is_late(more(5 + ON_THE_WAY), 5, now));
+        assert!(overdue.is_late(more(6 + ON_THE_WAY), 5, now));
+    }
+
+    #[test]
+    fn it_does_not_come_before_the_end_of_a_message_that_is_coming_in() {
+        let start = Instant::now();
+        let mut overdue = Overdue::new(3 * SECOND);
+        let amid = |heard_at| Look {
+            is_amid: true,
+            ..look(heard_at)
+        };
+        // A part every 2.9 s, for minutes.
+        for n in 0..100 {
+            let heard_at = start + n * Duration::from_millis(2900);
+            assert!(!overdue.is_late(amid(heard_at), 10, heard_at));
+            assert_eq!(
+                overdue.until(amid(heard_at), heard_at),
+                heard_at + 3 * SECOND
+            );
+            assert!(!overdue.is_late(amid(heard_at), 10, heard_at + 2 * SECOND));
+        }
+        let heard_at = start + SECOND;
+        assert!(overdue.is_late(amid(heard_at), 10, heard_at + 3 * SECOND));
+    }
+}

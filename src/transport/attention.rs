@@ -1,0 +1,57 @@
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::event::PollFlags;
+
+use crate::Stop;
+use crate::pulse::Pulse;
+use crate::ready::is_ready_now;
+
+/// What else is looked at while something is waited for.
+#[derive(Clone, Default)]
+pub(crate) struct Attention {
+    /// `None` while closing: the close handshake follows the stop.
+    pub(crate) stop: Option<Stop>,
+    pub(crate) watched: Watched,
+    pub(crate) pulse: Pulse,
+}
+
+impl Attention {
+    /// For what must not be cut short by what is watched.
+    pub(crate) fn unwatched(&self) -> Self {
+        Self {
+            watched: Watched::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether it is stopped.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(Stop::is_stopped)
+    }
+}
+
+/// Descriptors of the caller's that a wait ends for.
+#[derive(Clone, Default)]
+pub(crate) struct Watched {
+    /// Once there is something to read of one of them, or its end.
+    pub(crate) readable: Arc<[OwnedFd]>,
+    /// Once nobody is at the other end.
+    pub(crate) hangup: Option<Arc<OwnedFd>>,
+}
+
+impl Watched {
+    /// Whether a wait would end at once.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.entries().any(|(fd, what)| is_ready_now(fd, what))
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+        let readable = self.readable.iter();
+        let readable = readable.map(|fd| (fd.as_fd(), PollFlags::IN));
+        // Which is told whether it is asked for or not.
+        let hangup = self.hangup.as_deref();
+        let hangup = hangup.map(|fd| (fd.as_fd(), PollFlags::empty()));
+        readable.chain(hangup)
+    }
+}

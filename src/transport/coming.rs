@@ -1,0 +1,49 @@
+use std::time::Instant;
+
+use crate::clock::Moment;
+
+/// What is known of what has come in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Coming {
+    /// How many bytes.
+    pub(crate) bytes: u64,
+    /// When the last of them were read.
+    pub(crate) heard_at: Instant,
+    /// When there was last nothing to read.
+    pub(crate) empty_at: Moment,
+    /// When there was last nothing to read before the last bytes came: all that had been sent by
+    /// then has been read, however late.
+    pub(crate) complete_at: Moment,
+}
+
+impl Coming {
+    pub(super) fn new() -> Self {
+        let now = Moment::now();
+        Self {
+            bytes: 0,
+            heard_at: now.at,
+            empty_at: now,
+            complete_at: now,
+        }
+    }
+
+    /// There is nothing to read.
+    pub(super) fn empty(&mut self) {
+        self.empty_at = Moment::now();
+    }
+
+    /// So many bytes were read, where there was room for so many.
+    pub(super) fn read(&mut self, bytes: usize, room: usize) {
+        // The end does not tell how long it has been there.
+        if bytes == 0 {
+            return;
+        }
+        let now = Moment::now();
+        self.complete_at = self.empty_at;
+        self.heard_at = now.at;
+        self.bytes += bytes as u64;
+        if bytes < room {
+            self.empty_at = now;
+        }
+    }
+}

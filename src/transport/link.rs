@@ -1,0 +1,90 @@
+use std::io::{self, Read, Write};
+
+use crate::transport::coming::Coming;
+use crate::transport::tls;
+use crate::transport::wire::Wire;
+
+/// A connection to the service, ready for HTTP and for what comes after.
+pub(crate) struct Link {
+    layer: Layer,
+    /// What had come in when something last came out of it: TLS holds what has come since.
+    given: Coming,
+}
+
+#[allow(clippy::large_enum_variant, reason = "the larger one is for tests")]
+pub(super) enum Layer {
+    Plain(Wire),
+    Tls(Box<tls::Stream>),
+}
+
+impl Layer {
+    fn wire(&mut self) -> &mut Wire {
+        match self {
+            Self::Plain(wire) => wire,
+            Self::Tls(stream) => &mut stream.sock,
+        }
+    }
+}
+
+impl Link {
+    pub(super) fn new(mut layer: Layer) -> Self {
+        let given = *layer.wire().coming();
+        Self { layer, given }
+    }
+
+    pub(crate) fn wire(&mut self) -> &mut Wire {
+        self.layer.wire()
+    }
+
+    /// What had come in when something last came out of it.
+    pub(crate) fn given(&self) -> &Coming {
+        &self.given
+    }
+
+    /// Whether something has come in since, a part of a TLS record.
+    pub(crate) fn is_amid_record(&mut self) -> bool {
+        self.layer.wire().coming().bytes != self.given.bytes
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) fn shut(&mut self) {
+        if let Layer::Tls(stream) = &mut self.layer {
+            stream.conn.send_close_notify();
+        }
+        // Whoever has gone already need not be told.
+        let _ = self.flush();
+    }
+}
+
+impl Read for Link {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let n = match &mut self.layer {
+            Layer::Plain(wire) => wire.read(out),
+            Layer::Tls(stream) => stream.read(out).or_else(|error| {
+                // What was decrypted before a record that fails.
+                match stream.conn.reader().read(out) {
+                    Ok(n) if n > 0 => Ok(n),
+                    _ => Err(error),
+                }
+            }),
+        }?;
+        self.given = *self.layer.wire().coming();
+        Ok(n)
+    }
+}
+
+impl Write for Link {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        match &mut self.layer {
+            Layer::Plain(wire) => wire.write(data),
+            Layer::Tls(stream) => stream.write(data),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.layer {
+            Layer::Plain(wire) => wire.flush(),
+            Layer::Tls(stream) => stream.flush(),
+        }
+    }
+}
