@@ -2,7 +2,7 @@ use std::error;
 use std::fmt;
 use std::time::Duration;
 
-use crate::protocol::{Retry, Stream, may_pass};
+use crate::protocol::{Action, Retry, Stream, may_pass};
 
 /// An error: its phase, its kind, and a text that names the peer.
 ///
@@ -57,8 +57,19 @@ pub enum Phase {
     Upgrade,
     /// A subscription, from the request to its acknowledgement.
     Subscribe,
+    /// The end of a subscription, from the request to its acknowledgement.
+    Unsubscribe,
     /// The open WebSocket.
     Socket,
+}
+
+impl Phase {
+    pub(crate) fn of(action: Action) -> Self {
+        match action {
+            Action::Subscribe => Self::Subscribe,
+            Action::Unsubscribe => Self::Unsubscribe,
+        }
+    }
 }
 
 impl fmt::Display for Phase {
@@ -72,6 +83,7 @@ impl fmt::Display for Phase {
             Self::Session => "session",
             Self::Upgrade => "upgrade",
             Self::Subscribe => "subscribe",
+            Self::Unsubscribe => "unsubscribe",
             Self::Socket => "socket",
         })
     }
@@ -247,7 +259,8 @@ impl Error {
                 _,
             )
             | (ErrorKind::Status(_), Phase::Upgrade | Phase::Proxy) => Retry::Always,
-            (ErrorKind::Refused, Phase::Subscribe) | (ErrorKind::Status(_), _)
+            (ErrorKind::Refused, Phase::Subscribe | Phase::Unsubscribe)
+            | (ErrorKind::Status(_), _)
                 if self.status().is_some_and(may_pass) =>
             {
                 Retry::Always

@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
-use crate::connection::{Arrival, Connection};
+use crate::connection::Connection;
 use crate::error::{ErrorKind, Phase};
 use crate::next::{Loss, Next};
 use crate::protocol::{Action, Backoff, Event, Stream, Subscriptions};
@@ -13,6 +13,7 @@ use crate::{Error, Result};
 
 use postponed::Postponed;
 
+mod leave;
 mod postponed;
 mod state;
 mod subscribe;
@@ -84,6 +85,8 @@ enum State {
     Open(Connection),
     /// For the time of the next attempt.
     Waiting(Instant),
+    /// For good, which is told once all is handed over that came before.
+    Failed(Error),
     Closed,
 }
 
@@ -103,7 +106,10 @@ impl Client {
             }
         }
         client.queue.clear();
-        Ok(client)
+        match client.state {
+            State::Failed(error) => Err(error),
+            _ => Ok(client),
+        }
     }
 
     /// Creates a client that is not connected yet. [`Client::next`] connects, as it does after a loss,
@@ -159,19 +165,20 @@ impl Client {
     /// # Errors
     /// As [`Client::next`].
     pub fn request(&mut self, action: Action, stream: &Stream) -> Result<()> {
-        match self.state {
-            State::Closed => Err(closed()),
-            State::Open(_) => {
-                self.subscriptions.request(action, stream.clone());
-                self.send_requests();
-                Ok(())
-            }
-            State::Waiting(_) => {
-                self.subscriptions.request(action, stream.clone());
-                self.disconnected();
-                Ok(())
-            }
+        self.request_ticket(action, stream).map(drop)
+    }
+
+    /// Sends a request. Returns its ticket, which its [`Ack`] has.
+    fn request_ticket(&mut self, action: Action, stream: &Stream) -> Result<u64> {
+        if let State::Closed | State::Failed(_) = self.state {
+            return Err(closed());
         }
+        let ticket = self.subscriptions.request(action, stream.clone());
+        match self.state {
+            State::Open(_) => self.send_requests(),
+            _ => self.disconnected(),
+        }
+        Ok(ticket)
     }
 
     /// Sends a text message unchanged, for requests that have no method. The answer is a
@@ -277,36 +284,6 @@ impl Client {
         Events::new(self)
     }
 
-    /// Unsubscribes all streams, closes the WebSocket with code 1000, and waits for the answers, up to
-    /// 2 s, also after a [`Stop`](crate::Stop). Events that arrive meanwhile are dropped.
-    ///
-    /// # Errors
-    /// Whatever went wrong. The connection is closed in any case.
-    pub fn close(self) -> Result<()> {
-        self.close_with(|_| {})
-    }
-
-    /// Closes as [`Client::close`] does, and passes to the callback what arrives before the streams are
-    /// unsubscribed.
-    ///
-    /// # Errors
-    /// As [`Client::close`].
-    pub fn close_with(mut self, mut callback: impl FnMut(Next)) -> Result<()> {
-        self.queue.drain(..).for_each(&mut callback);
-        match self.state {
-            State::Open(connection) => {
-                let streams = self.subscriptions.subscribed().iter().cloned();
-                connection.close(streams, |arrival| match arrival {
-                    Arrival::Event(event) => callback(Next::Event(event)),
-                    Arrival::Unknown(unknown) => callback(Next::Unknown(unknown)),
-                    // The answers are those that it waits for itself.
-                    Arrival::Ack(_) | Arrival::Pong(_) | Arrival::Watched => {}
-                })
-            }
-            State::Waiting(_) | State::Closed => Ok(()),
-        }
-    }
-
     /// Replaces [`Config::connect_deadline`].
     pub fn set_connect_deadline(&mut self, deadline: Option<Instant>) {
         self.config.connect_deadline = deadline;
@@ -321,6 +298,7 @@ impl Client {
                 return Ok(Next::Closed);
             }
             let watched = self.aside.watched.clone();
+            // Fails for good once nothing is left to hand over.
             if !self.advance(deadline, &watched)? {
                 return Ok(Next::TimedOut);
             }

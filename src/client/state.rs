@@ -33,7 +33,7 @@ impl Client {
     pub fn heard_at(&self) -> Option<Instant> {
         match &self.state {
             State::Open(connection) => Some(connection.heard_at()),
-            State::Waiting(_) | State::Closed => None,
+            State::Waiting(_) | State::Failed(_) | State::Closed => None,
         }
     }
 

@@ -19,10 +19,10 @@ impl Client {
         let mut looked_at = self.queue.len();
         let mut kept = 0;
         self.late = 0;
-        self.request(action, stream)?;
+        let ticket = self.request_ticket(action, stream)?;
         loop {
             let is_answer = |next: &Next| match next {
-                Next::Ack(ack) => ack.action == action && ack.stream == *stream,
+                Next::Ack(ack) => ack.ticket == ticket,
                 _ => false,
             };
             self.queue.iter_mut().skip(looked_at).for_each(Next::detach);
@@ -32,12 +32,14 @@ impl Client {
                 && let Some(Next::Ack(ack)) = self.queue.remove(looked_at + at)
             {
                 return ack.outcome.map_err(|words| {
+                    // The caller asks again, or does not.
+                    self.subscriptions.give_up(stream, ticket);
                     let refused = match action {
                         Action::Subscribe => format!("refused {stream}"),
                         Action::Unsubscribe => format!("refused to unsubscribe {stream}"),
                     };
                     let message = format!("{} {refused}: {words}", self.peer());
-                    let error = Error::new(Phase::Subscribe, ErrorKind::Refused, message);
+                    let error = Error::new(Phase::of(action), ErrorKind::Refused, message);
                     error.refused_with(ack.status).of_stream(stream.clone())
                 });
             }
@@ -45,7 +47,7 @@ impl Client {
             if kept > most.max(KEPT_AT_LEAST) {
                 let peer = self.peer();
                 let message = format!("{peer} sent more before its answer than can be kept");
-                return Err(Error::new(Phase::Subscribe, ErrorKind::TooLong, message));
+                return Err(Error::new(Phase::of(action), ErrorKind::TooLong, message));
             }
             looked_at = self.queue.len();
             match self.take_event()? {
@@ -56,7 +58,7 @@ impl Client {
             if self.late == MAX_LATE {
                 let peer = self.peer();
                 let message = format!("{peer} did not answer in time to {action} {stream}");
-                let late = Error::new(Phase::Subscribe, ErrorKind::TimedOut, message);
+                let late = Error::new(Phase::of(action), ErrorKind::TimedOut, message);
                 return Err(late.of_stream(stream.clone()));
             }
         }

@@ -25,6 +25,10 @@ impl Client {
         self.restore_postponed();
         match &mut self.state {
             State::Closed => Err(closed()),
+            State::Failed(_) => match mem::replace(&mut self.state, State::Closed) {
+                State::Failed(error) => Err(error),
+                _ => Err(closed()),
+            },
             State::Waiting(at) => {
                 let at = *at;
                 self.attempt_by(at, deadline, watched)
@@ -80,7 +84,7 @@ impl Client {
             return;
         }
         for stream in self.postponed.take(Instant::now()) {
-            self.subscriptions.restore(stream);
+            self.subscriptions.resume(&stream);
         }
         self.send_requests();
     }
@@ -141,7 +145,8 @@ impl Client {
     fn opened(&mut self, connection: Connection) {
         self.state = State::Open(connection);
         self.connections += 1;
-        if self.connections == 1 {
+        // A gap tells of those that end a loss.
+        if self.loss.is_none() {
             self.queue.push_back(Next::Connected);
         }
         self.backoff.connected();
@@ -156,16 +161,20 @@ impl Client {
         if error.kind() == ErrorKind::Stopped {
             return Err(error);
         }
-        let is_late = (error.kind(), error.phase()) == (ErrorKind::TimedOut, Phase::Subscribe);
-        self.late += u32::from(is_late);
+        let is_of_request = matches!(error.phase(), Phase::Subscribe | Phase::Unsubscribe);
+        self.late += u32::from(is_of_request && error.kind() == ErrorKind::TimedOut);
         let now = Instant::now();
         let retry_at = self
             .backoff
             .failed(error.retry(), error.retry_after(), random(), now);
         let open = mem::replace(&mut self.state, State::Closed);
+        let is_over = self
+            .config
+            .connect_deadline
+            .is_some_and(|deadline| deadline <= now);
+        let retry_at = retry_at.filter(|_| !is_over);
         // What was lost first, whatever follows.
         if let State::Open(connection) = open
-            && !self.subscriptions.subscribed().is_empty()
             && self.loss.is_none()
         {
             let loss = Loss {
@@ -176,19 +185,16 @@ impl Client {
             if retry_at.is_some() {
                 self.queue.push_back(Next::Lost(loss.clone()));
             }
-            self.loss = Some(loss);
+            self.loss = Some(loss).filter(|_| !self.subscriptions.subscribed().is_empty());
         }
         let Some(at) = retry_at else {
             self.subscriptions.clear();
-            return Err(error);
+            self.state = State::Failed(error);
+            return Ok(());
         };
         self.state = State::Waiting(at);
         let error = error.retry_as(Retry::Always);
         self.disconnected();
-        let over = self.config.connect_deadline;
-        if over.is_some_and(|deadline| deadline <= now) {
-            return Err(error);
-        }
         self.log_retry(error, at - now);
         Ok(())
     }
@@ -215,22 +221,25 @@ impl Client {
     pub(super) fn send_requests(&mut self) {
         while let State::Open(connection) = &mut self.state
             && connection.may_request()
-            && let Some((action, stream)) = self.subscriptions.next_request()
+            && let Some(request) = self.subscriptions.next_request()
         {
-            connection.request(action, &stream);
+            connection.request(request);
         }
     }
 
-    fn acknowledged(&mut self, ack: Ack) {
-        if ack.may_pass() && self.subscriptions.is_restored(&ack.stream) {
-            let words = ack.outcome.err().unwrap_or_default();
-            let stream = ack.stream.to_string();
-            if let Some(delay) = self.postponed.push(ack.stream, random(), Instant::now()) {
+    fn acknowledged(&mut self, mut ack: Ack) {
+        if ack.may_pass() && !self.config.retry_for.is_zero() && self.subscriptions.postpone(&ack) {
+            let words = ack.outcome.as_ref().err().cloned().unwrap_or_default();
+            let stream = ack.stream.clone();
+            let now = Instant::now();
+            if let Some(delay) = self.postponed.push(stream.clone(), random(), now) {
                 let (peer, delay) = (self.peer(), delay.as_secs_f64());
                 log::warn!(
                     "subscribe: {peer} refused {stream}: {words}; asking again in {delay:.1} s"
                 );
             }
+            ack.is_retried = true;
+            self.queue.push_back(Next::Ack(ack));
             return;
         }
         if (ack.action, &ack.outcome) == (Action::Subscribe, &Ok(())) {

@@ -3,61 +3,165 @@
 use std::time::{Duration, Instant};
 
 use super::{Arrival, Connection};
+use crate::clock;
 use crate::error::{ErrorKind, Phase};
-use crate::protocol::{Action, Stream};
+use crate::next::Loss;
+use crate::protocol::{Action, Request, Stream};
 use crate::transport::attention::Watched;
 use crate::{Error, Result};
 
-/// How long it may take to say goodbye.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long the answer to a close may take.
+const CLOSE: Duration = Duration::from_millis(750);
+
+/// How long those to the unsubscriptions may take, once it is stopped.
+const UNSUBSCRIBE: Duration = Duration::from_millis(750);
+
+/// After so long without an answer a pong will do.
+const PING: Duration = Duration::from_secs(1);
+
+/// How a connection was left.
+pub(crate) struct Farewell {
+    pub(crate) closed: Result<()>,
+    /// What may have been lost before: that the connection lasted until it was left has not shown.
+    pub(crate) lost: Option<Loss>,
+}
+
+/// How long it may take to leave.
+pub(crate) struct Patience {
+    /// For the answers to the unsubscriptions.
+    pub(crate) answers: Duration,
+    /// For everything.
+    pub(crate) all: Duration,
+}
+
+/// Unless the caller says otherwise.
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            answers: UNSUBSCRIBE,
+            all: UNSUBSCRIBE + CLOSE,
+        }
+    }
+}
+
+impl Patience {
+    /// No longer than `timeout` on the whole, and for the answers no longer than `answers`.
+    pub(crate) fn new(answers: Duration, timeout: Duration) -> Self {
+        let answers = answers.min(timeout.saturating_sub(CLOSE).max(timeout / 2));
+        Self {
+            answers,
+            all: timeout.min(answers.saturating_add(CLOSE)),
+        }
+    }
+}
 
 impl Connection {
-    /// Unsubscribes from the streams, closes with 1000 and waits for the answers to both. It takes
-    /// no more than two seconds, and no stop cuts it short. Hands over what comes in before the
-    /// streams are unsubscribed.
-    ///
-    /// # Errors
-    /// Those of the connection, `TimedOut` where an answer did not come.
+    /// Unsubscribes from the streams, closes with 1000 and waits for the answers to both. A stop cuts
+    /// this down to two seconds. Hands over what comes in before the streams are unsubscribed.
     pub(crate) fn close(
         mut self,
         subscribed: impl IntoIterator<Item = Stream>,
-        arrived: impl FnMut(Arrival),
-    ) -> Result<()> {
+        patience: &Patience,
+        mut arrived: impl FnMut(Arrival),
+    ) -> Farewell {
         log::debug!("socket: closing the connection to {}", self.socket.peer());
-        self.socket.ignore_stop();
         self.watch(Watched::default());
-        let deadline = Instant::now() + CLOSE_TIMEOUT;
-        let half = Instant::now() + CLOSE_TIMEOUT / 2;
-        let unsubscribed = self.unsubscribe(subscribed, half, arrived);
-        let closed = self.socket.close(deadline);
-        unsubscribed.and(closed)
+        let begun = Instant::now();
+        let mut streams = subscribed.into_iter().peekable();
+        let is_subscribed = streams.peek().is_some();
+        let unsubscribed = self
+            .take_rest(begun, &mut arrived)
+            .and_then(|()| self.unsubscribe(streams, begun + patience.answers, &mut arrived));
+        // Something has come since, if not the answers.
+        let is_alive = unsubscribed.is_ok() || self.socket.coming().complete_at.at >= begun;
+        let lost = (is_subscribed && !is_alive).then(|| Loss {
+            from: self.complete_at().date.min(clock::now()),
+            reason: unsubscribed
+                .as_ref()
+                .map_or_else(Error::to_string, |()| String::new()),
+        });
+        let closed = match unsubscribed {
+            Err(error) if error.kind() != ErrorKind::TimedOut => Err(error),
+            done => {
+                // Who has not answered so far is not waited for.
+                let time = if is_alive {
+                    patience.all
+                } else {
+                    Duration::ZERO
+                };
+                let deadline = (begun + time).min(Instant::now() + CLOSE);
+                done.and(self.socket.close(deadline))
+            }
+        };
+        Farewell { closed, lost }
+    }
+
+    /// Hands over what has come in so far.
+    fn take_rest(&mut self, now: Instant, arrived: &mut impl FnMut(Arrival)) -> Result<()> {
+        loop {
+            match self.read(Some(now)) {
+                Ok(None) => return Ok(()),
+                Ok(Some(arrival)) => arrived(arrival),
+                Err(error) if error.kind() == ErrorKind::Stopped => self.socket.ignore_stop(),
+                Err(error) => return Err(error),
+            }
+            // What comes without a pause ends with the answers.
+            if Instant::now() > now + UNSUBSCRIBE / 2 {
+                return Ok(());
+            }
+        }
     }
 
     fn unsubscribe(
         &mut self,
         streams: impl IntoIterator<Item = Stream>,
-        deadline: Instant,
-        mut arrived: impl FnMut(Arrival),
+        mut deadline: Instant,
+        arrived: &mut impl FnMut(Arrival),
     ) -> Result<()> {
         let mut streams = streams.into_iter();
+        // A service that does not answer may still answer a ping.
+        let now = Instant::now();
+        let mut ping_at = Some(now + (deadline.saturating_duration_since(now) / 2).min(PING));
         loop {
             while self.may_request()
+                && deadline > Instant::now()
                 && let Some(stream) = streams.next()
             {
-                let action = Action::Unsubscribe;
-                let text = self.exchange.request(action, stream, Instant::now());
-                self.socket.send(text, deadline)?;
+                let request = Request {
+                    action: Action::Unsubscribe,
+                    stream,
+                    ticket: 0,
+                };
+                let text = self.exchange.request(request, Instant::now());
+                let sent = self.socket.send(text, deadline);
+                self.unless_failed(sent);
             }
-            if self.exchange.pending() == 0 {
+            if self.exchange.pending() == 0 && streams.next().is_none() {
                 return Ok(());
             }
             // Events may come in for as long as it takes: the clock is looked at here too.
-            let arrival = self.read(Some(deadline))?;
-            let is_nothing = arrival.is_none();
-            arrival.into_iter().for_each(&mut arrived);
+            let until = ping_at.map_or(deadline, |at| at.min(deadline));
+            let is_nothing = match self.read(Some(until)) {
+                Ok(None) if ping_at.take_if(|at| *at <= Instant::now()).is_some() => {
+                    // Where it cannot be sent, the next read says so.
+                    let _ = self.ping();
+                    false
+                }
+                Ok(arrival) => {
+                    let is_nothing = arrival.is_none();
+                    arrival.into_iter().for_each(&mut *arrived);
+                    is_nothing
+                }
+                Err(error) if error.kind() == ErrorKind::Stopped => {
+                    self.socket.ignore_stop();
+                    deadline = deadline.min(Instant::now() + UNSUBSCRIBE);
+                    false
+                }
+                Err(error) => return Err(error),
+            };
             if is_nothing || Instant::now() >= deadline {
                 let message = format!("{} did not answer in time", self.socket.peer());
-                return Err(Error::new(Phase::Subscribe, ErrorKind::TimedOut, message));
+                return Err(Error::new(Phase::Unsubscribe, ErrorKind::TimedOut, message));
             }
         }
     }

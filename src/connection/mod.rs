@@ -6,7 +6,7 @@ use crate::cookies::Cookies;
 use crate::error::{ErrorKind, Phase};
 use crate::protocol::{
     Ack, Action, Due, Event, Exchange, HEARTBEAT, Incoming, Liveness, Look, ON_THE_WAY, Overdue,
-    Stream, Text, Unknown,
+    Request, Stream, Text, Unknown,
 };
 use crate::secret::Quote;
 use crate::session::{self, Session, SessionId};
@@ -17,7 +17,7 @@ use crate::transport::attention::Watched;
 use crate::transport::coming::Coming;
 use crate::{Error, Result};
 
-mod close;
+pub(crate) mod close;
 
 /// As many bytes are taken beyond a deadline, where they are of no interest: what a caller waits for
 /// may stand behind them.
@@ -120,10 +120,10 @@ impl Connection {
     }
 
     /// Sends a request. Where it cannot be sent, [`Connection::read`] says so.
-    pub(crate) fn request(&mut self, action: Action, stream: &Stream) {
-        log::debug!("{action}: asked for {stream}");
+    pub(crate) fn request(&mut self, request: Request) {
+        log::debug!("{}: asked for {}", request.action, request.stream);
         let now = Instant::now();
-        let text = self.exchange.request(action, stream.clone(), now);
+        let text = self.exchange.request(request, now);
         let sent = self.socket.send(text, now + self.ack_timeout);
         self.unless_failed(sent);
     }
@@ -322,7 +322,7 @@ impl Connection {
     fn late(&self, action: Action, stream: &Stream) -> Error {
         let peer = self.socket.peer();
         let message = format!("{peer} did not answer in time to {action} {stream}");
-        Error::new(Phase::Subscribe, ErrorKind::TimedOut, message)
+        Error::new(Phase::of(action), ErrorKind::TimedOut, message)
     }
 
     fn arrived(&mut self, received: Received) -> Result<Option<Arrival>> {

@@ -2,41 +2,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Stream;
-use super::message::{Action, Answer, Text, msg_id, request};
-
-/// The answer of the service to a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Ack {
-    /// The action that was requested.
-    pub action: Action,
-    /// The stream, as the request named it.
-    pub stream: Stream,
-    /// `Ok` if it was granted. Otherwise the reason in the words of the service, cut to 200 bytes and
-    /// escaped like [`Printable`](crate::Printable).
-    pub outcome: Result<(), String>,
-    /// The status in the answer, as in HTTP, if it has one.
-    pub status: Option<u16>,
-    pub(crate) text: Text,
-}
-
-impl Ack {
-    /// Returns whether it is a temporary refusal: status 408, 425, 429 or 5xx.
-    pub fn may_pass(&self) -> bool {
-        self.outcome.is_err() && self.status.is_some_and(may_pass)
-    }
-
-    /// Returns the whole answer as it was sent. Empty if there was none: the end of a connection
-    /// unsubscribes, too.
-    pub fn message(&self) -> &str {
-        &self.text
-    }
-}
-
-/// Whether the same again, later, may not be refused with this status, as of HTTP.
-pub(crate) fn may_pass(status: u16) -> bool {
-    matches!(status, 408 | 425 | 429 | 500..)
-}
+use super::message::{self, Action, Answer, Text, msg_id};
+use super::request::{Ack, Request};
 
 /// How a silent connection is told from a dead one.
 #[derive(Clone, Copy, Debug)]
@@ -67,8 +34,7 @@ pub(crate) struct Exchange {
 
 #[derive(Debug)]
 struct Pending {
-    action: Action,
-    stream: Stream,
+    request: Request,
     sent_at: Instant,
     /// That of the text.
     length: usize,
@@ -112,17 +78,16 @@ impl Exchange {
         self.pending_bytes
     }
 
-    /// The text of a request for `action`; its answer is expected from now on.
-    pub(crate) fn request(&mut self, action: Action, stream: Stream, now: Instant) -> String {
+    /// The text of a request; its answer is expected from now on.
+    pub(crate) fn request(&mut self, request: Request, now: Instant) -> String {
         self.last_id += 1;
-        let text = request(self.last_id, action, &stream);
+        let text = message::request(self.last_id, request.action, &request.stream);
         let length = text.len();
         self.pending_bytes += length;
         self.pending.insert(
             self.last_id,
             Pending {
-                action,
-                stream,
+                request,
                 sent_at: now,
                 length,
             },
@@ -144,19 +109,18 @@ impl Exchange {
     pub(crate) fn answered(&mut self, answer: &Answer, now: Instant) -> Option<Ack> {
         let id = answer.msg_id.as_ref()?.parse().ok()?;
         let Pending {
-            action,
-            stream,
-            length,
-            ..
+            request, length, ..
         } = self.pending.remove(&id)?;
         self.pending_bytes -= length;
         self.answered_at = Some(now);
         let (outcome, status) = (answer.outcome.clone(), answer.status);
         Some(Ack {
-            action,
-            stream,
+            action: request.action,
+            stream: request.stream,
             outcome,
             status,
+            ticket: request.ticket,
+            is_retried: false,
             text: Text::default(),
         })
     }
@@ -191,7 +155,8 @@ impl Exchange {
         if late_at.is_some_and(|at| at <= now)
             && let Some((_, first)) = self.pending.first_key_value()
         {
-            return Due::AckLate(first.action, first.stream.clone());
+            let Request { action, stream, .. } = &first.request;
+            return Due::AckLate(*action, stream.clone());
         }
         let Liveness {
             ping_interval,
@@ -251,7 +216,17 @@ mod tests {
             stream: stream(path),
             outcome: Ok(()),
             status: None,
+            ticket: 5,
+            is_retried: false,
             text: Text::default(),
+        }
+    }
+
+    fn request(action: Action, stream: Stream) -> Request {
+        Request {
+            action,
+            stream,
+            ticket: 5,
         }
     }
 
@@ -264,7 +239,7 @@ mod tests {
         let now = Instant::now();
         let mut exchange = exchange(now);
         for path in ["/a", "/b"] {
-            exchange.request(Action::Subscribe, stream(path), now);
+            exchange.request(request(Action::Subscribe, stream(path)), now);
         }
         assert_eq!(exchange.pending(), 2);
         assert!(exchange.pending_bytes() > 100);
@@ -292,35 +267,9 @@ mod tests {
         for great in [u64::MAX, u64::MAX / 2] {
             exchange.sent(&format!(r#"{{"msgId":{great}}}"#));
         }
-        exchange.request(Action::Subscribe, stream("/a"), now);
+        exchange.request(request(Action::Subscribe, stream("/a")), now);
         assert_eq!(exchange.answered(&answer("7"), now), None);
         assert_eq!(exchange.answered(&answer("8"), now), Some(granted("/a")));
-    }
-
-    #[test]
-    fn a_refusal_may_pass_by_its_status() {
-        for (status, passes) in [
-            (None, false),
-            (Some(404), false),
-            (Some(408), true),
-            (Some(425), true),
-            (Some(429), true),
-            (Some(499), false),
-            (Some(500), true),
-        ] {
-            let mut ack = granted("/a");
-            ack.status = status;
-            assert!(!ack.may_pass(), "{status:?}");
-            ack.outcome = Err(String::new());
-            assert_eq!(ack.may_pass(), passes, "{status:?}");
-        }
-    }
-
-    #[test]
-    fn an_ack_has_the_whole_answer() {
-        let mut ack = granted("/a");
-        ack.text = Text::from("{}");
-        assert_eq!(ack.message(), "{}");
     }
 
     #[test]
@@ -328,7 +277,7 @@ mod tests {
         let start = Instant::now();
         let mut exchange = exchange(start);
         for n in 0..100 {
-            exchange.request(Action::Subscribe, stream(&format!("/{n}")), start);
+            exchange.request(request(Action::Subscribe, stream(&format!("/{n}"))), start);
         }
         let mut now = start;
         for n in 1..100 {
@@ -343,7 +292,7 @@ mod tests {
         // No answer makes the time of a later request shorter.
         exchange.answered(&answer("100"), now).unwrap();
         now += 100 * SECOND;
-        exchange.request(Action::Subscribe, stream("/100"), now);
+        exchange.request(request(Action::Subscribe, stream("/100")), now);
         exchange.heard(now);
         assert_eq!(exchange.due(now), Due::Nothing(Some(now + 10 * SECOND)));
     }
@@ -352,8 +301,8 @@ mod tests {
     fn a_request_unanswered_is_late_by_name() {
         let now = Instant::now();
         let mut exchange = exchange(now);
-        exchange.request(Action::Subscribe, stream("/a"), now);
-        exchange.request(Action::Unsubscribe, stream("/b"), now + SECOND);
+        exchange.request(request(Action::Subscribe, stream("/a")), now);
+        exchange.request(request(Action::Unsubscribe, stream("/b")), now + SECOND);
         assert_eq!(exchange.due(now), Due::Nothing(Some(now + 10 * SECOND)));
         exchange.answered(&answer("1"), now);
         assert_eq!(exchange.due(now), Due::Nothing(Some(now + 11 * SECOND)));

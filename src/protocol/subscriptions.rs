@@ -1,42 +1,90 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Stream;
-use super::exchange::Ack;
 use super::message::{Action, Text};
+use super::request::{Ack, Request};
 
 /// The account of what is wanted, what is subscribed, and what has yet to be asked for, from one
-/// connection to the next. What the caller asked for last is what holds.
+/// connection to the next. What was asked for last is what holds, in whatever order answers come.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     /// Requests that have not been sent on this connection.
-    requests: VecDeque<(Action, Stream)>,
-    /// The caller's requests that await their acks, for each stream in order.
-    asked: BTreeMap<Stream, Vec<Action>>,
+    requests: VecDeque<Request>,
+    /// The requests that await their acks, for each stream in order.
+    pending: BTreeMap<Stream, Vec<Pending>>,
+    /// The last request of a stream whose ack has told how that stands, where others await theirs.
+    decided: BTreeMap<Stream, u64>,
     /// Streams that have been acknowledged, on whatever connection.
     subscribed: BTreeSet<Stream>,
-    /// Those of them whose ack on this connection is awaited.
-    again: BTreeSet<Stream>,
+    last_ticket: u64,
+}
+
+#[derive(Debug)]
+struct Pending {
+    ticket: u64,
+    action: Action,
+    /// Whether it restores what was acknowledged on an earlier connection.
+    restores: bool,
+    /// Whether it was refused for now, and waits to be sent again.
+    is_postponed: bool,
 }
 
 impl Subscriptions {
-    /// Takes a request of the caller's.
-    pub(crate) fn request(&mut self, action: Action, stream: Stream) {
-        self.asked.entry(stream.clone()).or_default().push(action);
-        self.requests.push_back((action, stream));
+    /// Takes a request of the caller's. Returns its ticket.
+    pub(crate) fn request(&mut self, action: Action, stream: Stream) -> u64 {
+        let ticket = self.ticket();
+        if action == Action::Unsubscribe {
+            self.give_up_postponed(&stream);
+        }
+        let pending = self.pending.entry(stream.clone()).or_default();
+        pending.push(Pending {
+            ticket,
+            action,
+            restores: false,
+            is_postponed: false,
+        });
+        self.requests.push_back(Request {
+            action,
+            stream,
+            ticket,
+        });
+        ticket
+    }
+
+    fn ticket(&mut self) -> u64 {
+        self.last_ticket += 1;
+        self.last_ticket
     }
 
     /// The next request to send.
-    pub(crate) fn next_request(&mut self) -> Option<(Action, Stream)> {
+    pub(crate) fn next_request(&mut self) -> Option<Request> {
         self.requests.pop_front()
     }
 
     /// There is a new connection, on which everything has to be asked for.
     pub(crate) fn connected(&mut self) {
-        let is_asked = |stream: &&Stream| self.asked.contains_key(*stream);
-        let again = self.subscribed.iter().filter(|stream| !is_asked(stream));
-        self.again = again.cloned().collect();
-        let wanted = self.again.iter().chain(self.asked.keys());
-        let requests = wanted.map(|stream| (Action::Subscribe, stream.clone()));
+        let restored: Vec<Stream> = self
+            .subscribed
+            .iter()
+            .filter(|stream| !self.pending.contains_key(*stream))
+            .cloned()
+            .collect();
+        for stream in restored {
+            let restoring = Pending {
+                ticket: self.ticket(),
+                action: Action::Subscribe,
+                restores: true,
+                is_postponed: false,
+            };
+            self.pending.insert(stream, vec![restoring]);
+        }
+        let requests = self.pending.iter().flat_map(|(stream, pending)| {
+            pending.iter().map(|pending| Request {
+                action: pending.action,
+                stream: stream.clone(),
+                ticket: pending.ticket,
+            })
+        });
         self.requests = requests.collect();
     }
 
@@ -44,24 +92,32 @@ impl Subscriptions {
     /// that this makes up for.
     pub(crate) fn disconnected(&mut self) -> Vec<Ack> {
         let mut acks = Vec::new();
-        self.asked.retain(|stream, actions| {
-            let is_wanted = actions.last() == Some(&Action::Subscribe);
-            let before = actions.len();
-            actions.retain(|action| *action == Action::Subscribe);
-            if actions.len() < before {
+        self.decided.clear();
+        self.requests.clear();
+        self.pending.retain(|stream, pending| {
+            pending.retain(|pending| !pending.restores);
+            let is_unsubscribed = |pending: &&Pending| pending.action == Action::Unsubscribe;
+            for Pending { ticket, .. } in pending.iter().filter(is_unsubscribed) {
                 self.subscribed.remove(stream);
-                self.again.remove(stream);
                 acks.push(Ack {
                     action: Action::Unsubscribe,
                     stream: stream.clone(),
                     outcome: Ok(()),
                     status: None,
+                    ticket: *ticket,
+                    is_retried: false,
                     text: Text::default(),
                 });
             }
             // On the next connection one request stands for them all.
-            actions.truncate(usize::from(is_wanted));
-            is_wanted
+            let wanted = pending
+                .pop()
+                .filter(|last| last.action == Action::Subscribe);
+            *pending = wanted.into_iter().collect();
+            for wanted in &mut *pending {
+                wanted.is_postponed = false;
+            }
+            !pending.is_empty()
         });
         acks
     }
@@ -69,58 +125,90 @@ impl Subscriptions {
     /// Takes an ack. Returns whether it is news to the caller: not where it only restores what
     /// there was before.
     pub(crate) fn acknowledged(&mut self, ack: &Ack) -> bool {
-        let stream = &ack.stream;
-        match (ack.action, &ack.outcome) {
-            (Action::Subscribe, outcome) => {
-                // What restores was sent before all that the caller has asked for since.
-                let is_again = self.again.remove(stream);
-                let was_asked = !is_again && self.answer(stream, Action::Subscribe);
-                let has_changed = match outcome {
-                    Ok(()) => self.subscribed.insert(stream.clone()),
-                    Err(_) => self.subscribed.remove(stream),
-                };
-                has_changed || was_asked
+        let is_outdated = self.decided.get(&ack.stream) > Some(&ack.ticket);
+        let found = self.take(&ack.stream, ack.ticket);
+        let restores = found.is_some_and(|found| found.restores);
+        let has_changed = match (ack.action, &ack.outcome) {
+            // What was not granted leaves all as it was.
+            (Action::Unsubscribe, Err(_)) => false,
+            _ if is_outdated => false,
+            (Action::Subscribe, Ok(())) => {
+                self.give_up_postponed(&ack.stream);
+                self.decide(ack);
+                self.subscribed.insert(ack.stream.clone())
             }
-            (Action::Unsubscribe, outcome) => {
-                self.answer(stream, Action::Unsubscribe);
-                if outcome.is_ok() {
-                    self.subscribed.remove(stream);
-                    self.again.remove(stream);
-                }
-                true
+            (Action::Subscribe, Err(_)) | (Action::Unsubscribe, Ok(())) => {
+                self.decide(ack);
+                self.subscribed.remove(&ack.stream)
             }
+        };
+        has_changed || !restores
+    }
+
+    /// An earlier request that is answered later changes nothing.
+    fn decide(&mut self, ack: &Ack) {
+        if self.pending.contains_key(&ack.stream) {
+            self.decided.insert(ack.stream.clone(), ack.ticket);
         }
     }
 
-    /// Whether the stream was granted before, and only that is to be restored.
-    pub(crate) fn is_restored(&self, stream: &Stream) -> bool {
-        self.again.contains(stream) && !self.asked.contains_key(stream)
-    }
-
-    /// Asks for a stream once more that is to be restored, unless it has been given up since.
-    pub(crate) fn restore(&mut self, stream: Stream) {
-        if self.is_restored(&stream) {
-            self.requests.push_back((Action::Subscribe, stream));
-        }
-    }
-
-    /// The first of the caller's requests of this kind has its answer, if there is one.
-    fn answer(&mut self, stream: &Stream, action: Action) -> bool {
-        let Some(actions) = self.asked.get_mut(stream) else {
+    /// Postpones the request that was refused for now. Returns whether that is possible: not where
+    /// the caller has asked for something else since.
+    pub(crate) fn postpone(&mut self, ack: &Ack) -> bool {
+        let pending = self.pending.get_mut(&ack.stream);
+        let last = pending.and_then(|pending| pending.last_mut());
+        let Some(last) = last.filter(|last| last.ticket == ack.ticket) else {
             return false;
         };
-        let at = actions.iter().position(|asked| *asked == action);
-        at.map(|at| actions.remove(at));
-        if actions.is_empty() {
-            self.asked.remove(stream);
+        last.is_postponed = true;
+        true
+    }
+
+    /// Asks for a stream once more that was postponed, unless it has been given up since.
+    pub(crate) fn resume(&mut self, stream: &Stream) {
+        let pending = self.pending.get_mut(stream).into_iter().flatten();
+        for pending in pending.filter(|pending| pending.is_postponed) {
+            pending.is_postponed = false;
+            self.requests.push_back(Request {
+                action: pending.action,
+                stream: stream.clone(),
+                ticket: pending.ticket,
+            });
         }
-        at.is_some()
+    }
+
+    /// Nobody waits any more for the answer to a request.
+    pub(crate) fn give_up(&mut self, stream: &Stream, ticket: u64) {
+        self.take(stream, ticket);
+    }
+
+    fn give_up_postponed(&mut self, stream: &Stream) {
+        let Some(pending) = self.pending.get_mut(stream) else {
+            return;
+        };
+        for _ in pending.extract_if(.., |pending| pending.is_postponed) {
+            self.subscribed.remove(stream);
+        }
+        if pending.is_empty() {
+            self.pending.remove(stream);
+        }
+    }
+
+    fn take(&mut self, stream: &Stream, ticket: u64) -> Option<Pending> {
+        let pending = self.pending.get_mut(stream)?;
+        let at = pending.iter().position(|pending| pending.ticket == ticket);
+        let taken = at.map(|at| pending.remove(at));
+        if pending.is_empty() {
+            self.pending.remove(stream);
+            self.decided.remove(stream);
+        }
+        taken
     }
 
     /// Whether all that is wanted is subscribed, on this connection.
     pub(crate) fn is_settled(&self) -> bool {
-        let mut asked = self.asked.values().flatten();
-        self.again.is_empty() && !asked.any(|action| *action == Action::Subscribe)
+        let mut pending = self.pending.values().flatten();
+        !pending.any(|pending| pending.action == Action::Subscribe)
     }
 
     pub(crate) fn subscribed(&self) -> &BTreeSet<Stream> {
@@ -128,7 +216,10 @@ impl Subscriptions {
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self {
+            last_ticket: self.last_ticket,
+            ..Self::default()
+        };
     }
 }
 
@@ -137,19 +228,28 @@ mod tests {
 
     use super::*;
 
-    fn ack(action: Action, stream: &Stream, is_granted: bool) -> Ack {
+    fn ack(request: &Request, is_granted: bool) -> Ack {
         let outcome = if is_granted {
             Ok(())
         } else {
             Err("no".to_owned())
         };
         Ack {
-            action,
-            stream: stream.clone(),
+            action: request.action,
+            stream: request.stream.clone(),
             outcome,
             status: None,
+            ticket: request.ticket,
+            is_retried: false,
             text: Text::default(),
         }
+    }
+
+    /// The next request, which is one to subscribe.
+    fn subscription(account: &mut Subscriptions) -> Request {
+        let request = account.next_request().unwrap();
+        assert_eq!(request.action, Action::Subscribe);
+        request
     }
 
     #[test]
@@ -158,57 +258,50 @@ mod tests {
         let mut account = Subscriptions::default();
         account.connected();
         account.request(Action::Subscribe, stream.clone());
-        assert_eq!(
-            account.next_request(),
-            Some((Action::Subscribe, stream.clone()))
-        );
+        subscription(&mut account);
         assert!(!account.is_settled());
         assert_eq!(account.disconnected(), []);
         account.connected();
-        assert_eq!(
-            account.next_request(),
-            Some((Action::Subscribe, stream.clone()))
-        );
-        assert!(account.acknowledged(&ack(Action::Subscribe, &stream, true)));
+        let request = subscription(&mut account);
+        assert!(account.acknowledged(&ack(&request, true)));
         account.request(Action::Unsubscribe, stream.clone());
-        assert_eq!(
-            account.disconnected(),
-            [ack(Action::Unsubscribe, &stream, true)]
-        );
+        let request = account.next_request().unwrap();
+        assert_eq!(account.disconnected(), [ack(&request, true)]);
         account.connected();
         assert!(account.is_settled());
         assert_eq!(account.next_request(), None);
     }
 
     #[test]
-    fn what_was_granted_can_be_restored_until_it_is_given_up() {
+    fn what_is_refused_for_now_is_asked_again_until_it_is_given_up() {
         let stream: Stream = "/a".parse().unwrap();
-        let mut account = Subscriptions::default();
-        account.connected();
-        account.request(Action::Subscribe, stream.clone());
-        account.next_request();
-        account.acknowledged(&ack(Action::Subscribe, &stream, true));
-        account.disconnected();
-        account.connected();
-        assert_eq!(
-            account.next_request(),
-            Some((Action::Subscribe, stream.clone()))
-        );
-        assert!(account.is_restored(&stream));
-        // It was refused for now.
-        account.restore(stream.clone());
-        assert_eq!(
-            account.next_request(),
-            Some((Action::Subscribe, stream.clone()))
-        );
-        // Since the caller asked for it anew, it is another matter.
-        account.request(Action::Subscribe, stream.clone());
-        assert!(!account.is_restored(&stream));
-        assert!(!account.is_restored(&"/b".parse().unwrap()));
-        account.clear();
-        assert!(account.subscribed().is_empty() && account.is_settled());
-        account.restore(stream);
-        assert_eq!(account.next_request(), None);
+        for is_restored in [false, true] {
+            let mut account = Subscriptions::default();
+            account.request(Action::Subscribe, stream.clone());
+            let mut request = subscription(&mut account);
+            if is_restored {
+                account.acknowledged(&ack(&request, true));
+                account.disconnected();
+                account.connected();
+                request = subscription(&mut account);
+            }
+            for _ in 0..3 {
+                assert!(account.postpone(&ack(&request, false)));
+                assert!(!account.is_settled());
+                account.resume(&stream);
+                assert_eq!(account.next_request().as_ref(), Some(&request));
+            }
+            // The caller wants something else since.
+            assert!(account.postpone(&ack(&request, false)));
+            account.request(Action::Unsubscribe, stream.clone());
+            account.resume(&stream);
+            let other = account.next_request().unwrap();
+            assert_eq!(other.action, Action::Unsubscribe);
+            assert!(account.acknowledged(&ack(&other, false)));
+            assert!(account.is_settled() && account.subscribed().is_empty());
+            assert_eq!(account.next_request(), None);
+            assert!(!account.postpone(&ack(&request, false)));
+        }
     }
 
     #[test]
@@ -216,14 +309,48 @@ mod tests {
         let stream: Stream = "/a".parse().unwrap();
         let mut account = Subscriptions::default();
         account.request(Action::Subscribe, stream.clone());
-        assert!(account.acknowledged(&ack(Action::Subscribe, &stream, true)));
+        let request = subscription(&mut account);
+        assert!(account.acknowledged(&ack(&request, true)));
         account.connected();
         assert!(!account.is_settled());
-        assert!(!account.acknowledged(&ack(Action::Subscribe, &stream, true)));
+        let request = subscription(&mut account);
+        assert!(!account.acknowledged(&ack(&request, true)));
         assert!(account.is_settled());
+        account.disconnected();
         account.connected();
-        assert!(account.acknowledged(&ack(Action::Subscribe, &stream, false)));
+        let request = subscription(&mut account);
+        assert!(account.acknowledged(&ack(&request, false)));
         assert!(account.subscribed().is_empty());
+    }
+
+    #[test]
+    fn the_last_request_holds_in_whatever_order_answers_come() {
+        let stream: Stream = "/a".parse().unwrap();
+        let orders = [
+            [0, 1, 2],
+            [0, 2, 1],
+            [1, 0, 2],
+            [1, 2, 0],
+            [2, 0, 1],
+            [2, 1, 0],
+        ];
+        for order in orders {
+            for (first, last) in [(false, true), (true, false), (true, true), (false, false)] {
+                let mut account = Subscriptions::default();
+                let actions = [Action::Subscribe, Action::Unsubscribe, Action::Subscribe];
+                for action in actions {
+                    account.request(action, stream.clone());
+                }
+                let requests = [0; 3].map(|_| account.next_request().unwrap());
+                for n in order {
+                    let is_granted = [first, true, last][n];
+                    assert!(account.acknowledged(&ack(&requests[n], is_granted)));
+                }
+                let is_subscribed = account.subscribed().contains(&stream);
+                assert_eq!(is_subscribed, last, "{order:?} {first} {last}");
+                assert!(account.is_settled() && account.decided.is_empty());
+            }
+        }
     }
 
     #[cfg(feature = "property-tests")]
@@ -265,12 +392,12 @@ mod tests {
                         3 => sent.extend(account.next_request()),
                         4 => {
                             sent.extend(account.next_request());
-                            if let Some((action, stream)) = sent.pop_front() {
-                                match action {
-                                    Action::Subscribe => service.insert(Stream::clone(&stream)),
-                                    Action::Unsubscribe => service.remove(&stream),
+                            if let Some(request) = sent.pop_front() {
+                                match request.action {
+                                    Action::Subscribe => service.insert(request.stream.clone()),
+                                    Action::Unsubscribe => service.remove(&request.stream),
                                 };
-                                let ack = ack(action, &stream, true);
+                                let ack = ack(&request, true);
                                 if account.acknowledged(&ack) {
                                     believe(&ack);
                                 }

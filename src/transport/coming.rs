@@ -9,7 +9,7 @@ pub(crate) struct Coming {
     pub(crate) bytes: u64,
     /// When the last of them were read.
     pub(crate) heard_at: Instant,
-    /// When there was last nothing to read.
+    /// When there was last nothing to read, and the connection not at its end.
     pub(crate) empty_at: Moment,
     /// When there was last nothing to read before the last bytes came: all that had been sent by
     /// then has been read, however late.
@@ -32,18 +32,14 @@ impl Coming {
         self.empty_at = Moment::now();
     }
 
-    /// So many bytes were read, where there was room for so many.
-    pub(super) fn read(&mut self, bytes: usize, room: usize) {
+    /// So many bytes were read. How many there are left that does not tell.
+    pub(super) fn read(&mut self, bytes: usize) {
         // The end does not tell how long it has been there.
         if bytes == 0 {
             return;
         }
-        let now = Moment::now();
         self.complete_at = self.empty_at;
-        self.heard_at = now.at;
+        self.heard_at = Instant::now();
         self.bytes += bytes as u64;
-        if bytes < room {
-            self.empty_at = now;
-        }
     }
 }

@@ -122,39 +122,50 @@ impl Wire {
         self.attention.stop = None;
     }
 
-    /// Before each read(2) and write(2), so that neither can outlive the deadline or a stop.
-    fn wait(&mut self, what: PollFlags) -> io::Result<()> {
+    /// Whether the deadline has passed. The first look under a new one is free.
+    fn is_over(&mut self) -> bool {
         let fresh = mem::take(&mut self.fresh);
-        let expired = self.deadline.is_some_and(|at| at <= Instant::now());
-        if expired && !fresh {
+        !fresh && self.deadline.is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Before each read(2), so that none can outlive the deadline or a stop. Looks first whether
+    /// there is something, so as to know when there was nothing.
+    fn wait_to_read(&mut self) -> io::Result<()> {
+        if self.is_over() {
             return Err(ErrorKind::WouldBlock.into());
         }
-        // Nothing that is still to come would be an answer.
-        let deadline = match &self.broken {
-            Some(_) => Some(Instant::now()),
-            None => self.deadline,
-        };
-        let unwatched;
-        let attention = if what == PollFlags::IN {
-            &self.attention
-        } else {
-            unwatched = self.attention.unwatched();
-            &unwatched
-        };
-        let found = if self.is_measured && what == PollFlags::IN {
-            poll_in_slices(&self.tcp, attention, deadline, &mut self.waited)?
-        } else {
-            poll_all(&[&self.tcp], what, attention, deadline)?
-        };
-        self.has_noticed |= found.is_watched_ready;
-        if !found.is_ready && what == PollFlags::IN {
+        let (attention, now) = (&self.attention, Some(Instant::now()));
+        let mut found = poll_all(&[&self.tcp], PollFlags::IN, attention, now)?;
+        if !found.is_ready {
             self.coming.empty();
+            // Nothing that is still to come would be an answer.
+            if let Some(error) = &self.broken {
+                return Err(again(error));
+            }
+            if !found.is_watched_ready {
+                found = if self.is_measured {
+                    poll_in_slices(&self.tcp, attention, self.deadline, &mut self.waited)?
+                } else {
+                    poll_all(&[&self.tcp], PollFlags::IN, attention, self.deadline)?
+                };
+            }
         }
-        match &self.broken {
-            _ if found.is_ready => Ok(()),
-            Some(error) => Err(again(error)),
-            None => Err(ErrorKind::WouldBlock.into()),
+        self.has_noticed |= found.is_watched_ready;
+        if !found.is_ready {
+            // A wait that has ended so found nothing to its end.
+            self.coming.empty();
+            return Err(ErrorKind::WouldBlock.into());
         }
+        Ok(())
+    }
+
+    /// The same before each write(2).
+    fn wait_to_write(&mut self) -> io::Result<()> {
+        if self.is_over() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let attention = self.attention.unwatched();
+        wait_for(&self.tcp, PollFlags::OUT, &attention, self.deadline)
     }
 }
 
@@ -295,13 +306,13 @@ impl Read for Wire {
                 return Err(ErrorKind::WouldBlock.into());
             }
             self.end = loop {
-                self.wait(PollFlags::IN)?;
+                self.wait_to_read()?;
                 match self.tcp.read(&mut self.buffer) {
                     Err(error) if is_transient(&error) => {}
                     done => break done?,
                 }
             };
-            self.coming.read(self.end, BUFFER);
+            self.coming.read(self.end);
             self.start = 0;
         }
         let ready = &self.buffer[self.start..self.end];
@@ -317,7 +328,7 @@ impl Read for Wire {
 impl Write for Wire {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         while !self.is_broken() {
-            self.wait(PollFlags::OUT)?;
+            self.wait_to_write()?;
             match self.tcp.write(data) {
                 Err(error) if is_transient(&error) => {}
                 Err(error) => self.broken = Some(error),

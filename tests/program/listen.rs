@@ -508,7 +508,6 @@ fn what_comes_before_it_has_unsubscribed_is_printed() {
         (&["listen", "/a", "--idle=300ms"], "1\n2\n"),
         (&["capture", "/a", "--idle=300ms"], "1\n2\n"),
         (&["listen", "/a", "-C1"], "1\n"),
-        (&["listen", "/a", "-W300ms"], "1\n2\n"),
     ] {
         let (endpoint, service) = sends_while_unsubscribed();
         let mut child = led_to(&endpoint, args).spawn().unwrap();

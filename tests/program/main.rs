@@ -22,6 +22,7 @@ use crate::patience::Told;
 mod clock;
 mod completions;
 mod doctor;
+mod ends;
 mod files;
 mod formats;
 mod listen;

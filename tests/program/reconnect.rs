@@ -142,6 +142,8 @@ fn a_stream_that_is_refused_for_good_later_leaves_the_others() {
         if code == 0 {
             assert_eq!(of_kind("event"), 1, "{records:?}");
         }
+        // Whatever the end, the gap is told.
+        assert_eq!(of_kind("gap"), 1, "{records:?}");
         let refused = json!({"kind": "refused", "stream": HUMIDITY});
         let is_refused =
             |line: &&Value| line["kind"] == refused["kind"] && line["stream"] == refused["stream"];

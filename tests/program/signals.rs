@@ -92,7 +92,7 @@ fn nor_does_a_reader_that_reads_nothing_hold_it_up() {
     wait(&mut child, LONG);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
-    let warning = "warning: stopped with unread lines\n";
+    let warning = "warning: stopped with unread lines, events: ";
     assert!(stderr(&output).contains(warning), "{}", stderr(&output));
     // What is there are whole lines.
     let mut text = String::new();

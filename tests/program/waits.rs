@@ -284,7 +284,7 @@ fn stopped_terminal() -> (OwnedFd, OwnedFd) {
 #[test]
 fn nothing_that_cannot_be_written_outlasts_a_signal() {
     let sim = busy();
-    for (args, codes) in [
+    let runs = [
         (&["listen", TEMPERATURE][..], &[0][..]),
         (&["capture", TEMPERATURE, "-C1000000"], &[75]),
         // Before or after there is a session.
@@ -292,7 +292,8 @@ fn nothing_that_cannot_be_written_outlasts_a_signal() {
         (&["session"], &[75, 69]),
         (&["doctor"], &[75]),
         (&["--help"], &[75]),
-    ] {
+    ];
+    let each = |(args, codes): (&[&str], &[i32])| {
         for stuck in [full_pipe, stopped_terminal] {
             // Standard output, or standard error, or both.
             for which in 1..4 {
@@ -330,7 +331,13 @@ fn nothing_that_cannot_be_written_outlasts_a_signal() {
                 drained.map(|thread| thread.join().unwrap().unwrap());
             }
         }
-    }
+    };
+    // Each takes as long as a stop may.
+    thread::scope(|scope| {
+        for run in runs {
+            scope.spawn(move || each(run));
+        }
+    });
 }
 
 #[test]

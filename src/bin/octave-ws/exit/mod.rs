@@ -117,6 +117,8 @@ pub(crate) enum End {
     /// By SIGINT or SIGTERM.
     Stopped,
     ReaderGone,
+    /// Not done by the deadline, and the last failure before.
+    Overdue(Option<String>),
     /// Not all was written by the end of the run, for want of a reader.
     Unread(Cut),
     Failed(Failure),
@@ -185,9 +187,9 @@ impl From<Error> for Failure {
 fn code(error: &Error) -> u8 {
     match (error.kind(), error.phase()) {
         (ErrorKind::Config, _) => CONFIG,
-        (ErrorKind::Refused, Phase::Session | Phase::Subscribe) => REFUSED,
+        (ErrorKind::Refused, Phase::Session | Phase::Subscribe | Phase::Unsubscribe) => REFUSED,
         (ErrorKind::UnusableId | ErrorKind::Malformed | ErrorKind::TooLong, _)
-        | (ErrorKind::TimedOut, Phase::Subscribe) => PROTOCOL,
+        | (ErrorKind::TimedOut, Phase::Subscribe | Phase::Unsubscribe) => PROTOCOL,
         _ => UNAVAILABLE,
     }
 }

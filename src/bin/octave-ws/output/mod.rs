@@ -30,7 +30,7 @@ pub(crate) struct Output {
     begun: usize,
     /// Where in them events end, and the length of their messages.
     events: Vec<(usize, u64)>,
-    /// How many events were lost to a file that takes no more, and the length of their messages.
+    /// How many events were lost to an output that takes no more, and the length of their messages.
     lost: (u64, u64),
     /// Where the file is still to be put in its place.
     part: Option<Part>,
@@ -195,7 +195,7 @@ impl Output {
         self.flush()
     }
 
-    /// How many events that were written are not in the file, and the length of their messages.
+    /// How many events that were written have not come out, and the length of their messages.
     pub(crate) fn lost(&self) -> (u64, u64) {
         self.lost
     }
@@ -235,16 +235,17 @@ impl Output {
     /// Writes whole lines, and counts the events among them that get lost.
     fn write_out(&mut self, parts: &[&[u8]]) -> Result<(), End> {
         let written = if self.is_file() {
-            self.write_to_file(parts).map_err(|(error, kept)| {
-                for (_, length) in self.events.iter().filter(|&&(end, _)| end > kept) {
-                    self.lost.0 += 1;
-                    self.lost.1 += length;
-                }
-                error
-            })
+            self.write_to_file(parts)
         } else {
             self.write_to_reader(parts)
         };
+        let written = written.map_err(|(error, kept)| {
+            for (_, length) in self.events.iter().filter(|&&(end, _)| end > kept) {
+                self.lost.0 += 1;
+                self.lost.1 += length;
+            }
+            error
+        });
         self.events.clear();
         written.map_err(|error| End::of_output(&self.name, &error))
     }
@@ -301,14 +302,18 @@ impl Output {
         }
     }
 
-    fn write_to_reader(&self, parts: &[&[u8]]) -> io::Result<()> {
-        let [mut bytes] = *parts else {
+    /// An error comes with how much was written.
+    fn write_to_reader(&self, parts: &[&[u8]]) -> Result<(), (io::Error, usize)> {
+        let [bytes] = *parts else {
             return self.sink.write_all(parts);
         };
-        while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(whole_lines(bytes, self.sink.at_once()));
-            self.sink.write_all(&[now])?;
-            bytes = later;
+        let mut written = 0;
+        while written < bytes.len() {
+            let rest = &bytes[written..];
+            let now = &rest[..whole_lines(rest, self.sink.at_once())];
+            let done = self.sink.write_all(&[now]);
+            done.map_err(|(error, more)| (error, written + more))?;
+            written += now.len();
         }
         Ok(())
     }
@@ -340,7 +345,11 @@ fn parts(line: Line<'_>) -> impl Iterator<Item = &[u8]> {
 /// Prints a text that is all there is to print.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let text = format!("{}\n", text.trim_end());
-    match Sink::stdout().and_then(|stdout| stdout.write_all(&[text.as_bytes()])) {
+    let written = Sink::stdout().and_then(|stdout| {
+        let written = stdout.write_all(&[text.as_bytes()]);
+        written.map_err(|(error, _)| error)
+    });
+    match written {
         // Whoever does not read it misses nothing.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => done.map_err(|error| Failure::output("standard output", &error)),

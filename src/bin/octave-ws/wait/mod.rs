@@ -15,8 +15,9 @@ use rustix::io::Errno;
 pub(crate) mod sink;
 pub(crate) mod source;
 
-/// How long a reader that reads nothing is waited for, once the process is stopped.
-const LAST_WAIT: Duration = Duration::from_millis(300);
+/// How long a reader that reads nothing is waited for, once the process is stopped: a stop has two
+/// seconds for all.
+const LAST_WAIT: Duration = Duration::from_millis(1700);
 
 /// The same, once the run is over.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -53,6 +54,13 @@ pub(crate) fn set_deadline(deadline: Option<Instant>) {
 /// From this time on a reader is waited for only as long as it takes something now and then.
 pub(crate) fn set_end(end: Option<Instant>) {
     limits().end = end;
+}
+
+/// The stop is noticed. Returns how long a reader is still waited for.
+pub(crate) fn stopped() -> Duration {
+    let now = Instant::now();
+    let last = *limits().last.get_or_insert(now + LAST_WAIT);
+    last.saturating_duration_since(now)
 }
 
 /// Waits until a write does not have to. The reader took something last at `moved_at`.
@@ -107,7 +115,7 @@ fn for_reader(
             return Ok(());
         }
         match limit {
-            _ if ready > 0 => limits().last = Some(Instant::now() + LAST_WAIT),
+            _ if ready > 0 => _ = stopped(),
             Some((at, cut)) if at <= Instant::now() => return Err(cut.into()),
             _ => return Ok(()),
         }

@@ -133,24 +133,26 @@ impl Sink {
     /// pipes grow.
     ///
     /// # Errors
-    /// Those of the operating system, and a [`Cut`].
-    pub(crate) fn write_all(&self, parts: &[&[u8]]) -> io::Result<()> {
-        let mut last = b'\n';
+    /// Those of the operating system, and a [`Cut`]: with how many bytes were written.
+    pub(crate) fn write_all(&self, parts: &[&[u8]]) -> Result<(), (io::Error, usize)> {
+        let (mut last, mut written) = (b'\n', 0);
         for (n, part) in parts.iter().enumerate() {
             let mut rest = *part;
             while !rest.is_empty() {
                 match self.write(rest) {
-                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(0) => return Err((io::ErrorKind::WriteZero.into(), written)),
                     Ok(n) => {
                         last = rest[n - 1];
                         rest = &rest[n..];
+                        written += n;
                     }
                     Err(error) => {
                         if Cut::of(&error).is_some() && last != b'\n' {
                             // Where that fails, too, the reader finds a torn line.
-                            let _ = self.finish_line(rest, &parts[n + 1..]);
+                            let finished = self.finish_line(rest, &parts[n + 1..]);
+                            written += finished.unwrap_or_default();
                         }
-                        return Err(error);
+                        return Err((error, written));
                     }
                 }
             }
@@ -158,12 +160,13 @@ impl Sink {
         Ok(())
     }
 
-    /// Writes what is left of a line.
-    fn finish_line(&self, rest: &[u8], parts: &[&[u8]]) -> io::Result<()> {
+    /// Writes what is left of a line. Returns how many bytes those were.
+    fn finish_line(&self, rest: &[u8], parts: &[&[u8]]) -> io::Result<usize> {
         let mut line = [&[rest], parts].concat().concat();
         line.truncate(memchr(b'\n', &line).map_or(line.len(), |at| at + 1));
         grow(&self.file, line.len())?;
-        (&self.file).write_all(&line)
+        (&self.file).write_all(&line)?;
+        Ok(line.len())
     }
 
     /// Writes some of it, as soon as that does not block.

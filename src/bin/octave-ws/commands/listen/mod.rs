@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use octave_ws::{Client, Config, Event, Loss, Next, Stop, Stream};
+use octave_ws::{Client, Config, Event, Gap, Loss, Next, Stop, Stream};
 
 use crate::clock;
 use crate::exit::{End, Failure, INCOMPLETE, OUTPUT};
@@ -20,6 +20,10 @@ use crate::wait::{self, Cut};
 
 mod receive;
 
+/// How long it may take to leave the service, and after a stop, which has two seconds for all.
+const LEAVE: Duration = Duration::from_millis(1500);
+const LEAVE_STOPPED: Duration = Duration::from_millis(1200);
+
 /// Writes events until there were enough of them, time is up, or it is stopped.
 pub(crate) fn listen(
     config: Config,
@@ -34,9 +38,6 @@ pub(crate) fn listen(
         }
         end
     });
-    if let Err(End::Unread(Cut::Stopped)) = end {
-        log::warn!("stopped with unread lines");
-    }
     settings.outcome(end)
 }
 
@@ -150,33 +151,64 @@ impl<'a> Run<'a> {
             notify.stopping();
         }
         wait::set_end(Some(Instant::now()));
-        let loss = client.loss().cloned();
+        let mut loss = client.loss().cloned();
         let mut printed = Ok(());
+        // Where the events have come that were asked for, nothing after them is missing.
+        let has_enough = self.has_enough();
         // Where not all could be written, nothing is to follow it.
         let is_written = match &end {
             Err(End::ReaderGone | End::Unread(_)) => false,
             Err(End::Failed(failure)) => failure.code != OUTPUT,
             _ => true,
         };
-        let closed = client.close_with(|next| match next {
+        let closed = client.close_within(self.time_to_leave(&end), |next| match next {
             Next::Event(event) if is_written && printed.is_ok() && !self.has_enough() => {
                 printed = self.print(&event);
             }
+            Next::Gap(Gap {
+                from, to, reason, ..
+            }) if is_written && printed.is_ok() => {
+                printed = self.gap("connected again", from, to, &reason);
+            }
+            Next::Lost(last) if !has_enough => loss = Some(last),
             _ => {}
         });
+        let is_lost = loss.is_some();
         if let Some(Loss { from, reason, .. }) = loss
             && is_written
             && printed.is_ok()
         {
             printed = self.gap("not connected at the end", from, clock::now(), &reason);
         }
-        if let (Ok(()) | Err(End::Stopped), Err(error)) = (&end, closed) {
-            log::warn!("{}", Failure::from(error));
+        match (end, printed, closed) {
+            (Ok(()) | Err(End::Stopped), Err(end), _) => Err(end),
+            (Ok(()), Ok(()), Err(error)) if is_lost && self.settings.is_bounded => {
+                let error = Failure::from(error);
+                let message = format!("no connection at the end of the run: {error}");
+                Err(Failure::new(INCOMPLETE, message).into())
+            }
+            (end, _, closed) => {
+                if let (Ok(()) | Err(End::Stopped), Err(error)) = (&end, closed) {
+                    log::warn!("{}", Failure::from(error));
+                }
+                end
+            }
         }
-        match (end, printed) {
-            (Ok(()) | Err(End::Stopped), Err(end)) => Err(end),
-            (end, _) => end,
-        }
+    }
+
+    /// How long taking leave may last. A run that needs its connection at its end asks whether there
+    /// is one.
+    fn time_to_leave(&self, end: &Result<(), End>) -> Duration {
+        let most = match end {
+            Ok(()) if !self.has_enough() => Duration::MAX,
+            Err(End::Stopped) => wait::stopped().min(LEAVE_STOPPED),
+            // Nobody reads what would come.
+            Err(End::Unread(_) | End::Overdue(_)) => Duration::ZERO,
+            _ => LEAVE,
+        };
+        let deadline = self.settings.deadline;
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        left.map_or(most, |left| most.min(left))
     }
 
     /// Whether there are as many events as were asked for.
@@ -191,7 +223,14 @@ impl<'a> Run<'a> {
         }
         let mut summary = self.status.summary;
         let end = match end {
-            Err(lost @ (End::ReaderGone | End::Unread(_))) => return Err(lost),
+            Err(End::ReaderGone) => return Err(End::ReaderGone),
+            Err(End::Unread(cut)) => return Err(self.unread(cut)),
+            Err(End::Overdue(failure)) => {
+                let events = summary.events;
+                let cause =
+                    failure.unwrap_or_else(|| format!("not done in time, events: {events}"));
+                Err(Failure::new(INCOMPLETE, format!("timeout: {cause}")))
+            }
             Ok(()) if self.settings.is_gapless && summary.gaps > 0 => {
                 Err(Failure::new(INCOMPLETE, "events may be missing"))
             }
@@ -200,9 +239,10 @@ impl<'a> Run<'a> {
             Err(End::Failed(failure)) => Err(failure),
         };
         let flushed = self.output.flush();
-        if let Err(unread @ (End::ReaderGone | End::Unread(_))) = flushed {
-            // Nothing is to follow what is missing there.
-            return Err(unread);
+        match flushed {
+            Err(End::ReaderGone) => return Err(End::ReaderGone),
+            Err(End::Unread(cut)) => return Err(self.unread(cut)),
+            _ => {}
         }
         let lost = self.output.lost();
         summary.events -= lost.0;
@@ -227,6 +267,22 @@ impl<'a> Run<'a> {
             let _ = written.and_then(|()| self.output.flush());
         }
         finished
+    }
+
+    /// Tells what nobody has read of it, where that can still be told.
+    fn unread(&mut self, cut: Cut) -> End {
+        let mut summary = self.status.summary;
+        let (events, bytes) = self.output.lost();
+        summary.events -= events;
+        summary.bytes -= bytes;
+        let outcome = self.settings.outcome(Err(End::Unread(cut)));
+        summary.exit = outcome.err().map_or(0, |failure| failure.code);
+        let written = self.write(&Record::Summary(summary));
+        let _ = written.and_then(|()| self.output.flush());
+        if cut == Cut::Stopped {
+            log::warn!("stopped with unread lines, events: {events}");
+        }
+        End::Unread(cut)
     }
 
     fn write(&mut self, record: &Record<'_>) -> Result<(), End> {

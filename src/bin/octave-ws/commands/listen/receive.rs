@@ -45,11 +45,16 @@ impl Run<'_> {
                 }
                 Ok(Next::Connected) => {
                     self.connected(client)?;
-                    for stream in &self.settings.streams {
-                        client.request(Action::Subscribe, stream)?;
+                    // The client asks again on later ones.
+                    if client.connections() == 1 {
+                        for stream in &self.settings.streams {
+                            client.request(Action::Subscribe, stream)?;
+                        }
                     }
                 }
                 Ok(Next::Ack(ack)) => self.answered(ack, &client.peer())?,
+                // Without a stream there was nothing to lose.
+                Ok(Next::Lost(_)) if client.loss().is_none() => {}
                 Ok(Next::Lost(loss)) => {
                     self.status.lost();
                     self.write(&Record::Lost(&loss))?;
@@ -86,8 +91,7 @@ impl Run<'_> {
                 }
                 // An attempt to connect that was cut short by the end of the run.
                 Err(error) if error.is_retryable() && self.settings.is_overdue() => {
-                    let message = format!("timeout: {}", Failure::from(error));
-                    return Err(Failure::new(INCOMPLETE, message).into());
+                    return Err(End::Overdue(Some(Failure::from(error).to_string())));
                 }
                 Err(error) if error.is_retryable() && self.is_at_end(true) => {
                     return self.done(client);
@@ -95,13 +99,9 @@ impl Run<'_> {
                 Err(error) => return Err(error.into()),
             }
             if self.settings.is_overdue() {
-                let events = self.status.summary.events;
-                let cause = match client.last_failure() {
-                    Some(error) => Failure::from(error).to_string(),
-                    None => format!("not done in time, events: {events}"),
-                };
-                let message = format!("timeout: {cause}");
-                return Err(Failure::new(INCOMPLETE, message).into());
+                let failure = client.last_failure();
+                let failure = failure.map(|error| Failure::from(error).to_string());
+                return Err(End::Overdue(failure));
             }
             if self.is_at_end(is_quiet) {
                 return self.done(client);
@@ -196,6 +196,9 @@ impl Run<'_> {
     }
 
     fn answered(&mut self, ack: Ack, peer: &str) -> Result<(), End> {
+        if ack.is_retried() {
+            return self.write(&Record::Refused(&ack.stream));
+        }
         let may_pass = ack.may_pass();
         let stream = ack.stream;
         self.unanswered.remove(&stream);

@@ -1,0 +1,64 @@
+//! Takes leave of the service.
+
+use std::time::Duration;
+
+use super::{Client, State};
+use crate::Result;
+use crate::connection::Arrival;
+use crate::connection::close::{Farewell, Patience};
+use crate::next::Next;
+
+impl Client {
+    /// Unsubscribes all streams, closes the WebSocket with code 1000, and waits for the answers, up to
+    /// 1.5 s, also after a [`Stop`](crate::Stop). Events that arrive meanwhile are dropped.
+    ///
+    /// # Errors
+    /// Whatever went wrong. The connection is closed in any case.
+    pub fn close(self) -> Result<()> {
+        self.close_with(|_| {})
+    }
+
+    /// Closes as [`Client::close`] does, and passes to the callback what arrives before the streams are
+    /// unsubscribed. A [`Next::Lost`] says that events may be missing from the end: nothing of the
+    /// service has shown that the connection lasted until now.
+    ///
+    /// # Errors
+    /// As [`Client::close`].
+    pub fn close_with(self, callback: impl FnMut(Next)) -> Result<()> {
+        self.leave(&Patience::default(), callback)
+    }
+
+    /// Closes as [`Client::close_with`] does, within `timeout`. The service may take up to
+    /// [`Config::ping_timeout`] of it to answer: this is for a caller that has to know whether the
+    /// connection lasted. A [`Stop`](crate::Stop) cuts it down to 1.5 s.
+    ///
+    /// # Errors
+    /// As [`Client::close`].
+    pub fn close_within(self, timeout: Duration, callback: impl FnMut(Next)) -> Result<()> {
+        let answers = match self.config.ping_timeout {
+            Duration::ZERO => self.config.ack_timeout,
+            timeout => timeout,
+        };
+        self.leave(&Patience::new(answers, timeout), callback)
+    }
+
+    fn leave(mut self, patience: &Patience, mut callback: impl FnMut(Next)) -> Result<()> {
+        self.queue.drain(..).for_each(&mut callback);
+        let State::Open(connection) = self.state else {
+            return Ok(());
+        };
+        let streams = self.subscriptions.subscribed().iter().cloned();
+        let Farewell { closed, lost } =
+            connection.close(streams, patience, |arrival| match arrival {
+                Arrival::Event(event) => callback(Next::Event(event)),
+                Arrival::Unknown(unknown) => callback(Next::Unknown(unknown)),
+                // The answers are those that it waits for itself.
+                Arrival::Ack(_) | Arrival::Pong(_) | Arrival::Watched => {}
+            });
+        // One that is not over yet began before.
+        if let (Some(loss), None) = (lost, self.loss) {
+            callback(Next::Lost(loss));
+        }
+        closed
+    }
+}

@@ -1,0 +1,98 @@
+use super::Stream;
+use super::message::{Action, Text};
+
+/// A request to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) action: Action,
+    pub(crate) stream: Stream,
+    /// Which one it is: later ones have greater numbers.
+    pub(crate) ticket: u64,
+}
+
+/// The answer of the service to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ack {
+    /// The action that was requested.
+    pub action: Action,
+    /// The stream, as the request named it.
+    pub stream: Stream,
+    /// `Ok` if it was granted. Otherwise the reason in the words of the service, cut to 200 bytes and
+    /// escaped like [`Printable`](crate::Printable).
+    pub outcome: Result<(), String>,
+    /// The status in the answer, as in HTTP, if it has one.
+    pub status: Option<u16>,
+    /// That of the request.
+    pub(crate) ticket: u64,
+    pub(crate) is_retried: bool,
+    pub(crate) text: Text,
+}
+
+impl Ack {
+    /// Returns whether it is a temporary refusal: status 408, 425, 429 or 5xx.
+    pub fn may_pass(&self) -> bool {
+        self.outcome.is_err() && self.status.is_some_and(may_pass)
+    }
+
+    /// Returns whether the client asks again by itself, after a delay: a temporary refusal, where
+    /// [`Config::retry_for`](crate::Config::retry_for) allows retries and nobody waits for the answer
+    /// in [`Client::subscribe`](crate::Client::subscribe).
+    pub fn is_retried(&self) -> bool {
+        self.is_retried
+    }
+
+    /// Returns the whole answer as it was sent. Empty if there was none: the end of a connection
+    /// unsubscribes, too.
+    pub fn message(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Whether the same again, later, may not be refused with this status, as of HTTP.
+pub(crate) fn may_pass(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn granted() -> Ack {
+        Ack {
+            action: Action::Subscribe,
+            stream: "/a".parse().unwrap(),
+            outcome: Ok(()),
+            status: None,
+            ticket: 1,
+            is_retried: false,
+            text: Text::default(),
+        }
+    }
+
+    #[test]
+    fn a_refusal_may_pass_by_its_status() {
+        for (status, passes) in [
+            (None, false),
+            (Some(404), false),
+            (Some(408), true),
+            (Some(425), true),
+            (Some(429), true),
+            (Some(499), false),
+            (Some(500), true),
+        ] {
+            let mut ack = granted();
+            ack.status = status;
+            assert!(!ack.may_pass(), "{status:?}");
+            ack.outcome = Err(String::new());
+            assert_eq!(ack.may_pass(), passes, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn an_ack_has_the_whole_answer() {
+        let mut ack = granted();
+        ack.text = Text::from("{}");
+        assert_eq!(ack.message(), "{}");
+    }
+}

@@ -1,0 +1,192 @@
+//! How a run ends whose service does not answer any more, or whose reader does not read.
+
+use std::io::{self, Read};
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use octave_ws::sim::{Fault, What};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::memory::led_to;
+use super::raw::{Socket, grant, play};
+use super::{
+    HUMIDITY, TEMPERATURE, await_full, await_seen, await_subscription, kill, lines, octave_ws,
+    start, stderr, text,
+};
+
+fn kinds(records: &[Value]) -> Vec<&str> {
+    let kinds = records.iter().map(|record| record["kind"].as_str());
+    kinds.map(Option::unwrap).collect()
+}
+
+#[test]
+fn a_connection_that_is_dead_at_the_end_is_a_loss() {
+    for (command, code) in [("capture", 75), ("listen", 0)] {
+        let (sim, _seen) = start(0.0);
+        sim.set_faults(&[Fault::Stall]);
+        let args = [command, TEMPERATURE, "--duration=300ms", "-Frecord"];
+        let mut program = octave_ws(&sim, &args);
+        let output = program.arg("--ping-timeout=1s").output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        let records = lines(&output);
+        let wanted = ["connected", "subscribed", "gap", "summary"];
+        assert_eq!(kinds(&records), wanted, "{}", stderr(&output));
+        let summary = &records[3];
+        assert_eq!(
+            (&summary["gaps"], &summary["exit"]),
+            (&json!(1), &json!(code))
+        );
+    }
+}
+
+#[test]
+fn a_connection_whose_pongs_come_lasts_though_requests_are_not_answered() {
+    let (sim, seen) = start(0.0);
+    let args = ["capture", TEMPERATURE, "--duration=300ms", "-Frecord"];
+    let child = octave_ws(&sim, &args)
+        .arg("--ping-timeout=3s")
+        .spawn()
+        .unwrap();
+    await_subscription(&seen);
+    sim.set_faults(&[Fault::AckSilent]);
+    let output = child.wait_with_output().unwrap();
+    let told = stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert_eq!(
+        kinds(&lines(&output)),
+        ["connected", "subscribed", "summary"]
+    );
+    assert!(told.contains("warning: unsubscribe: "), "{told}");
+}
+
+#[test]
+fn taking_leave_lies_within_the_deadline() {
+    // The unsubscription, the ping and the close are not answered.
+    let (endpoint, service) = play([Box::new(|tcp: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        grant(&mut socket, &request);
+        let _ = io::copy(&mut { tcp }, &mut io::sink());
+    })]);
+    // By itself it would wait for an hour.
+    let args = [
+        "listen",
+        "/a",
+        "--duration=300ms",
+        "--ping-timeout=1h",
+        "-W1s",
+    ];
+    let mut command = led_to(&endpoint, &[&args[..], &["-Frecord"]].concat());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let wanted = ["connected", "subscribed", "gap", "summary"];
+    assert_eq!(kinds(&lines(&output)), wanted);
+    service.join().unwrap();
+}
+
+#[test]
+fn what_lies_unread_at_a_stop_is_printed_and_the_end_behind_it_is_a_loss() {
+    let (sender, ended) = std::sync::mpsc::channel();
+    let (endpoint, service) = play([Box::new(move |tcp: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        grant(&mut socket, &request);
+        let client: i32 = sender_pid(&mut socket);
+        let pid = rustix::process::Pid::from_raw(client).unwrap();
+        rustix::process::kill_process(pid, Signal::STOP).unwrap();
+        for n in 0..50 {
+            let event = format!(r#"{{"value":{n}}}"#);
+            socket.send(tungstenite::Message::text(event)).unwrap();
+        }
+        tcp.shutdown(std::net::Shutdown::Write).unwrap();
+        sender.send(()).unwrap();
+        let _ = io::copy(&mut { tcp }, &mut io::sink());
+    })]);
+    let mut command = led_to(
+        &endpoint,
+        &["listen", "/a", "-Frecord", "--heartbeat=1s", "-vv"],
+    );
+    let child = command.spawn().unwrap();
+    PID.store(
+        child.id().cast_signed(),
+        std::sync::atomic::Ordering::SeqCst,
+    );
+    ended.recv_timeout(Duration::from_secs(60)).unwrap();
+    kill(&child, Signal::TERM);
+    kill(&child, Signal::CONT);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let records = lines(&output);
+    let events = records.iter().filter(|record| record["kind"] == "event");
+    assert_eq!(events.count(), 50);
+    assert_eq!(
+        kinds(&records)[52..],
+        ["gap", "summary"],
+        "{}",
+        stderr(&output)
+    );
+    service.join().unwrap();
+}
+
+static PID: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
+
+/// The process id of the client, once it is known and lives: it sends a heartbeat.
+fn sender_pid(socket: &mut Socket<'_>) -> i32 {
+    assert!(socket.read().unwrap().is_text());
+    PID.load(std::sync::atomic::Ordering::SeqCst)
+}
+
+#[test]
+fn a_reader_that_pauses_is_given_all_of_it_after_a_stop() {
+    let (sim, seen) = start(0.0);
+    let (mut out, writer) = io::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    let mut program = octave_ws(&sim, &["listen", TEMPERATURE, "-Frecord"]);
+    let mut child = program.stdout(writer.try_clone().unwrap()).spawn().unwrap();
+    drop(program);
+    await_subscription(&seen);
+    sim.publish_burst(TEMPERATURE, &vec![json!("x".repeat(100)); 200]);
+    await_full(&writer);
+    drop(writer);
+    kill(&child, Signal::TERM);
+    thread::sleep(Duration::from_millis(500));
+    let mut text = String::new();
+    out.read_to_string(&mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let of_kind = |kind: &str| text.matches(&format!(r#""kind":"{kind}""#)).count();
+    assert_eq!((of_kind("event"), of_kind("summary")), (200, 1));
+}
+
+#[test]
+fn a_stream_that_is_refused_for_now_is_asked_for_again_at_first_too() {
+    let (sim, seen) = start(0.0);
+    sim.set_faults(&[Fault::RefuseWith(TEMPERATURE, 503)]);
+    let args = ["listen", TEMPERATURE, HUMIDITY, "-C1", "-Frecord"];
+    let child = octave_ws(&sim, &args).spawn().unwrap();
+    await_seen(&seen, |what| matches!(what, What::NotGranted(_)));
+    await_seen(&seen, |what| *what == What::Subscribed(HUMIDITY.to_owned()));
+    sim.set_faults(&[]);
+    await_subscription(&seen);
+    sim.publish(TEMPERATURE, &json!(1));
+    let output = child.wait_with_output().unwrap();
+    let told = stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    let records = lines(&output);
+    let refused = records.iter().filter(|record| record["kind"] == "refused");
+    assert!(refused.count() >= 1, "{records:?}");
+    assert_eq!(
+        records
+            .iter()
+            .filter(|record| record["kind"] == "subscribed")
+            .count(),
+        2
+    );
+    assert!(told.contains("; asking again in "), "{told}");
+
+    // Where nothing is tried again, that is final.
+    sim.set_faults(&[Fault::RefuseWith(TEMPERATURE, 503)]);
+    let args = ["listen", TEMPERATURE, "--no-reconnect"];
+    let output = octave_ws(&sim, &args).output().unwrap();
+    assert_eq!(output.status.code(), Some(77), "{}", stderr(&output));
+    assert_eq!(text(&output.stdout), "");
+}
