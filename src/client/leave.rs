@@ -29,7 +29,7 @@ impl Client {
     }
 
     /// Closes as [`Client::close_with`] does, within `timeout`. The service may take up to
-    /// [`Config::ping_timeout`] of it to answer: this is for a caller that has to know whether the
+    /// [`Config::ping_timeout`](crate::Config::ping_timeout) of it to answer: this is for a caller that has to know whether the
     /// connection lasted. A [`Stop`](crate::Stop) cuts it down to 1.5 s.
     ///
     /// # Errors

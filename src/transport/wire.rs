@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+#[cfg(any(feature = "sim", test))]
 use crate::Stop;
 use crate::pulse::Pulse;
 use crate::transport::attention::{Attention, Watched};
