@@ -1,11 +1,15 @@
 //! Waits of tests, which end: a test whose wait is in vain fails, and says for what it waited.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+#[cfg(feature = "sim")]
 use std::iter;
+#[cfg(feature = "sim")]
 use std::ops::Deref;
+#[cfg(feature = "sim")]
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "sim")]
 use octave_ws::sim::Seen;
 
 /// Longer than anything takes, on a busy machine too.
@@ -24,8 +28,10 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// What a stand-in sees.
+#[cfg(feature = "sim")]
 pub(crate) struct Told(pub(crate) Receiver<Seen>);
 
+#[cfg(feature = "sim")]
 impl Told {
     /// One after the other, until the stand-in is gone.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Seen> {
@@ -37,6 +43,7 @@ impl Told {
     }
 }
 
+#[cfg(feature = "sim")]
 impl Deref for Told {
     type Target = Receiver<Seen>;
 
