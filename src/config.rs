@@ -146,7 +146,8 @@ impl Config {
         self
     }
 
-    /// Sets a deadline for connecting, with all retries. Default: none.
+    /// Sets a deadline for connecting, with all retries. A failure after it closes the client. Default:
+    /// none.
     pub fn connect_deadline(mut self, deadline: Instant) -> Self {
         self.connect_deadline = Some(deadline);
         self

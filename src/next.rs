@@ -9,13 +9,16 @@ pub enum Next {
     /// An event of a stream.
     Event(Event),
     /// The answer to a [`Client::request`](crate::Client::request), or the refusal of a stream when it
-    /// is subscribed again after a loss.
+    /// is subscribed again after a loss. After a temporary refusal the client asks again, see
+    /// [`Ack::is_retried`](crate::Ack::is_retried).
     Ack(Ack),
-    /// The first connection of a client made by [`Client::new`](crate::Client::new).
+    /// There is a connection: the first of a client made by [`Client::new`](crate::Client::new), or one
+    /// after a loss while nothing was subscribed by [`Client::subscribe`](crate::Client::subscribe) or
+    /// [`Client::request`](crate::Client::request).
     Connected,
     /// The connection is lost. Events are missed until the next one.
     Lost(Loss),
-    /// The connection and all subscriptions are restored: the end of a loss.
+    /// The connection and all subscriptions are restored: the end of a loss that had any.
     Gap(Gap),
     /// A message that the protocol does not define.
     Unknown(Unknown),
@@ -58,7 +61,7 @@ impl Next {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loss {
-    /// When the last data of the service arrived.
+    /// When it is last known that everything sent had been received.
     pub from: SystemTime,
     /// Why the connection was lost, in one line.
     pub reason: String,
@@ -68,7 +71,7 @@ pub struct Loss {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
-    /// When the last data of the service arrived.
+    /// When it is last known that everything sent had been received.
     pub from: SystemTime,
     /// When the last stream was subscribed again.
     pub to: SystemTime,

@@ -195,7 +195,8 @@ impl Client {
     /// may be answered.
     ///
     /// # Errors
-    /// `Disconnected` without a connection, and those of [`Client::next`].
+    /// `Disconnected` without a connection, or where it cannot be written to any more; what has arrived
+    /// and the loss follow with [`Client::next`].
     pub fn ping(&mut self) -> Result<()> {
         self.on_connection(Connection::ping)
     }

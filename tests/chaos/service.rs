@@ -167,7 +167,7 @@ impl Service {
         if is_last {
             self.note("the last one");
             self.last.send(()).unwrap();
-            return self.last(peer, since).map(|()| true);
+            return self.last(peer).map(|()| true);
         }
         for _ in 0..2 + self.random.below(5) {
             self.act(&mut peer)?;
@@ -402,15 +402,12 @@ impl Service {
     }
 
     /// Serves the last connection until the client leaves, in order or not at all.
-    fn last(&mut self, mut peer: Peer, since: usize) -> io::Result<()> {
+    fn last(&mut self, mut peer: Peer) -> io::Result<()> {
         peer.send(&self.frames(10))?;
-        self.due(since);
         if self.random.below(4) == 0 {
             self.note("half open at the end");
-            while !self.is_over.load(Ordering::SeqCst) {
-                self.happens();
-                thread::sleep(TICK);
-            }
+            // Until the client has another connection, or none.
+            self.held.push(peer);
             return Ok(());
         }
         loop {

@@ -190,3 +190,42 @@ fn a_stream_that_is_refused_for_now_is_asked_for_again_at_first_too() {
     assert_eq!(output.status.code(), Some(77), "{}", stderr(&output));
     assert_eq!(text(&output.stdout), "");
 }
+
+#[test]
+fn the_time_between_two_runs_into_a_file_of_records_is_a_gap() {
+    let (sim, seen) = start(0.0);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let output = format!("--output={}", file.display());
+    for is_first in [true, false] {
+        let args = [
+            "listen",
+            TEMPERATURE,
+            "-C1",
+            "-Frecord",
+            "--require-gapless",
+        ];
+        let child = octave_ws(&sim, &args).arg(&output).spawn().unwrap();
+        await_subscription(&seen);
+        sim.publish(TEMPERATURE, &json!(1));
+        let output = child.wait_with_output().unwrap();
+        // That gap is not of the run.
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let warning = "warning: begun again, events may be missing from ";
+        assert_eq!(stderr(&output).contains(warning), !is_first);
+    }
+    let text = std::fs::read_to_string(file).unwrap();
+    let records: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let run = ["connected", "subscribed", "event", "summary"];
+    let again = ["connected", "subscribed", "gap", "event", "summary"];
+    assert_eq!(kinds(&records), [&run[..], &again].concat());
+    let gap = &records[6];
+    assert_eq!(
+        (&gap["from"], &gap["reason"]),
+        (&records[3]["at"], &json!("not running"))
+    );
+    assert_eq!(records[8]["gaps"], 1);
+}

@@ -5,6 +5,7 @@ use std::iter;
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::SystemTime;
 
 use memchr::{memchr, memchr2, memrchr};
 use octave_ws::Printable;
@@ -16,6 +17,7 @@ use crate::output::target::{Part, Target};
 use crate::wait;
 use crate::wait::sink::Sink;
 
+mod last;
 pub(crate) mod record;
 pub(crate) mod tail;
 pub(crate) mod target;
@@ -34,6 +36,7 @@ pub(crate) struct Output {
     lost: (u64, u64),
     /// Where the file is still to be put in its place.
     part: Option<Part>,
+    missing_since: Option<SystemTime>,
 }
 
 /// As many bytes are no longer held back.
@@ -50,11 +53,13 @@ impl Output {
 
     /// A file that is appended to, and can be [opened again](Output::reopen).
     pub(crate) fn appended(path: &str) -> Result<Self, End> {
+        let mut missing_since = None;
         let sink = Target::of(Path::new(path)).and_then(|place| match place {
             Target::Stream(sink) => Ok(sink),
             Target::File(place) => {
-                let (file, tail) = target::append(&place)?;
-                match tail {
+                let appended = target::append(&place)?;
+                missing_since = appended.missing_since;
+                match appended.tail {
                     Tail::Nothing => {}
                     Tail::Torn(bytes) => {
                         log::warn!("output: {path}: a torn last line was cut off, {bytes} bytes");
@@ -67,11 +72,14 @@ impl Output {
                         log::info!("output: {path}: a line break was added to the last line");
                     }
                 }
-                Ok(Sink::of_file(file))
+                Ok(Sink::of_file(appended.file))
             }
         });
         match sink {
-            Ok(sink) => Ok(Self::new(sink, path)),
+            Ok(sink) => Ok(Self {
+                missing_since,
+                ..Self::new(sink, path)
+            }),
             Err(error) => Err(End::of_opening(path, &error)),
         }
     }
@@ -117,7 +125,13 @@ impl Output {
             events: Vec::new(),
             lost: (0, 0),
             part: None,
+            missing_since: None,
         }
+    }
+
+    /// Since when events may be missing in a file that held records before, told once.
+    pub(crate) fn take_missing_since(&mut self) -> Option<SystemTime> {
+        self.missing_since.take()
     }
 
     /// What nobody is at the other end of once the reader is gone, if there is one.

@@ -76,7 +76,7 @@ fn find(file: &File, length: u64) -> io::Result<(u64, bool)> {
 }
 
 /// Behind the last line break, or 0.
-fn last_line(file: &File, length: u64) -> io::Result<u64> {
+pub(super) fn last_line(file: &File, length: u64) -> io::Result<u64> {
     let mut block = [0; 4096];
     let mut end = length;
     while end > 0 {

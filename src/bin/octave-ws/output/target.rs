@@ -6,11 +6,13 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::time::SystemTime;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
+use crate::output::last;
 use crate::output::tail::{self, Tail};
 use crate::wait;
 use crate::wait::sink::Sink;
@@ -62,27 +64,43 @@ fn is_nxio(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::NXIO)
 }
 
-/// Opens a file, to whose end everything is written. Returns, too, what was found there.
-pub(crate) fn append(path: &Path) -> io::Result<(File, Tail)> {
+/// A file to whose end everything is written, and what was found there.
+pub(crate) struct Appended {
+    pub(crate) file: File,
+    pub(crate) tail: Tail,
+    /// Since when events may be missing there, if it holds records.
+    pub(crate) missing_since: Option<SystemTime>,
+}
+
+/// Opens a file to append to.
+pub(crate) fn append(path: &Path) -> io::Result<Appended> {
     let mut options = OpenOptions::new();
     options.append(true).create(true);
-    let (file, tail) = match options.clone().read(true).open(path) {
+    let appended = match options.clone().read(true).open(path) {
         // It can be written to, perhaps, and not read.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            (options.open(path)?, Tail::Nothing)
-        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Appended {
+            file: options.open(path)?,
+            tail: Tail::Nothing,
+            missing_since: None,
+        },
         opened => {
             let file = opened?;
             // Another process that is writing has its lock.
-            let tail = tail::mend(&file, lock(&file))?;
-            (file, tail)
+            let is_alone = lock(&file);
+            let tail = tail::mend(&file, is_alone)?;
+            let missing_since = last::missing_since(&file).filter(|_| is_alone);
+            Appended {
+                file,
+                tail,
+                missing_since,
+            }
         }
     };
     // A courtesy to others, who cut nothing off then.
-    while !locked(&file, FlockOperation::NonBlockingLockShared) {
+    while !locked(&appended.file, FlockOperation::NonBlockingLockShared) {
         wait::pause(LOOK)?;
     }
-    Ok((file, tail))
+    Ok(appended)
 }
 
 /// A file in the making: `FILE.part`, which becomes `FILE` once it is whole.

@@ -10,6 +10,8 @@ pub(crate) struct RunStatus {
     pub(crate) was_connected: bool,
     pub(crate) streams: usize,
     pub(crate) summary: Summary,
+    /// How many of the gaps began before the run.
+    pub(crate) pauses: u64,
     /// As many streams wait for their first answer.
     pub(crate) unanswered: usize,
     /// When the last stream was subscribed.
@@ -32,6 +34,7 @@ impl RunStatus {
             was_connected: false,
             streams,
             summary: Summary::default(),
+            pauses: 0,
             unanswered: streams,
             subscribed_at: None,
             event_at: None,

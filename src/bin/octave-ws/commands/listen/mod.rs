@@ -10,6 +10,7 @@ use crate::clock;
 use crate::exit::{End, Failure, INCOMPLETE, OUTPUT};
 use crate::output::Output;
 use crate::output::record::{Lines, Record};
+use crate::settings::args::Format;
 use crate::settings::{Destination, ListenSettings};
 use crate::signals;
 use crate::status::progress::Progress;
@@ -180,6 +181,9 @@ impl<'a> Run<'a> {
         {
             printed = self.gap("not connected at the end", from, clock::now(), &reason);
         }
+        if is_written && printed.is_ok() {
+            printed = self.tell_pause();
+        }
         match (end, printed, closed) {
             (Ok(()) | Err(End::Stopped), Err(end), _) => Err(end),
             (Ok(()), Ok(()), Err(error)) if is_lost && self.settings.is_bounded => {
@@ -231,7 +235,8 @@ impl<'a> Run<'a> {
                     failure.unwrap_or_else(|| format!("not done in time, events: {events}"));
                 Err(Failure::new(INCOMPLETE, format!("timeout: {cause}")))
             }
-            Ok(()) if self.settings.is_gapless && summary.gaps > 0 => {
+            // What was missed before it is not of this run.
+            Ok(()) if self.settings.is_gapless && summary.gaps > self.status.pauses => {
                 Err(Failure::new(INCOMPLETE, "events may be missing"))
             }
             Ok(()) => Ok(()),
@@ -309,6 +314,19 @@ impl<'a> Run<'a> {
             "warning: {how}, events may be missing from {from} to {to}: {reason}"
         ));
         Ok(())
+    }
+
+    /// Tells once of the time since a file of records was last written to.
+    fn tell_pause(&mut self) -> Result<(), End> {
+        let since = self.output.take_missing_since();
+        match since.filter(|_| matches!(self.settings.format, Format::Record)) {
+            Some(since) => {
+                let now = clock::now();
+                self.status.pauses += 1;
+                self.gap("begun again", since.min(now), now, "not running")
+            }
+            None => Ok(()),
+        }
     }
 
     fn print(&mut self, event: &Event) -> Result<(), End> {

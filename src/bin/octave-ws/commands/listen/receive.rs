@@ -226,6 +226,7 @@ impl Run<'_> {
             if let Some(notify) = &self.notify {
                 notify.ready();
             }
+            self.tell_pause()?;
         }
         Ok(())
     }
