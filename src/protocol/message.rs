@@ -111,7 +111,7 @@ impl Event {
         &self.text[self.value.clone()]
     }
 
-    /// Returns the `resource` of the message, which names the stream.
+    /// Returns the `resource` of the message, which names the stream. `None` too for one over 64 KiB.
     pub fn resource(&self) -> Option<&str> {
         match &self.resource {
             Resource::Absent => None,
@@ -246,6 +246,9 @@ impl serde_core::Serialize for Event {
     }
 }
 
+/// No resource is longer.
+const MAX_RESOURCE: usize = 64 << 10;
+
 impl Incoming {
     /// Tells a message apart. All of it was checked to be one JSON document unless it is
     /// [`Incoming::Unknown`].
@@ -267,11 +270,14 @@ impl Incoming {
         let is_message = match kind {
             // As it is spelled, or with escapes.
             Some(r#""message""#) => true,
+            Some(kind) if kind.len() > MAX_ID => false,
             Some(kind) => string(kind).is_some_and(|kind| kind == "message"),
             None => head.is_none(),
         };
         if let (true, Some(value)) = (is_message, value) {
             let (message, value) = (range_in(document, &text), range_in(value, &text));
+            // No stream is named so; a copy of it would take as much again.
+            let resource = resource.filter(|resource| resource.len() <= MAX_RESOURCE);
             let resource = match resource.and_then(string) {
                 None => Resource::Absent,
                 Some(Cow::Borrowed(name)) => Resource::Plain(range_in(name, &text)),

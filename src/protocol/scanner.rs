@@ -24,8 +24,12 @@ pub(super) fn members<'a, const N: usize>(
     let mut found = [None; N];
     let is_object = document(json.as_bytes(), |key, is_escaped, value| {
         let index = if is_escaped {
-            // `"\u0074ype"` is `"type"`. No string where it holds a lone surrogate.
-            let key: Option<String> = serde_json::from_str(&format!("\"{}\"", &json[key])).ok();
+            // `"\u0074ype"` is `"type"`. No string where it holds a lone surrogate, and none of the
+            // names where it is longer than those are with an escape for each character.
+            let longest = names.iter().map(|name| LONGEST_ESCAPE * name.len()).max();
+            let key = Some(key).filter(|key| Some(key.len()) <= longest);
+            let key: Option<String> =
+                key.and_then(|key| serde_json::from_str(&format!("\"{}\"", &json[key])).ok());
             names.iter().position(|name| Some(*name) == key.as_deref())
         } else {
             let key = &json.as_bytes()[key];
@@ -41,6 +45,9 @@ pub(super) fn members<'a, const N: usize>(
         None => Err(Unfit::NotJson),
     }
 }
+
+/// `\u0061`.
+const LONGEST_ESCAPE: usize = 6;
 
 /// Whether a document is an object; `None` where it is not JSON. Members of the object are handed on:
 /// what stands between the quotation marks of the key, whether that has escapes, and the value.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tungstenite::Message;
 
 use super::patience::until;
-use super::raw::{Socket, play, serve_out};
+use super::raw::{Socket, grant, play, serve_out};
 use super::{
     TEMPERATURE, await_full, await_subscription, end_with_its_test, kill, octave_ws, start,
 };
@@ -211,4 +211,36 @@ fn a_refusal_takes_no_more_than_its_message() {
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).unwrap();
     [&[first, length], payload].concat()
+}
+
+#[test]
+fn an_escape_takes_no_more_than_its_message() {
+    const LENGTH: usize = 14 << 20;
+    let long = format!("\"\\u0061{}\"", "x".repeat(LENGTH));
+    let plain = format!("\"{}\"", "x".repeat(LENGTH));
+    for message in [
+        format!(r#"{{{long}:1,"value":1}}"#),
+        format!(r#"{{"type":{long},"value":1}}"#),
+        format!(r#"{{"resource":{long},"value":1}}"#),
+        format!(r#"{{"resource":{plain},"value":1}}"#),
+        format!(r#"{{"value":{{"path":{long}}}}}"#),
+        format!(r#"{{"value":{{"path":{plain}}}}}"#),
+    ] {
+        for format in ["-Frecord", "-Ftext"] {
+            let message = Message::text(message.clone());
+            let (endpoint, service) =
+                play([Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
+                    let request = socket.read().unwrap();
+                    grant(&mut socket, &request);
+                    socket.send(message).unwrap();
+                    serve_out(&mut socket);
+                })]);
+            let args = ["listen", "/a", "--idle=300ms", format];
+            let mut command = led_to(&endpoint, &args);
+            let (peak, output) = peak_to_the_end(command.stdout(Stdio::null()).spawn().unwrap());
+            assert_eq!(output.status.code(), Some(0));
+            assert!(peak < LENGTH as u64 + (12 << 20), "{peak} {format}");
+            service.join().unwrap();
+        }
+    }
 }

@@ -70,6 +70,9 @@ impl<'a> From<&'a str> for Line<'a> {
 /// Longer paths do not push the column of the others.
 const WIDEST: usize = 40;
 
+/// Longer ones are not for eyes.
+const LONGEST: usize = 4 << 10;
+
 impl Lines {
     pub(crate) fn new(settings: &ListenSettings) -> Self {
         let widths = settings.streams.iter();
@@ -112,8 +115,10 @@ impl Lines {
         let now = self.now.read();
         let time = now.split_once('T').map_or("", |(_, time)| time);
         let [path, elems] = event.members(["path", "elems"]);
+        let path = path.filter(|path| path.len() <= LONGEST);
         let path = path.and_then(|path| serde_json::from_str::<Cow<'_, str>>(path).ok());
-        let path = path.as_deref().or(event.resource()).unwrap_or("-");
+        let resource = event.resource().filter(|name| name.len() <= LONGEST);
+        let path = path.as_deref().or(resource).unwrap_or("-");
         let path = Printable(path).to_string();
         self.width = self.width.max(path.chars().count().min(WIDEST));
         let elems = elems.filter(|elems| *elems != "null");
