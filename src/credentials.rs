@@ -19,6 +19,9 @@ pub struct Credentials {
     pub(crate) token: Token,
 }
 
+/// A user or company is no longer: servers take headers of 8 KiB or so on the whole.
+const LONGEST: usize = 4 << 10;
+
 impl Credentials {
     /// Makes credentials of a company and a token, without a user: a restricted token needs none.
     pub fn new(company: impl Into<String>, token: Token) -> Self {
@@ -51,6 +54,11 @@ impl Credentials {
                 let message = format!(
                     "the {name} has a control character at position {place}, which no header can contain"
                 );
+                return Err(Error::config(message).about(setting));
+            }
+            if setting != Setting::Token && value.len() > LONGEST {
+                let length = value.len();
+                let message = format!("the {name} is too long: {length} bytes, at most {LONGEST}");
                 return Err(Error::config(message).about(setting));
             }
         }
@@ -110,6 +118,8 @@ mod tests {
             check("d", "a\nb"),
             Err(format!("config: the token {control}"))
         );
+        let long = format!("config: the company is too long: 20000 bytes, at most {LONGEST}");
+        assert_eq!(check(&"d".repeat(20_000), "t"), Err(long));
         let user = Credentials::new("d", Token::new("t")).user("");
         assert!(user.check().is_err());
     }

@@ -27,6 +27,27 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
+/// As many bytes of a peer's words are shown.
+const LIMIT: usize = 200;
+
+/// A peer's words, fit to be shown: escaped, and cut.
+pub(crate) fn words(text: &str) -> String {
+    // What is escaped takes no less.
+    let text = text.trim();
+    let mut end = text.len().min(LIMIT + 1);
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    let mut shown = Printable(&text[..end]).to_string();
+    if shown.len() > LIMIT {
+        let fits = |&at: &usize| shown.is_char_boundary(at);
+        let end = (0..=LIMIT).rev().find(fits).unwrap_or_default();
+        shown.truncate(end);
+        shown.push_str("...");
+    }
+    shown
+}
+
 /// Controls (C0, C1), line and paragraph separators, and what reorders text or is not seen.
 fn is_hostile(c: char) -> bool {
     c.is_control()

@@ -1,7 +1,7 @@
 use std::cmp::Reverse;
 use std::fmt;
 
-use crate::printable::Printable;
+use crate::printable;
 
 /// An API token. `Debug` is redacted, and there is no `Display`.
 ///
@@ -64,8 +64,6 @@ pub(crate) struct Quote {
 }
 
 impl Quote {
-    const LIMIT: usize = 200;
-
     pub(crate) fn new(token: &Token) -> Self {
         let mut quote = Self {
             secrets: Vec::new(),
@@ -83,28 +81,18 @@ impl Quote {
     }
 
     pub(crate) fn quote(&self, words: &str) -> String {
-        let words = self.redact(words.trim());
-        let mut shown = Printable(&words).to_string();
-        if shown.len() > Self::LIMIT {
-            let fits = |&at: &usize| shown.is_char_boundary(at);
-            let end = (0..=Self::LIMIT).rev().find(fits).unwrap_or_default();
-            shown.truncate(end);
-            shown.push_str("...");
-        }
-        shown
+        printable::words(&self.redact(words.trim()))
     }
 
     /// In one go, so that none is found in what stands for another.
     fn redact(&self, mut words: &str) -> String {
         let mut shown = String::new();
         while let Some(first) = words.chars().next() {
-            let found = self.secrets.iter();
-            let found = found
-                .map(String::as_str)
-                .find(|&secret| words.starts_with(secret));
-            let length = if let Some(secret) = found {
+            let mut secrets = self.secrets.iter();
+            let found = secrets.find_map(|secret| spelled(words, secret));
+            let length = if let Some(length) = found {
                 shown.push_str("[redacted]");
-                secret.len()
+                length
             } else {
                 shown.push(first);
                 first.len_utf8()
@@ -113,6 +101,55 @@ impl Quote {
         }
         shown
     }
+}
+
+/// How long the secret is at the beginning of a text, as it is or as pages, JSON and URLs spell it.
+fn spelled(text: &str, secret: &str) -> Option<usize> {
+    let mut rest = text;
+    let mut left = secret.as_bytes();
+    while !left.is_empty() {
+        let mut buffer = [0; 4];
+        let first = rest.chars().next()?;
+        // A character that begins escapes may stand for itself.
+        let escaped = escaped(rest).filter(|(bytes, _)| left.starts_with(bytes));
+        let (bytes, length) = match &escaped {
+            Some((bytes, length)) => (&bytes[..], *length),
+            None => (first.encode_utf8(&mut buffer).as_bytes(), first.len_utf8()),
+        };
+        left = left.strip_prefix(bytes)?;
+        rest = &rest[length..];
+    }
+    Some(text.len() - rest.len())
+}
+
+/// The bytes that an escape at the beginning of a text stands for, and how long it is.
+fn escaped(text: &str) -> Option<(Vec<u8>, usize)> {
+    let number = |digits: &str, radix| u32::from_str_radix(digits, radix).ok();
+    if let Some(rest) = text.strip_prefix('%') {
+        let byte = u8::from_str_radix(rest.get(..2)?, 16).ok()?;
+        return Some((vec![byte], 3));
+    }
+    let (found, length) = if let Some(rest) = text.strip_prefix("\\u") {
+        (number(rest.get(..4)?, 16)?, 6)
+    } else if let Some(rest) = text.strip_prefix('\\') {
+        (rest.chars().next().filter(char::is_ascii)?.into(), 2)
+    } else {
+        let (name, _) = text.strip_prefix('&')?.split_once(';')?;
+        let found = match name {
+            "amp" => '&'.into(),
+            "lt" => '<'.into(),
+            "gt" => '>'.into(),
+            "quot" => '"'.into(),
+            "apos" => '\''.into(),
+            _ => match name.strip_prefix('#')? {
+                hex if hex.starts_with(['x', 'X']) => number(&hex[1..], 16)?,
+                digits => number(digits, 10)?,
+            },
+        };
+        (found, name.len() + 2)
+    };
+    let found = char::from_u32(found)?.to_string();
+    Some((found.into_bytes(), length))
 }
 
 impl fmt::Debug for Quote {
@@ -134,6 +171,25 @@ mod tests {
             ("https://host", "\"https://host\""),
         ] {
             assert_eq!(format!("{:?}", Url::new(url.to_owned())), shown);
+        }
+    }
+
+    #[test]
+    fn a_secret_is_known_in_each_spelling() {
+        let quote = Quote::new(&Token::new("a/b+c&<\u{e4}"));
+        for echoed in [
+            "a/b+c&<\u{e4}",
+            "a%2Fb%2bc%26%3C%C3%A4",
+            "a%2Fb+c&<%c3%a4",
+            r"a\/b\u002bc\u0026\u003C\u00e4",
+            "a&#47;b&#x2B;c&amp;&lt;&#228;",
+            "%61/b+c&amp;&lt;\u{e4}",
+        ] {
+            let told = quote.quote(&format!("no {echoed} here"));
+            assert_eq!(told, "no [redacted] here", "{echoed}");
+        }
+        for other in ["a%2", "a/b", "a&#47", "a\\", "a%zz", "&;", "a&#x;"] {
+            assert_eq!(quote.quote(other), other);
         }
     }
 

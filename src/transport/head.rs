@@ -3,6 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::clock;
 use crate::endpoint::HostPort;
+use crate::printable;
 
 /// The head of an HTTP answer.
 pub(crate) struct Head {
@@ -105,7 +106,10 @@ pub(crate) fn status_of(
         .filter(|_| (300..400).contains(&status))
         .and_then(|location| target(location, path));
     match target {
-        Some(target) => format!("HTTP {status} from {peer}, a redirect to {target}"),
+        Some(target) => {
+            let target = printable::words(&target);
+            format!("HTTP {status} from {peer}, a redirect to {target}")
+        }
         None => format!("HTTP {status} from {peer}"),
     }
 }
@@ -229,6 +233,8 @@ mod tests {
         ] {
             assert_eq!(told(none.as_bytes()), "HTTP 302 from peer");
         }
+        let long = told(format!("https://{}/", "h".repeat(15_000)).as_bytes());
+        assert!(long.len() < 250 && long.ends_with("hhh..."), "{long}");
         let location = Some(&b"https://h/session"[..]);
         assert_eq!(status_of("peer", 404, location, None), "HTTP 404 from peer");
         let text = "HTTP 302 from peer, a redirect to https://h";

@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::endpoint::{Endpoint, HostPort};
 use crate::error::{ErrorKind, Phase, Setting};
+use crate::printable;
 use crate::transport::head::{self, Head};
 use crate::transport::socks::{self, Login, Target};
 use crate::transport::wire::{self, Wire};
@@ -139,7 +140,8 @@ impl Proxy {
                 let status_of = head::status_of(&self.at.to_string(), status, location, None);
                 let asked = asked(&head);
                 let message = format!("{status_of} for a tunnel to {to}{asked}");
-                Err(failed(ErrorKind::Status(status), message))
+                let failed = failed(ErrorKind::Status(status), message);
+                Err(failed.not_before(head.retry_after()))
             }
         }
     }
@@ -229,7 +231,8 @@ fn asked(head: &Head) -> String {
     if schemes.is_empty() || has_basic {
         String::new()
     } else {
-        format!(", which asks for {}", schemes.join(", "))
+        let schemes = printable::words(&schemes.join(", "));
+        format!(", which asks for {schemes}")
     }
 }
 

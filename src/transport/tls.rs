@@ -14,7 +14,7 @@ use rustls::{
 use crate::clock::{self, Clock};
 use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase, Setting};
-use crate::printable::Printable;
+use crate::printable::{self, Printable};
 use crate::protocol::Retry;
 use crate::step::Step;
 use crate::transport::wire::{self, Wire};
@@ -240,7 +240,7 @@ fn verdict(why: &CertificateError) -> String {
                 None => name.clone(),
             };
             let names: Vec<String> = presented.iter().take(MAX_NAMES).map(bare).collect();
-            let names = Printable(&names.join(", ")).to_string();
+            let names = printable::words(&names.join(", "));
             format!("is for another name: {names}")
         }
         CertificateError::NotValidForName => "is for another name".to_owned(),
