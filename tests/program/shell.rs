@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::thread;
@@ -11,7 +12,9 @@ use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr};
 use serde_json::{Value, json};
 
+use super::memory::led_to;
 use super::patience::{Told, until};
+use super::raw::{Socket, grant, play, serve_out};
 use super::{
     HUMIDITY, TEMPERATURE, await_shown, kill, octave_ws, shown, start, start_with, stderr, terminal,
 };
@@ -56,6 +59,34 @@ impl Shell {
         let output = self.child.wait_with_output().unwrap();
         (output.status.code(), printed, stderr(&output).to_owned())
     }
+}
+
+#[test]
+fn what_was_subscribed_without_a_msg_id_is_unsubscribed_though_nothing_was_answered() {
+    let (endpoint, service) = play([Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        assert!(!request.to_text().unwrap().contains("msgId"));
+        let request = socket.read().unwrap();
+        let text = request.to_text().unwrap();
+        assert!(
+            text.contains("unsubscribe") && text.contains("\"/a\""),
+            "{text}"
+        );
+        grant(&mut socket, &request);
+        serve_out(&mut socket);
+    })]);
+    let mut command = led_to(&endpoint, &["shell"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut typed = child.stdin.take().unwrap();
+    writeln!(
+        typed,
+        r#"{{"object":"event","type":"subscribe","path":"/a"}}"#
+    )
+    .unwrap();
+    drop(typed);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    service.join().unwrap();
 }
 
 fn granted(id: &str) -> Value {

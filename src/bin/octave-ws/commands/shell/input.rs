@@ -334,9 +334,15 @@ impl Sent {
         self.waiting.len()
     }
 
-    /// The streams that are subscribed by it.
-    pub(crate) fn subscribed(&self) -> &BTreeSet<Stream> {
-        &self.subscribed
+    /// The streams that are subscribed by it, or may be: those without an answer included.
+    pub(crate) fn subscribed(&self) -> BTreeSet<&Stream> {
+        let mut subscribed: BTreeSet<&Stream> = self.subscribed.iter().collect();
+        let waiting = self.waiting.iter();
+        subscribed.extend(waiting.filter_map(|(_, action, stream)| match action {
+            Action::Subscribe => Some(stream),
+            _ => None,
+        }));
+        subscribed
     }
 }
 
