@@ -161,9 +161,12 @@ impl Connection {
         Err(Error::new(Phase::Socket, ErrorKind::Disconnected, message))
     }
 
-    /// Keeps a failure until all is handed on that has come. The first one counts.
+    /// Keeps a failure until all is handed on that has come. The first one counts. A stop is none: what
+    /// was to be sent is written with what follows, and the next read tells of it.
     fn unless_failed(&mut self, done: Result<()>) {
-        if let Err(error) = done {
+        if let Err(error) = done
+            && error.kind() != ErrorKind::Stopped
+        {
             let bytes = self.socket.coming().bytes;
             self.failed.get_or_insert(Failed { error, bytes });
         }
