@@ -545,3 +545,83 @@ fn a_service_that_reads_nothing_locks_nobody_up() {
         service.join().unwrap();
     }
 }
+
+/// Ends the connection once it has granted what it is asked for.
+fn grants_and_ends() -> Box<Part> {
+    Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        let asked = socket.read().unwrap();
+        grant(&mut socket, &asked);
+    })
+}
+
+#[test]
+fn a_loss_after_the_deadline_for_connecting_closes_the_client() {
+    let (endpoint, service) = play([grants_and_ends()]);
+    let mut client = Client::connect(&config(&endpoint).retry_for(LONG)).unwrap();
+    client.subscribe(&stream()).unwrap();
+    client.set_connect_deadline(Some(Instant::now()));
+    let error = client.next(LONG).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Disconnected);
+    assert!(client.loss().is_some());
+    for _ in 0..2 {
+        assert!(matches!(client.next(LONG).unwrap(), Next::Closed));
+    }
+    service.join().unwrap();
+}
+
+#[test]
+fn each_loss_and_each_connection_is_told_though_nothing_is_subscribed() {
+    let sends_and_ends: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        assert_eq!(socket.read().unwrap().to_text().unwrap(), "mine");
+    });
+    let stays: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| serve_out(&mut socket));
+    let (endpoint, service) = play([sends_and_ends, stays]);
+    let mut client = Client::connect(&config(&endpoint).retry_for(LONG)).unwrap();
+    client.send("mine").unwrap();
+    assert!(matches!(client.next(LONG).unwrap(), Next::Lost(_)));
+    assert!(client.send("lost").is_err());
+    assert!(matches!(client.next(LONG).unwrap(), Next::Connected));
+    drop(client);
+    service.join().unwrap();
+}
+
+#[test]
+fn a_restoration_that_is_refused_for_now_is_no_answer_to_a_subscription() {
+    let refuses: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        // The restoration, and behind it what the caller asks for.
+        let refused = r#"{"head":{"msgId":"1","ok":false,"status":503,"errors":["later"]}}"#;
+        socket.read().unwrap();
+        let asked = socket.read().unwrap();
+        socket.send(Message::text(refused)).unwrap();
+        grant(&mut socket, &asked);
+        serve_out(&mut socket);
+    });
+    let (endpoint, service) = play([grants_and_ends(), refuses]);
+    let mut client = Client::connect(&config(&endpoint).retry_for(LONG)).unwrap();
+    client.subscribe(&stream()).unwrap();
+    assert!(matches!(client.next(LONG).unwrap(), Next::Lost(_)));
+    while !client.is_connected() {
+        let next = client.next(Duration::from_millis(20)).unwrap();
+        assert!(matches!(next, Next::TimedOut), "{next:?}");
+    }
+    client.subscribe(&stream()).unwrap();
+    assert_eq!(client.subscribed().count(), 1);
+    drop(client);
+    service.join().unwrap();
+}
+
+#[test]
+fn two_messages_are_kept_while_an_answer_is_awaited_however_long() {
+    let (endpoint, service) = play([Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        let asked = socket.read().unwrap();
+        let event = format!(r#"{{"value":"{}"}}"#, "x".repeat(2 << 20));
+        socket.send(Message::text(event)).unwrap();
+        grant(&mut socket, &asked);
+        serve_out(&mut socket);
+    })]);
+    let mut client = Client::connect(&config(&endpoint)).unwrap();
+    client.subscribe(&stream()).unwrap();
+    assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+    drop(client);
+    service.join().unwrap();
+}
