@@ -194,6 +194,12 @@ impl Socket {
         *self.link().wire().coming()
     }
 
+    /// How many bytes have come in by now, those included that were not read yet.
+    pub(crate) fn arrived(&mut self) -> u64 {
+        let wire = self.link().wire();
+        wire.coming().bytes + wire.unread()
+    }
+
     /// Up to when all that was sent has come in, as far as is known.
     pub(crate) fn complete_at(&self) -> Moment {
         self.socket.get_ref().complete_at()

@@ -26,6 +26,15 @@ pub(crate) struct Farewell {
     pub(crate) lost: Option<Loss>,
 }
 
+/// As many bytes the system may have taken in and not tell of yet.
+const UNDER_WAY: u64 = 256 << 10;
+
+/// When it was begun to leave, and how many bytes had come in by then.
+struct Begun {
+    at: Instant,
+    bytes: u64,
+}
+
 /// How long it may take to leave.
 pub(crate) struct Patience {
     /// For the answers to the unsubscriptions.
@@ -66,14 +75,16 @@ impl Connection {
     ) -> Farewell {
         log::debug!("socket: closing the connection to {}", self.socket.peer());
         self.watch(Watched::default());
-        let begun = Instant::now();
+        let begun = Begun {
+            at: Instant::now(),
+            bytes: self.socket.arrived(),
+        };
         let mut streams = subscribed.into_iter().peekable();
         let is_subscribed = streams.peek().is_some();
         let unsubscribed = self
-            .take_rest(begun, &mut arrived)
-            .and_then(|()| self.unsubscribe(streams, begun + patience.answers, &mut arrived));
-        // Something has come since, if not the answers.
-        let is_alive = unsubscribed.is_ok() || self.socket.coming().complete_at.at >= begun;
+            .take_rest(begun.at, &mut arrived)
+            .and_then(|()| self.unsubscribe(streams, &begun, patience.answers, &mut arrived));
+        let is_alive = unsubscribed.is_ok() || self.has_heard_since(&begun);
         let lost = (is_subscribed && !is_alive).then(|| Loss {
             from: self.complete_at().date.min(clock::now()),
             reason: unsubscribed
@@ -89,11 +100,17 @@ impl Connection {
                 } else {
                     Duration::ZERO
                 };
-                let deadline = (begun + time).min(Instant::now() + CLOSE);
+                let deadline = (begun.at + time).min(Instant::now() + CLOSE);
                 done.and(self.socket.close(deadline))
             }
         };
         Farewell { closed, lost }
+    }
+
+    /// Whether something was sent since, if not the answers.
+    fn has_heard_since(&mut self, begun: &Begun) -> bool {
+        let coming = self.socket.coming();
+        coming.bytes > begun.bytes + UNDER_WAY || coming.complete_at.at >= begun.at
     }
 
     /// Hands over what has come in so far.
@@ -115,10 +132,12 @@ impl Connection {
     fn unsubscribe(
         &mut self,
         streams: impl IntoIterator<Item = Stream>,
-        mut deadline: Instant,
+        begun: &Begun,
+        patience: Duration,
         arrived: &mut impl FnMut(Arrival),
     ) -> Result<()> {
         let mut streams = streams.into_iter();
+        let mut deadline = begun.at + patience;
         // A service that does not answer may still answer a ping.
         let now = Instant::now();
         let mut ping_at = Some(now + (deadline.saturating_duration_since(now) / 2).min(PING));
@@ -159,7 +178,10 @@ impl Connection {
                 }
                 Err(error) => return Err(error),
             };
-            if is_nothing || Instant::now() >= deadline {
+            let now = Instant::now();
+            // That it lives is known, and its answer is not worth a longer wait.
+            let is_late = now >= begun.at + UNSUBSCRIBE && self.has_heard_since(begun);
+            if is_nothing || is_late || now >= deadline {
                 let message = format!("{} did not answer in time", self.socket.peer());
                 return Err(Error::new(Phase::Unsubscribe, ErrorKind::TimedOut, message));
             }

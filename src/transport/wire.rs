@@ -113,6 +113,11 @@ impl Wire {
         &self.coming
     }
 
+    /// How many bytes have come in that were not read yet, as far as the system tells.
+    pub(crate) fn unread(&self) -> u64 {
+        rustix::io::ioctl_fionread(&self.tcp).unwrap_or_default()
+    }
+
     /// Whether what was written is lost. Reads go on to the end of what has come.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.is_some()

@@ -10,10 +10,11 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::memory::led_to;
+use super::patience::until;
 use super::raw::{Socket, grant, play};
 use super::{
-    HUMIDITY, TEMPERATURE, await_full, await_seen, await_subscription, kill, lines, octave_ws,
-    start, stderr, text,
+    HUMIDITY, TEMPERATURE, await_seen, await_subscription, kill, lines, octave_ws, start, stderr,
+    text,
 };
 
 fn kinds(records: &[Value]) -> Vec<&str> {
@@ -140,14 +141,15 @@ fn sender_pid(socket: &mut Socket<'_>) -> i32 {
 fn a_reader_that_pauses_is_given_all_of_it_after_a_stop() {
     let (sim, seen) = start(0.0);
     let (mut out, writer) = io::pipe().unwrap();
-    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
     let mut program = octave_ws(&sim, &["listen", TEMPERATURE, "-Frecord"]);
     let mut child = program.stdout(writer.try_clone().unwrap()).spawn().unwrap();
     drop(program);
     await_subscription(&seen);
-    sim.publish_burst(TEMPERATURE, &vec![json!("x".repeat(100)); 200]);
-    await_full(&writer);
+    sim.publish_burst(TEMPERATURE, &vec![json!("x".repeat(1000)); 200]);
     drop(writer);
+    until("the pipe is full", || {
+        rustix::io::ioctl_fionread(&out).unwrap() > 30_000
+    });
     kill(&child, Signal::TERM);
     thread::sleep(Duration::from_millis(500));
     let mut text = String::new();

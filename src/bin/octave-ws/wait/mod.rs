@@ -17,7 +17,7 @@ pub(crate) mod source;
 
 /// How long a reader that reads nothing is waited for, once the process is stopped: a stop has two
 /// seconds for all.
-const LAST_WAIT: Duration = Duration::from_millis(1700);
+const LAST_WAIT: Duration = Duration::from_millis(1900);
 
 /// The same, once the run is over.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -80,6 +80,8 @@ struct Run<'a> {
     /// The streams that wait for their first answer.
     unanswered: BTreeSet<&'a Stream>,
     refused: BTreeSet<Stream>,
+    /// How many events came that nobody would have read.
+    unread: u64,
     progress: Option<Progress<'a>>,
     notify: Option<Notify>,
     /// How many messages of which kind. The first one of a kind has been warned of.
@@ -110,6 +112,7 @@ impl<'a> Run<'a> {
             status: RunStatus::new(streams.len()),
             unanswered: streams.iter().collect(),
             refused: BTreeSet::new(),
+            unread: 0,
             connections: 0,
             skipped: BTreeMap::new(),
         })
@@ -171,6 +174,7 @@ impl<'a> Run<'a> {
             }) if is_written && printed.is_ok() => {
                 printed = self.gap("connected again", from, to, &reason);
             }
+            Next::Event(_) if !is_written || printed.is_err() => self.unread += 1,
             Next::Lost(last) if !has_enough => loss = Some(last),
             _ => {}
         });
@@ -285,6 +289,7 @@ impl<'a> Run<'a> {
         let written = self.write(&Record::Summary(summary));
         let _ = written.and_then(|()| self.output.flush());
         if cut == Cut::Stopped {
+            let events = events + self.unread;
             log::warn!("stopped with unread lines, events: {events}");
         }
         End::Unread(cut)
