@@ -48,6 +48,7 @@ mod cookies;
 mod credentials;
 mod endpoint;
 mod error;
+mod handshake;
 mod next;
 mod printable;
 mod protocol;

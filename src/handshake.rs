@@ -1,0 +1,86 @@
+use std::io::{self, Write};
+
+use tungstenite::handshake::client::generate_key;
+use tungstenite::handshake::derive_accept_key;
+
+use crate::cookies::Cookies;
+use crate::endpoint::Endpoint;
+use crate::error::{ErrorKind, Phase};
+use crate::transport::Link;
+use crate::transport::head::{self, Head};
+use crate::transport::wire;
+use crate::{Error, Result};
+
+/// The client's handshake, RFC 6455 §4.1. Not tungstenite's, which refuses a legal
+/// `Connection: keep-alive, Upgrade` and takes extensions that nobody asked for. Returns what came
+/// behind the answer: frames.
+pub(crate) fn handshake(
+    link: &mut Link,
+    endpoint: &Endpoint,
+    path: &str,
+    cookies: &Cookies,
+) -> Result<Vec<u8>> {
+    let key = generate_key();
+    let authority = &endpoint.authority;
+    let cookies = cookies.line();
+    // One write: each becomes a TLS record.
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{cookies}\r\n"
+    );
+    let sent = link.write_all(request.as_bytes());
+    let head = sent
+        .and_then(|()| link.flush())
+        .and_then(|()| Head::read(link))
+        .map_err(|error| broken(endpoint, error))?;
+    validate(&head, &key, endpoint)?;
+    Ok(head.rest)
+}
+
+fn validate(head: &Head, key: &str, endpoint: &Endpoint) -> Result<()> {
+    if head.status != 101 {
+        let status = head.status;
+        let message = head::status_of(&endpoint.to_string(), status, head.first("location"), None);
+        let kind = ErrorKind::Status(status);
+        let error = Error::new(Phase::Upgrade, kind, message);
+        return Err(error.not_before(head.retry_after()));
+    }
+    if !head.has("upgrade", "websocket") || !head.has("connection", "upgrade") {
+        return Err(malformed(endpoint, "it does not confirm the upgrade"));
+    }
+    // Base64: its case counts.
+    let accept = derive_accept_key(key.as_bytes());
+    if !head
+        .values("sec-websocket-accept")
+        .any(|value| value == accept.as_bytes())
+    {
+        return Err(malformed(endpoint, "its Sec-WebSocket-Accept is wrong"));
+    }
+    for name in ["sec-websocket-extensions", "sec-websocket-protocol"] {
+        if head.values(name).next().is_some() {
+            let what = "it has an extension or subprotocol that was not requested";
+            return Err(malformed(endpoint, what));
+        }
+    }
+    Ok(())
+}
+
+fn malformed(endpoint: &Endpoint, what: &str) -> Error {
+    let message = format!("the answer of {endpoint} is invalid: {what}");
+    Error::new(Phase::Upgrade, ErrorKind::Malformed, message)
+}
+
+fn broken(endpoint: &Endpoint, error: io::Error) -> Error {
+    if wire::is_stop(&error) {
+        return Error::stopped(Phase::Upgrade);
+    }
+    if error.kind() == io::ErrorKind::WouldBlock {
+        let message = format!("no answer from {endpoint} in time");
+        return Error::new(Phase::Upgrade, ErrorKind::TimedOut, message);
+    }
+    if error.kind() == io::ErrorKind::InvalidData {
+        return malformed(endpoint, "it is not HTTP").because(error);
+    }
+    let message = format!("{endpoint} ended the connection");
+    Error::new(Phase::Upgrade, ErrorKind::Disconnected, message).because(error)
+}
