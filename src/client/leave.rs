@@ -28,9 +28,9 @@ impl Client {
         self.leave(&Patience::default(), callback)
     }
 
-    /// Closes as [`Client::close_with`] does, within `timeout`. The service may take up to
-    /// [`Config::ping_timeout`](crate::Config::ping_timeout) of it to answer: this is for a caller that has to know whether the
-    /// connection lasted. A [`Stop`](crate::Stop) cuts it down to 1.5 s.
+    /// Closes as [`Client::close_with`] does, within `timeout`. Waits for the answer of the service up
+    /// to [`Config::ping_timeout`](crate::Config::ping_timeout), so that a caller learns whether the
+    /// connection lasted. A [`Stop`](crate::Stop) limits the wait to 1.5 s.
     ///
     /// # Errors
     /// As [`Client::close`].

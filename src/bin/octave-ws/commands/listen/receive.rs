@@ -19,7 +19,7 @@ impl Run<'_> {
             // First what has been read already, so that lines go out together while there are more.
             let next = match client.next_buffered() {
                 Ok(None) => {
-                    self.update_status(client)?;
+                    self.update_status(client);
                     self.output.flush()?;
                     let end = self.end();
                     client.set_connect_deadline(end);
@@ -135,7 +135,7 @@ impl Run<'_> {
     }
 
     /// Tells whoever watches how it stands.
-    fn update_status(&mut self, client: &mut Client) -> Result<(), End> {
+    fn update_status(&mut self, client: &mut Client) {
         self.status.is_connected = client.is_connected();
         self.status.update();
         if let Some(progress) = &mut self.progress {
@@ -144,10 +144,10 @@ impl Run<'_> {
         if let Some(notify) = &mut self.notify {
             notify.status(|| self.status.line());
             if notify.feed(client.heard_at()) {
-                client.ping()?;
+                // A connection that takes no ping is lost, which the client tells and mends.
+                let _ = client.ping();
             }
         }
-        Ok(())
     }
 
     /// When to tell it again.
