@@ -349,9 +349,10 @@ impl Service {
                 let pings = frame(FIN | PING, b"").repeat(2);
                 peer.send(&[pings, events, close].concat())?;
                 self.due(since);
-                // What comes now is answered with a reset, once all has left: a close with bytes
-                // unread would drop what the system has not sent yet.
-                let _ = peer.tcp.shutdown(std::net::Shutdown::Both);
+                let _ = peer.tcp.shutdown(std::net::Shutdown::Write);
+                // Pongs are answered with a reset, which drops what has not been delivered.
+                peer.wait_until_delivered()?;
+                let _ = peer.tcp.shutdown(std::net::Shutdown::Read);
                 thread::sleep(Duration::from_millis(100));
             }
             3 => {
