@@ -316,11 +316,13 @@ fn what_is_always_readable_keeps_neither_events_nor_limits_back() {
 
 #[test]
 fn what_is_watched_is_told_though_messages_come_without_a_pause() {
-    let (endpoint, _service) = play([Box::new(
-        |_: &TcpStream, mut socket: Socket<'_>| {
-            while socket.send(event(0, 100)).is_ok() {}
-        },
-    )]);
+    let (endpoint, _service) = play([Box::new(|mut tcp: &TcpStream, _: Socket<'_>| {
+        // Faster than it is read.
+        let flood = [&[0x81, 11], &br#"{"value":1}"#[..]]
+            .concat()
+            .repeat(10_000);
+        while tcp.write_all(&flood).is_ok() {}
+    })]);
     let mut client = Client::connect(&config(&endpoint)).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     client.watch_hangup(Some(OwnedFd::from(writer)));

@@ -262,6 +262,9 @@ mod tests {
         for prefers_v4 in [false, true] {
             let found = look_up("localhost", 1, None, prefers_v4).unwrap();
             assert!(found.contains(&"127.0.0.1:1".parse().unwrap()), "{found:?}");
+            // A host that has IPv6 alone is found all the same.
+            let found = look_up("::1", 1, None, prefers_v4).unwrap();
+            assert_eq!(found, addrs(&["[::1]:1"]));
         }
         let mut resolver = Resolver::new(Some(IpVersion::V6));
         let none = resolve(&mut resolver, "127.0.0.1", LONG).unwrap_err();

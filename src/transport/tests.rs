@@ -236,18 +236,22 @@ fn a_proxy_that_does_not_connect_is_told() {
 fn a_socks_proxy_is_told_the_address_or_the_name_and_has_its_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    let config = |scheme: &str| {
-        let config = config("http://localhost:80".to_owned()).allow_plaintext();
+    let config = |scheme: &str, host: &str| {
+        let config = config(format!("http://{host}:80")).allow_plaintext();
         let config = config.ip_version(IpVersion::V4);
         config.proxy(format!("{scheme}://{addr}"))
     };
     let silence = format!("proxy: no answer from {addr} in time");
-    let got = failure(&config("socks5"), LONG / 100);
+    let got = failure(&config("socks5", "localhost"), LONG / 100);
     assert_eq!(got, (ErrorKind::TimedOut, silence));
     drop(listener.accept().unwrap());
-    for (scheme, target) in [
-        ("socks5", &b"\x01\x7f\x00\x00\x01\x00\x50"[..]),
-        ("socks5h", b"\x03\x09localhost\x00\x50"),
+    let ipv6 = b"\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x00\x50";
+    for (scheme, host, target) in [
+        ("socks5", "localhost", &b"\x01\x7f\x00\x00\x01\x00\x50"[..]),
+        ("socks5h", "localhost", b"\x03\x09localhost\x00\x50"),
+        // Some proxies look up whatever they are given as a name.
+        ("socks5h", "127.0.0.1", b"\x01\x7f\x00\x00\x01\x00\x50"),
+        ("socks5h", "[::1]", ipv6),
     ] {
         let (proxy, length) = (listener.try_clone().unwrap(), target.len());
         let proxy = thread::spawn(move || {
@@ -259,7 +263,7 @@ fn a_socks_proxy_is_told_the_address_or_the_name_and_has_its_deadline() {
             tcp.write_all(b"\x05\x00\x00\x01\0\0\0\0\0\0").unwrap();
             request.split_off(3)
         });
-        dial(&config(scheme), &Stop::new().unwrap(), LONG).unwrap();
+        dial(&config(scheme, host), &Stop::new().unwrap(), LONG).unwrap();
         assert_eq!(proxy.join().unwrap(), target);
     }
 }
