@@ -76,7 +76,7 @@ fn taking_leave_lies_within_the_deadline() {
         "/a",
         "--duration=300ms",
         "--ping-timeout=1h",
-        "-W1s",
+        "-W5s",
     ];
     let mut command = led_to(&endpoint, &[&args[..], &["-Frecord"]].concat());
     let output = command.output().unwrap();

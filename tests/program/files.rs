@@ -92,7 +92,7 @@ fn a_capture_that_ends_early_leaves_what_came_beside_what_was() {
     for end in ["SIGTERM", "timeout", "loss"] {
         fs::write(&file, "before\n").unwrap();
         fs::write(&part, "of an earlier run, and much longer than the new one").unwrap();
-        let timeout = if end == "timeout" { "-W2s" } else { "-W1m" };
+        let timeout = if end == "timeout" { "-W6s" } else { "-W1m" };
         let args = ["capture", TEMPERATURE, "-C9", "--no-reconnect", "-o"];
         let (sim, _seen, child) = subscribed(&[&args[..], &[name(&file), timeout]].concat());
         sim.publish_burst(TEMPERATURE, &numbers(2));
@@ -118,13 +118,7 @@ fn a_capture_needs_an_end() {
     let wanted =
         "error: usage: no end condition: give --count, --duration or --idle (see --help)\n";
     assert_eq!(stderr(&output), wanted);
-    let output = run(&[
-        "capture",
-        TEMPERATURE,
-        "--duration=100ms",
-        "-o",
-        name(&file),
-    ]);
+    let output = run(&["capture", TEMPERATURE, "--duration=1s", "-o", name(&file)]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(!elems(&file).is_empty());
     let output = run(&["capture", TEMPERATURE, "-C2"]);

@@ -65,7 +65,7 @@ fn it_is_drawn_four_times_a_second_at_most() {
     let folder = tempfile::tempdir().unwrap();
     let file = format!("--output={}", folder.path().join("events.jsonl").display());
     let (terminal, mut screen) = terminal();
-    let mut command = octave_ws(&sim, &["capture", TEMPERATURE, "--duration=1s", &file]);
+    let mut command = octave_ws(&sim, &["capture", TEMPERATURE, "--duration=3s", &file]);
     let start = Instant::now();
     let mut child = command.stderr(terminal).spawn().unwrap();
     drop(command);

@@ -176,7 +176,7 @@ fn a_stream_whose_ack_is_late_is_asked_for_on_a_new_connection() {
 #[test]
 fn the_end_of_a_run_cuts_an_attempt_short() {
     // By then another one has begun, and is not answered.
-    for (option, code) in [("--duration=2s", 0), ("--timeout=2s", 75)] {
+    for (option, code) in [("--duration=2s", 0), ("--timeout=5s", 75)] {
         let (sim, seen) = start(0.0);
         // By itself it would wait for an hour.
         let args = ["listen", TEMPERATURE, "--connect-timeout=1h", option];
@@ -218,13 +218,13 @@ fn a_loss_that_lasts_to_the_end_is_told_whatever_the_end() {
     let runs = [
         (&["listen", "--duration=2s"][..], 0),
         (&["listen", "--no-reconnect"], 69),
-        (&["listen", "-W2s"], 75),
+        (&["listen", "-W6s"], 75),
         (&["listen", "--duration=2s", "--require-gapless"], 75),
         // What is missing may be the very events that it was for.
         (&["capture", "--duration=2s"], 75),
         // Without a connection nothing is quiet.
-        (&["capture", "--idle=1s", "-W3s"], 75),
-        (&["listen", "--idle=1s", "-W3s"], 75),
+        (&["capture", "--idle=1s", "-W6s"], 75),
+        (&["listen", "--idle=1s", "-W6s"], 75),
         (&["listen", "-q", "--duration=2s"], 0),
     ];
     let each = |(args, code): (&[&str], i32)| {
@@ -331,7 +331,7 @@ fn it_is_not_subscribed_before_each_stream_is() {
 fn what_came_before_a_loss_is_printed_before_that_is_told() {
     let (sim, seen) = start(0.0);
     let (mut both, writer) = std::io::pipe().unwrap();
-    let mut program = octave_ws(&sim, &["listen", TEMPERATURE, "--duration=1s"]);
+    let mut program = octave_ws(&sim, &["listen", TEMPERATURE, "--duration=4s"]);
     program.stdout(writer.try_clone().unwrap()).stderr(writer);
     let mut child = program.spawn().unwrap();
     drop(program);
