@@ -12,7 +12,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tungstenite::{Bytes, Message};
 
 use crate::patience::until;
-use crate::raw::{Part, Socket, accept, config, grant, open, play, serve_out};
+use crate::raw::{
+    Part, Socket, accept, config, grant, open, play, serve_out, wait_until_delivered,
+};
 
 mod patience;
 mod raw;
@@ -137,17 +139,18 @@ fn no_time_at_all_returns_what_has_arrived_behind_pings() {
     let (sender, sent) = mpsc::channel();
     let (endpoint, service) = play([Box::new(
         move |mut tcp: &TcpStream, mut socket: Socket<'_>| {
-            let request = socket.read().unwrap();
-            grant(&mut socket, &request);
+            assert!(socket.read().unwrap().is_text());
             let event = [&[0x81, 11], &br#"{"value":1}"#[..]].concat();
             tcp.write_all(&[[0x89, 0].repeat(1000), event].concat())
                 .unwrap();
+            wait_until_delivered(tcp);
             sender.send(()).unwrap();
             serve_out(&mut socket);
         },
     )]);
     let mut client = Client::connect(&config(&endpoint)).unwrap();
-    client.subscribe(&stream()).unwrap();
+    // Nothing of it is read before.
+    client.send("{}").unwrap();
     sent.recv_timeout(LONG).unwrap();
     let next = client.next(Duration::ZERO).unwrap();
     assert!(matches!(next, Next::Event(_)), "{next:?}");
@@ -237,6 +240,8 @@ fn a_message_that_was_cut_off_began_before_the_gap() {
 #[test]
 fn half_a_frame_counts_as_a_sign_of_life_when_it_comes() {
     let (endpoint, _service) = play([Box::new(|mut tcp: &TcpStream, mut socket: Socket<'_>| {
+        // Not in the same read as the end of the handshake.
+        assert!(socket.read().unwrap().is_text());
         tcp.write_all(&[0x81, 100, b'{']).unwrap();
         // Pings are read, and not answered.
         let _ = std::io::copy(&mut tcp, &mut std::io::sink());
@@ -246,6 +251,7 @@ fn half_a_frame_counts_as_a_sign_of_life_when_it_comes() {
         .ping_interval(10 * ALLOWED)
         .ping_timeout(ALLOWED);
     let mut client = Client::connect(&config).unwrap();
+    client.send("{}").unwrap();
     let start = Instant::now();
     let error = client.next(LONG).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");

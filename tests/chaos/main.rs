@@ -24,6 +24,8 @@ use crate::seed::Random;
 use crate::service::{Log, Service};
 
 mod peer;
+#[path = "../raw/mod.rs"]
+mod raw;
 #[path = "../seed/mod.rs"]
 mod seed;
 mod service;

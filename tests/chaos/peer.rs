@@ -3,11 +3,9 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::ioctl::{Getter, Opcode, ioctl};
 use rustls::{ServerConfig, ServerConnection};
 use tungstenite::handshake::derive_accept_key;
 
@@ -87,26 +85,6 @@ impl Peer {
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let wire = self.seal(bytes);
         self.tcp.write_all(&wire)
-    }
-
-    /// Waits until the client's system has acknowledged all that was sent.
-    pub(crate) fn wait_until_delivered(&self) -> io::Result<()> {
-        let end = Instant::now() + LONG;
-        while self.undelivered()? > 0 {
-            assert!(Instant::now() < end, "sent, and never acknowledged");
-            thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
-    }
-
-    /// The number of bytes sent and not yet acknowledged.
-    #[allow(unsafe_code, reason = "no crate here wraps SIOCOUTQ")]
-    #[allow(clippy::cast_possible_truncation, reason = "a C constant")]
-    fn undelivered(&self) -> io::Result<libc::c_int> {
-        // The name of SIOCOUTQ for terminals; the number is the same.
-        const SIOCOUTQ: Opcode = libc::TIOCOUTQ as Opcode;
-        // SAFETY: the system writes an int, and reads nothing.
-        Ok(unsafe { ioctl(&self.tcp, Getter::<SIOCOUTQ, libc::c_int>::new()) }?)
     }
 
     /// Reads what comes within this time. False at the end.

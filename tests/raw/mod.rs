@@ -4,10 +4,11 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use octave_ws::{Config, Credentials, Token};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::ioctl::{Getter, Opcode, ioctl};
 use tungstenite::Message;
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::{Role, WebSocket};
@@ -96,6 +97,25 @@ pub(crate) fn grant(socket: &mut Socket<'_>, request: &Message) {
     let (id, _) = id.split_once('"').unwrap();
     let ack = format!(r#"{{"head":{{"msgId":"{id}","ok":true}}}}"#);
     socket.send(Message::text(ack)).unwrap();
+}
+
+/// Waits until the peer's system has acknowledged all that was sent.
+pub(crate) fn wait_until_delivered(tcp: &TcpStream) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while undelivered(tcp) > 0 {
+        assert!(Instant::now() < end, "sent, and never acknowledged");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The number of bytes sent and not yet acknowledged.
+#[allow(unsafe_code, reason = "no crate here wraps SIOCOUTQ")]
+#[allow(clippy::cast_possible_truncation, reason = "a C constant")]
+fn undelivered(tcp: &TcpStream) -> libc::c_int {
+    // The name of SIOCOUTQ for terminals; the number is the same.
+    const SIOCOUTQ: Opcode = libc::TIOCOUTQ as Opcode;
+    // SAFETY: the system writes an int, and reads nothing.
+    unsafe { ioctl(tcp, Getter::<SIOCOUTQ, libc::c_int>::new()) }.unwrap()
 }
 
 /// Reads on, and answers pings and a close, to the end of the connection.
