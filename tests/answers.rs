@@ -9,14 +9,16 @@ use std::time::{Duration, Instant, SystemTime};
 use flate2::Compression;
 use flate2::bufread::GzEncoder;
 use octave_ws::{Action, Client, Config, Credentials, ErrorKind, Next, Stream, Token};
-use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
 use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 
+use crate::patience::until;
 use crate::raw::{Part, Socket, accept, config, give_session, grant, open, play, serve_out};
 use crate::raw::{request, upgraded};
 
+mod patience;
 mod raw;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -582,6 +584,22 @@ fn each_loss_and_each_connection_is_told_though_nothing_is_subscribed() {
     assert!(client.send("lost").is_err());
     assert!(matches!(client.next(LONG).unwrap(), Next::Connected));
     drop(client);
+    service.join().unwrap();
+}
+
+#[test]
+fn what_cannot_be_sent_is_told_and_the_loss_follows() {
+    let resets: Box<Part> = Box::new(|tcp: &TcpStream, _: Socket<'_>| {
+        set_socket_linger(tcp, Some(Duration::ZERO)).unwrap();
+    });
+    let (endpoint, service) = play([resets]);
+    let mut client = Client::connect(&config(&endpoint).retry_for(LONG)).unwrap();
+    // A reset takes its time.
+    until("nothing can be sent", || client.send("lost").is_err());
+    for error in [client.send("lost"), client.ping()] {
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Disconnected);
+    }
+    assert!(matches!(client.next(LONG).unwrap(), Next::Lost(_)));
     service.join().unwrap();
 }
 

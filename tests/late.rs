@@ -1,13 +1,20 @@
 //! What has come in is taken before it is held against the peer that it did not.
 
 use std::io::{Read, Write};
+#[cfg(feature = "sim")]
+use std::net::SocketAddr;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc;
+#[cfg(feature = "sim")]
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use octave_ws::{Action, Client, ErrorKind, Next, Stream};
+use octave_ws::{Action, Client, ErrorKind, Next, Phase, Stream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tungstenite::{Bytes, Message};
 
@@ -134,6 +141,65 @@ fn an_ack_behind_a_message_that_keeps_coming_in_is_waited_for() {
     service.join().unwrap();
 }
 
+/// A relay between a client and a service: what the service sends is passed on in parts of 1000 bytes
+/// with pauses, once `is_slow`. Tells of the bytes that come in for that.
+#[cfg(feature = "sim")]
+fn relay(to: SocketAddr, is_slow: Arc<AtomicBool>) -> (SocketAddr, mpsc::Receiver<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let (sender, told) = mpsc::channel();
+    thread::spawn(move || {
+        let mut client = accept(&listener);
+        let mut service = TcpStream::connect(to).unwrap();
+        let (mut asked, mut asks) = (client.try_clone().unwrap(), service.try_clone().unwrap());
+        thread::spawn(move || std::io::copy(&mut asked, &mut asks));
+        let (late, under_way) = mpsc::channel::<Vec<u8>>();
+        let slow = Arc::clone(&is_slow);
+        thread::spawn(move || {
+            for part in under_way {
+                if slow.load(Ordering::SeqCst) {
+                    thread::sleep(ALLOWED);
+                }
+                if client.write_all(&part).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut part = [0; 1000];
+        while let Ok(n @ 1..) = service.read(&mut part) {
+            let _ = late.send(part[..n].to_vec());
+            if is_slow.load(Ordering::SeqCst) {
+                let _ = sender.send(n);
+            }
+        }
+    });
+    (at, told)
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn an_ack_behind_a_tls_record_that_keeps_coming_in_is_waited_for() {
+    let path = "/demo/devices/gw1/temperature";
+    let sim = octave_ws::sim::Sim::start().unwrap();
+    let is_slow = Arc::new(AtomicBool::new(false));
+    let (at, told) = relay(sim.addr(), Arc::clone(&is_slow));
+    let config = sim.config().endpoint(format!("https://{at}"));
+    let mut client = Client::connect(&config.ack_timeout(7 * ALLOWED)).unwrap();
+    client.subscribe(&path.parse().unwrap()).unwrap();
+    is_slow.store(true, Ordering::SeqCst);
+    // One record, which takes twice as long as an ack may.
+    sim.publish(path, &serde_json::json!("x".repeat(14_000)));
+    let mut came = 0;
+    while came < 14_000 {
+        came += told.recv_timeout(LONG).unwrap();
+    }
+    client
+        .request(Action::Unsubscribe, &path.parse().unwrap())
+        .unwrap();
+    assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Next::Ack(_)));
+}
+
 #[test]
 fn no_time_at_all_returns_what_has_arrived_behind_pings() {
     let (sender, sent) = mpsc::channel();
@@ -166,12 +232,18 @@ fn a_flood_of_pongs_does_not_outlast_a_deadline_nor_a_stop() {
     })]);
     let stop = octave_ws::Stop::new().unwrap();
     let config = config(&endpoint).stop(stop.clone());
-    let mut client = Client::connect(&config).unwrap();
-    assert!(matches!(client.next(ALLOWED).unwrap(), Next::TimedOut));
-    stop.stop();
-    assert_eq!(client.next(LONG).unwrap_err().kind(), ErrorKind::Stopped);
-    // It ends within its time, whatever comes in.
-    let _ = client.close();
+    let (done, ended) = mpsc::channel();
+    let caller = thread::spawn(move || {
+        let mut client = Client::connect(&config).unwrap();
+        assert!(matches!(client.next(ALLOWED).unwrap(), Next::TimedOut));
+        stop.stop();
+        assert_eq!(client.next(LONG).unwrap_err().kind(), ErrorKind::Stopped);
+        // It ends within its time, whatever comes in.
+        let _ = client.close();
+        done.send(()).unwrap();
+    });
+    ended.recv_timeout(LONG).expect("it does not end");
+    caller.join().unwrap();
     service.join().unwrap();
 }
 
@@ -314,6 +386,7 @@ fn what_is_always_readable_keeps_neither_events_nor_limits_back() {
         }
     };
     assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert_eq!(error.phase(), Phase::Unsubscribe);
     assert_eq!((events, acks), (1, 1));
     assert!(readable > 0);
     drop(client);

@@ -188,3 +188,22 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_and_close_are_waited_for_within_the_timeout() {
+        for timeout in [0, 1, 700, 1500, 3000, 100_000].map(Duration::from_millis) {
+            for answers in [0, 400, 10_000, 3_600_000].map(Duration::from_millis) {
+                let patience = Patience::new(answers, timeout);
+                assert!(patience.answers <= answers);
+                assert!(patience.answers <= patience.all);
+                assert!(patience.all <= timeout);
+            }
+        }
+        let patience = Patience::new(Duration::MAX, Duration::MAX);
+        assert_eq!(patience.all, Duration::MAX);
+    }
+}

@@ -174,7 +174,7 @@ fn a_proxy_that_is_not_there_is_not_taken_for_the_service() {
 fn a_proxy_that_does_not_connect_is_told() {
     for (answer, kind, text) in [
         (
-            "HTTP/1.1 502 Bad Gateway\r\n\r\n",
+            "HTTP/1.1 502 Bad Gateway\r\nRetry-After: 10\r\n\r\n",
             ErrorKind::Status(502),
             "HTTP 502 from PEER for a tunnel to h:443",
         ),
@@ -222,7 +222,10 @@ fn a_proxy_that_does_not_connect_is_told() {
         });
         let config = config("https://h".to_owned()).proxy(format!("http://u:p@{addr}"));
         let text = format!("proxy: {}", text.replace("PEER", &addr.to_string()));
-        assert_eq!(failure(&config, LONG), (kind, text));
+        let error = dial(&config, &Stop::new().unwrap(), LONG).err().unwrap();
+        assert_eq!((error.kind(), error.to_string()), (kind, text));
+        let retry_after = answer.contains("Retry-After").then_some(LONG);
+        assert_eq!(error.retry_after(), retry_after);
         let request = proxy.join().unwrap();
         let head = "CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n";
         assert_eq!(

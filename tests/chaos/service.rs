@@ -410,11 +410,21 @@ impl Service {
     /// Serves the last connection until the client leaves, in order or not at all.
     fn last(&mut self, mut peer: Peer) -> io::Result<()> {
         peer.send(&self.frames(10))?;
-        if self.random.below(4) == 0 {
-            self.note("half open at the end");
-            // Until the client has another connection, or none.
-            self.held.push(peer);
-            return Ok(());
+        match self.random.below(8) {
+            0 | 1 => {
+                self.note("half open at the end");
+                // Until the client has another connection, or none.
+                self.held.push(peer);
+                return Ok(());
+            }
+            2 => {
+                self.note("a flood of pongs at the end");
+                let flood = frame(FIN | PONG, b"").repeat(4096);
+                loop {
+                    peer.send(&flood)?;
+                }
+            }
+            _ => {}
         }
         loop {
             peer.send(&self.frames(1))?;

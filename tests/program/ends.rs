@@ -160,6 +160,42 @@ fn a_reader_that_pauses_is_given_all_of_it_after_a_stop() {
 }
 
 #[test]
+fn a_reader_that_never_reads_leaves_room_for_the_summary_and_no_more() {
+    let (sim, seen) = start(0.0);
+    let (mut out, writer) = io::pipe().unwrap();
+    let mut program = octave_ws(&sim, &["listen", TEMPERATURE, "-Frecord"]);
+    let mut child = program.stdout(writer).spawn().unwrap();
+    drop(program);
+    await_subscription(&seen);
+    // The next line does not fit, and the summary does.
+    sim.publish_burst(TEMPERATURE, &vec![json!("x".repeat(5000)); 100]);
+    until("the pipe is full", || {
+        rustix::io::ioctl_fionread(&out).unwrap() > 50_000
+    });
+    kill(&child, Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut text = String::new();
+    out.read_to_string(&mut text).unwrap();
+    let records: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let events = kinds(&records)
+        .iter()
+        .filter(|kind| **kind == "event")
+        .count();
+    let summary = records.last().unwrap();
+    assert_eq!(summary["kind"], "summary", "{summary}");
+    assert_eq!(summary["events"], events);
+    let told = io::read_to_string(child.stderr.take().unwrap()).unwrap();
+    let left = format!(
+        "warning: stopped with unread lines, events: {}\n",
+        100 - events
+    );
+    assert!(told.ends_with(&left), "{told}");
+}
+
+#[test]
 fn a_stream_that_is_refused_for_now_is_asked_for_again_at_first_too() {
     let (sim, seen) = start(0.0);
     sim.set_faults(&[Fault::RefuseWith(TEMPERATURE, 503)]);
