@@ -16,7 +16,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::patience::until;
 use crate::raw::{Part, Socket, accept, config, give_session, grant, open, play, serve_out};
-use crate::raw::{request, upgraded};
+use crate::raw::{request, upgraded, wait_until_delivered};
 
 mod patience;
 mod raw;
@@ -449,6 +449,7 @@ fn what_came_before_the_end_is_delivered_though_no_pong_can_be_sent() {
                 let close = [0x88, 2, 3, 0xe9];
                 let all = [[0x89, 0].repeat(pings), event.repeat(20), close.to_vec()].concat();
                 tcp.write_all(&all).unwrap();
+                wait_until_delivered(tcp);
                 // What comes now is answered with a reset.
                 rustix::net::shutdown(tcp, rustix::net::Shutdown::Both).unwrap();
             },
@@ -600,6 +601,30 @@ fn what_cannot_be_sent_is_told_and_the_loss_follows() {
         assert_eq!(error.unwrap_err().kind(), ErrorKind::Disconnected);
     }
     assert!(matches!(client.next(LONG).unwrap(), Next::Lost(_)));
+    service.join().unwrap();
+}
+
+#[test]
+fn what_has_come_is_delivered_though_the_service_stopped_reading() {
+    let (done, ended) = mpsc::channel::<()>();
+    let reads_nothing: Box<Part> = Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
+        for n in 0..3 {
+            let event = format!(r#"{{"value":{n}}}"#);
+            socket.send(Message::text(event)).unwrap();
+        }
+        let _ = ended.recv();
+    });
+    let (endpoint, service) = play([reads_nothing]);
+    let config = config(&endpoint).ack_timeout(Duration::from_millis(200));
+    let mut client = Client::connect(&config).unwrap();
+    let text = "x".repeat(1 << 20);
+    until("nothing can be sent", || client.send(&text).is_err());
+    for _ in 0..3 {
+        assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+    }
+    let error = client.next(LONG).unwrap_err();
+    assert!(error.to_string().ends_with(" stopped reading"), "{error}");
+    drop(done);
     service.join().unwrap();
 }
 
