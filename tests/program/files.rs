@@ -175,7 +175,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 /// The program in a shell that has done this before.
-fn after(first: &str, program: &std::process::Command) -> std::process::Command {
+pub(super) fn after(first: &str, program: &std::process::Command) -> std::process::Command {
     let mut command = std::process::Command::new("sh");
     let variables = program.get_envs();
     command
@@ -183,7 +183,8 @@ fn after(first: &str, program: &std::process::Command) -> std::process::Command 
         .arg(program.get_program())
         .args(program.get_args())
         .env_clear()
-        .envs(variables.map(|(name, value)| (name, value.unwrap())))
+        .envs(variables.filter_map(|(name, value)| Some((name, value?))))
+        .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped());
     command
 }
@@ -452,7 +453,7 @@ fn what_stands_in_the_way_of_the_part_is_74() {
 
 /// The program where a file may hold no more than this: what a full disk does to it.
 fn limited(program: &std::process::Command) -> std::process::Command {
-    after("trap '' XFSZ; ulimit -f 20", program)
+    after("ulimit -f 20", program)
 }
 
 #[test]
@@ -512,7 +513,7 @@ fn a_long_text_that_does_not_fit_leaves_nothing_of_its_line() {
     let output = format!("-o{}", name(&file));
     let program = octave_ws(&sim, &["listen", TEMPERATURE, "-Ftext", &output]);
     // More than one piece of a long text has, and less than all of it.
-    let mut program = after("trap '' XFSZ; ulimit -f 200", &program);
+    let mut program = after("ulimit -f 200", &program);
     let child = program.spawn().unwrap();
     await_subscription(&seen);
     sim.publish(TEMPERATURE, &json!("short"));

@@ -189,7 +189,7 @@ fn preloaded(source: &str) -> PathBuf {
 
 /// A terminal: what a program is given of it, and what shows what it wrote there.
 fn terminal() -> (OwnedFd, File) {
-    let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&screen).unwrap();
     unlockpt(&screen).unwrap();
     let path = ptsname(&screen, Vec::new()).unwrap();

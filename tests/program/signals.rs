@@ -1,17 +1,24 @@
 //! SIGINT and SIGTERM, in whatever phase they come.
 
-use std::io::{self, Read};
-use std::process::Child;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, Stdio};
+use std::ptr;
+use std::thread;
 use std::time::Duration;
 
-use octave_ws::sim::{Fault, Options, What};
+use octave_ws::sim::{Fault, Options, Sim, What};
 use rustix::process::Signal;
 use serde_json::json;
 
+use super::files::after;
+use super::patience::until;
 use super::waits::{await_sleep, wait};
 use super::{
     TEMPERATURE, await_full, await_seen, await_subscription, kill, octave_ws, start, start_with,
-    stderr,
+    stderr, terminal, text,
 };
 
 /// Ten times as long as a signal may take.
@@ -66,15 +73,180 @@ fn nor_does_a_wait_for_the_next_attempt_hold_it_up() {
     assert_eq!(wait(&mut child, LONG).code(), Some(0));
 }
 
+/// A run that takes leave of a service that does not answer, since it was told to by SIGTERM.
+fn leaving() -> (Sim, Child) {
+    let (sim, seen) = start(0.0);
+    let args = ["listen", TEMPERATURE, "-vv", "-Frecord"];
+    let mut child = octave_ws(&sim, &args).spawn().unwrap();
+    await_subscription(&seen);
+    sim.set_faults(&[Fault::Stall]);
+    kill(&child, Signal::TERM);
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("closing the connection") {
+        line.clear();
+        assert!(told.read_line(&mut line).unwrap() > 0);
+    }
+    child.stderr = Some(told.into_inner());
+    (sim, child)
+}
+
 #[test]
-fn a_second_one_ends_it_at_once() {
-    hanging(Fault::Stall, |mut child| {
-        // The first one may still be on its way; the one that ends it is never the first.
-        while child.try_wait().unwrap().is_none() {
+fn a_second_one_ends_it_at_once_and_a_repeat_does_not() {
+    // As timeout(1) sends it to its child, and to the group that this is in.
+    let (_sim, child) = leaving();
+    kill(&child, Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(text(&output.stdout).contains(r#""kind":"summary""#));
+
+    let (_sim, mut child) = leaving();
+    kill(&child, Signal::INT);
+    assert_eq!(wait(&mut child, LONG).code(), Some(128 + 2));
+
+    // Later it is another one, which finds it still there where nobody reads.
+    let (sim, seen) = start(0.0);
+    let (_reader, writer) = io::pipe().unwrap();
+    let mut program = octave_ws(&sim, &["listen", TEMPERATURE]);
+    let mut child = program.stdout(writer.try_clone().unwrap()).spawn().unwrap();
+    await_subscription(&seen);
+    sim.publish_burst(TEMPERATURE, &vec![json!(1); 1000]);
+    await_full(&writer);
+    while child.try_wait().unwrap().is_none() {
+        kill(&child, Signal::TERM);
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 15));
+}
+
+/// Has a program started with these signals blocked.
+#[allow(unsafe_code, reason = "it runs between fork and exec")]
+fn blocked(program: &mut Command, signals: &'static [Signal]) {
+    let block = move || {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: sigemptyset(3) initializes what the others take.
+        unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            for signal in signals {
+                libc::sigaddset(set.as_mut_ptr(), signal.as_raw());
+            }
+            libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), ptr::null_mut());
+        }
+        Ok(())
+    };
+    // SAFETY: each of these is async-signal-safe.
+    unsafe {
+        program.pre_exec(block);
+    }
+}
+
+#[test]
+fn what_the_starter_has_blocked_is_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let output = format!("--output={}", file.display());
+    for signal in [Signal::INT, Signal::TERM] {
+        let (sim, seen) = start(0.0);
+        let mut program = octave_ws(&sim, &["listen", TEMPERATURE, &output]);
+        blocked(&mut program, &[Signal::INT, Signal::TERM, Signal::HUP]);
+        let mut child = program.spawn().unwrap();
+        await_subscription(&seen);
+        std::fs::remove_file(&file).unwrap();
+        kill(&child, Signal::HUP);
+        until("it is reopened", || file.exists());
+        kill(&child, signal);
+        assert_eq!(wait(&mut child, LONG).code(), Some(0));
+    }
+}
+
+#[test]
+fn what_the_starter_has_ignored_stays_ignored() {
+    let (sim, seen) = start(0.0);
+    let program = octave_ws(&sim, &["listen", TEMPERATURE]);
+    let mut child = after("trap '' INT HUP", &program).spawn().unwrap();
+    await_subscription(&seen);
+    for signal in [Signal::INT, Signal::HUP] {
+        kill(&child, signal);
+    }
+    // It goes on.
+    sim.publish(TEMPERATURE, &json!(1));
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    assert!(out.read_line(&mut line).unwrap() > 0);
+    kill(&child, Signal::TERM);
+    assert_eq!(wait(&mut child, LONG).code(), Some(0));
+}
+
+#[test]
+fn sighup_during_the_start_means_what_it_means_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let output = format!("--output={}", file.display());
+    for (args, ends) in [
+        (&["listen", TEMPERATURE, &output][..], false),
+        (&["listen", TEMPERATURE], true),
+        (&["capture", TEMPERATURE, "-C1", &output], true),
+    ] {
+        let (sim, seen) = start(0.0);
+        let mut program = octave_ws(&sim, args);
+        program.env_remove("OCTAVE_TOKEN").stdin(Stdio::piped());
+        let mut child = program.arg("--token-file=-").spawn().unwrap();
+        await_sleep(&child);
+        kill(&child, Signal::HUP);
+        if ends {
+            let status = wait(&mut child, LONG);
+            assert_eq!(status.signal(), Some(Signal::HUP.as_raw()), "{args:?}");
+            continue;
+        }
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(sim.token().as_bytes()).unwrap();
+        drop(stdin);
+        await_subscription(&seen);
+        kill(&child, Signal::TERM);
+        assert_eq!(wait(&mut child, LONG).code(), Some(0), "{args:?}");
+    }
+}
+
+/// Has a program started as the leader of a session that this terminal controls.
+#[allow(unsafe_code, reason = "it runs between fork and exec")]
+fn controlled_by(program: &mut Command, terminal: OwnedFd) {
+    let control = move || {
+        rustix::process::setsid()?;
+        Ok(rustix::process::ioctl_tiocsctty(&terminal)?)
+    };
+    // SAFETY: each of these is one system call.
+    unsafe {
+        program.pre_exec(control);
+    }
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_it_unless_it_is_not_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let output = format!("--output={}", file.display());
+    for is_nohup in [false, true] {
+        let (sim, seen) = start(0.0);
+        let mut program = octave_ws(&sim, &["listen", TEMPERATURE, "-Frecord", &output]);
+        if is_nohup {
+            program = after("trap '' HUP", &program);
+        }
+        let (terminal, screen) = terminal();
+        program.stderr(terminal.try_clone().unwrap());
+        controlled_by(&mut program, terminal);
+        let mut child = program.spawn().unwrap();
+        drop(program);
+        await_subscription(&seen);
+        std::fs::remove_file(&file).unwrap();
+        drop(screen);
+        if is_nohup {
+            until("it is reopened", || file.exists());
+            assert!(child.try_wait().unwrap().is_none());
             kill(&child, Signal::TERM);
         }
-        assert_eq!(child.wait().unwrap().code(), Some(128 + 15));
-    });
+        assert_eq!(wait(&mut child, LONG).code(), Some(0));
+        assert_eq!(file.exists(), is_nohup);
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 
 fn run(start: Instant) -> Result<(), Failure> {
     let stop = Stop::new().map_err(Failure::signals)?;
-    signals::catch(&stop).map_err(Failure::signals)?;
+    let hangups = signals::catch(&stop).map_err(Failure::signals)?;
     wait::set_stop(&stop);
     let typed: Result<Vec<String>, _> = env::args_os()
         .skip(1)
@@ -73,6 +73,9 @@ fn run(start: Instant) -> Result<(), Failure> {
         .timeout()
         .and_then(|time| start.checked_add(time));
     wait::set_deadline(deadline);
+    if !args.command.reopens() {
+        hangups.let_end().map_err(Failure::signals)?;
+    }
     let stopped = stopped(&args.command);
     let setup = Settings::resolve(args, deadline);
     // What was being read then is no failure.
@@ -80,9 +83,9 @@ fn run(start: Instant) -> Result<(), Failure> {
         return stopped;
     }
     match setup? {
-        Settings::Listen(config, settings) => listen::listen(config, &settings, &stop),
+        Settings::Listen(config, settings) => listen::listen(config, &settings, &stop, hangups),
         Settings::Doctor(settings) => doctor::doctor(settings, &stop),
-        Settings::Shell(config, is_edited) => shell::shell(config, is_edited, &stop),
+        Settings::Shell(config, is_edited) => shell::shell(config, is_edited, &stop, &hangups),
         Settings::Session(config, shown) => session::session(&config.stop(stop), shown),
         Settings::Completions(script) => output::print(&script),
     }

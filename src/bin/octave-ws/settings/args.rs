@@ -133,6 +133,14 @@ impl Command {
             Self::Session(_) | Self::Shell(_) | Self::Doctor(_) | Self::Completions(_) => None,
         }
     }
+
+    /// Whether SIGHUP opens its output again.
+    pub(crate) fn reopens(&self) -> bool {
+        match self {
+            Self::Listen(listen) => listen.output.as_ref().is_some_and(|path| path != "-"),
+            _ => false,
+        }
+    }
 }
 
 /// `listen` and `capture` take the same options. argh has no way to say that.
@@ -168,7 +176,7 @@ receivers! {
         help_triggers("-h", "--help"),
         note = "listen reconnects until it is stopped. --output appends to FILE; a partial
 record at its end, left by a crash, is removed first. SIGHUP reopens FILE,
-so that it can be rotated.",
+so that it can be rotated; where the terminal is gone, it ends the run.",
         example = "{command_name} /my_company/devices/gw1/temperature --count 5"
     )]
     listen;

@@ -1,7 +1,7 @@
 //! `listen` and `capture`: from the settings to lines of output.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
 use octave_ws::{Client, Config, Event, Gap, Loss, Next, Stop, Stream};
@@ -12,7 +12,7 @@ use crate::output::Output;
 use crate::output::record::{Lines, Record};
 use crate::settings::args::Format;
 use crate::settings::{Destination, ListenSettings};
-use crate::signals;
+use crate::signals::Hangups;
 use crate::status::progress::Progress;
 use crate::status::run::RunStatus;
 use crate::status::stderr;
@@ -30,8 +30,9 @@ pub(crate) fn listen(
     config: Config,
     settings: &ListenSettings,
     stop: &Stop,
+    hangups: Hangups,
 ) -> Result<(), Failure> {
-    let end = Run::begin(settings).and_then(|mut run| {
+    let end = Run::begin(settings, stop, hangups).and_then(|mut run| {
         let end = run.go(config.stop(stop.clone()));
         let end = run.finish(end);
         if end.is_ok() && run.status.was_connected {
@@ -71,8 +72,8 @@ impl ListenSettings {
 struct Run<'a> {
     output: Output,
     lines: Lines,
-    /// Readable when the output is to be opened again.
-    hangups: Option<OwnedFd>,
+    stop: &'a Stop,
+    hangups: Hangups,
     settings: &'a ListenSettings,
     status: RunStatus,
     /// Of how many connections a record was written.
@@ -89,12 +90,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn begin(settings: &'a ListenSettings) -> Result<Self, End> {
-        // Before there is a file that could be put aside.
-        let hangups = match settings.output {
-            Destination::File(_) => Some(signals::hangups().map_err(Failure::signals)?),
-            Destination::Stdout | Destination::WholeFile(_) => None,
-        };
+    fn begin(settings: &'a ListenSettings, stop: &'a Stop, hangups: Hangups) -> Result<Self, End> {
         let output = match &settings.output {
             Destination::Stdout => Output::stdout(),
             Destination::File(path) => Output::appended(path),
@@ -107,6 +103,7 @@ impl<'a> Run<'a> {
             notify: Notify::begin(),
             progress: is_shown.then(|| Progress::new(settings)),
             lines: Lines::new(settings),
+            stop,
             hangups,
             settings,
             status: RunStatus::new(streams.len()),
@@ -137,8 +134,9 @@ impl<'a> Run<'a> {
             config = config.while_connecting(every, feed);
         }
         let mut client = Client::new(&config)?;
-        if let Some(hangups) = &self.hangups {
-            client.watch(Some(hangups.try_clone().map_err(Failure::signals)?));
+        if let Destination::File(_) = self.settings.output {
+            let hangups = self.hangups.as_fd().try_clone_to_owned();
+            client.watch(Some(hangups.map_err(Failure::signals)?));
         }
         client.watch_hangup(self.reader()?);
         Ok(client)

@@ -8,7 +8,6 @@ use super::Run;
 use crate::exit::{End, Failure, INCOMPLETE, UNAVAILABLE};
 use crate::output::record::Record;
 use crate::settings::args::Require;
-use crate::signals;
 use crate::status::progress::Progress;
 use crate::status::systemd::Notify;
 use crate::wait;
@@ -79,9 +78,14 @@ impl Run<'_> {
                     if self.output.is_left() {
                         return Err(End::ReaderGone);
                     }
-                    if self.hangups.as_ref().is_some_and(wait::is_readable) {
-                        self.hangups.iter().for_each(signals::forget);
-                        self.reopen(client)?;
+                    if wait::is_readable(&self.hangups) {
+                        self.hangups.forget();
+                        if self.hangups.is_terminal_gone() {
+                            log::info!("the terminal is gone");
+                            self.stop.stop();
+                        } else {
+                            self.reopen(client)?;
+                        }
                     }
                 }
                 Ok(Next::TimedOut | Next::Pong(_)) => {}

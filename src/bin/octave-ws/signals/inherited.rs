@@ -1,0 +1,37 @@
+//! What the starter of the process has set: a mask of signals, and signals that are ignored.
+#![allow(
+    unsafe_code,
+    reason = "neither std nor signal-hook asks for either, and both calls are plain"
+)]
+
+use std::ffi::c_int;
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr;
+
+/// Returns whether the process ignores the signal. What the starter has set shows only before a
+/// handler is registered.
+pub(super) fn is_ignored(signal: c_int) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action, sigaction(2) only writes the present one.
+    let asked = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: zeroes are a valid value, too.
+    asked == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
+/// Unblocks signals for the calling thread, and those that it starts.
+pub(super) fn unblock(signals: &[c_int]) -> io::Result<()> {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset(3) initializes the set that the other two take.
+    let error = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for &signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), ptr::null_mut())
+    };
+    match error {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
+}

@@ -1,0 +1,214 @@
+//! The signals that end a run, and those that do not.
+
+use std::ffi::c_int;
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use octave_ws::Stop;
+use rustix::fs::OFlags;
+use rustix::pipe::{PipeFlags, pipe_with};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGXFSZ};
+use signal_hook::{flag, low_level};
+
+use crate::wait;
+
+mod inherited;
+
+/// A signal that comes again within this time is the same one: timeout(1) signals its child, and then
+/// the group that the child is in.
+const REPEAT: Duration = Duration::from_secs(1);
+
+/// Lets SIGINT and SIGTERM pull the stop, unless the starter has SIGINT ignored. Another one ends the
+/// process at once, with 128 and its number. A file that may not grow is an error, and no signal.
+pub(crate) fn catch(stop: &Stop) -> io::Result<Hangups> {
+    let first = Arc::new(First::new());
+    let is_heard = |signal: &c_int| *signal != SIGINT || !inherited::is_ignored(SIGINT);
+    for signal in [SIGINT, SIGTERM].into_iter().filter(is_heard) {
+        first.register(signal)?;
+        low_level::pipe::register(signal, stop.waker()?)?;
+    }
+    // Of no interest beside the error of the write.
+    flag::register(SIGXFSZ, Arc::default())?;
+    let hangups = Hangups::note()?;
+    inherited::unblock(&[SIGINT, SIGTERM, SIGHUP, SIGPIPE])?;
+    Ok(hangups)
+}
+
+/// As many of the milliseconds are kept, in 24 bits: not every gateway has wider atomics.
+const MILLIS: u32 = u32::MAX >> 8;
+
+/// The first signal that asks for the end.
+struct First {
+    begun: Instant,
+    /// The signal, and above its eight bits the milliseconds when it came, as far as they fit. 0
+    /// before it comes.
+    came: AtomicU32,
+}
+
+impl First {
+    fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            came: AtomicU32::new(0),
+        }
+    }
+
+    /// Lets the signal end the process at once, unless it is the first, or its repeat.
+    #[allow(unsafe_code, reason = "no safe registration looks at a clock")]
+    fn register(self: &Arc<Self>, signal: c_int) -> io::Result<()> {
+        let first = Arc::clone(self);
+        let came = move || {
+            if !first.is_same(signal) {
+                low_level::exit(128 + signal);
+            }
+        };
+        // SAFETY: it reads a clock and an atomic, and exits as _exit(2) does: each is
+        // async-signal-safe.
+        unsafe { low_level::register(signal, came) }?;
+        Ok(())
+    }
+
+    /// Returns whether the signal that has just come is the first one, or its repeat.
+    fn is_same(&self, signal: c_int) -> bool {
+        let now = self.begun.elapsed().as_millis() & u128::from(MILLIS);
+        let now = u32::try_from(now).unwrap_or_default();
+        let came = now << 8 | signal.unsigned_abs();
+        let order = Ordering::SeqCst;
+        match self.came.compare_exchange(0, came, order, order) {
+            Ok(_) => true,
+            Err(first) => {
+                let since = now.wrapping_sub(first >> 8) & MILLIS;
+                first & 0xff == signal.unsigned_abs() && u128::from(since) < REPEAT.as_millis()
+            }
+        }
+    }
+}
+
+/// SIGHUP: noted from the start of the process, since what it means depends on the command.
+pub(crate) struct Hangups {
+    /// Readable once there was one.
+    noted: OwnedFd,
+    /// Whether it ends the process, as it does by default.
+    ends: Arc<AtomicBool>,
+    /// Whether the starter has it ignored, as nohup(1) does.
+    is_ignored: bool,
+    had_terminal: bool,
+}
+
+impl Hangups {
+    fn note() -> io::Result<Self> {
+        let ends = Arc::new(AtomicBool::new(false));
+        let is_ignored = inherited::is_ignored(SIGHUP);
+        flag::register_conditional_default(SIGHUP, Arc::clone(&ends))?;
+        Ok(Self {
+            noted: noted(SIGHUP)?,
+            ends,
+            is_ignored,
+            had_terminal: has_terminal(),
+        })
+    }
+
+    /// Gives SIGHUP its default meaning, which one that has come already had, too.
+    pub(crate) fn let_end(&self) -> io::Result<()> {
+        if self.is_ignored {
+            return Ok(());
+        }
+        self.ends.store(true, Ordering::SeqCst);
+        if wait::is_readable(&self.noted) {
+            low_level::emulate_default_handler(SIGHUP)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets those that there were.
+    pub(crate) fn forget(&self) {
+        forget(&self.noted);
+    }
+
+    /// Returns whether they come of a terminal that is gone: the one that controlled the process.
+    pub(crate) fn is_terminal_gone(&self) -> bool {
+        let is_gone = || {
+            let stderr = io::stderr();
+            !has_terminal() || stderr.is_terminal() && wait::is_left(&stderr)
+        };
+        self.had_terminal && !self.is_ignored && is_gone()
+    }
+}
+
+/// Readable once there was one.
+impl AsFd for Hangups {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.noted.as_fd()
+    }
+}
+
+/// Returns whether a terminal controls the process.
+fn has_terminal() -> bool {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
+    let flags = i32::try_from(flags).unwrap_or_default();
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(flags);
+    options.open("/dev/tty").is_ok()
+}
+
+/// Becomes readable, and no more than that happens, with each SIGTSTP: a terminal's ^Z.
+pub(crate) fn suspensions() -> io::Result<OwnedFd> {
+    noted(SIGTSTP)
+}
+
+fn noted(signal: c_int) -> io::Result<OwnedFd> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    low_level::pipe::register(signal, write)?;
+    Ok(read)
+}
+
+/// Forgets those that there were.
+pub(crate) fn forget(noted: &OwnedFd) {
+    while rustix::io::read(noted, &mut [0; 64]).is_ok_and(|n| n > 0) {}
+}
+
+/// Stops the process, as SIGTSTP does by default, until it is let go on.
+pub(crate) fn suspend() -> io::Result<()> {
+    low_level::emulate_default_handler(SIGTSTP)
+}
+
+/// A signal that would end the process where it stands.
+pub(crate) struct Deadly(Arc<AtomicUsize>);
+
+impl Deadly {
+    /// Lets SIGQUIT and SIGHUP pull the stop instead, unless the starter has them ignored.
+    pub(crate) fn catch(stop: &Stop, hangups: &Hangups) -> io::Result<Self> {
+        let caught = Arc::new(AtomicUsize::new(0));
+        hangups.ends.store(false, Ordering::SeqCst);
+        let is_ignored = |signal| match signal {
+            SIGHUP => hangups.is_ignored,
+            signal => inherited::is_ignored(signal),
+        };
+        for signal in [SIGQUIT, SIGHUP] {
+            if is_ignored(signal) {
+                continue;
+            }
+            let number = usize::try_from(signal).unwrap_or_default();
+            flag::register_usize(signal, Arc::clone(&caught), number)?;
+            low_level::pipe::register(signal, stop.waker()?)?;
+        }
+        Ok(Self(caught))
+    }
+
+    /// Ends the process by it, if there was one, now that all is done.
+    pub(crate) fn end(&self) {
+        match self.0.load(Ordering::Relaxed) {
+            0 => {}
+            signal => {
+                let signal = i32::try_from(signal).unwrap_or(SIGHUP);
+                // Where that fails, the process ends as it would have.
+                let _ = low_level::emulate_default_handler(signal);
+            }
+        }
+    }
+}
