@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 use std::fs::OpenOptions;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use octave_ws::Stop;
 use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::termios::isatty;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGXFSZ};
 use signal_hook::{flag, low_level};
 
@@ -133,8 +134,8 @@ impl Hangups {
     /// Returns whether they come of a terminal that is gone: the one that controlled the process.
     pub(crate) fn is_terminal_gone(&self) -> bool {
         let is_gone = || {
-            let stderr = io::stderr();
-            !has_terminal() || stderr.is_terminal() && wait::is_left(&stderr)
+            let stderr = rustix::stdio::stderr();
+            !has_terminal() || isatty(stderr) && wait::is_left(stderr)
         };
         self.had_terminal && !self.is_ignored && is_gone()
     }
