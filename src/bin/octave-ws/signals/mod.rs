@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use octave_ws::Stop;
 use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::termios::isatty;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGXFSZ};
 use signal_hook::{flag, low_level};
 
@@ -133,11 +132,7 @@ impl Hangups {
 
     /// Returns whether they come of a terminal that is gone: the one that controlled the process.
     pub(crate) fn is_terminal_gone(&self) -> bool {
-        let is_gone = || {
-            let stderr = rustix::stdio::stderr();
-            !has_terminal() || isatty(stderr) && wait::is_left(stderr)
-        };
-        self.had_terminal && !self.is_ignored && is_gone()
+        self.had_terminal && !self.is_ignored && !has_terminal()
     }
 }
 
