@@ -1,16 +1,14 @@
 //! The signals that end a run, and those that do not.
 
 use std::ffi::c_int;
-use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use octave_ws::Stop;
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGXFSZ};
 use signal_hook::{flag, low_level};
@@ -145,11 +143,8 @@ impl AsFd for Hangups {
 
 /// Returns whether a terminal controls the process.
 fn has_terminal() -> bool {
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
-    let flags = i32::try_from(flags).unwrap_or_default();
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(flags);
-    options.open("/dev/tty").is_ok()
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open("/dev/tty", flags, Mode::empty()).is_ok()
 }
 
 /// Becomes readable, and no more than that happens, with each SIGTSTP: a terminal's ^Z.
