@@ -725,3 +725,80 @@ fn warns(child: &mut Child) -> bool {
     BufReader::new(stderr).read_to_string(&mut told).unwrap();
     told.contains("a torn last line was cut off")
 }
+
+/// A file system that tells of an error only at the end of a file: `OCTAVE_TEST_FAILS` is the call.
+const LATE: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <fcntl.h>
+static int fails(int fd, const char *call) {
+    struct stat found;
+    const char *name = getenv("OCTAVE_TEST_FAILS");
+    return name && !strcmp(name, call) && !fstat(fd, &found) && S_ISREG(found.st_mode)
+        && (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
+}
+int close(int fd) {
+    static int (*next)(int);
+    if (!next) next = dlsym(RTLD_NEXT, "close");
+    int has_failed = fails(fd, "close"), done = next(fd);
+    if (!has_failed) return done;
+    errno = EDQUOT;
+    return -1;
+}
+int fsync(int fd) {
+    static int (*next)(int);
+    if (!next) next = dlsym(RTLD_NEXT, "fsync");
+    if (!fails(fd, "fsync")) return next(fd);
+    errno = EIO;
+    return -1;
+}
+"#;
+
+#[test]
+fn an_error_that_shows_at_the_end_of_a_file_is_one() {
+    let library = preloaded(LATE);
+    let (sim, _seen) = start(100.0);
+    for (call, told) in [
+        ("close", "Disk quota exceeded (os error 122)"),
+        ("fsync", "Input/output error (os error 5)"),
+        ("none", ""),
+    ] {
+        for (command, is_named) in [
+            ("listen", true),
+            ("listen", false),
+            ("capture", true),
+            ("capture", false),
+            ("session", false),
+        ] {
+            let (_folder, file) = folder();
+            let mut program = octave_ws(&sim, &[command]);
+            if command != "session" {
+                program.args([TEMPERATURE, "-C2"]);
+            }
+            if is_named {
+                program.args(["-o", name(&file)]);
+            } else {
+                program.stdout(File::create(&file).unwrap());
+            }
+            program
+                .env("LD_PRELOAD", &library)
+                .env("OCTAVE_TEST_FAILS", call);
+            let output = program.output().unwrap();
+            let code = if told.is_empty() { 0 } else { 74 };
+            assert_eq!(
+                output.status.code(),
+                Some(code),
+                "{call} {command}: {}",
+                stderr(&output)
+            );
+            assert!(stderr(&output).contains(told), "{}", stderr(&output));
+            let is_whole = command != "capture" || !is_named || told.is_empty();
+            assert_eq!(file.exists(), is_whole, "{call} {command}");
+        }
+    }
+}

@@ -88,6 +88,7 @@ impl Output {
     /// written before stays in the old one.
     pub(crate) fn reopen(&mut self) -> Result<(), End> {
         self.flush()?;
+        self.finish()?;
         self.sink = Self::appended(&self.name)?.sink;
         log::info!("output: {} was reopened", self.name);
         Ok(())
@@ -264,9 +265,12 @@ impl Output {
         written.map_err(|error| End::of_output(&self.name, &error))
     }
 
-    /// All that there is has been written: a file that was to be whole is.
+    /// All that there is has been written: a file that was to be whole is, and any file is synced.
     pub(crate) fn finish(&mut self) -> Result<(), End> {
-        let finished = self.part.take().map_or(Ok(()), |part| part.finish());
+        let finished = match self.part.take() {
+            Some(part) => part.finish(),
+            None => self.sink.sync(),
+        };
         finished.map_err(|error| End::of_output(&self.name, &error))
     }
 
@@ -361,7 +365,8 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let text = format!("{}\n", text.trim_end());
     let written = Sink::stdout().and_then(|stdout| {
         let written = stdout.write_all(&[text.as_bytes()]);
-        written.map_err(|(error, _)| error)
+        written.map_err(|(error, _)| error)?;
+        stdout.sync()
     });
     match written {
         // Whoever does not read it misses nothing.

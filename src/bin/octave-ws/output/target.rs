@@ -15,7 +15,7 @@ use rustix::process::geteuid;
 use crate::output::last;
 use crate::output::tail::{self, Tail};
 use crate::wait;
-use crate::wait::sink::Sink;
+use crate::wait::sink::{self, Sink};
 
 /// How often to look for the reader of a named pipe, or for the end of a lock: nothing tells of it.
 const LOOK: Duration = Duration::from_millis(100);
@@ -163,7 +163,7 @@ impl Part {
 
     /// Makes it the whole one, so that it stays so whatever happens to the power.
     pub(crate) fn finish(&self) -> io::Result<()> {
-        self.file.sync_all()?;
+        sink::sync(&self.file)?;
         if !is_there(&self.file, &self.name)? {
             let name = self.name.display();
             let what = "is not the file that was written: it was removed or replaced";

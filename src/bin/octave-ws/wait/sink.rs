@@ -2,7 +2,7 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -118,6 +118,16 @@ impl Sink {
         &self.file
     }
 
+    /// Fails where not all that was written has come to stay, as far as that shows. What is no file
+    /// keeps nothing.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        if self.is_file() {
+            sync(&self.file)
+        } else {
+            Ok(())
+        }
+    }
+
     /// How many bytes of whole lines are best written together: as many as a pipe takes whole or not
     /// at all, or more where a line that was begun can be finished whatever happens.
     pub(crate) fn at_once(&self) -> usize {
@@ -201,6 +211,36 @@ impl Sink {
 impl AsFd for Sink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+/// Syncs a file. Fails where that fails, or a close of it: quotas and network file systems may tell
+/// only then that not all could be written.
+pub(crate) fn sync(file: &File) -> io::Result<()> {
+    match file.sync_all() {
+        // Not every file system can.
+        Err(error)
+            if matches!(
+                Errno::from_io_error(&error),
+                Some(Errno::INVAL | Errno::NOSYS)
+            ) => {}
+        done => done?,
+    }
+    // Each close of a description tells. Without a descriptor for one more, none can.
+    match file.try_clone() {
+        Ok(file) => close(file),
+        Err(_) => Ok(()),
+    }
+}
+
+#[allow(unsafe_code, reason = "std drops the errors of close(2)")]
+fn close(file: File) -> io::Result<()> {
+    // SAFETY: the descriptor is owned, and not used any more.
+    let closed = unsafe { libc::close(file.into_raw_fd()) };
+    match io::Error::last_os_error() {
+        // It is closed all the same.
+        error if closed != 0 && error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
     }
 }
 
