@@ -170,6 +170,42 @@ fn a_part_that_another_run_has_made_is_not_taken_for_ones_own() {
     assert_eq!(elems(&file), [json!(2)]);
 }
 
+#[test]
+fn a_descriptor_that_was_given_is_written_to_as_it_is() {
+    let (folder, _) = folder();
+    let link = folder.path().join("link");
+    symlink("/proc/self/fd/3", &link).unwrap();
+    let (sim, _seen) = start(100.0);
+    for (first, output) in [
+        ("exec >> LOG", "/dev/stdout"),
+        ("exec >> LOG", "/dev/fd/1"),
+        ("exec 2>> LOG", "/dev/stderr"),
+        ("exec 3>> LOG", "/proc/self/fd/3"),
+        ("exec 3>> LOG", name(&link)),
+    ] {
+        for command in ["capture", "listen"] {
+            let log = folder.path().join("log");
+            fs::write(&log, "before\n").unwrap();
+            let program = octave_ws(&sim, &[command, TEMPERATURE, "-q", "-C2", "-o", output]);
+            let mut program = after(&first.replace("LOG", name(&log)), &program);
+            let done = program.output().unwrap();
+            assert_eq!(done.status.code(), Some(0), "{output}: {}", stderr(&done));
+            let text = fs::read_to_string(&log).unwrap();
+            assert_eq!(text.lines().next(), Some("before"), "{output}");
+            assert_eq!(text.lines().count(), 3, "{output}: {text}");
+        }
+    }
+    // Not even one that is the program's own. Tests beside this one may leave it others.
+    for number in 3..20 {
+        let output = format!("/dev/fd/{number}");
+        let args = ["capture", TEMPERATURE, "-C1", "-o", &output];
+        let done = octave_ws(&sim, &args).output().unwrap();
+        assert_eq!(done.status.code(), Some(74), "{output}");
+        let wanted = format!("error: output: {output}: Bad file descriptor (os error 9)\n");
+        assert!(stderr(&done).ends_with(&wanted), "{}", stderr(&done));
+    }
+}
+
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
+use std::os::fd::RawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,8 +21,11 @@ use crate::wait::sink::{self, Sink};
 /// How often to look for the reader of a named pipe, or for the end of a lock: nothing tells of it.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// The system follows as many symbolic links.
+const LINKS: usize = 40;
+
 pub(crate) enum Target {
-    /// A device or a pipe, open.
+    /// A device or a pipe, open, or a descriptor that the process was given.
     Stream(Sink),
     /// A regular file, which need not be there yet, behind all symbolic links.
     File(PathBuf),
@@ -32,6 +36,9 @@ impl Target {
     /// Those of the operating system; `IsADirectory`; a [`wait::Cut`] while nobody opens the other
     /// end of a named pipe.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        if let Some(number) = descriptor(path) {
+            return Sink::given(number).map(Self::Stream);
+        }
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
             Ok(found) if found.is_file() => Ok(Self::File(fs::canonicalize(path)?)),
@@ -43,6 +50,21 @@ impl Target {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The descriptor of the process that a path such as `/dev/stdout` names.
+fn descriptor(path: &Path) -> Option<RawFd> {
+    let own = format!("/proc/{}/fd", std::process::id());
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        let folder = fs::canonicalize(path.parent()?).ok()?;
+        if folder == Path::new(&own) {
+            let number: u32 = path.file_name()?.to_str()?.parse().ok()?;
+            return number.try_into().ok();
+        }
+        path = folder.join(fs::read_link(&path).ok()?);
+    }
+    None
 }
 
 /// Opens a device, or a named pipe once somebody reads it.

@@ -2,7 +2,7 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use memchr::memchr;
 use rustix::fs::{OFlags, fstat};
-use rustix::io::{Errno, fcntl_getfd};
+use rustix::io::{Errno, FdFlags, fcntl_getfd};
 use rustix::net::SendFlags;
 use rustix::pipe::PIPE_BUF;
 #[cfg(target_os = "linux")]
@@ -57,6 +57,25 @@ impl Sink {
 
     pub(crate) fn stderr() -> io::Result<Self> {
         Self::inherited(io::stderr().as_fd())
+    }
+
+    /// A descriptor that the process was given at its start.
+    ///
+    /// # Errors
+    /// `EBADF` where there is none of this number.
+    #[allow(unsafe_code, reason = "the caller knows it by its number alone")]
+    pub(crate) fn given(number: RawFd) -> io::Result<Self> {
+        if number == 1 {
+            return Self::stdout();
+        }
+        // SAFETY: a number that is none is an error of the next call; one that is not the process's own
+        // stays open.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        // The process's own are closed on exec(2).
+        if fcntl_getfd(fd)?.contains(FdFlags::CLOEXEC) {
+            return Err(Errno::BADF.into());
+        }
+        Self::inherited(fd)
     }
 
     /// Standard output or standard error, if it is this socket or pipe.
