@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::net::TcpStream;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
@@ -254,6 +254,56 @@ fn a_part_has_the_permissions_of_the_file_from_its_start() {
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         assert_eq!(mode(&file), wanted, "{before:?} {left:?}");
+    }
+}
+
+#[test]
+fn a_file_stays_its_owners_and_its_groups_where_it_can() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not run: it takes root to own what others do");
+        return;
+    }
+    let (sim, _seen) = start(100.0);
+    let (folder, file) = folder();
+    // What is made there is of the folder's group.
+    chown(folder.path(), None, Some(1300)).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o2777)).unwrap();
+    let owner = |path: &Path| {
+        let found = fs::metadata(path).unwrap();
+        (found.uid(), found.gid())
+    };
+    let args = ["capture", TEMPERATURE, "-C1", "-o", name(&file)];
+    let given = |uid, gid| {
+        fs::write(&file, "before\n").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        chown(&file, Some(uid), Some(gid)).unwrap();
+    };
+    for _ in 0..2 {
+        given(1234, 1235);
+        let output = octave_ws(&sim, &args).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!((owner(&file), mode(&file)), ((1234, 1235), 0o640));
+    }
+    // A user who is of the group, and one who is not.
+    for (group, kept, told) in [
+        (65534, (65534, 65534), "from 1234:65534 to 65534:65534"),
+        (1235, (65534, 1300), "from 1234:1235 to 65534:1300"),
+    ] {
+        given(1234, group);
+        let mut program = as_nobody(&sim, folder.path(), &args).unwrap();
+        let output = program.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!((owner(&file), mode(&file)), (kept, 0o640));
+        let told = format!(
+            "warning: output: {}: the owner changes {told}\n",
+            file.display()
+        );
+        assert_eq!(
+            stderr(&output).matches(&told).count(),
+            1,
+            "{}",
+            stderr(&output)
+        );
     }
 }
 

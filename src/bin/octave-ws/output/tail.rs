@@ -11,7 +11,7 @@ use serde_core::de::IgnoredAny;
 pub(crate) enum Tail {
     /// Nothing: the last line is whole.
     Nothing,
-    /// A torn record of so many bytes, which was cut off.
+    /// A torn record of so many bytes, or NULs, which were cut off.
     Torn(u64),
     /// The same, which was given a line break: another process writes to the file.
     TornBesideAnother(u64),
@@ -32,58 +32,82 @@ pub(crate) fn mend(file: &File, is_alone: bool) -> io::Result<Tail> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
             found => found?,
         };
-        let (start, is_torn) = found;
+        let Found { start, end } = found;
         if start == length {
             return Ok(Tail::Nothing);
         }
-        let torn = length - start;
-        if is_torn && is_alone {
+        let torn = length - end;
+        if torn > 0 && is_alone {
             if file.metadata()?.len() != length {
                 continue;
             }
-            file.set_len(start)?;
-            return Ok(Tail::Torn(torn));
+            file.set_len(end)?;
         }
-        { file }.write_all(b"\n")?;
-        return Ok(if is_torn {
-            Tail::TornBesideAnother(torn)
-        } else {
-            Tail::Line
+        if start < end || !is_alone {
+            { file }.write_all(b"\n")?;
+        }
+        return Ok(match torn {
+            0 => Tail::Line,
+            torn if is_alone => Tail::Torn(torn),
+            torn => Tail::TornBesideAnother(torn),
         });
     }
     Err(io::ErrorKind::UnexpectedEof.into())
 }
 
-/// Where the last line begins, of a file of this length, and whether it is a torn record: one that
-/// begins as JSON objects do, and is none.
-fn find(file: &File, length: u64) -> io::Result<(u64, bool)> {
-    let start = last_line(file, length)?;
+/// The last line of a file that has no line break.
+#[derive(Debug, PartialEq, Eq)]
+struct Found {
+    start: u64,
+    /// Where what is torn begins, or the end of the file.
+    end: u64,
+}
+
+/// Looks for the last line of a file of this length. What begins as JSON objects do, and is none, is
+/// a torn record; after a power cut some file systems have NULs where data was to come.
+fn find(file: &File, length: u64) -> io::Result<Found> {
+    let end = behind(file, length, |b| b != 0)?;
+    let start = last_line(file, end)?;
+    let end = if is_torn_record(file, start, end)? {
+        start
+    } else {
+        end
+    };
+    Ok(Found { start, end })
+}
+
+fn is_torn_record(file: &File, start: u64, end: u64) -> io::Result<bool> {
     let range = || Range {
         file,
         at: start,
-        end: length,
+        end,
     };
     let mut first = [0];
     if range().read(&mut first)? == 0 || first != *b"{" {
-        return Ok((start, false));
+        return Ok(false);
     }
     // Not all of it at once in memory, however long it is.
     let parsed = serde_json::from_reader::<_, IgnoredAny>(BufReader::new(range()));
     match parsed {
         Err(error) if error.is_io() => Err(error.into()),
-        parsed => Ok((start, parsed.is_err())),
+        parsed => Ok(parsed.is_err()),
     }
 }
 
 /// Behind the last line break, or 0.
 pub(super) fn last_line(file: &File, length: u64) -> io::Result<u64> {
+    behind(file, length, |b| b == b'\n')
+}
+
+/// Behind the last such byte, or 0.
+fn behind(file: &File, length: u64, is_such: impl Fn(u8) -> bool) -> io::Result<u64> {
     let mut block = [0; 4096];
     let mut end = length;
     while end > 0 {
         let start = (end - 1) / block.len() as u64 * block.len() as u64;
         let read = &mut block[..usize::try_from(end - start).unwrap_or_default()];
         file.read_exact_at(read, start)?;
-        if let Some(at) = read.iter().rposition(|&b| b == b'\n') {
+        if let Some(at) = read.iter().rposition(|&b| is_such(b)) {
             return Ok(start + at as u64 + 1);
         }
         end = start;
@@ -132,7 +156,8 @@ mod tests {
     #[test]
     fn only_a_torn_record_is_cut_off() {
         let long = format!("{{\"a\":\"{}", "x".repeat(10_000));
-        for torn in ["{", "{\"a\":1", "{\"a\":1}}", "{\0\0", &long] {
+        let nuls = "\0".repeat(10_000);
+        for torn in ["{", "{\"a\":1", "{\"a\":1}}", "{\0\0", "\0\0", &nuls, &long] {
             let length = torn.len() as u64;
             for before in ["", "{}\n", "\n", "text\n"] {
                 let text = format!("{before}{torn}");
@@ -146,14 +171,7 @@ mod tests {
 
     #[test]
     fn any_other_line_is_given_its_end() {
-        for line in [
-            "a note",
-            "{\"a\":1}",
-            "[1,2",
-            "00:28:07Z  /a  1",
-            "\0\0",
-            " {",
-        ] {
+        for line in ["a note", "{\"a\":1}", "[1,2", "00:28:07Z  /a  1", " {"] {
             for is_alone in [true, false] {
                 let text = format!("first\n{line}");
                 let ended = (Tail::Line, format!("{text}\n"));
@@ -166,6 +184,17 @@ mod tests {
     }
 
     #[test]
+    fn nuls_behind_a_whole_line_are_cut_off_and_it_is_given_its_end() {
+        for line in ["{\"a\":1}", "a note", "00:28:07Z  /a  1"] {
+            let text = format!("first\n{line}{}", "\0".repeat(5000));
+            let cut = (Tail::Torn(5000), format!("first\n{line}\n"));
+            assert_eq!(mended(&text, true), cut);
+            let left = (Tail::TornBesideAnother(5000), format!("{text}\n"));
+            assert_eq!(mended(&text, false), left);
+        }
+    }
+
+    #[test]
     fn a_file_that_becomes_shorter_meanwhile_is_looked_at_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
@@ -173,7 +202,7 @@ mod tests {
         let file = File::open(&path).unwrap();
         let error = find(&file, 100).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-        assert_eq!(find(&file, 4).unwrap(), (0, true));
+        assert_eq!(find(&file, 4).unwrap(), Found { start: 0, end: 0 });
         let (file, at, end) = (&file, 0, 100);
         let mut text = Vec::new();
         let error = Range { file, at, end }.read_to_end(&mut text).unwrap_err();

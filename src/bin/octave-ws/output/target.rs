@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::RawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::time::SystemTime;
@@ -185,6 +185,10 @@ impl Part {
 
     /// Makes it the whole one, so that it stays so whatever happens to the power.
     pub(crate) fn finish(&self) -> io::Result<()> {
+        // Not before: what another user owns, the next run could not take away.
+        if let Ok(before) = fs::metadata(&self.whole) {
+            self.give(&before)?;
+        }
         sink::sync(&self.file)?;
         if !is_there(&self.file, &self.name)? {
             let name = self.name.display();
@@ -197,6 +201,26 @@ impl Part {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
             done => done,
         }
+    }
+
+    /// Gives the file the owner and the group of the one before, as far as the process may.
+    fn give(&self, before: &Metadata) -> io::Result<()> {
+        let owner = |found: &Metadata| (found.uid(), found.gid());
+        let own = self.file.metadata()?;
+        if owner(&own) == owner(before) {
+            return Ok(());
+        }
+        // To keep the group alone takes less than to keep both.
+        let (uid, gid) = (Some(before.uid()), Some(before.gid()));
+        let kept = fchown(&self.file, uid, gid).or_else(|_| fchown(&self.file, None, gid));
+        log::debug!("output: owner and group of the file before: {kept:?}");
+        let own = self.file.metadata()?;
+        if owner(&own) != owner(before) {
+            let [from, to] = [before, &own].map(|of| format!("{}:{}", of.uid(), of.gid()));
+            let whole = self.whole.display();
+            log::warn!("output: {whole}: the owner changes from {from} to {to}");
+        }
+        Ok(())
     }
 }
 
