@@ -28,7 +28,7 @@ pub(crate) struct Output {
     /// As errors name it.
     name: String,
     lines: Vec<u8>,
-    /// How much of a line has been written to a file whose end has not.
+    /// How much of a line has been written whose end has not. 0 where it cannot be gone on with.
     begun: usize,
     /// Where in them events end, and the length of their messages.
     events: Vec<(usize, u64)>,
@@ -183,24 +183,34 @@ impl Output {
 
     fn write_printable(&mut self, line: Line<'_>, length: Option<u64>) -> Result<(), End> {
         self.lines.extend_from_slice(line.head.as_bytes());
-        for mut rest in line.body.split(['\n', '\r']) {
-            while !rest.is_empty() {
-                let mut end = rest.len().min(ENOUGH);
-                while !rest.is_char_boundary(end) {
-                    end -= 1;
+        let mut pieces = pieces(line.body);
+        while let Some(piece) = pieces.next() {
+            // Writing to memory cannot fail.
+            let _ = write!(self.lines, "{}", Printable(piece));
+            if let Err(end) = self.flush_if_enough() {
+                // What has been begun is written to its end, as far as the system lets pipes grow.
+                let is_cut = matches!(end, End::Unread(_));
+                if !is_cut || self.begun == 0 || self.end_line(pieces).is_err() {
+                    self.lost.0 += u64::from(length.is_some());
+                    self.lost.1 += length.unwrap_or_default();
                 }
-                // Writing to memory cannot fail.
-                let _ = write!(self.lines, "{}", Printable(&rest[..end]));
-                rest = &rest[end..];
-                if !rest.is_empty() {
-                    self.flush()?;
-                }
+                return Err(end);
             }
         }
         self.lines.push(b'\n');
         self.events
             .extend(length.map(|length| (self.lines.len(), length)));
         self.flush_if_enough()
+    }
+
+    /// Writes the rest of a line whose reader is waited for no longer.
+    fn end_line<'a>(&mut self, pieces: impl Iterator<Item = &'a str>) -> io::Result<()> {
+        self.begun = 0;
+        for piece in pieces {
+            self.sink
+                .squeeze_in(Printable(piece).to_string().as_bytes())?;
+        }
+        self.sink.squeeze_in(b"\n")
     }
 
     fn flush_if_enough(&mut self) -> Result<(), End> {
@@ -321,20 +331,50 @@ impl Output {
     }
 
     /// An error comes with how much was written.
-    fn write_to_reader(&self, parts: &[&[u8]]) -> Result<(), (io::Error, usize)> {
+    fn write_to_reader(&mut self, parts: &[&[u8]]) -> Result<(), (io::Error, usize)> {
         let [bytes] = *parts else {
-            return self.sink.write_all(parts);
+            return self.sink.write_all(parts, false);
         };
         let mut written = 0;
-        while written < bytes.len() {
+        let mut done = Ok(());
+        while written < bytes.len() && done.is_ok() {
             let rest = &bytes[written..];
             let now = &rest[..whole_lines(rest, self.sink.at_once())];
-            let done = self.sink.write_all(&[now]);
-            done.map_err(|(error, more)| (error, written + more))?;
-            written += now.len();
+            let is_begun = written == 0 && self.begun > 0;
+            done = self
+                .sink
+                .write_all(&[now], is_begun)
+                .map_err(|(error, more)| {
+                    written += more;
+                    error
+                });
+            if done.is_ok() {
+                written += now.len();
+            }
         }
-        Ok(())
+        self.begun = match memrchr(b'\n', &bytes[..written]) {
+            _ if written < bytes.len() => 0,
+            Some(at) => written - at - 1,
+            None => self.begun + written,
+        };
+        done.map_err(|error| (error, written))
     }
+}
+
+/// A text without its raw line breaks, in pieces.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let lines = text.split(['\n', '\r']);
+    lines.flat_map(|mut rest| {
+        iter::from_fn(move || {
+            let mut end = rest.len().min(ENOUGH);
+            while !rest.is_char_boundary(end) {
+                end -= 1;
+            }
+            let piece;
+            (piece, rest) = rest.split_at(end);
+            (!piece.is_empty()).then_some(piece)
+        })
+    })
 }
 
 /// How long the whole lines are that fit into so many bytes, or one that is longer.
@@ -364,7 +404,7 @@ fn parts(line: Line<'_>) -> impl Iterator<Item = &[u8]> {
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let text = format!("{}\n", text.trim_end());
     let written = Sink::stdout().and_then(|stdout| {
-        let written = stdout.write_all(&[text.as_bytes()]);
+        let written = stdout.write_all(&[text.as_bytes()], false);
         written.map_err(|(error, _)| error)?;
         stdout.sync()
     });

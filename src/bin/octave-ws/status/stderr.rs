@@ -106,7 +106,7 @@ impl Screen {
         };
         // Where standard error is gone, or nobody reads it, there is nobody to tell.
         if let Ok(sink) = sink {
-            let _ = sink.write_all(&[text.as_bytes()]);
+            let _ = sink.write_all(&[text.as_bytes()], false);
             self.sink = Some(sink);
         }
     }

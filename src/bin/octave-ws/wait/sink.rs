@@ -1,7 +1,7 @@
 //! What is written to without waiting but in the one place for it.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -157,26 +157,31 @@ impl Sink {
         }
     }
 
-    /// Writes all of it, one part after the other. Where a wait for the reader of a pipe is cut
+    /// Writes all of it, one part after the other. `is_begun` says whether a line has been begun by what
+    /// was written before. Where a wait for the reader of a pipe is cut
     /// short, the line that has been begun is still written to its end, as far as the system lets
     /// pipes grow.
     ///
     /// # Errors
     /// Those of the operating system, and a [`Cut`]: with how many bytes were written.
-    pub(crate) fn write_all(&self, parts: &[&[u8]]) -> Result<(), (io::Error, usize)> {
-        let (mut last, mut written) = (b'\n', 0);
+    pub(crate) fn write_all(
+        &self,
+        parts: &[&[u8]],
+        is_begun: bool,
+    ) -> Result<(), (io::Error, usize)> {
+        let (mut is_amid_line, mut written) = (is_begun, 0);
         for (n, part) in parts.iter().enumerate() {
             let mut rest = *part;
             while !rest.is_empty() {
                 match self.write(rest) {
                     Ok(0) => return Err((io::ErrorKind::WriteZero.into(), written)),
                     Ok(n) => {
-                        last = rest[n - 1];
+                        is_amid_line = rest[n - 1] != b'\n';
                         rest = &rest[n..];
                         written += n;
                     }
                     Err(error) => {
-                        if Cut::of(&error).is_some() && last != b'\n' {
+                        if Cut::of(&error).is_some() && is_amid_line {
                             // Where that fails, too, the reader finds a torn line.
                             let finished = self.finish_line(rest, &parts[n + 1..]);
                             written += finished.unwrap_or_default();
@@ -193,9 +198,26 @@ impl Sink {
     fn finish_line(&self, rest: &[u8], parts: &[&[u8]]) -> io::Result<usize> {
         let mut line = [&[rest], parts].concat().concat();
         line.truncate(memchr(b'\n', &line).map_or(line.len(), |at| at + 1));
-        grow(&self.file, line.len())?;
-        (&self.file).write_all(&line)?;
+        self.squeeze_in(&line)?;
         Ok(line.len())
+    }
+
+    /// Writes without waiting: a pipe that is full is made to take more.
+    pub(crate) fn squeeze_in(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        // A write that blocks is not tried before there is room.
+        let mut has_room = !matches!(self.kind, Kind::Shared(_));
+        while !rest.is_empty() {
+            if !has_room {
+                grow(&self.file, rest.len())?;
+            }
+            match rustix::io::write(&self.file, rest) {
+                Err(Errno::AGAIN) if has_room => has_room = false,
+                Err(Errno::INTR) => {}
+                done => rest = &rest[done?..],
+            }
+        }
+        Ok(())
     }
 
     /// Writes some of it, as soon as that does not block.
