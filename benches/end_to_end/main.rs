@@ -88,7 +88,7 @@ const ROWS: [Row; 7] = [
         size: 350,
         records: "full",
         peer: Peer::Client("event", Out::Pipe),
-        bars: &[(Peer::Websocat, 0.35)],
+        bars: &[(Peer::Websocat, 0.55)],
     },
     Row {
         name: "350 B, --format record",

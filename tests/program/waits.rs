@@ -395,6 +395,39 @@ fn no_line_is_torn_in_a_pipe_however_long_it_is() {
 }
 
 #[test]
+fn lines_of_two_programs_in_one_pipe_are_not_mixed() {
+    let (mut reader, writer) = io::pipe().unwrap();
+    let (sim, seen) = start(0.0);
+    let mut programs: Vec<Child> = (0..2)
+        .map(|_| {
+            let mut program = octave_ws(&sim, &["listen", TEMPERATURE, "-C400", "-Fevent"]);
+            program.stdout(writer.try_clone().unwrap()).spawn().unwrap()
+        })
+        .collect();
+    drop(writer);
+    for _ in 0..2 {
+        await_subscription(&seen);
+    }
+    // Some are nearly as long as a pipe takes at once.
+    let events: Vec<_> = (0..400).map(|n| json!("x".repeat(n * 37 % 3600))).collect();
+    sim.publish_burst(TEMPERATURE, &events);
+    for program in &programs {
+        await_sleep(program);
+    }
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    for program in &mut programs {
+        assert_eq!(wait(program, GRACE).code(), Some(0));
+    }
+    assert_eq!(text.lines().count(), 800);
+    for line in text.lines() {
+        assert!(line.len() < 4096);
+        let parsed = serde_json::from_str::<IgnoredAny>(line);
+        assert!(parsed.is_ok(), "{line}");
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_is_noticed_though_no_event_comes() {
     for command in ["listen", "shell"] {
         let (sim, seen) = start(0.0);

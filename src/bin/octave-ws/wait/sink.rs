@@ -148,12 +148,12 @@ impl Sink {
     }
 
     /// How many bytes of whole lines are best written together: as many as a pipe takes whole or not
-    /// at all, or more where a line that was begun can be finished whatever happens.
+    /// at all, so that the lines of several programs in one pipe are not mixed.
     pub(crate) fn at_once(&self) -> usize {
         match self.kind {
-            Kind::File | Kind::Pipe => usize::MAX,
+            Kind::File => usize::MAX,
             Kind::Shared(at_once) => at_once.max(PIPE_BUF),
-            Kind::Own | Kind::Socket => PIPE_BUF,
+            Kind::Own | Kind::Pipe | Kind::Socket => PIPE_BUF,
         }
     }
 
