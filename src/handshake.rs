@@ -6,10 +6,19 @@ use tungstenite::handshake::derive_accept_key;
 use crate::cookies::Cookies;
 use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
+use crate::secret::Quote;
 use crate::transport::Link;
 use crate::transport::head::{self, Head};
 use crate::transport::wire;
 use crate::{Error, Result};
+
+/// What a service is asked for.
+pub(crate) struct UpgradeRequest<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) cookies: &'a Cookies,
+    /// For the words of the answer.
+    pub(crate) quote: &'a Quote,
+}
 
 /// The client's handshake, RFC 6455 §4.1. Not tungstenite's, which refuses a legal
 /// `Connection: keep-alive, Upgrade` and takes extensions that nobody asked for. Returns what came
@@ -17,12 +26,12 @@ use crate::{Error, Result};
 pub(crate) fn handshake(
     link: &mut Link,
     endpoint: &Endpoint,
-    path: &str,
-    cookies: &Cookies,
+    request: &UpgradeRequest<'_>,
 ) -> Result<Vec<u8>> {
     let key = generate_key();
     let authority = &endpoint.authority;
-    let cookies = cookies.line();
+    let (path, cookies) = (request.path, request.cookies.line());
+    let quote = request.quote;
     // One write: each becomes a TLS record.
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -33,14 +42,15 @@ pub(crate) fn handshake(
         .and_then(|()| link.flush())
         .and_then(|()| Head::read(link))
         .map_err(|error| broken(endpoint, error))?;
-    validate(&head, &key, endpoint)?;
+    validate(&head, &key, endpoint, quote)?;
     Ok(head.rest)
 }
 
-fn validate(head: &Head, key: &str, endpoint: &Endpoint) -> Result<()> {
+fn validate(head: &Head, key: &str, endpoint: &Endpoint, quote: &Quote) -> Result<()> {
     if head.status != 101 {
         let status = head.status;
-        let message = head::status_of(&endpoint.to_string(), status, head.first("location"), None);
+        let (peer, location) = (endpoint.to_string(), head.first("location"));
+        let message = head::status_of(&peer, status, location, None, quote);
         let kind = ErrorKind::Status(status);
         let error = Error::new(Phase::Upgrade, kind, message);
         return Err(error.not_before(head.retry_after()));

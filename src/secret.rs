@@ -58,7 +58,7 @@ impl fmt::Debug for Url {
 
 /// Makes a peer's words fit to be shown: secrets that it may have echoed are taken out, what could
 /// steer a terminal is escaped, and at most 200 bytes are left.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Quote {
     secrets: Vec<String>,
 }

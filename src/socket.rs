@@ -7,10 +7,9 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Bytes, Message, WebSocket};
 
 use crate::clock::Moment;
-use crate::cookies::Cookies;
 use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
-use crate::handshake;
+use crate::handshake::{self, UpgradeRequest};
 use crate::transport::Link;
 use crate::transport::attention::Watched;
 use crate::transport::coming::Coming;
@@ -45,7 +44,7 @@ const LEAVE: Duration = Duration::from_millis(500);
 const LEAVE_AT_MOST: Duration = Duration::from_millis(1800);
 
 impl Socket {
-    /// Makes a WebSocket of a link, that at the path, by the deadline.
+    /// Makes a WebSocket of a link, by the deadline.
     ///
     /// # Errors
     /// `Status` for an answer that refuses, `Malformed` for one that is none of an RFC 6455
@@ -53,13 +52,12 @@ impl Socket {
     pub(crate) fn upgrade(
         mut link: Link,
         endpoint: &Endpoint,
-        path: &str,
-        cookies: &Cookies,
+        request: &UpgradeRequest<'_>,
         max_message: usize,
         deadline: Instant,
     ) -> Result<Self> {
         link.wire().set_deadline(Some(deadline));
-        let rest = handshake::handshake(&mut link, endpoint, path, cookies)?;
+        let rest = handshake::handshake(&mut link, endpoint, request)?;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(max_message))

@@ -589,6 +589,35 @@ fn each_loss_and_each_connection_is_told_though_nothing_is_subscribed() {
 }
 
 #[test]
+fn a_redirect_of_the_upgrade_tells_no_secret() {
+    let secrets = ["raw-token", "secretsessionid", "secretcookie"];
+    for secret in secrets {
+        let (endpoint, service) = serve(move |listener| {
+            let tcp = accept(&listener);
+            let mut requests = BufReader::new(&tcp);
+            request(&mut requests);
+            let body = r#"{"head":{"ok":true},"body":{"id":"secretsessionid"}}"#;
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 201 Created\r\nSet-Cookie: a=secretcookie\r\n\
+                 Content-Length: {length}\r\n\r\n{body}"
+            );
+            { &tcp }.write_all(answer.as_bytes()).unwrap();
+            request(&mut requests);
+            let answer = format!("HTTP/1.1 302 To\r\nLocation: https://{secret}.example/x\r\n\r\n");
+            { &tcp }.write_all(answer.as_bytes()).unwrap();
+        });
+        let error = Client::connect(&config(&endpoint)).err().unwrap();
+        let told = error.in_full();
+        assert!(
+            told.ends_with("a redirect to https://[redacted].example"),
+            "{told}"
+        );
+        service.join().unwrap();
+    }
+}
+
+#[test]
 fn what_cannot_be_sent_is_told_and_the_loss_follows() {
     let resets: Box<Part> = Box::new(|tcp: &TcpStream, _: Socket<'_>| {
         set_socket_linger(tcp, Some(Duration::ZERO)).unwrap();

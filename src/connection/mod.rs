@@ -2,14 +2,14 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Moment;
 use crate::config::Config;
-use crate::cookies::Cookies;
 use crate::error::{ErrorKind, Phase};
+use crate::handshake::UpgradeRequest;
 use crate::protocol::{
     Ack, Action, Due, Event, Exchange, HEARTBEAT, Incoming, Liveness, Look, ON_THE_WAY, Overdue,
     Request, Stream, Text, Unknown,
 };
 use crate::secret::Quote;
-use crate::session::{self, Session, SessionId};
+use crate::session::{self, Session};
 use crate::socket::{Received, Socket};
 use crate::step::Step;
 use crate::transport::Route;
@@ -75,27 +75,40 @@ impl Connection {
     /// service lets it be.
     pub(crate) fn open(config: &Config, route: &mut Route) -> Result<Self> {
         let credentials = &config.credentials;
-        let upgrade = |link, route: &Route, id: &SessionId, cookies: &Cookies| {
-            let endpoint = &route.endpoint;
-            let path = id.path(endpoint);
-            let deadline = config.phase_deadline();
-            Socket::upgrade(link, endpoint, &path, cookies, config.max_message, deadline)
-        };
         let link = route.dial(config.phase_deadline())?;
         let Session { id, cookies, link } =
             session::open(link, route, credentials, config.phase_deadline())?;
-        let kept = link.map(|link| upgrade(link, route, &id, &cookies));
+        let mut quote = Quote::new(&credentials.token);
+        quote.hide(id.expose_secret());
+        cookies.secrets().for_each(|cookie| quote.hide(cookie));
+        let path = id.path(&route.endpoint);
+        let request = UpgradeRequest {
+            path: &path,
+            cookies: &cookies,
+            quote: &quote,
+        };
+        let upgrade = |link, route: &Route| {
+            let deadline = config.phase_deadline();
+            Socket::upgrade(
+                link,
+                &route.endpoint,
+                &request,
+                config.max_message,
+                deadline,
+            )
+        };
+        let kept = link.map(|link| upgrade(link, route));
         let mut socket = match kept {
             Some(Err(error)) if may_do_on_another(&error) => {
                 log::debug!("{error}; trying again on a new connection");
                 let link = route.dial(config.phase_deadline())?;
-                let again = upgrade(link, route, &id, &cookies);
+                let again = upgrade(link, route);
                 // The session may count as used by then: the first refusal tells more.
                 let is_refusal = |error: &Error| matches!(error.kind(), ErrorKind::Status(_));
                 again.map_err(|last| if is_refusal(&error) { error } else { last })?
             }
             Some(kept) => kept?,
-            None => upgrade(route.dial(config.phase_deadline())?, route, &id, &cookies)?,
+            None => upgrade(route.dial(config.phase_deadline())?, route)?,
         };
         socket.set_connected();
         route.observer.notify(&Step::Upgraded);
@@ -104,9 +117,6 @@ impl Connection {
             ping_timeout: config.ping_timeout,
             heartbeat: config.heartbeat,
         };
-        let mut quote = Quote::new(&credentials.token);
-        quote.hide(id.expose_secret());
-        cookies.secrets().for_each(|cookie| quote.hide(cookie));
         Ok(Self {
             socket,
             exchange: Exchange::new(liveness, config.ack_timeout, Instant::now()),

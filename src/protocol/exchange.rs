@@ -107,7 +107,12 @@ impl Exchange {
 
     /// Which request the service answered, and how; `None` where it answered none that waits.
     pub(crate) fn answered(&mut self, answer: &Answer, now: Instant) -> Option<Ack> {
-        let id = answer.msg_id.as_ref()?.parse().ok()?;
+        let msg_id = answer.msg_id.as_ref()?;
+        // Of another spelling it is another's.
+        let id = msg_id
+            .parse()
+            .ok()
+            .filter(|id: &u64| id.to_string() == *msg_id)?;
         let Pending {
             request, length, ..
         } = self.pending.remove(&id)?;
@@ -244,7 +249,9 @@ mod tests {
         assert_eq!(exchange.pending(), 2);
         assert!(exchange.pending_bytes() > 100);
         assert_eq!(exchange.answered(&answer("7"), now), None);
-        assert_eq!(exchange.answered(&answer("x"), now), None);
+        for other in ["x", "01", "+1", "0000000001", " 1", "1.0"] {
+            assert_eq!(exchange.answered(&answer(other), now), None);
+        }
         assert_eq!(exchange.answered(&answer("2"), now), Some(granted("/b")));
         assert_eq!(exchange.answered(&answer("2"), now), None);
         assert_eq!(exchange.answered(&answer("1"), now), Some(granted("/a")));

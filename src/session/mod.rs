@@ -124,9 +124,10 @@ fn validate(answer: &Answer, endpoint: &Endpoint, credentials: &Credentials) -> 
     let failed = |kind, words: &str| {
         let location = answer.location.as_deref();
         let path = format!("{}/session", endpoint.prefix);
-        let mut message = head::status_of(&endpoint.to_string(), *status, location, Some(&path));
         let mut quote = Quote::new(&credentials.token);
         cookies.secrets().for_each(|cookie| quote.hide(cookie));
+        let peer = endpoint.to_string();
+        let mut message = head::status_of(&peer, *status, location, Some(&path), &quote);
         let words = quote.quote(words);
         if !words.is_empty() {
             message = format!("{message}: {words}");

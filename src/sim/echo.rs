@@ -1,6 +1,8 @@
 use std::time::{Duration, Instant};
 
 use crate::cookies::Cookies;
+use crate::handshake::UpgradeRequest;
+use crate::secret::Quote;
 use crate::socket::Socket;
 use crate::transport::Route;
 use crate::{Config, Result};
@@ -17,12 +19,15 @@ pub fn echo(config: &Config, path: &str, timeout: Duration) -> Result<String> {
     let mut route = Route::new(config)?;
     let link = route.dial(config.phase_deadline())?;
     let deadline = config.phase_deadline();
-    let cookies = Cookies::default();
+    let request = UpgradeRequest {
+        path,
+        cookies: &Cookies::default(),
+        quote: &Quote::default(),
+    };
     let socket = Socket::upgrade(
         link,
         &route.endpoint,
-        path,
-        &cookies,
+        &request,
         config.max_message,
         deadline,
     )?;

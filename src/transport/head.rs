@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::clock;
 use crate::endpoint::HostPort;
-use crate::printable;
+use crate::secret::Quote;
 
 /// The head of an HTTP answer.
 pub(crate) struct Head {
@@ -101,13 +101,14 @@ pub(crate) fn status_of(
     status: u16,
     location: Option<&[u8]>,
     path: Option<&str>,
+    quote: &Quote,
 ) -> String {
     let target = location
         .filter(|_| (300..400).contains(&status))
         .and_then(|location| target(location, path));
     match target {
         Some(target) => {
-            let target = printable::words(&target);
+            let target = quote.quote(&target);
             format!("HTTP {status} from {peer}, a redirect to {target}")
         }
         None => format!("HTTP {status} from {peer}"),
@@ -150,6 +151,7 @@ pub(crate) fn date(value: &[u8]) -> Option<SystemTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Token;
 
     /// A head of this length, whose last bytes come one by one, and what comes of it.
     fn head(length: usize, is_whole: bool) -> Result<Head, ErrorKind> {
@@ -206,7 +208,9 @@ mod tests {
 
     #[test]
     fn a_redirect_is_told_with_its_host_and_what_was_asked_for() {
-        let told = |location: &[u8]| status_of("peer", 302, Some(location), Some("/session"));
+        let quote = Quote::new(&Token::new("hunter2"));
+        let told =
+            |location: &[u8]| status_of("peer", 302, Some(location), Some("/session"), &quote);
         for (location, target) in [
             (
                 "https://login.example.com/?token=t",
@@ -217,6 +221,10 @@ mod tests {
             ("https://new/session", "https://new/session"),
             ("https://new/session?token=t", "https://new"),
             ("https://new/session/t", "https://new"),
+            (
+                "https://hunter2.example.com/",
+                "https://[redacted].example.com",
+            ),
         ] {
             let text = format!("HTTP 302 from peer, a redirect to {target}");
             assert_eq!(told(location.as_bytes()), text);
@@ -236,9 +244,10 @@ mod tests {
         let long = told(format!("https://{}/", "h".repeat(15_000)).as_bytes());
         assert!(long.len() < 250 && long.ends_with("hhh..."), "{long}");
         let location = Some(&b"https://h/session"[..]);
-        assert_eq!(status_of("peer", 404, location, None), "HTTP 404 from peer");
+        let none = status_of("peer", 404, location, None, &quote);
+        assert_eq!(none, "HTTP 404 from peer");
         let text = "HTTP 302 from peer, a redirect to https://h";
-        assert_eq!(status_of("peer", 302, location, None), text);
+        assert_eq!(status_of("peer", 302, location, None, &quote), text);
     }
 
     #[test]

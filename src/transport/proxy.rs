@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 use crate::endpoint::{Endpoint, HostPort};
 use crate::error::{ErrorKind, Phase, Setting};
 use crate::printable;
+use crate::secret::Quote;
 use crate::transport::head::{self, Head};
 use crate::transport::socks::{self, Login, Target};
 use crate::transport::wire::{self, Wire};
@@ -119,11 +120,11 @@ impl Proxy {
         authorization: Option<&str>,
     ) -> Result<()> {
         let to = &endpoint.at;
-        let authorization = match authorization {
+        let header = match authorization {
             Some(value) => format!("Proxy-Authorization: {value}\r\n"),
             None => String::new(),
         };
-        let request = format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n{authorization}\r\n");
+        let request = format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n{header}\r\n");
         let sent = wire.write_all(request.as_bytes());
         let head = sent
             .and_then(|()| Head::read(wire))
@@ -137,7 +138,11 @@ impl Proxy {
             }
             status => {
                 let location = head.first("location");
-                let status_of = head::status_of(&self.at.to_string(), status, location, None);
+                let mut quote = Quote::default();
+                let secret = authorization.and_then(|value| value.split(' ').next_back());
+                quote.hide(secret.unwrap_or_default());
+                let peer = self.at.to_string();
+                let status_of = head::status_of(&peer, status, location, None, &quote);
                 let asked = asked(&head);
                 let message = format!("{status_of} for a tunnel to {to}{asked}");
                 let failed = failed(ErrorKind::Status(status), message);

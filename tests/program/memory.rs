@@ -214,7 +214,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn an_escape_takes_no_more_than_its_message() {
+fn what_is_in_a_message_takes_no_more_than_the_message() {
     const LENGTH: usize = 14 << 20;
     let long = format!("\"\\u0061{}\"", "x".repeat(LENGTH));
     let plain = format!("\"{}\"", "x".repeat(LENGTH));
@@ -225,6 +225,8 @@ fn an_escape_takes_no_more_than_its_message() {
         format!(r#"{{"resource":{plain},"value":1}}"#),
         format!(r#"{{"value":{{"path":{long}}}}}"#),
         format!(r#"{{"value":{{"path":{plain}}}}}"#),
+        format!("{{\"value\":{}1}}", "\n".repeat(LENGTH)),
+        format!("{{\"value\":[{}1]}}", "1,\n".repeat(LENGTH / 3)),
     ] {
         for format in ["-Frecord", "-Ftext"] {
             let message = Message::text(message.clone());
@@ -238,7 +240,7 @@ fn an_escape_takes_no_more_than_its_message() {
             let args = ["listen", "/a", "--idle=300ms", format];
             let mut command = led_to(&endpoint, &args);
             let (peak, output) = peak_to_the_end(command.stdout(Stdio::null()).spawn().unwrap());
-            assert_eq!(output.status.code(), Some(0));
+            assert_eq!(output.status.code(), Some(0), "{format}");
             assert!(peak < LENGTH as u64 + (12 << 20), "{peak} {format}");
             service.join().unwrap();
         }

@@ -1,5 +1,6 @@
 //! Records, on standard output or in a file.
 
+use std::borrow::Cow;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::iter;
 use std::mem;
@@ -164,29 +165,34 @@ impl Output {
     }
 
     fn write_line(&mut self, line: Line<'_>, length: Option<u64>) -> Result<(), End> {
-        if line.is_printable {
-            return self.write_printable(line, length);
-        }
-        if line.body.len() < ENOUGH {
+        if !line.is_printable && line.body.len() < ENOUGH {
             parts(line).for_each(|part| self.lines.extend_from_slice(part));
             self.events
                 .extend(length.map(|length| (self.lines.len(), length)));
             return self.flush_if_enough();
         }
+        let has_breaks = || memchr2(b'\n', b'\r', line.body.as_bytes()).is_some();
+        if line.is_printable || has_breaks() {
+            return self.write_in_pieces(line, length);
+        }
         // Without a copy.
         self.flush()?;
-        let parts: Vec<&[u8]> = parts(line).collect();
+        let parts = [line.head, line.body, line.tail, "\n"].map(str::as_bytes);
         let end = parts.iter().map(|part| part.len()).sum();
         self.events.extend(length.map(|length| (end, length)));
         self.write_out(&parts)
     }
 
-    fn write_printable(&mut self, line: Line<'_>, length: Option<u64>) -> Result<(), End> {
-        self.lines.extend_from_slice(line.head.as_bytes());
-        let mut pieces = pieces(line.body);
+    /// Writes a line that may be longer than what is held back.
+    fn write_in_pieces(&mut self, line: Line<'_>, length: Option<u64>) -> Result<(), End> {
+        let mut pieces = iter::once(Cow::Borrowed(line.head))
+            .chain(pieces(line))
+            .chain([line.tail, "\n"].map(Cow::Borrowed));
         while let Some(piece) = pieces.next() {
-            // Writing to memory cannot fail.
-            let _ = write!(self.lines, "{}", Printable(piece));
+            self.lines.extend_from_slice(piece.as_bytes());
+            if piece == "\n" {
+                break;
+            }
             if let Err(end) = self.flush_if_enough() {
                 // What has been begun is written to its end, as far as the system lets pipes grow.
                 let is_cut = matches!(end, End::Unread(_));
@@ -197,20 +203,15 @@ impl Output {
                 return Err(end);
             }
         }
-        self.lines.push(b'\n');
         self.events
             .extend(length.map(|length| (self.lines.len(), length)));
         self.flush_if_enough()
     }
 
     /// Writes the rest of a line whose reader is waited for no longer.
-    fn end_line<'a>(&mut self, pieces: impl Iterator<Item = &'a str>) -> io::Result<()> {
+    fn end_line<'a>(&mut self, mut rest: impl Iterator<Item = Cow<'a, str>>) -> io::Result<()> {
         self.begun = 0;
-        for piece in pieces {
-            self.sink
-                .squeeze_in(Printable(piece).to_string().as_bytes())?;
-        }
-        self.sink.squeeze_in(b"\n")
+        rest.try_for_each(|piece| self.sink.squeeze_in(piece.as_bytes()))
     }
 
     fn flush_if_enough(&mut self) -> Result<(), End> {
@@ -361,18 +362,24 @@ impl Output {
     }
 }
 
-/// A text without its raw line breaks, in pieces.
-fn pieces(text: &str) -> impl Iterator<Item = &str> {
-    let lines = text.split(['\n', '\r']);
-    lines.flat_map(|mut rest| {
+/// The body of a line without its raw line breaks, as it is shown, in pieces.
+fn pieces<'a>(line: Line<'a>) -> impl Iterator<Item = Cow<'a, str>> {
+    let parts = line.body.split(['\n', '\r']);
+    parts.flat_map(move |mut rest| {
         iter::from_fn(move || {
             let mut end = rest.len().min(ENOUGH);
             while !rest.is_char_boundary(end) {
                 end -= 1;
             }
-            let piece;
+            let piece: &'a str;
             (piece, rest) = rest.split_at(end);
-            (!piece.is_empty()).then_some(piece)
+            (!piece.is_empty()).then(|| {
+                if line.is_printable {
+                    Printable(piece).to_string().into()
+                } else {
+                    piece.into()
+                }
+            })
         })
     })
 }
