@@ -603,8 +603,12 @@ fn a_redirect_of_the_upgrade_tells_no_secret() {
                  Content-Length: {length}\r\n\r\n{body}"
             );
             { &tcp }.write_all(answer.as_bytes()).unwrap();
-            request(&mut requests);
             let answer = format!("HTTP/1.1 302 To\r\nLocation: https://{secret}.example/x\r\n\r\n");
+            request(&mut requests);
+            { &tcp }.write_all(answer.as_bytes()).unwrap();
+            // Once more on a connection of its own.
+            let tcp = accept(&listener);
+            request(&mut BufReader::new(&tcp));
             { &tcp }.write_all(answer.as_bytes()).unwrap();
         });
         let error = Client::connect(&config(&endpoint)).err().unwrap();

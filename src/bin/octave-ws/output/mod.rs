@@ -9,9 +9,9 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use memchr::{memchr, memchr2, memrchr};
-use octave_ws::Printable;
 
 use crate::exit::{End, Failure, INCOMPLETE};
+use crate::output::parts::{parts, pieces};
 use crate::output::record::Line;
 use crate::output::tail::Tail;
 use crate::output::target::{Part, Target};
@@ -19,6 +19,7 @@ use crate::wait;
 use crate::wait::sink::Sink;
 
 mod last;
+mod parts;
 pub(crate) mod record;
 pub(crate) mod tail;
 pub(crate) mod target;
@@ -362,49 +363,11 @@ impl Output {
     }
 }
 
-/// The body of a line without its raw line breaks, as it is shown, in pieces.
-fn pieces<'a>(line: Line<'a>) -> impl Iterator<Item = Cow<'a, str>> {
-    let parts = line.body.split(['\n', '\r']);
-    parts.flat_map(move |mut rest| {
-        iter::from_fn(move || {
-            let mut end = rest.len().min(ENOUGH);
-            while !rest.is_char_boundary(end) {
-                end -= 1;
-            }
-            let piece: &'a str;
-            (piece, rest) = rest.split_at(end);
-            (!piece.is_empty()).then(|| {
-                if line.is_printable {
-                    Printable(piece).to_string().into()
-                } else {
-                    piece.into()
-                }
-            })
-        })
-    })
-}
-
 /// How long the whole lines are that fit into so many bytes, or one that is longer.
 fn whole_lines(bytes: &[u8], most: usize) -> usize {
     let most = &bytes[..bytes.len().min(most)];
     let end = memrchr(b'\n', most).or_else(|| memchr(b'\n', bytes));
     end.map_or(bytes.len(), |at| at + 1)
-}
-
-/// What is written of a line. Raw line breaks stand between tokens only (RFC 8259 §7): they can be
-/// left out.
-fn parts(line: Line<'_>) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(line.body.as_bytes());
-    let body = iter::from_fn(move || {
-        let bytes = rest.take()?;
-        let Some(at) = memchr2(b'\n', b'\r', bytes) else {
-            return Some(bytes);
-        };
-        rest = Some(&bytes[at + 1..]);
-        Some(&bytes[..at])
-    });
-    let [head, tail, end] = [line.head, line.tail, "\n"].map(str::as_bytes);
-    iter::once(head).chain(body).chain([tail, end])
 }
 
 /// Prints a text that is all there is to print.
@@ -427,6 +390,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use octave_ws::Printable;
 
     #[test]
     fn whole_lines_are_written_where_they_fit() {

@@ -1,0 +1,50 @@
+//! What is written of a line.
+
+use std::borrow::Cow;
+use std::iter;
+
+use memchr::memchr2;
+use octave_ws::Printable;
+
+use crate::output::record::Line;
+
+/// How long a piece is at most, before it is escaped.
+const PIECE: usize = 64 << 10;
+
+/// A line as it is, with its end. Raw line breaks stand between tokens only (RFC 8259 §7): they can be
+/// left out.
+pub(super) fn parts(line: Line<'_>) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line.body.as_bytes());
+    let body = iter::from_fn(move || {
+        let bytes = rest.take()?;
+        let Some(at) = memchr2(b'\n', b'\r', bytes) else {
+            return Some(bytes);
+        };
+        rest = Some(&bytes[at + 1..]);
+        Some(&bytes[..at])
+    });
+    let [head, tail, end] = [line.head, line.tail, "\n"].map(str::as_bytes);
+    iter::once(head).chain(body).chain([tail, end])
+}
+
+/// The body of a line without its raw line breaks, as it is shown, in pieces.
+pub(super) fn pieces<'a>(line: Line<'a>) -> impl Iterator<Item = Cow<'a, str>> {
+    let parts = line.body.split(['\n', '\r']);
+    parts.flat_map(move |mut rest| {
+        iter::from_fn(move || {
+            let mut end = rest.len().min(PIECE);
+            while !rest.is_char_boundary(end) {
+                end -= 1;
+            }
+            let piece: &'a str;
+            (piece, rest) = rest.split_at(end);
+            (!piece.is_empty()).then(|| {
+                if line.is_printable {
+                    Printable(piece).to_string().into()
+                } else {
+                    piece.into()
+                }
+            })
+        })
+    })
+}
