@@ -19,8 +19,9 @@ use crate::{Error, Result};
 
 /// An open WebSocket.
 pub(crate) struct Socket {
-    socket: WebSocket<MessageLimit>,
+    websocket: WebSocket<MessageLimit>,
     peer: String,
+    limit: Option<Instant>,
 }
 
 /// What came in, short of what the WebSocket protocol settles by itself.
@@ -63,12 +64,13 @@ impl Socket {
             .max_message_size(Some(max_message))
             .max_frame_size(Some(max_message));
         Ok(Self {
-            socket: WebSocket::from_raw_socket(
+            websocket: WebSocket::from_raw_socket(
                 MessageLimit::new(link, rest, max_message),
                 Role::Client,
                 Some(config),
             ),
             peer: endpoint.to_string(),
+            limit: None,
         })
     }
 
@@ -88,7 +90,7 @@ impl Socket {
     }
 
     fn message(&mut self) -> Result<Option<Message>> {
-        match self.socket.read() {
+        match self.websocket.read() {
             Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 Ok(None)
             }
@@ -163,20 +165,30 @@ impl Socket {
 
     /// Whether a part of a message has come in, or of a TLS record, and not its end.
     pub(crate) fn is_amid_message(&mut self) -> bool {
-        self.socket.get_ref().is_amid_message() || self.link().is_amid_record()
+        self.websocket.get_ref().is_amid_message() || self.link().is_amid_record()
     }
 
     fn link(&mut self) -> &mut Link {
-        self.socket.get_mut().link()
+        self.websocket.get_mut().link()
     }
 
     fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.link().wire().set_deadline(deadline);
     }
 
+    /// From now on no write waits beyond this, nor the end of a connection.
+    pub(crate) fn set_limit(&mut self, limit: Option<Instant>) {
+        self.limit = limit;
+    }
+
+    /// The time, but not beyond the limit.
+    fn limited(&self, time: Instant) -> Instant {
+        self.limit.map_or(time, |limit| limit.min(time))
+    }
+
     fn write(&mut self, message: Message, deadline: Instant) -> Result<()> {
-        self.set_deadline(Some(deadline));
-        self.socket.send(message).map_err(|error| match error {
+        self.set_deadline(Some(self.limited(deadline)));
+        self.websocket.send(message).map_err(|error| match error {
             tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let message = format!("{} stopped reading", self.peer);
                 Error::new(Phase::Socket, ErrorKind::TimedOut, message)
@@ -198,7 +210,7 @@ impl Socket {
 
     /// Up to when all that was sent has come in, as far as is known.
     pub(crate) fn complete_at(&self) -> Moment {
-        self.socket.get_ref().complete_at()
+        self.websocket.get_ref().complete_at()
     }
 
     /// Whether what was sent last is lost.
@@ -207,8 +219,17 @@ impl Socket {
     }
 
     /// From now on a stop no longer ends a wait: what is left is to take leave.
-    pub(crate) fn ignore_stop(&mut self) {
+    fn ignore_stop(&mut self) {
         self.link().wire().ignore_stop();
+    }
+
+    /// Whether it is stopped, which from now on no longer ends a wait.
+    pub(crate) fn take_stop(&mut self) -> bool {
+        let is_stopped = self.link().wire().is_stopped();
+        if is_stopped {
+            self.ignore_stop();
+        }
+        is_stopped
     }
 
     /// The peer, as errors name it.
@@ -223,7 +244,7 @@ impl Socket {
     /// Those of the connection; `TimedOut` where there was no answer.
     pub(crate) fn close(mut self, deadline: Instant) -> Result<()> {
         self.ignore_stop();
-        self.set_deadline(Some(deadline));
+        self.set_deadline(Some(self.limited(deadline)));
         let mut step = self.send_close(CloseCode::Normal);
         let mut answered = false;
         loop {
@@ -239,7 +260,7 @@ impl Socket {
                 }
                 Err(error) => return Err(self.failed(error)),
             }
-            step = self.socket.read().map(|message| {
+            step = self.websocket.read().map(|message| {
                 answered |= matches!(message, Message::Close(_));
             });
         }
@@ -249,20 +270,21 @@ impl Socket {
 
     fn send_close(&mut self, code: CloseCode) -> tungstenite::Result<()> {
         let reason = Utf8Bytes::default();
-        self.socket.close(Some(CloseFrame { code, reason }))
+        self.websocket.close(Some(CloseFrame { code, reason }))
     }
 
     /// Sends what is left to send, a close above all, and reads on to the end: a connection that
     /// is closed with bytes unread is reset, and the last words with it.
     fn drain(&mut self) {
-        let end = Instant::now() + LEAVE_AT_MOST;
-        self.set_deadline(Some(Instant::now() + LEAVE));
-        let _ = self.socket.flush();
+        let end = self.limited(Instant::now() + LEAVE_AT_MOST);
+        let next = || Some(end.min(Instant::now() + LEAVE));
+        self.set_deadline(next());
+        let _ = self.websocket.flush();
         let link = self.link();
         link.shut();
         let mut dropped = [0; 4096];
         while Instant::now() < end && link.read(&mut dropped).is_ok_and(|n| n > 0) {
-            link.wire().set_deadline(Some(Instant::now() + LEAVE));
+            link.wire().set_deadline(next());
         }
     }
 

@@ -219,11 +219,14 @@ impl Client {
     }
 
     pub(super) fn send_requests(&mut self) {
+        // One that has passed was for connecting.
+        let deadline = self.config.connect_deadline;
+        let deadline = deadline.filter(|deadline| *deadline > Instant::now());
         while let State::Open(connection) = &mut self.state
             && connection.may_request()
             && let Some(request) = self.subscriptions.next_request()
         {
-            connection.request(request);
+            connection.request(request, deadline);
         }
     }
 

@@ -6,62 +6,61 @@ use super::{Arrival, Connection};
 use crate::clock;
 use crate::error::{ErrorKind, Phase};
 use crate::next::Loss;
-use crate::protocol::{Action, Request, Stream};
+use crate::protocol::{Action, ON_THE_WAY, Request, Stream};
 use crate::transport::attention::Watched;
 use crate::{Error, Result};
 
 /// How long the answer to a close may take.
 const CLOSE: Duration = Duration::from_millis(750);
 
-/// How long those to the unsubscriptions may take, once it is stopped.
-const UNSUBSCRIBE: Duration = Duration::from_millis(750);
+/// As long as it may take to leave, unless the caller says otherwise, or once it is stopped.
+const SHORT: Duration = Duration::from_millis(1500);
 
-/// After so long without an answer a pong will do.
-const PING: Duration = Duration::from_secs(1);
+/// After so long without an answer a pong will do, or anything else that was sent since.
+const PING: Duration = Duration::from_millis(500);
+const ALIVE: Duration = Duration::from_millis(750);
+
+/// How long what has come is taken where there is no time.
+const REST: Duration = Duration::from_millis(50);
 
 /// How a connection was left.
 pub(crate) struct Farewell {
     pub(crate) closed: Result<()>,
-    /// What may have been lost before: that the connection lasted until it was left has not shown.
+    /// What may have been lost before: that all was read that was sent before has not shown.
     pub(crate) lost: Option<Loss>,
-}
-
-/// As many bytes the system may have taken in and not tell of yet.
-const UNDER_WAY: u64 = 256 << 10;
-
-/// When it was begun to leave, and how many bytes had come in by then.
-struct Begun {
-    at: Instant,
-    bytes: u64,
 }
 
 /// How long it may take to leave.
 pub(crate) struct Patience {
-    /// For the answers to the unsubscriptions.
-    pub(crate) answers: Duration,
+    /// How long the answers to the unsubscriptions are waited for. The time that the caller takes for
+    /// what comes in before them does not count.
+    answers: Duration,
     /// For everything.
-    pub(crate) all: Duration,
+    all: Duration,
 }
 
 /// Unless the caller says otherwise.
 impl Default for Patience {
     fn default() -> Self {
-        Self {
-            answers: UNSUBSCRIBE,
-            all: UNSUBSCRIBE + CLOSE,
-        }
+        Self::new(Duration::MAX, SHORT)
     }
 }
 
 impl Patience {
-    /// No longer than `timeout` on the whole, and for the answers no longer than `answers`.
-    pub(crate) fn new(answers: Duration, timeout: Duration) -> Self {
-        let answers = answers.min(timeout.saturating_sub(CLOSE).max(timeout / 2));
-        Self {
-            answers,
-            all: timeout.min(answers.saturating_add(CLOSE)),
-        }
+    pub(crate) fn new(answers: Duration, all: Duration) -> Self {
+        Self { answers, all }
     }
+
+    /// How long the answers to the unsubscriptions are waited for, all in all: a close takes time, too.
+    fn for_answers(&self) -> Duration {
+        self.all / 8 * 7
+    }
+}
+
+/// When it was begun to leave, and how many bytes had come in by then.
+struct Begun {
+    at: Instant,
+    bytes: u64,
 }
 
 impl Connection {
@@ -79,13 +78,16 @@ impl Connection {
             at: Instant::now(),
             bytes: self.socket.arrived(),
         };
+        self.socket.set_limit(begun.at.checked_add(patience.all));
         let mut streams = subscribed.into_iter().peekable();
         let is_subscribed = streams.peek().is_some();
-        let unsubscribed = self
-            .take_rest(begun.at, &mut arrived)
-            .and_then(|()| self.unsubscribe(streams, &begun, patience.answers, &mut arrived));
-        let is_alive = unsubscribed.is_ok() || self.has_heard_since(&begun);
-        let lost = (is_subscribed && !is_alive).then(|| Loss {
+        let unsubscribed = if patience.all.is_zero() {
+            self.take_rest(begun.at, &mut arrived)
+        } else {
+            self.unsubscribe(streams, &begun, patience, &mut arrived)
+        };
+        let is_complete = unsubscribed.is_ok() || self.is_complete_since(&begun);
+        let lost = (is_subscribed && !is_complete).then(|| Loss {
             from: self.complete_at().date.min(clock::now()),
             reason: unsubscribed
                 .as_ref()
@@ -95,55 +97,66 @@ impl Connection {
             Err(error) if error.kind() != ErrorKind::TimedOut => Err(error),
             done => {
                 // Who has not answered so far is not waited for.
-                let time = if is_alive {
-                    patience.all
-                } else {
-                    Duration::ZERO
-                };
-                let deadline = (begun.at + time).min(Instant::now() + CLOSE);
-                done.and(self.socket.close(deadline))
+                let time = if is_complete { CLOSE } else { Duration::ZERO };
+                done.and(self.socket.close(Instant::now() + time))
             }
         };
         Farewell { closed, lost }
     }
 
-    /// Whether something was sent since, if not the answers.
-    fn has_heard_since(&mut self, begun: &Begun) -> bool {
+    /// Whether all has come in that was sent before it was begun to leave, as far as that shows without
+    /// an answer: something came after there was nothing to read, or more than can have been on its way.
+    fn is_complete_since(&mut self, begun: &Begun) -> bool {
         let coming = self.socket.coming();
-        coming.bytes > begun.bytes + UNDER_WAY || coming.complete_at.at >= begun.at
+        self.complete_at().at >= begun.at || coming.bytes > begun.bytes + ON_THE_WAY
     }
 
-    /// Hands over what has come in so far.
+    /// Hands over what has come, where there is no time for anything else.
     fn take_rest(&mut self, now: Instant, arrived: &mut impl FnMut(Arrival)) -> Result<()> {
-        loop {
+        while now.elapsed() < REST {
             match self.read(Some(now)) {
-                Ok(None) => return Ok(()),
+                Ok(None) => break,
                 Ok(Some(arrival)) => arrived(arrival),
-                Err(error) if error.kind() == ErrorKind::Stopped => self.socket.ignore_stop(),
+                Err(error) if error.kind() == ErrorKind::Stopped => _ = self.socket.take_stop(),
                 Err(error) => return Err(error),
             }
-            // What comes without a pause ends with the answers.
-            if Instant::now() > now + UNSUBSCRIBE / 2 {
-                return Ok(());
-            }
         }
+        // Nothing was asked: only what lies there unread is known to be missing.
+        if self.socket.arrived() == self.socket.coming().bytes && !self.socket.is_amid_message() {
+            return Ok(());
+        }
+        Err(self.unread())
+    }
+
+    fn unread(&self) -> Error {
+        let message = format!("not all was read in time that {} sent", self.socket.peer());
+        Error::new(Phase::Unsubscribe, ErrorKind::TimedOut, message)
     }
 
     fn unsubscribe(
         &mut self,
         streams: impl IntoIterator<Item = Stream>,
         begun: &Begun,
-        patience: Duration,
+        patience: &Patience,
         arrived: &mut impl FnMut(Arrival),
     ) -> Result<()> {
         let mut streams = streams.into_iter();
-        let mut deadline = begun.at + patience;
+        let mut end = begun.at.checked_add(patience.for_answers());
+        // How long nothing came that was waited for.
+        let mut waited = Duration::ZERO;
         // A service that does not answer may still answer a ping.
-        let now = Instant::now();
-        let mut ping_at = Some(now + (deadline.saturating_duration_since(now) / 2).min(PING));
+        let mut has_pinged = false;
         loop {
+            // One that is heeded would cut what is sent, too.
+            if self.socket.take_stop() {
+                let now = Instant::now();
+                let all = begun.at.checked_add(patience.all);
+                end = end.into_iter().chain([now + SHORT / 8 * 7]).min();
+                let limit = all.into_iter().chain([now + SHORT]).min();
+                self.socket.set_limit(limit);
+            }
             while self.may_request()
-                && deadline > Instant::now()
+                && end.is_none_or(|end| end > Instant::now())
                 && let Some(stream) = streams.next()
             {
                 let request = Request {
@@ -151,37 +164,43 @@ impl Connection {
                     stream,
                     ticket: 0,
                 };
-                let text = self.exchange.request(request, Instant::now());
-                let sent = self.socket.send(text, deadline);
-                self.unless_failed(sent);
+                self.request(request, None);
             }
             if self.exchange.pending() == 0 && streams.next().is_none() {
                 return Ok(());
             }
-            // Events may come in for as long as it takes: the clock is looked at here too.
-            let until = ping_at.map_or(deadline, |at| at.min(deadline));
-            let is_nothing = match self.read(Some(until)) {
-                Ok(None) if ping_at.take_if(|at| *at <= Instant::now()).is_some() => {
-                    // Where it cannot be sent, the next read says so.
-                    let _ = self.ping();
-                    false
-                }
+            let now = Instant::now();
+            let next = if has_pinged {
+                patience.answers
+            } else {
+                PING.min(patience.answers / 2)
+            };
+            let until = now.checked_add(next.saturating_sub(waited));
+            let read = self.read(until.into_iter().chain(end).min());
+            waited += now.elapsed();
+            let is_nothing = match read {
                 Ok(arrival) => {
                     let is_nothing = arrival.is_none();
                     arrival.into_iter().for_each(&mut *arrived);
                     is_nothing
                 }
-                Err(error) if error.kind() == ErrorKind::Stopped => {
-                    self.socket.ignore_stop();
-                    deadline = deadline.min(Instant::now() + UNSUBSCRIBE);
-                    false
-                }
+                Err(error) if error.kind() == ErrorKind::Stopped => continue,
                 Err(error) => return Err(error),
             };
-            let now = Instant::now();
+            let is_over = end.is_some_and(|end| end <= Instant::now());
+            if is_nothing && !has_pinged && !is_over {
+                has_pinged = true;
+                // Where it cannot be sent, the next read says so.
+                let _ = self.ping();
+                continue;
+            }
             // That it lives is known, and its answer is not worth a longer wait.
-            let is_late = now >= begun.at + UNSUBSCRIBE && self.has_heard_since(begun);
-            if is_nothing || is_late || now >= deadline {
+            let is_late = waited >= ALIVE && self.is_complete_since(begun);
+            let is_flood = self.socket.coming().bytes > begun.bytes + ON_THE_WAY;
+            if is_over && !self.is_complete_since(begun) && !is_nothing {
+                return Err(self.unread());
+            }
+            if is_nothing || is_late || is_flood || is_over {
                 let message = format!("{} did not answer in time", self.socket.peer());
                 return Err(Error::new(Phase::Unsubscribe, ErrorKind::TimedOut, message));
             }
@@ -194,16 +213,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_and_close_are_waited_for_within_the_timeout() {
-        for timeout in [0, 1, 700, 1500, 3000, 100_000].map(Duration::from_millis) {
-            for answers in [0, 400, 10_000, 3_600_000].map(Duration::from_millis) {
-                let patience = Patience::new(answers, timeout);
-                assert!(patience.answers <= answers);
-                assert!(patience.answers <= patience.all);
-                assert!(patience.all <= timeout);
-            }
+    fn answers_are_waited_for_within_the_timeout() {
+        for all in [0, 1, 700, 1500, 3000, 100_000].map(Duration::from_millis) {
+            let patience = Patience::new(Duration::MAX, all);
+            assert!(patience.for_answers() <= all);
+            assert!(all.is_zero() || patience.for_answers() > all / 2);
         }
-        let patience = Patience::new(Duration::MAX, Duration::MAX);
-        assert_eq!(patience.all, Duration::MAX);
     }
 }

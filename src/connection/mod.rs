@@ -129,12 +129,16 @@ impl Connection {
         })
     }
 
-    /// Sends a request. Where it cannot be sent, [`Connection::read`] says so.
-    pub(crate) fn request(&mut self, request: Request) {
+    /// Sends a request, by the deadline if there is one. Where it cannot be sent, [`Connection::read`]
+    /// says so.
+    pub(crate) fn request(&mut self, request: Request, deadline: Option<Instant>) {
         log::debug!("{}: asked for {}", request.action, request.stream);
         let now = Instant::now();
         let text = self.exchange.request(request, now);
-        let sent = self.socket.send(text, now + self.ack_timeout);
+        let late = now + self.ack_timeout;
+        let sent = self
+            .socket
+            .send(text, deadline.map_or(late, |by| by.min(late)));
         self.unless_failed(sent);
     }
 
@@ -185,7 +189,7 @@ impl Connection {
     /// Whether another request may be sent. A service that is busy with answers need not read, and
     /// this must not wait for it with a write.
     pub(crate) fn may_request(&self) -> bool {
-        self.exchange.pending_bytes() < WINDOW
+        self.failed.is_none() && self.exchange.pending_bytes() < WINDOW
     }
 
     /// When the peer was last heard of.

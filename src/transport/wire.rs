@@ -123,6 +123,11 @@ impl Wire {
         self.broken.is_some()
     }
 
+    /// Whether it is stopped, if that still counts.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.attention.is_stopped()
+    }
+
     /// From now on only the deadline ends a wait.
     pub(crate) fn ignore_stop(&mut self) {
         self.attention.stop = None;

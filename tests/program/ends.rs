@@ -1,21 +1,27 @@
 //! How a run ends whose service does not answer any more, or whose reader does not read.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use octave_ws::sim::{Fault, What};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::memory::led_to;
 use super::patience::until;
-use super::raw::{Socket, grant, play};
+use super::raw::{Socket, grant, play, serve_out};
+use super::waits::{await_sleep, wait};
 use super::{
     HUMIDITY, TEMPERATURE, await_seen, await_subscription, kill, lines, octave_ws, start, stderr,
     text,
 };
+
+/// Longer than anything takes that ends by itself.
+const LONG: Duration = Duration::from_secs(60);
 
 fn kinds(records: &[Value]) -> Vec<&str> {
     let kinds = records.iter().map(|record| record["kind"].as_str());
@@ -266,4 +272,137 @@ fn the_time_between_two_runs_into_a_file_of_records_is_a_gap() {
         (&records[3]["at"], &json!("not running"))
     );
     assert_eq!(records[8]["gaps"], 1);
+}
+
+/// Reads slowly, but without a pause.
+fn read_slowly(mut out: impl Read) -> String {
+    let mut text = Vec::new();
+    let mut block = [0; 16 << 10];
+    while let n @ 1.. = out.read(&mut block).unwrap() {
+        text.extend_from_slice(&block[..n]);
+        thread::sleep(Duration::from_millis(5));
+    }
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn a_reader_that_is_slow_is_given_all_that_was_sent_before_the_end() {
+    let events = 40_000;
+    let (endpoint, service) = play([Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        grant(&mut socket, &request);
+        for n in 0..events {
+            let event = format!(r#"{{"value":{{"n":{n},"pad":"{}"}}}}"#, "x".repeat(100));
+            socket.write(tungstenite::Message::text(event)).unwrap();
+        }
+        socket.flush().unwrap();
+        serve_out(&mut socket);
+    })]);
+    let args = [
+        "capture",
+        "/a",
+        "--duration=300ms",
+        "--require-gapless",
+        "-Frecord",
+    ];
+    let mut child = led_to(&endpoint, &args).spawn().unwrap();
+    let text = read_slowly(child.stdout.take().unwrap());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(text.matches(r#""kind":"event""#).count(), events);
+    service.join().unwrap();
+}
+
+#[test]
+fn an_event_that_is_cut_off_by_the_end_is_a_loss() {
+    let (endpoint, service) = play([Box::new(|mut tcp: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        grant(&mut socket, &request);
+        tcp.write_all(&[0x81, 100, b'{']).unwrap();
+        assert!(socket.read().unwrap().is_text());
+        // It goes on after the end, and has none.
+        tcp.write_all(b"1").unwrap();
+        let _ = io::copy(&mut tcp, &mut io::sink());
+    })]);
+    let args = [
+        "capture",
+        "/a",
+        "--duration=300ms",
+        "--ping-timeout=1s",
+        "-Frecord",
+    ];
+    let output = led_to(&endpoint, &args).output().unwrap();
+    assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
+    let wanted = ["connected", "subscribed", "gap", "summary"];
+    assert_eq!(kinds(&lines(&output)), wanted);
+    service.join().unwrap();
+}
+
+#[test]
+fn what_was_not_asked_is_no_loss() {
+    let (sim, _seen) = start(0.0);
+    let args = ["listen", TEMPERATURE, "-W3s", "-Frecord"];
+    let output = octave_ws(&sim, &args).output().unwrap();
+    assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
+    let wanted = ["connected", "subscribed", "summary"];
+    assert_eq!(kinds(&lines(&output)), wanted, "{}", stderr(&output));
+}
+
+#[test]
+fn answers_that_take_a_second_are_waited_for_at_a_stop() {
+    let (endpoint, service) = play([Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        grant(&mut socket, &request);
+        // A link with a long round trip.
+        let request = socket.read().unwrap();
+        thread::sleep(Duration::from_secs(1));
+        grant(&mut socket, &request);
+        serve_out(&mut socket);
+    })]);
+    let mut child = led_to(&endpoint, &["listen", "/a", "-Frecord"])
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("subscribed") {
+        assert!(out.read_line(&mut text).unwrap() > 0);
+    }
+    kill(&child, Signal::TERM);
+    out.read_to_string(&mut text).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        text.contains("summary") && !text.contains("gap\""),
+        "{text}"
+    );
+    service.join().unwrap();
+}
+
+#[test]
+fn a_service_that_reads_nothing_does_not_outlast_the_deadline_nor_a_stop() {
+    for end in ["-W3s", "SIGTERM"] {
+        let (sender, opened) = mpsc::channel();
+        let (over, held) = mpsc::channel::<()>();
+        let (endpoint, service) = play([Box::new(move |tcp: &TcpStream, _: Socket<'_>| {
+            set_socket_recv_buffer_size(tcp, 2048).unwrap();
+            sender.send(()).unwrap();
+            let _ = held.recv();
+        })]);
+        let streams = (0..2000).map(|n| format!("/{n}/{}", "x".repeat(200)));
+        let mut command = led_to(&endpoint, &["listen", "--ack-timeout=1h"]);
+        command.args(streams);
+        if end != "SIGTERM" {
+            command.arg(end);
+        }
+        let mut child = command.spawn().unwrap();
+        if end == "SIGTERM" {
+            opened.recv_timeout(LONG).unwrap();
+            await_sleep(&child);
+            kill(&child, Signal::TERM);
+        }
+        let wanted = if end == "SIGTERM" { 0 } else { 75 };
+        assert_eq!(wait(&mut child, LONG).code(), Some(wanted), "{end}");
+        drop(over);
+        service.join().unwrap();
+    }
 }

@@ -441,6 +441,7 @@ fn verbose_tells_the_life_of_the_connection() {
         format!("subscribe: asked for {TEMPERATURE}"),
         format!("subscribed to {TEMPERATURE}"),
         format!("socket: closing the connection to {peer}"),
+        format!("unsubscribe: asked for {TEMPERATURE}"),
         "closed, events: 1".to_owned(),
     ];
     assert_eq!(told, life);

@@ -23,7 +23,7 @@ mod receive;
 
 /// How long it may take to leave the service, and after a stop, which has two seconds for all.
 const LEAVE: Duration = Duration::from_millis(1500);
-const LEAVE_STOPPED: Duration = Duration::from_millis(1200);
+const LEAVE_STOPPED: Duration = Duration::from_millis(1700);
 
 /// Writes events until there were enough of them, time is up, or it is stopped.
 pub(crate) fn listen(
@@ -177,11 +177,13 @@ impl<'a> Run<'a> {
             _ => {}
         });
         let is_lost = loss.is_some();
-        if let Some(Loss { from, reason, .. }) = loss
-            && is_written
-            && printed.is_ok()
-        {
-            printed = self.gap("not connected at the end", from, clock::now(), &reason);
+        if let Some(Loss { from, reason, .. }) = loss {
+            let (how, to) = ("not connected at the end", clock::now());
+            if is_written && printed.is_ok() {
+                printed = self.gap(how, from, to, &reason);
+            } else {
+                self.tell_gap(how, from, to, &reason);
+            }
         }
         if is_written && printed.is_ok() {
             printed = self.tell_pause();
@@ -194,7 +196,7 @@ impl<'a> Run<'a> {
                 Err(Failure::new(INCOMPLETE, message).into())
             }
             (end, _, closed) => {
-                if let (Ok(()) | Err(End::Stopped), Err(error)) = (&end, closed) {
+                if let (Ok(()) | Err(End::Stopped), Err(error), false) = (&end, closed, is_lost) {
                     log::warn!("{}", Failure::from(error));
                 }
                 end
@@ -308,15 +310,21 @@ impl<'a> Run<'a> {
         to: SystemTime,
         reason: &str,
     ) -> Result<(), End> {
-        self.status.summary.gaps += 1;
         self.write(&Record::Gap(from, to, reason))?;
-        self.output.flush()?;
+        // What came in before it is printed before it is told.
+        let flushed = self.output.flush();
+        self.tell_gap(how, from, to, reason);
+        flushed
+    }
+
+    /// The same where it can only be said.
+    fn tell_gap(&mut self, how: &str, from: SystemTime, to: SystemTime, reason: &str) {
+        self.status.summary.gaps += 1;
         let [from, to] = [from, to].map(humantime::format_rfc3339_millis);
         // At any verbosity: it is a loss of data.
         stderr::line(&format!(
             "warning: {how}, events may be missing from {from} to {to}: {reason}"
         ));
-        Ok(())
     }
 
     /// Tells once of the time since a file of records was last written to.
