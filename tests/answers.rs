@@ -622,6 +622,55 @@ fn a_redirect_of_the_upgrade_tells_no_secret() {
 }
 
 #[test]
+fn a_loss_between_the_first_events_and_the_answer_is_a_gap() {
+    let sends_and_ends: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        socket.read().unwrap();
+        socket.send(Message::text(r#"{"value":1}"#)).unwrap();
+    });
+    let grants: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        serve_out(&mut socket);
+    });
+    let (endpoint, service) = play([sends_and_ends, grants]);
+    let mut client = Client::connect(&config(&endpoint).retry_for(LONG)).unwrap();
+    client.request(Action::Subscribe, &stream()).unwrap();
+    assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Next::Lost(_)));
+    assert!(client.loss().is_some());
+    assert!(matches!(client.next(LONG).unwrap(), Next::Ack(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Next::Gap(_)));
+    drop(client);
+    service.join().unwrap();
+}
+
+#[test]
+fn no_more_than_six_connections_are_made_in_five_seconds() {
+    let (endpoint, service) = serve(|listener| {
+        let mut accepted = Vec::new();
+        let end = Instant::now() + Duration::from_secs(8);
+        while Instant::now() < end && accepted.len() < 12 {
+            let tcp = accept(&listener);
+            accepted.push(Instant::now());
+            let mut requests = BufReader::new(&tcp);
+            if request(&mut requests).starts_with("POST") {
+                give_session(&tcp);
+                request(&mut requests);
+            }
+            { &tcp }.write_all(b"HTTP/1.1 503 Later\r\n\r\n").unwrap();
+        }
+        // Accepting takes its time.
+        let least = Duration::from_millis(4500);
+        assert!(
+            accepted.windows(7).all(|of| of[6] - of[0] > least),
+            "{accepted:?}"
+        );
+        assert!(accepted.len() >= 7);
+    });
+    let config = config(&endpoint).retry_for(Duration::from_secs(9));
+    assert!(Client::connect(&config).is_err());
+    service.join().unwrap();
+}
+
+#[test]
 fn what_cannot_be_sent_is_told_and_the_loss_follows() {
     let resets: Box<Part> = Box::new(|tcp: &TcpStream, _: Socket<'_>| {
         set_socket_linger(tcp, Some(Duration::ZERO)).unwrap();

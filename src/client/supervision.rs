@@ -173,6 +173,7 @@ impl Client {
             .connect_deadline
             .is_some_and(|deadline| deadline <= now);
         let retry_at = retry_at.filter(|_| !is_over);
+        let retry_at = retry_at.map(|at| self.route.next_attempt().map_or(at, |next| next.max(at)));
         // What was lost first, whatever follows.
         if let State::Open(connection) = open
             && self.loss.is_none()
@@ -185,7 +186,9 @@ impl Client {
             if retry_at.is_some() {
                 self.queue.push_back(Next::Lost(loss.clone()));
             }
-            self.loss = Some(loss).filter(|_| !self.subscriptions.subscribed().is_empty());
+            // Events may come before the answer to the subscription.
+            let had_stream = connection.has_events() || !self.subscriptions.subscribed().is_empty();
+            self.loss = Some(loss).filter(|_| had_stream);
         }
         let Some(at) = retry_at else {
             self.subscriptions.clear();

@@ -36,6 +36,7 @@ pub(crate) struct Connection {
     ping: (u64, Option<Instant>),
     watched: Watched,
     overdue: Overdue,
+    has_events: bool,
     /// Why the connection is of no more use. It is told once all is handed on that has come.
     failed: Option<Failed>,
     ack_timeout: Duration,
@@ -124,6 +125,7 @@ impl Connection {
             ping: (0, None),
             watched: Watched::default(),
             overdue: Overdue::new(config.ack_timeout),
+            has_events: false,
             failed: None,
             ack_timeout: config.ack_timeout,
         })
@@ -195,6 +197,11 @@ impl Connection {
     /// When the peer was last heard of.
     pub(crate) fn heard_at(&self) -> Instant {
         self.exchange.heard_at()
+    }
+
+    /// Whether events have come.
+    pub(crate) fn has_events(&self) -> bool {
+        self.has_events
     }
 
     /// Up to when all that was sent has come in, as far as is known.
@@ -363,7 +370,10 @@ impl Connection {
             }
         };
         let arrival = match Incoming::parse(text) {
-            Incoming::Event(event) => Arrival::Event(event),
+            Incoming::Event(event) => {
+                self.has_events = true;
+                Arrival::Event(event)
+            }
             Incoming::Unknown(unknown) => Arrival::Unknown(unknown),
             Incoming::Answer(answer, text) => match self.exchange.answered(&answer, Instant::now())
             {

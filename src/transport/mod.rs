@@ -1,7 +1,8 @@
+use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustls::ClientConfig;
@@ -42,7 +43,13 @@ pub(crate) struct Route {
     /// Looks the endpoint up that a proxy is told the address of.
     behind: Resolver,
     tls: Arc<ClientConfig>,
+    /// When the last connections were dialed, as many as count.
+    dialed: VecDeque<Instant>,
 }
+
+/// No more than six connections are made in any five seconds. An attempt may take two.
+const SPAN: Duration = Duration::from_secs(5);
+const BEFORE: usize = 6 - 2;
 
 impl Route {
     /// Checks all that can be checked before anything is sent.
@@ -77,6 +84,7 @@ impl Route {
             resolver: Resolver::new(config.ip_version),
             behind: Resolver::new(config.ip_version),
             tls,
+            dialed: VecDeque::new(),
         })
     }
 
@@ -100,6 +108,8 @@ impl Route {
     /// # Errors
     /// That of the last address; one that nothing but a change of configuration mends, at once.
     pub(crate) fn dial(&mut self, deadline: Instant) -> Result<Link> {
+        self.dialed.push_front(Instant::now());
+        self.dialed.truncate(BEFORE + 1);
         let hop = Hop::first(&self.endpoint, self.proxy.as_ref());
         let addrs = hop.resolve(
             &mut self.resolver,
@@ -109,6 +119,11 @@ impl Route {
         )?;
         let targets = self.targets(deadline)?;
         self.dial_to_one_of(&addrs, &targets, deadline)
+    }
+
+    /// When the next attempt may be made, if not at once.
+    pub(crate) fn next_attempt(&self) -> Option<Instant> {
+        self.dialed.get(BEFORE).map(|at| *at + SPAN)
     }
 
     /// Of the targets of a proxy, one may do where another does not.

@@ -372,3 +372,19 @@ fn a_socks_proxy_is_told_one_address_after_the_other() {
     route.dial_to_one_of(&[addr], &targets, deadline).unwrap();
     assert_eq!(proxy.join().unwrap(), [1, 2]);
 }
+
+#[test]
+fn an_attempt_leaves_room_for_two_connections_within_the_span() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = config(format!("http://{}", listener.local_addr().unwrap())).allow_plaintext();
+    let mut route = Route::new(&config).unwrap();
+    let mut dialed = Vec::new();
+    for n in 0..8 {
+        let next = route.next_attempt();
+        assert_eq!(next.is_some(), n > BEFORE, "{n}");
+        // As many have been dialed, and may be within the span together with two more.
+        assert!(next.is_none_or(|at| at >= dialed[n - BEFORE - 1] + SPAN));
+        dialed.push(Instant::now());
+        route.dial(Instant::now() + LONG).unwrap();
+    }
+}

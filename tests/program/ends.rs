@@ -406,3 +406,43 @@ fn a_service_that_reads_nothing_does_not_outlast_the_deadline_nor_a_stop() {
         service.join().unwrap();
     }
 }
+
+#[test]
+fn a_run_is_idle_whatever_else_comes_without_a_pause() {
+    let (endpoint, service) = play([Box::new(|mut tcp: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        grant(&mut socket, &request);
+        let flood = [&[0x81, 20], &br#"{"type":"heartbeat"}"#[..]]
+            .concat()
+            .repeat(1000);
+        while tcp.write_all(&flood).is_ok() {}
+    })]);
+    let args = ["listen", "/a", "--idle=300ms"];
+    let mut child = led_to(&endpoint, &args).spawn().unwrap();
+    assert_eq!(wait(&mut child, LONG).code(), Some(0));
+    service.join().unwrap();
+}
+
+#[test]
+fn a_run_that_never_connects_tells_the_time_since_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let before = "{\"at\":\"2026-01-01T00:00:00.000Z\",\"kind\":\"summary\",\"events\":0}\n";
+    std::fs::write(&file, before).unwrap();
+    let (sim, _seen) = start(0.0);
+    let output = format!("--output={}", file.display());
+    let args = ["listen", TEMPERATURE, "-Frecord", &output];
+    let done = octave_ws(&sim, &args)
+        .env("OCTAVE_TOKEN", "wrong")
+        .output()
+        .unwrap();
+    assert_eq!(done.status.code(), Some(77), "{}", stderr(&done));
+    let records: Vec<Value> = std::fs::read_to_string(&file)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(kinds(&records), ["summary", "gap", "summary"]);
+    assert_eq!(records[1]["from"], "2026-01-01T00:00:00.000Z");
+    assert_eq!(records[2]["gaps"], 1);
+}

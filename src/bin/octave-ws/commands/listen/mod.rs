@@ -157,12 +157,7 @@ impl<'a> Run<'a> {
         let mut printed = Ok(());
         // Where the events have come that were asked for, nothing after them is missing.
         let has_enough = self.has_enough();
-        // Where not all could be written, nothing is to follow it.
-        let is_written = match &end {
-            Err(End::ReaderGone | End::Unread(_)) => false,
-            Err(End::Failed(failure)) => failure.code != OUTPUT,
-            _ => true,
-        };
+        let is_written = can_be_written(&end);
         let closed = client.close_within(self.time_to_leave(&end), |next| match next {
             Next::Event(event) if is_written && printed.is_ok() && !self.has_enough() => {
                 printed = self.print(&event);
@@ -184,9 +179,6 @@ impl<'a> Run<'a> {
             } else {
                 self.tell_gap(how, from, to, &reason);
             }
-        }
-        if is_written && printed.is_ok() {
-            printed = self.tell_pause();
         }
         match (end, printed, closed) {
             (Ok(()) | Err(End::Stopped), Err(end), _) => Err(end),
@@ -229,6 +221,13 @@ impl<'a> Run<'a> {
         for (reason, count) in self.skipped.iter().filter(|(_, count)| **count > 1) {
             log::warn!("messages were skipped, {count} times: {reason}");
         }
+        // A run that was never subscribed has it to tell, too.
+        let told = if can_be_written(&end) {
+            self.tell_pause()
+        } else {
+            Ok(())
+        };
+        let end = told.and(end);
         let mut summary = self.status.summary;
         let end = match end {
             Err(End::ReaderGone) => return Err(End::ReaderGone),
@@ -350,5 +349,14 @@ impl<'a> Run<'a> {
         }
         self.status.event();
         Ok(())
+    }
+}
+
+/// Whether something may follow what was written. Where not all could be, nothing is to.
+fn can_be_written(end: &Result<(), End>) -> bool {
+    match end {
+        Err(End::ReaderGone | End::Unread(_)) => false,
+        Err(End::Failed(failure)) => failure.code != OUTPUT,
+        _ => true,
     }
 }

@@ -12,6 +12,9 @@ use crate::status::progress::Progress;
 use crate::status::systemd::Notify;
 use crate::wait;
 
+/// How long it is read on, at most, for an event that may have come before a run was idle.
+const BUSY: Duration = Duration::from_secs(2);
+
 impl Run<'_> {
     pub(super) fn receive(&mut self, client: &mut Client) -> Result<(), End> {
         loop {
@@ -176,23 +179,28 @@ impl Run<'_> {
     }
 
     /// Whether there is nothing more to wait for. That no event has come for so long is not said
-    /// before all has been read that came, until it is quiet.
+    /// before all has been read that came, until it is quiet. What comes without end, and is no event,
+    /// does not put it off for longer than `BUSY`.
     fn is_at_end(&self, is_quiet: bool) -> bool {
+        let busy = self.idle_end().map(|end| end + BUSY);
         let end = if is_quiet {
             self.end()
         } else {
-            self.duration_end()
+            self.duration_end().into_iter().chain(busy).min()
         };
         end.is_some_and(|end| end <= Instant::now())
     }
 
     /// When there is nothing more to wait for.
     fn end(&self) -> Option<Instant> {
-        let idle = after(self.status.quiet_since(), self.settings.idle);
-        [self.duration_end(), idle, self.settings.deadline]
+        [self.duration_end(), self.idle_end(), self.settings.deadline]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    fn idle_end(&self) -> Option<Instant> {
+        after(self.status.quiet_since(), self.settings.idle)
     }
 
     fn duration_end(&self) -> Option<Instant> {
