@@ -58,7 +58,11 @@ impl Endpoint {
         Ok(Self {
             tls,
             at: HostPort::parse(authority, if tls { 443 } else { 80 }).map_err(wrong)?,
-            authority: authority.to_owned(),
+            // As browsers and proxies have it: the default port is not told.
+            authority: authority
+                .strip_suffix(if tls { ":443" } else { ":80" })
+                .unwrap_or(authority)
+                .to_owned(),
             prefix: uri.path().trim_end_matches('/').to_owned(),
         })
     }
@@ -136,6 +140,15 @@ mod tests {
         let plain = endpoint("https://octave-ws.sierrawireless.io").unwrap();
         assert_eq!(plain.to_string(), "octave-ws.sierrawireless.io:443");
         assert_eq!(plain.authority, "octave-ws.sierrawireless.io");
+        for (url, authority) in [
+            ("https://h:443", "h"),
+            ("https://h:80", "h:80"),
+            ("https://[::1]:443/x", "[::1]"),
+            ("http://h:80", "h"),
+            ("http://h:443", "h:443"),
+        ] {
+            assert_eq!(Endpoint::parse(url, true).unwrap().authority, authority);
+        }
         assert_eq!(plain.prefix, "");
         let v6 = endpoint("HTTPS://[::1]:8443/octave/").unwrap();
         assert_eq!((v6.at.host.as_str(), v6.at.port), ("::1", 8443));

@@ -12,6 +12,9 @@ use crate::transport::head::{self, Head};
 use crate::transport::wire;
 use crate::{Error, Result};
 
+/// Some firewalls refuse whatever has none.
+pub(crate) const USER_AGENT: &str = concat!("octave-ws/", env!("CARGO_PKG_VERSION"));
+
 /// What a service is asked for.
 pub(crate) struct UpgradeRequest<'a> {
     pub(crate) path: &'a str,
@@ -34,7 +37,8 @@ pub(crate) fn handshake(
     let quote = request.quote;
     // One write: each becomes a TLS record.
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {USER_AGENT}\r\n\
+         Connection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{cookies}\r\n"
     );
     let sent = link.write_all(request.as_bytes());
@@ -67,7 +71,8 @@ fn validate(head: &Head, key: &str, endpoint: &Endpoint, quote: &Quote) -> Resul
         return Err(malformed(endpoint, "its Sec-WebSocket-Accept is wrong"));
     }
     for name in ["sec-websocket-extensions", "sec-websocket-protocol"] {
-        if head.values(name).next().is_some() {
+        // Some servers send an empty one, which says nothing.
+        if head.values(name).any(|value| !value.is_empty()) {
             let what = "it has an extension or subprotocol that was not requested";
             return Err(malformed(endpoint, what));
         }

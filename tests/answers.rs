@@ -622,6 +622,36 @@ fn a_redirect_of_the_upgrade_tells_no_secret() {
 }
 
 #[test]
+fn both_requests_look_like_those_of_a_browser() {
+    let (endpoint, service) = serve(|listener| {
+        let tcp = accept(&listener);
+        let mut requests = BufReader::new(&tcp);
+        let post = request(&mut requests);
+        let body = r#"{"head":{"ok":true},"body":{"id":"a"}}"#;
+        // As many lines as some proxies make of it.
+        let answer = format!(
+            "HTTP/1.1 201 Created\r\n{}Content-Length: {}\r\n\r\n{body}",
+            "X: 1\r\n".repeat(120),
+            body.len()
+        );
+        { &tcp }.write_all(answer.as_bytes()).unwrap();
+        let upgrade = request(&mut requests);
+        upgraded(&tcp, &upgrade);
+        let host = format!("\r\nHost: {}\r\n", listener.local_addr().unwrap());
+        let agent = concat!(
+            "\r\nUser-Agent: octave-ws/",
+            env!("CARGO_PKG_VERSION"),
+            "\r\n"
+        );
+        for head in [post, upgrade] {
+            assert!(head.contains(&host) && head.contains(agent), "{head}");
+        }
+    });
+    Client::connect(&config(&endpoint)).unwrap();
+    service.join().unwrap();
+}
+
+#[test]
 fn a_loss_between_the_first_events_and_the_answer_is_a_gap() {
     let sends_and_ends: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
         socket.read().unwrap();

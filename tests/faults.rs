@@ -415,6 +415,12 @@ fn an_upgrade_may_have_any_legal_form_and_frames_right_behind_it() {
         "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n",
         "connection: keep-alive\r\nCONNECTION: upgrade\r\nUpgrade: h2c, websocket\r\n",
         "Connection:upgrade\r\nUpgrade:websocket\r\nContent-Length: 0\r\nX:\r\n",
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol:\r\n\
+         Sec-WebSocket-Extensions: \r\n",
+        &format!(
+            "{}Connection: Upgrade\r\nUpgrade: websocket\r\n",
+            "X: 1\r\n".repeat(120)
+        ),
     ] {
         let next = upgrade(&format!("{SWITCH}{headers}\r\n"), frame).unwrap();
         assert!(matches!(next, Next::Event(_)), "{headers}: {next:?}");
@@ -475,7 +481,7 @@ fn an_upgrade_that_is_none_is_told() {
             "it has an extension or subprotocol that was not requested",
         ),
         (
-            format!("{SWITCH}{good}Sec-WebSocket-Protocol: x\r\n\r\n"),
+            format!("{SWITCH}{good}Sec-WebSocket-Extensions:\r\nSec-WebSocket-Protocol: x\r\n\r\n"),
             ErrorKind::Malformed,
             "it has an extension or subprotocol that was not requested",
         ),

@@ -21,6 +21,9 @@ const MAX_REQUEST: usize = 16 << 10;
 /// As it goes over the wire: the `http` crate has all names in lower case.
 const TOKEN: &str = "x-auth-token: ";
 
+/// Names of headers that are sent in the case of browsers, which some firewalls look for.
+const AS_BROWSERS: [&str; 2] = ["Host: ", "User-Agent: "];
+
 /// The headers of an answer that are looked at.
 const LOOKED_AT: [&str; 7] = [
     "connection",
@@ -107,6 +110,15 @@ pub(super) struct LinkTransport {
     buffers: LazyBuffers,
 }
 
+/// Where the line of a head begins that begins so: another header's value may hold it, too.
+fn find_line(head: &[u8], begin: &str) -> Option<usize> {
+    let is_it = |at: &usize| {
+        let (before, from) = head.split_at(*at);
+        from.starts_with(begin.as_bytes()) && (before.is_empty() || before.ends_with(b"\r\n"))
+    };
+    (0..head.len()).find(is_it)
+}
+
 impl Transport for LinkTransport {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
@@ -115,14 +127,14 @@ impl Transport for LinkTransport {
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
         let state = self.state.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
         let mut output = self.buffers.output()[..amount].to_vec();
-        // At the beginning of a line: another header's value may hold it, too.
-        let is_it = |at: &usize| {
-            let (before, from) = output.split_at(*at);
-            from.starts_with(TOKEN.as_bytes()) && (before.is_empty() || before.ends_with(b"\r\n"))
-        };
-        if let Some(at) = (0..output.len()).find(is_it) {
+        if let Some(at) = find_line(&output, TOKEN) {
             let token = self.token.expose_secret().as_bytes();
             output[at + TOKEN.len()..][..token.len()].copy_from_slice(token);
+        }
+        for name in AS_BROWSERS {
+            if let Some(at) = find_line(&output, &name.to_ascii_lowercase()) {
+                output[at..][..name.len()].copy_from_slice(name.as_bytes());
+            }
         }
         state.link.write_all(&output)?;
         Ok(state.link.flush()?)

@@ -7,12 +7,11 @@ use ureq::http::{HeaderMap, HeaderValue, StatusCode, Version};
 use crate::cookies::Cookies;
 use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
+use crate::handshake::USER_AGENT;
 use crate::session::body::{self, Framing};
 use crate::session::link_transport::{LinkState, MAX_ANSWER, Resolved, Slot, Tls};
 use crate::transport::Link;
 use crate::transport::head;
-
-const USER_AGENT: &str = concat!("octave-ws/", env!("CARGO_PKG_VERSION"));
 
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -15,7 +15,7 @@ pub(crate) struct Head {
 
 /// Longer heads are none.
 const MAX_LENGTH: usize = 16 << 10;
-const MAX_HEADERS: usize = 64;
+const MAX_HEADERS: usize = 128;
 
 impl Head {
     /// Reads the head of the final answer to its end. Interim ones come before it that nobody has
