@@ -8,12 +8,9 @@ use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
 use crate::secret::Quote;
 use crate::transport::Link;
-use crate::transport::head::{self, Head};
+use crate::transport::head::{self, Head, USER_AGENT};
 use crate::transport::wire;
 use crate::{Error, Result};
-
-/// Some firewalls refuse whatever has none.
-pub(crate) const USER_AGENT: &str = concat!("octave-ws/", env!("CARGO_PKG_VERSION"));
 
 /// What a service is asked for.
 pub(crate) struct UpgradeRequest<'a> {

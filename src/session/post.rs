@@ -7,11 +7,10 @@ use ureq::http::{HeaderMap, HeaderValue, StatusCode, Version};
 use crate::cookies::Cookies;
 use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
-use crate::handshake::USER_AGENT;
 use crate::session::body::{self, Framing};
 use crate::session::link_transport::{LinkState, MAX_ANSWER, Resolved, Slot, Tls};
 use crate::transport::Link;
-use crate::transport::head;
+use crate::transport::head::{self, USER_AGENT};
 
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -34,6 +34,12 @@ const KEYS: [&str; 12] = [
     "user",
 ];
 
+/// Whether a folder on the way may not be entered. A file that may not be read is there.
+fn is_out_of_reach(path: &Path) -> bool {
+    let found = path.symlink_metadata();
+    found.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+}
+
 impl ConfigFile {
     /// Reads the file that is named, or else the first that exists where config files are kept.
     /// None is as good as an empty one, unless it is named.
@@ -48,6 +54,10 @@ impl ConfigFile {
                 Ok(text) => return Self::parse(path, &text),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
+                // Another user's home, after a change of the user.
+                Err(error) if is_out_of_reach(&path) => {
+                    log::info!("config: {path:?} is passed over: {error}");
+                }
                 Err(error) => return Err(unreadable(&format!("{path:?}"), error)),
             }
         }

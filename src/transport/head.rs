@@ -5,6 +5,9 @@ use crate::clock;
 use crate::endpoint::HostPort;
 use crate::secret::Quote;
 
+/// Of both requests: some firewalls refuse whatever has none.
+pub(crate) const USER_AGENT: &str = concat!("octave-ws/", env!("CARGO_PKG_VERSION"));
+
 /// The head of an HTTP answer.
 pub(crate) struct Head {
     pub(crate) status: u16,

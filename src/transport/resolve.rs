@@ -57,14 +57,18 @@ impl Resolver {
             let addrs = [SocketAddr::new(ip, at.port)];
             return self.wanted(addrs.into());
         }
-        let lookup = match self.running.take() {
+        let running = match self.running.take() {
             None => self.begin(at)?,
-            Some(lookup) if !ready::is_readable(&lookup.done) => lookup,
+            Some(lookup) if !ready::is_readable(&lookup.done) => Some(lookup),
             Some(lookup) => match lookup.answer() {
                 Some(answer) if answer.addrs.is_ok() => return self.taken(answer),
                 // It has failed since, and another may not.
                 _ => self.begin(at)?,
             },
+        };
+        let Some(lookup) = running else {
+            let answer = Answer::of(self.look_up(at));
+            return self.taken(answer);
         };
         if let Err(error) = wire::wait_for(&lookup.done, PollFlags::IN, attention, Some(deadline)) {
             self.running = Some(lookup);
@@ -76,10 +80,15 @@ impl Resolver {
         }
     }
 
-    fn begin(&self, at: &HostPort) -> io::Result<Lookup> {
+    /// `None` where there is no thread to be had for it.
+    fn begin(&self, at: &HostPort) -> io::Result<Option<Lookup>> {
+        Lookup::begin(self.look_up(at))
+    }
+
+    fn look_up(&self, at: &HostPort) -> impl FnOnce() -> io::Result<Vec<SocketAddr>> + use<> {
         let (host, port) = (at.host.clone(), at.port);
         let (version, prefers_v4) = (self.version, self.prefers_v4);
-        Lookup::begin(move || look_up(&host, port, version, prefers_v4))
+        move || look_up(&host, port, version, prefers_v4)
     }
 
     fn taken(&mut self, answer: Answer) -> io::Result<Vec<SocketAddr>> {
@@ -114,24 +123,36 @@ struct Answer {
     took: Duration,
 }
 
+impl Answer {
+    fn of(look_up: impl FnOnce() -> io::Result<Vec<SocketAddr>>) -> Self {
+        let start = Instant::now();
+        let addrs = look_up();
+        let took = start.elapsed();
+        Self { addrs, took }
+    }
+}
+
 impl Lookup {
+    /// `None` where there is no thread to be had for it.
     fn begin(
         look_up: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
-    ) -> io::Result<Self> {
+    ) -> io::Result<Option<Self>> {
         let (done, running) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let answer = Arc::new(Mutex::new(None));
         let found = Arc::clone(&answer);
         let look_up = move || {
-            let start = Instant::now();
-            let addrs = look_up();
-            let took = start.elapsed();
-            *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Answer { addrs, took });
+            let answer = Answer::of(look_up);
+            *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
             // Whoever waits for it is told that there is one.
             drop(running);
         };
         let thread = thread::Builder::new().name("resolve".to_owned());
-        thread.spawn(look_up)?;
-        Ok(Self { done, answer })
+        if let Err(error) = thread.spawn(look_up) {
+            // A container's filter, or a limit. The system's own time-out ends it then.
+            log::info!("resolve: no thread: {error}; it is looked up without a deadline");
+            return Ok(None);
+        }
+        Ok(Some(Self { done, answer }))
     }
 
     /// Its answer, once there is one.
@@ -205,7 +226,7 @@ mod tests {
     fn pending() -> (Lookup, SyncSender<io::Result<Vec<SocketAddr>>>) {
         let (sender, receiver) = mpsc::sync_channel(1);
         let lookup = Lookup::begin(move || receiver.recv().unwrap());
-        (lookup.unwrap(), sender)
+        (lookup.unwrap().unwrap(), sender)
     }
 
     #[test]

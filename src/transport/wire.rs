@@ -43,6 +43,10 @@ pub(crate) struct Wire {
 
 const BUFFER: usize = 64 << 10;
 
+/// How long one call of poll(2) waits, where there is a deadline: the longest are beyond what 32 bits
+/// hold.
+const AT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How finely is measured how long it waits.
 const SLICE: Duration = Duration::from_secs(1);
 
@@ -50,7 +54,10 @@ impl Wire {
     /// Takes a connected socket over. It waits without a deadline until it is given one.
     pub(crate) fn new(tcp: TcpStream, attention: Attention) -> io::Result<Self> {
         tcp.set_nonblocking(true)?;
-        tcp.set_nodelay(true)?;
+        if let Err(error) = tcp.set_nodelay(true) {
+            // A sandbox may refuse it: what is sent may come later then.
+            log::info!("connect: TCP_NODELAY cannot be set: {error}");
+        }
         Ok(Self {
             tcp,
             attention,
@@ -277,7 +284,9 @@ fn poll_all(
     fds.extend(watched.map(|(fd, what)| PollFd::from_borrowed_fd(fd, what)));
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let timeout = left.into_iter().chain(attention.pulse.beat()).min();
+        let most = left.map(|_| AT_MOST);
+        let timeout = [left, most, attention.pulse.beat()];
+        let timeout = timeout.into_iter().flatten().min();
         match poll(&mut fds, timeout.map(timespec).as_ref()) {
             Err(rustix::io::Errno::INTR) => continue,
             Ok(0) if timeout != left => continue,
@@ -302,10 +311,10 @@ fn is_ready(fd: &PollFd<'_>) -> bool {
     !fd.revents().is_empty()
 }
 
-/// What is beyond the system's range is as good as for ever.
 fn timespec(left: Duration) -> Timespec {
+    // A day and its nanoseconds fit everywhere.
     Timespec::try_from(left).unwrap_or(Timespec {
-        tv_sec: i32::MAX.into(),
+        tv_sec: 1,
         tv_nsec: 0,
     })
 }

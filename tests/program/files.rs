@@ -888,3 +888,36 @@ fn an_error_that_shows_at_the_end_of_a_file_is_one() {
         }
     }
 }
+
+#[test]
+fn a_home_that_may_not_be_entered_holds_no_config() {
+    let (sim, _seen) = start(100.0);
+    let (folder, _) = folder();
+    let open = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open(folder.path(), 0o755);
+    let home = folder.path().join("home");
+    let config = home.join(".config/octave-ws/config.json");
+    fs::create_dir_all(config.parent().unwrap()).unwrap();
+    fs::write(&config, "{}").unwrap();
+    let args = ["listen", TEMPERATURE, "-C1", "-v"];
+    let Some(mut program) = as_nobody(&sim, folder.path(), &args) else {
+        eprintln!("not run: it takes root to be somebody else");
+        return;
+    };
+    program.env("HOME", &home);
+    open(&home, 0o700);
+    let output = program.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let told = format!("config: {config:?} is passed over: Permission denied");
+    assert!(stderr(&output).contains(&told), "{}", stderr(&output));
+    // One that is there is not passed over, nor one that is named.
+    open(&home, 0o755);
+    open(&config, 0o600);
+    let output = program.output().unwrap();
+    assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+    open(&home, 0o700);
+    let output = program.env("OCTAVE_CONFIG", &config).output().unwrap();
+    assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+}

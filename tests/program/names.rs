@@ -1,5 +1,5 @@
-//! A name server that is not as it should be, in network and mount namespaces of their own: it takes
-//! root.
+//! Look-ups where the system or a name server is not as it should be. A name server has network and
+//! mount namespaces of its own: it takes root.
 
 use std::fs;
 use std::io::Write;
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use super::{TEMPERATURE, octave_ws, start, stderr};
+use super::{TEMPERATURE, octave_ws, preloaded, start, stderr};
 
 /// Set where a test has the namespaces to itself.
 const ISOLATED: &str = "OCTAVE_TEST_ISOLATED";
@@ -119,5 +119,40 @@ fn answer_about_ipv4(server: &UdpSocket) {
         // The same name, type A, class IN, for a minute, four bytes.
         answer.extend([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
         server.send_to(&answer, from).unwrap();
+    }
+}
+
+/// A system that gives no thread, and lets no socket be tuned.
+const STINGY: &str = r"
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <sys/socket.h>
+int pthread_create(pthread_t *a, const pthread_attr_t *b, void *(*c)(void *), void *d) {
+    return EPERM;
+}
+int setsockopt(int fd, int level, int name, const void *value, socklen_t length) {
+    errno = EPERM;
+    return -1;
+}
+";
+
+#[test]
+fn a_name_is_looked_up_without_a_thread_and_a_socket_need_not_be_tuned() {
+    let (sim, _seen) = start(100.0);
+    let port = sim.addr().port();
+    let endpoint = format!("--endpoint=https://localhost:{port}");
+    let output = octave_ws(&sim, &["listen", TEMPERATURE, "-C1", "-4", "-v", &endpoint])
+        .env("LD_PRELOAD", preloaded(STINGY))
+        .output()
+        .unwrap();
+    let told = stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    for line in [
+        "resolve: no thread: Operation not permitted (os error 1); it is looked up without a deadline",
+        "connect: TCP_NODELAY cannot be set: Operation not permitted (os error 1)",
+    ] {
+        assert!(told.contains(line), "{told}");
     }
 }

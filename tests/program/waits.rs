@@ -584,3 +584,26 @@ fn a_reader_that_is_slow_is_given_all_of_it_at_the_end() {
     assert_eq!(wait(&mut child, GRACE).code(), Some(0));
     assert_eq!(String::from_utf8(text).unwrap().lines().count(), 20);
 }
+
+#[test]
+fn a_hundred_years_are_no_time() {
+    let (sim, _seen) = start(100.0);
+    let mut command = octave_ws(&sim, &["listen", TEMPERATURE, "-C1", "-W100y"]);
+    for option in [
+        "connect-timeout",
+        "ack-timeout",
+        "ping-interval",
+        "ping-timeout",
+        "heartbeat",
+        "idle",
+    ] {
+        command.arg(format!("--{option}=100y"));
+    }
+    let output = command.output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

@@ -22,6 +22,10 @@ const LAST_WAIT: Duration = Duration::from_millis(1900);
 /// The same, once the run is over.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long one call of poll(2) waits, where there is an end: the longest waits are beyond what 32 bits
+/// hold.
+const AT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How soon to write again where that has failed though poll(2) said that it would not.
 const MOMENT: Duration = Duration::from_millis(20);
 
@@ -221,9 +225,10 @@ fn limits() -> MutexGuard<'static, Limits> {
 fn poll_until(fds: &mut [PollFd<'_>], until: Option<Instant>) -> io::Result<usize> {
     loop {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        let timeout = left.and_then(|left| Timespec::try_from(left.min(AT_MOST)).ok());
         match poll(fds, timeout.as_ref()) {
             Err(Errno::INTR) => {}
+            Ok(0) if left > Some(AT_MOST) => {}
             done => return Ok(done?),
         }
     }
