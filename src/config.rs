@@ -1,10 +1,11 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::credentials::{Credentials, Source};
+use crate::credentials::Credentials;
 use crate::endpoint::{Endpoint, IpVersion};
 use crate::pulse::Pulse;
 use crate::secret::Url;
+use crate::source::Source;
 use crate::step::{Observer, Step};
 use crate::{Error, Result, Stop};
 
@@ -23,10 +24,11 @@ use crate::{Error, Result, Stop};
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) credentials: Credentials,
-    pub(crate) source: Source,
+    pub(crate) source: Source<Credentials>,
     pub(crate) endpoint: Url,
     pub(crate) allow_plaintext: bool,
     pub(crate) ca_pem: Option<Vec<u8>>,
+    pub(crate) ca_source: Source<Vec<u8>>,
     pub(crate) proxy: Option<Url>,
     pub(crate) no_proxy: String,
     pub(crate) ip_version: Option<IpVersion>,
@@ -58,6 +60,7 @@ impl Config {
             endpoint: Url::new(Self::ENDPOINT.to_owned()),
             allow_plaintext: false,
             ca_pem: None,
+            ca_source: Source::default(),
             proxy: None,
             no_proxy: String::new(),
             ip_version: None,
@@ -114,6 +117,20 @@ impl Config {
     /// Sets the CA certificates to trust instead of the bundled web roots, in PEM.
     pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca_pem = Some(pem.into());
+        self
+    }
+
+    /// Sets a function that returns the CA certificates to trust on each new connection, in PEM, in
+    /// place of those of [`Config::ca_pem`], for certificates that can change. If it fails, or none of
+    /// them can be used, a warning is logged, and the last ones are used.
+    pub fn ca_pem_from<E>(
+        mut self,
+        source: impl Fn() -> std::result::Result<Vec<u8>, E> + Send + Sync + 'static,
+    ) -> Self
+    where
+        E: fmt::Display,
+    {
+        self.ca_source = Source::new(source);
         self
     }
 
@@ -220,8 +237,16 @@ impl Config {
 
     /// Takes the credentials that the next session is to be asked for with.
     pub(crate) fn renew_credentials(&mut self) {
-        if let Some(credentials) = self.source.ask() {
-            self.credentials = credentials;
+        let asked = self.source.ask().map(|asked| {
+            asked.and_then(|credentials| match credentials.check() {
+                Ok(()) => Ok(credentials),
+                Err(error) => Err(error.to_string()),
+            })
+        });
+        match asked {
+            Some(Ok(credentials)) => self.credentials = credentials,
+            Some(Err(why)) => log::warn!("{why}; using the previous credentials"),
+            None => {}
         }
     }
 
@@ -242,5 +267,25 @@ impl Config {
             }
         }
         Endpoint::parse(self.endpoint.expose_secret(), self.allow_plaintext)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Token;
+
+    #[test]
+    fn credentials_that_will_not_do_are_not_taken() {
+        let with = |company: &str| Credentials::new(company, Token::new("t"));
+        let renewed = |asked: std::result::Result<Credentials, &'static str>| {
+            let config = Config::new(with("before"));
+            let mut config = config.credentials_from(move || asked.clone());
+            config.renew_credentials();
+            config.credentials.company
+        };
+        assert_eq!(renewed(Ok(with("a"))), "a");
+        assert_eq!(renewed(Ok(with(""))), "before");
+        assert_eq!(renewed(Err("none")), "before");
     }
 }

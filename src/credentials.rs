@@ -1,6 +1,3 @@
-use std::fmt;
-use std::sync::Arc;
-
 use crate::error::Setting;
 use crate::{Error, Result, Token};
 
@@ -66,38 +63,6 @@ impl Credentials {
     }
 }
 
-/// Where credentials come from that may change.
-#[derive(Clone, Default)]
-pub(crate) struct Source(Option<Arc<Ask>>);
-
-type Ask = dyn Fn() -> std::result::Result<Credentials, String> + Send + Sync;
-
-impl Source {
-    pub(crate) fn new<E: fmt::Display>(
-        ask: impl Fn() -> std::result::Result<Credentials, E> + Send + Sync + 'static,
-    ) -> Self {
-        Self(Some(Arc::new(move || {
-            ask().map_err(|error| error.to_string())
-        })))
-    }
-
-    /// The credentials of now, `None` where there are none that will do.
-    pub(crate) fn ask(&self) -> Option<Credentials> {
-        let credentials = self.0.as_ref()?().and_then(|credentials| {
-            let checked = credentials.check().map_err(|error| error.to_string());
-            checked.map(|()| credentials)
-        });
-        let warn = |why| log::warn!("{why}; using the previous credentials");
-        credentials.map_err(warn).ok()
-    }
-}
-
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Source")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,18 +87,5 @@ mod tests {
         assert_eq!(check(&"d".repeat(20_000), "t"), Err(long));
         let user = Credentials::new("d", Token::new("t")).user("");
         assert!(user.check().is_err());
-    }
-
-    #[test]
-    fn what_will_not_do_is_not_taken() {
-        assert!(Source::default().ask().is_none());
-        let ask = |credentials: std::result::Result<Credentials, &'static str>| {
-            let taken = Source::new(move || credentials.clone()).ask();
-            taken.map(|credentials| credentials.company)
-        };
-        let company = |company: &str| Ok(Credentials::new(company, Token::new("t")));
-        assert_eq!(ask(company("a")).as_deref(), Some("a"));
-        assert_eq!(ask(company("")), None);
-        assert_eq!(ask(Err("none")), None);
     }
 }

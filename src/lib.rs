@@ -64,6 +64,7 @@ pub mod settings;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod socket;
+mod source;
 mod step;
 mod stop;
 mod transport;

@@ -82,7 +82,7 @@ fn one_room_knows_each_library_and_few_the_wall_clock() {
 }
 
 /// The rooms of the library and of the program, each above all that it may know.
-const LIBRARY: [&str; 24] = [
+const LIBRARY: [&str; 25] = [
     "lib",
     "arguments",
     "settings",
@@ -95,6 +95,7 @@ const LIBRARY: [&str; 24] = [
     "transport",
     "config",
     "credentials",
+    "source",
     "endpoint",
     "cookies",
     "next",

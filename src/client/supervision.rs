@@ -127,6 +127,7 @@ impl Client {
         }
         self.aside.cut_short = false;
         self.config.renew_credentials();
+        self.route.renew_trust(&mut self.config);
         match Connection::open(&self.config, &mut self.route) {
             Ok(connection) => self.opened(connection),
             // Which is nobody's fault.

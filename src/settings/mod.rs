@@ -1,7 +1,7 @@
 //! Settings from several sources, in order of precedence: options, the variables `OCTAVE_*`, the
 //! config file, the variables of other programs, and the defaults.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::settings::config_file::ConfigFile;
@@ -143,12 +143,7 @@ impl Settings {
             given => given,
         };
         if let Some(Given { value, origin }) = &ca_file {
-            let pem = (files.open)(Path::new(value)).and_then(|file| files.bytes_of(&file));
-            let pem = pem.map_err(|error| {
-                let what = format!("CA file {value:?}, set by {origin},");
-                unreadable(&what, error)
-            })?;
-            config = config.ca_pem(pem);
+            config = trusting(config, value, origin, files)?;
         }
         let proxy = text(self.proxy, "--proxy", &["OCTAVE_PROXY"], "proxy")?;
         let (mut config, proxy) = proxied(config, proxy)?;
@@ -223,6 +218,24 @@ fn authenticated(company: &Given, user: Option<&Given>, token: &Found, files: Fi
         }),
         None => config,
     }
+}
+
+/// With the CA certificates of a file, as they are at each connection.
+fn trusting(config: Config, path: &str, origin: &Origin, files: Files) -> Result<Config> {
+    let what = format!("CA file {path:?}, set by {origin},");
+    let path = PathBuf::from(path);
+    // What is no file can be read but once.
+    let is_lasting = path.is_file();
+    let read = move || {
+        let pem = (files.open)(&path).and_then(|file| files.bytes_of(&file));
+        pem.map_err(|error| unreadable(&what, error))
+    };
+    let config = config.ca_pem(read()?);
+    Ok(if is_lasting {
+        config.ca_pem_from(move || read().map_err(|error| error.in_full()))
+    } else {
+        config
+    })
 }
 
 /// What the option says, or else the variables.

@@ -88,6 +88,23 @@ impl Route {
         })
     }
 
+    /// Takes the CA certificates that the next connection is to trust.
+    pub(crate) fn renew_trust(&mut self, config: &mut Config) {
+        let asked = config.ca_source.ask();
+        let renewed = asked.map(|asked| {
+            let pem = asked?;
+            // As long as they are the same, sessions are resumed.
+            if config.ca_pem.as_ref() != Some(&pem) {
+                self.tls = tls::configure(Some(&pem)).map_err(|error| error.to_string())?;
+                config.ca_pem = Some(pem);
+            }
+            Ok::<(), String>(())
+        });
+        if let Some(Err(why)) = renewed {
+            log::warn!("{why}; using the previous CA certificates");
+        }
+    }
+
     /// The proxy on the way, if there is one.
     pub(crate) fn proxy(&self) -> Option<String> {
         self.proxy.as_ref().map(|proxy| proxy.at.to_string())

@@ -7,13 +7,14 @@ use std::thread;
 use std::time::Duration;
 
 use octave_ws::sim::{Fault, Options, What};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::memory::led_to;
 use super::raw::{Socket, grant, play};
 use super::{
-    HUMIDITY, TEMPERATURE, await_seen, await_subscription, lines, octave_ws, start, start_with,
-    stderr, text,
+    HUMIDITY, TEMPERATURE, await_seen, await_subscription, kill, lines, octave_ws, start,
+    start_with, stderr, text,
 };
 
 #[test]
@@ -382,4 +383,38 @@ fn each_connection_is_a_record_though_nothing_was_subscribed_on_it() {
         .collect();
     let wanted = ["connected", "connected", "subscribed", "event", "summary"];
     assert_eq!(kinds, wanted);
+}
+
+#[test]
+fn the_ca_file_is_read_again_for_each_connection() {
+    let (sim, seen) = start(0.0);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    let write = |pem: &str| std::fs::write(&file, pem).unwrap();
+    write(sim.ca_pem());
+    let mut command = octave_ws(&sim, &["listen", TEMPERATURE]);
+    let mut child = command.env("OCTAVE_CA_FILE", &file).spawn().unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let mut until_told = |what: &str| {
+        let mut line = String::new();
+        while !line.contains(what) {
+            line.clear();
+            assert!(told.read_line(&mut line).unwrap() > 0, "{what}");
+        }
+    };
+    await_subscription(&seen);
+    // What will not do is not taken.
+    write("no certificate");
+    sim.drop_all();
+    until_told("; using the previous CA certificates");
+    await_subscription(&seen);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let other = rcgen::CertificateParams::new(["other".to_owned()]).unwrap();
+    write(&other.self_signed(&key).unwrap().pem());
+    sim.drop_all();
+    until_told("warning: tls: ");
+    write(sim.ca_pem());
+    await_subscription(&seen);
+    kill(&child, Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
