@@ -107,6 +107,30 @@ fn a_capture_that_ends_early_leaves_what_came_beside_what_was() {
         assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
         assert_eq!(fs::read_to_string(&file).unwrap(), "before\n");
         assert_eq!(elems(&part), numbers(2));
+        let told = format!(
+            "warning: output: {} holds what came, events: 2\n",
+            part.display()
+        );
+        assert!(stderr(&output).contains(&told), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_capture_without_an_event_leaves_nothing() {
+    let (folder, file) = folder();
+    for format in ["-Fevent", "-Frecord"] {
+        let args = [
+            "capture",
+            TEMPERATURE,
+            "-C9",
+            "-W2s",
+            format,
+            "-o",
+            name(&file),
+        ];
+        let output = octave_ws(&start(0.0).0, &args).output().unwrap();
+        assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{format}");
     }
 }
 
@@ -159,8 +183,7 @@ fn a_part_that_another_run_has_made_is_not_taken_for_ones_own() {
     let output = first.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
     let wanted = format!(
-        "error: output: {}: {} is not the file that was written: it was removed or replaced\n",
-        name(&file),
+        "error: output: {}: not the file that was written: it was removed or replaced\n",
         part.display()
     );
     assert!(stderr(&output).ends_with(&wanted), "{}", stderr(&output));
@@ -575,15 +598,15 @@ fn a_full_disk_is_74_and_leaves_whole_lines() {
         sim.publish_burst(TEMPERATURE, &numbers(1000));
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
-        let wanted = format!(
-            "error: output: {}: File too large (os error 27)\n",
-            name(&file)
-        );
-        assert!(stderr(&output).ends_with(&wanted), "{}", stderr(&output));
         let written = match command {
             "capture" => folder.path().join("events.jsonl.part"),
             _ => file.clone(),
         };
+        let wanted = format!(
+            "error: output: {}: File too large (os error 27)\n",
+            name(&written)
+        );
+        assert!(stderr(&output).ends_with(&wanted), "{}", stderr(&output));
         let written = elems(&written);
         assert!(written.len() > 10);
         assert_eq!(written, numbers(written.len()));

@@ -105,7 +105,8 @@ impl Output {
             Target::Stream(sink) => Ok(Self::new(sink, path)),
             Target::File(file) => {
                 let part = Part::create(file)?;
-                let mut output = Self::new(Sink::of_file(part.file().try_clone()?), path);
+                let sink = Sink::of_file(part.file().try_clone()?);
+                let mut output = Self::new(sink, &part.name().to_string_lossy());
                 output.part = Some(part);
                 Ok(output)
             }
@@ -284,6 +285,17 @@ impl Output {
             None => self.sink.sync(),
         };
         finished.map_err(|error| End::of_output(&self.name, &error))
+    }
+
+    /// The run has ended early: a file in the making that holds so many events is left where it is, one
+    /// that holds none is taken away.
+    pub(crate) fn leave(&mut self, events: u64) {
+        let Some(part) = self.part.take() else { return };
+        if events > 0 {
+            log::warn!("output: {} holds what came, events: {events}", self.name);
+        } else if let Err(error) = part.remove() {
+            log::warn!("output: {} cannot be removed: {error}", self.name);
+        }
     }
 
     /// Leaves no part of a line where not all of it fits. An error comes with how much was written

@@ -183,6 +183,18 @@ impl Part {
         &self.file
     }
 
+    pub(crate) fn name(&self) -> &Path {
+        &self.name
+    }
+
+    /// Takes it away, unless another has its name by now.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        if is_there(&self.file, &self.name)? {
+            fs::remove_file(&self.name)?;
+        }
+        Ok(())
+    }
+
     /// Makes it the whole one, so that it stays so whatever happens to the power.
     pub(crate) fn finish(&self) -> io::Result<()> {
         // Not before: what another user owns, the next run could not take away.
@@ -191,9 +203,8 @@ impl Part {
         }
         sink::sync(&self.file)?;
         if !is_there(&self.file, &self.name)? {
-            let name = self.name.display();
-            let what = "is not the file that was written: it was removed or replaced";
-            return Err(io::Error::other(format!("{name} {what}")));
+            let what = "not the file that was written: it was removed or replaced";
+            return Err(io::Error::other(what));
         }
         fs::rename(&self.name, &self.whole)?;
         match self.folder.as_ref().map_or(Ok(()), File::sync_all) {

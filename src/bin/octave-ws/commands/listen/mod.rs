@@ -35,6 +35,10 @@ pub(crate) fn listen(
     let end = Run::begin(settings, stop, hangups).and_then(|mut run| {
         let end = run.go(config.stop(stop.clone()));
         let end = run.finish(end);
+        if end.is_err() {
+            let (lost, _) = run.output.lost();
+            run.output.leave(run.status.summary.events - lost);
+        }
         if end.is_ok() && run.status.was_connected {
             log::info!("closed, events: {}", run.status.summary.events);
         }
