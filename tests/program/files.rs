@@ -1,7 +1,7 @@
 //! Files: whole or not there, appended to, and put aside while they are written.
 
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
@@ -20,6 +20,7 @@ use tungstenite::Message;
 use super::memory::led_to;
 use super::patience::{Told, until};
 use super::raw::{Socket, grant, play, serve_out};
+use super::silence::FAST_CLOCK;
 use super::{TEMPERATURE, await_subscription, kill, octave_ws, preloaded, start, stderr};
 
 fn folder() -> (TempDir, PathBuf) {
@@ -113,6 +114,60 @@ fn a_capture_that_ends_early_leaves_what_came_beside_what_was() {
         );
         assert!(stderr(&output).contains(&told), "{}", stderr(&output));
     }
+}
+
+#[test]
+fn a_file_that_is_shared_or_gone_is_warned_of_once() {
+    let (_folder, file) = folder();
+    let (sim, seen) = start(0.0);
+    let args = ["listen", TEMPERATURE, "-o", name(&file)];
+    let first = octave_ws(&sim, &args).spawn().unwrap();
+    await_subscription(&seen);
+    let mut second = octave_ws(&sim, &args);
+    // For it, half a minute is over after two seconds.
+    let mut second = second
+        .env("LD_PRELOAD", preloaded(FAST_CLOCK))
+        .spawn()
+        .unwrap();
+    await_subscription(&seen);
+    fs::rename(&file, file.with_extension("1")).unwrap();
+    let mut told = BufReader::new(second.stderr.take().unwrap());
+    let told = std::thread::spawn(move || {
+        let mut text = String::new();
+        while !text.contains("removed or replaced") {
+            assert!(told.read_line(&mut text).unwrap() > 0, "{text}");
+        }
+        (text, told)
+    });
+    // It looks when there is something to do.
+    until("it is told", || {
+        sim.publish(TEMPERATURE, &json!(1));
+        told.is_finished()
+    });
+    let (mut text, mut told) = told.join().unwrap();
+    for _ in 0..2 {
+        kill(&second, Signal::TERM);
+    }
+    assert_eq!(second.wait().unwrap().code(), Some(0));
+    told.read_to_string(&mut text).unwrap();
+    let path = file.display();
+    for line in [
+        format!("warning: output: {path}: another process appends to it, too\n"),
+        format!(
+            "warning: output: {path} was removed or replaced: SIGHUP opens it again; until then \
+             lines go into the old file\n"
+        ),
+    ] {
+        assert_eq!(text.matches(&line).count(), 1, "{text}");
+    }
+    kill(&first, Signal::TERM);
+    let output = first.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        !stderr(&output).contains("warning: output"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn a_client_that_was_asleep_finds_what_has_come_before_it_judges_its_peer() {
 }
 
 /// A clock on which 2 s are 40.
-const FAST_CLOCK: &str = "
+pub(super) const FAST_CLOCK: &str = "
     #include <sys/syscall.h>
     #include <time.h>
     #include <unistd.h>

@@ -6,23 +6,26 @@ use std::iter;
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use memchr::{memchr, memchr2, memrchr};
+use memchr::{memchr2, memrchr};
 
 use crate::exit::{End, Failure, INCOMPLETE};
-use crate::output::parts::{parts, pieces};
+use crate::output::parts::{parts, pieces, whole_lines};
+pub(crate) use crate::output::print::print;
 use crate::output::record::Line;
-use crate::output::tail::Tail;
 use crate::output::target::{Part, Target};
+use crate::output::watched::Watched;
 use crate::wait;
 use crate::wait::sink::Sink;
 
 mod last;
 mod parts;
+mod print;
 pub(crate) mod record;
 pub(crate) mod tail;
 pub(crate) mod target;
+mod watched;
 
 /// Writes whole lines, together while there are more to come.
 pub(crate) struct Output {
@@ -39,6 +42,7 @@ pub(crate) struct Output {
     /// Where the file is still to be put in its place.
     part: Option<Part>,
     missing_since: Option<SystemTime>,
+    watched: Option<Watched>,
 }
 
 /// As many bytes are no longer held back.
@@ -56,30 +60,21 @@ impl Output {
     /// A file that is appended to, and can be [opened again](Output::reopen).
     pub(crate) fn appended(path: &str) -> Result<Self, End> {
         let mut missing_since = None;
+        let mut watched = None;
         let sink = Target::of(Path::new(path)).and_then(|place| match place {
             Target::Stream(sink) => Ok(sink),
             Target::File(place) => {
                 let appended = target::append(&place)?;
                 missing_since = appended.missing_since;
-                match appended.tail {
-                    Tail::Nothing => {}
-                    Tail::Torn(bytes) => {
-                        log::warn!("output: {path}: a torn last line was cut off, {bytes} bytes");
-                    }
-                    Tail::TornBesideAnother(bytes) => log::warn!(
-                        "output: {path}: a torn last line of {bytes} bytes was left: another \
-                         process is writing there"
-                    ),
-                    Tail::Line => {
-                        log::info!("output: {path}: a line break was added to the last line");
-                    }
-                }
+                watched = Some(Watched::new(place));
+                appended.tell(path);
                 Ok(Sink::of_file(appended.file))
             }
         });
         match sink {
             Ok(sink) => Ok(Self {
                 missing_since,
+                watched,
                 ..Self::new(sink, path)
             }),
             Err(error) => Err(End::of_opening(path, &error)),
@@ -91,7 +86,8 @@ impl Output {
     pub(crate) fn reopen(&mut self) -> Result<(), End> {
         self.flush()?;
         self.finish()?;
-        self.sink = Self::appended(&self.name)?.sink;
+        let again = Self::appended(&self.name)?;
+        (self.sink, self.watched) = (again.sink, again.watched);
         log::info!("output: {} was reopened", self.name);
         Ok(())
     }
@@ -130,6 +126,19 @@ impl Output {
             lost: (0, 0),
             part: None,
             missing_since: None,
+            watched: None,
+        }
+    }
+
+    /// When to [look](Output::look) again.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.watched.as_ref().and_then(Watched::due)
+    }
+
+    /// Looks whether a file is still where it was, if it is time.
+    pub(crate) fn look(&mut self) {
+        if let Some(watched) = &mut self.watched {
+            watched.look(self.sink.file());
         }
     }
 
@@ -375,42 +384,12 @@ impl Output {
     }
 }
 
-/// How long the whole lines are that fit into so many bytes, or one that is longer.
-fn whole_lines(bytes: &[u8], most: usize) -> usize {
-    let most = &bytes[..bytes.len().min(most)];
-    let end = memrchr(b'\n', most).or_else(|| memchr(b'\n', bytes));
-    end.map_or(bytes.len(), |at| at + 1)
-}
-
-/// Prints a text that is all there is to print.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let text = format!("{}\n", text.trim_end());
-    let written = Sink::stdout().and_then(|stdout| {
-        let written = stdout.write_all(&[text.as_bytes()], false);
-        written.map_err(|(error, _)| error)?;
-        stdout.sync()
-    });
-    match written {
-        // Whoever does not read it misses nothing.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        done => done.map_err(|error| Failure::output("standard output", &error)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
     use octave_ws::Printable;
-
-    #[test]
-    fn whole_lines_are_written_where_they_fit() {
-        assert_eq!(whole_lines(b"a\nbc\n", 10), 5);
-        let long = [b"a\n".as_slice(), &[b'x'; 10], b"\nb\n"].concat();
-        assert_eq!(whole_lines(&long, 10), 2);
-        assert_eq!(whole_lines(&long[2..], 10), 11);
-    }
 
     #[test]
     fn what_was_held_back_stays_in_the_old_file() {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::iter;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2, memrchr};
 use octave_ws::Printable;
 
 use crate::output::record::Line;
@@ -47,4 +47,24 @@ pub(super) fn pieces<'a>(line: Line<'a>) -> impl Iterator<Item = Cow<'a, str>> {
             })
         })
     })
+}
+
+/// How long the whole lines are that fit into so many bytes, or one that is longer.
+pub(super) fn whole_lines(bytes: &[u8], most: usize) -> usize {
+    let most = &bytes[..bytes.len().min(most)];
+    let end = memrchr(b'\n', most).or_else(|| memchr(b'\n', bytes));
+    end.map_or(bytes.len(), |at| at + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_lines_are_written_where_they_fit() {
+        assert_eq!(whole_lines(b"a\nbc\n", 10), 5);
+        let long = [b"a\n".as_slice(), &[b'x'; 10], b"\nb\n"].concat();
+        assert_eq!(whole_lines(&long, 10), 2);
+        assert_eq!(whole_lines(&long[2..], 10), 11);
+    }
 }

@@ -92,6 +92,28 @@ pub(crate) struct Appended {
     pub(crate) tail: Tail,
     /// Since when events may be missing there, if it holds records.
     pub(crate) missing_since: Option<SystemTime>,
+    /// Whether no other process appends to it, as far as that shows.
+    pub(crate) is_alone: bool,
+}
+
+impl Appended {
+    /// Tells what was found in the file of this name, and what was done about it.
+    pub(super) fn tell(&self, name: &str) {
+        match self.tail {
+            Tail::Nothing | Tail::Line if !self.is_alone => {
+                log::warn!("output: {name}: another process appends to it, too");
+            }
+            Tail::Nothing => {}
+            Tail::Torn(bytes) => {
+                log::warn!("output: {name}: a torn last line was cut off, {bytes} bytes");
+            }
+            Tail::TornBesideAnother(bytes) => log::warn!(
+                "output: {name}: a torn last line of {bytes} bytes was left: another process is \
+                 writing there"
+            ),
+            Tail::Line => log::info!("output: {name}: a line break was added to the last line"),
+        }
+    }
 }
 
 /// Opens a file to append to.
@@ -104,6 +126,7 @@ pub(crate) fn append(path: &Path) -> io::Result<Appended> {
             file: options.open(path)?,
             tail: Tail::Nothing,
             missing_since: None,
+            is_alone: true,
         },
         opened => {
             let file = opened?;
@@ -115,6 +138,7 @@ pub(crate) fn append(path: &Path) -> io::Result<Appended> {
                 file,
                 tail,
                 missing_since,
+                is_alone,
             }
         }
     };

@@ -143,6 +143,7 @@ impl Run<'_> {
 
     /// Tells whoever watches how it stands.
     fn update_status(&mut self, client: &mut Client) {
+        self.output.look();
         self.status.is_connected = client.is_connected();
         self.status.update();
         if let Some(progress) = &mut self.progress {
@@ -161,7 +162,8 @@ impl Run<'_> {
     fn due(&self) -> Option<Instant> {
         let progress = self.progress.as_ref().map(Progress::due);
         let notify = self.notify.as_ref().and_then(Notify::due);
-        progress.into_iter().chain(notify).min()
+        let due = [progress, notify, self.output.due()];
+        due.into_iter().flatten().min()
     }
 
     fn reopen(&mut self, client: &mut Client) -> Result<(), End> {

@@ -1,0 +1,49 @@
+//! Whether a file that is appended to is still where it was.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How often to look: nothing tells of it.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// A file under its name, which is looked at now and then until it is another one's.
+pub(super) struct Watched {
+    name: PathBuf,
+    /// When to look again. `None` once it has been told.
+    due: Option<Instant>,
+}
+
+impl Watched {
+    pub(super) fn new(name: PathBuf) -> Self {
+        Self {
+            name,
+            due: Some(Instant::now() + PAUSE),
+        }
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Warns once, if it is time, where the file has not this name any more.
+    pub(super) fn look(&mut self, file: &File) {
+        let now = Instant::now();
+        if self.due.is_none_or(|due| now < due) {
+            return;
+        }
+        let id = |found: fs::Metadata| (found.dev(), found.ino());
+        let own = file.metadata().map(id).ok();
+        let there = fs::metadata(&self.name).map(id).ok();
+        let is_there = own.is_none() || own == there;
+        self.due = is_there.then(|| now + PAUSE);
+        if !is_there {
+            let name = self.name.display();
+            log::warn!(
+                "output: {name} was removed or replaced: SIGHUP opens it again; until then lines go \
+                 into the old file"
+            );
+        }
+    }
+}
