@@ -33,7 +33,7 @@ pub(crate) struct Output {
     /// As errors name it.
     name: String,
     lines: Vec<u8>,
-    /// How much of a line has been written whose end has not. 0 where it cannot be gone on with.
+    /// The bytes written of an unfinished line. 0 where the line cannot be finished.
     begun: usize,
     /// Where in them events end, and the length of their messages.
     events: Vec<(usize, u64)>,

@@ -1,4 +1,4 @@
-//! What is written of a line.
+//! Cuts a line into the parts that are written.
 
 use std::borrow::Cow;
 use std::iter;

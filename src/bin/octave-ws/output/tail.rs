@@ -59,7 +59,7 @@ pub(crate) fn mend(file: &File, is_alone: bool) -> io::Result<Tail> {
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
     start: u64,
-    /// Where what is torn begins, or the end of the file.
+    /// The offset of the torn bytes, or the length of the file.
     end: u64,
 }
 
@@ -99,7 +99,7 @@ pub(super) fn last_line(file: &File, length: u64) -> io::Result<u64> {
     behind(file, length, |b| b == b'\n')
 }
 
-/// Behind the last such byte, or 0.
+/// Returns the offset behind the last byte that matches, or 0.
 fn behind(file: &File, length: u64, is_such: impl Fn(u8) -> bool) -> io::Result<u64> {
     let mut block = [0; 4096];
     let mut end = length;

@@ -134,7 +134,7 @@ impl Command {
         }
     }
 
-    /// Whether SIGHUP opens its output again.
+    /// Returns whether SIGHUP reopens the output.
     pub(crate) fn reopens(&self) -> bool {
         match self {
             Self::Listen(listen) => listen.output.as_ref().is_some_and(|path| path != "-"),

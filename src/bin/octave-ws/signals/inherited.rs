@@ -1,4 +1,4 @@
-//! What the starter of the process has set: a mask of signals, and signals that are ignored.
+//! The signals that the parent process has blocked or ignored.
 #![allow(
     unsafe_code,
     reason = "neither std nor signal-hook asks for either, and both calls are plain"

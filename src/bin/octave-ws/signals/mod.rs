@@ -37,7 +37,7 @@ pub(crate) fn catch(stop: &Stop) -> io::Result<Hangups> {
     Ok(hangups)
 }
 
-/// As many of the milliseconds are kept, in 24 bits: not every gateway has wider atomics.
+/// The 24 bits of milliseconds that fit beside a signal: not every gateway has 64-bit atomics.
 const MILLIS: u32 = u32::MAX >> 8;
 
 /// The first signal that asks for the end.

@@ -314,7 +314,7 @@ impl<'a> Run<'a> {
         reason: &str,
     ) -> Result<(), End> {
         self.write(&Record::Gap(from, to, reason))?;
-        // What came in before it is printed before it is told.
+        // Standard error follows standard output: events before the gap are read before it.
         let flushed = self.output.flush();
         self.tell_gap(how, from, to, reason);
         flushed
@@ -356,7 +356,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Whether something may follow what was written. Where not all could be, nothing is to.
+/// Returns whether more lines may be written: not behind lines that could not be.
 fn can_be_written(end: &Result<(), End>) -> bool {
     match end {
         Err(End::ReaderGone | End::Unread(_)) => false,

@@ -12,7 +12,7 @@ use crate::status::progress::Progress;
 use crate::status::systemd::Notify;
 use crate::wait;
 
-/// How long it is read on, at most, for an event that may have come before a run was idle.
+/// How long after the idle time a run reads messages that are no events, in search of one.
 const BUSY: Duration = Duration::from_secs(2);
 
 impl Run<'_> {
