@@ -7,12 +7,13 @@ use std::thread;
 
 use octave_ws::sim::{Fault, Sim};
 use rustix::process::Signal;
-use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::{Value, json};
 
 use super::memory::led_to;
 use super::raw::{Socket, grant, play};
-use super::{TEMPERATURE, kill, lines, octave_ws, shown, start, stderr, terminal, text};
+use super::{
+    TEMPERATURE, kill, lines, octave_ws, set_columns, shown, start, stderr, terminal, text,
+};
 
 /// What it says of each stage.
 fn examine(command: &mut Command) -> (Output, Vec<Value>) {
@@ -242,13 +243,7 @@ fn on_a_terminal_it_says_its_failure_once_and_fits() {
     let sim = Sim::start().unwrap();
     for columns in [40, 80, 132] {
         let (terminal, mut screen) = terminal();
-        let size = Winsize {
-            ws_row: 24,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        tcsetwinsize(&terminal, size).unwrap();
+        set_columns(&terminal, columns);
         let mut command = octave_ws(&sim, &["doctor", "--proxy=http://u:hunter2@127.0.0.1:1"]);
         command
             .stdout(terminal.try_clone().unwrap())

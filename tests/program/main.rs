@@ -15,6 +15,7 @@ use octave_ws::sim::{Options, Sim, What};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::Value;
 
 use crate::patience::Told;
@@ -200,6 +201,17 @@ fn terminal() -> (OwnedFd, File) {
     (terminal.unwrap().into(), screen.into())
 }
 
+/// How wide a terminal is.
+fn set_columns(terminal: &OwnedFd, columns: u16) {
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(terminal, size).unwrap();
+}
+
 /// All that is written to a terminal until it is left.
 fn shown(screen: &mut File) -> String {
     let mut shown = Vec::new();
@@ -216,6 +228,13 @@ fn await_shown(screen: &mut File, words: &str) -> String {
         if text.contains(words) && text.ends_with("\x1b[?7h") {
             return text.into_owned();
         }
+        let mut fds = [PollFd::new(&*screen, PollFlags::IN)];
+        let patience = Timespec {
+            tv_sec: 60,
+            tv_nsec: 0,
+        };
+        let is_ready = poll(&mut fds, Some(&patience)).unwrap() > 0;
+        assert!(is_ready, "{words:?} is not shown: {text}");
         let mut bytes = [0; 512];
         let n = screen.read(&mut bytes).unwrap();
         assert!(n > 0, "{text}");

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// Ten times as long as a signal may take.
-const LONG: Duration = Duration::from_secs(20);
+pub(super) const LONG: Duration = Duration::from_secs(20);
 
 /// Keeps a client waiting for the next attempt, for as long as it obeys.
 pub(super) const COME_BACK_LATER: &str =
@@ -209,7 +209,7 @@ fn sighup_during_the_start_means_what_it_means_later() {
 
 /// Has a program started as the leader of a session that this terminal controls.
 #[allow(unsafe_code, reason = "it runs between fork and exec")]
-fn controlled_by(program: &mut Command, terminal: OwnedFd) {
+pub(super) fn controlled_by(program: &mut Command, terminal: OwnedFd) {
     let control = move || {
         rustix::process::setsid()?;
         Ok(rustix::process::ioctl_tiocsctty(&terminal)?)

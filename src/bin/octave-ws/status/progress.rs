@@ -28,7 +28,7 @@ const SPAN: Duration = Duration::from_secs(2);
 
 impl<'a> Progress<'a> {
     pub(crate) fn new(settings: &'a ListenSettings) -> Self {
-        stderr::status("connecting");
+        stderr::status(&fitted(vec![Part::new(0, "connecting")], stderr::columns()));
         Self {
             settings,
             drawn: None,
@@ -51,39 +51,46 @@ impl<'a> Progress<'a> {
             return;
         }
         self.drawn = Some(now);
-        stderr::status(&self.line(status, now));
+        stderr::status(&fitted(self.parts(status, now), stderr::columns()));
     }
 
-    fn line(&mut self, status: &RunStatus, now: Instant) -> String {
+    fn parts(&mut self, status: &RunStatus, now: Instant) -> Vec<Part> {
+        let state = Part::new(1, status.state());
         if !status.was_connected {
-            return status.state();
+            return vec![state];
         }
         let settings = self.settings;
         let Summary { events, bytes, .. } = status.summary;
-        let mut parts = Vec::new();
-        parts.push(match settings.count {
-            Some(count) => format!("{events} of {count} events"),
-            None if events == 1 => "1 event".to_owned(),
-            None => format!("{events} events"),
-        });
-        parts.push(format!("{:.1}/s", self.rate(events, now)));
-        parts.push(size(bytes));
-        parts.push(status.state());
+        let count = match settings.count {
+            Some(count) => {
+                Part::new(0, format!("{events} of {count} events")).or(format!("{events}/{count}"))
+            }
+            None if events == 1 => Part::new(0, "1 event"),
+            None => Part::new(0, format!("{events} events")),
+        };
+        let rate = Part::new(5, format!("{:.1}/s", self.rate(events, now)));
+        let mut parts = vec![count, rate, Part::new(6, size(bytes)), state];
         match (status.quiet_since(), settings.idle, status.event_at) {
             (Some(at), Some(whole), _) => {
-                parts.push(format!("quiet for {} of {}", time(now - at), time(whole)));
+                let quiet = time(now - at);
+                let text = format!("quiet for {quiet} of {}", time(whole));
+                parts.push(Part::new(3, text).or(format!("quiet for {quiet}")));
             }
-            (_, _, Some(at)) => parts.push(format!("last event {} ago", time(now - at))),
+            (_, _, Some(at)) => {
+                let ago = format!("{} ago", time(now - at));
+                parts.push(Part::new(4, format!("last event {ago}")).or(ago));
+            }
             _ => {}
         }
         if let (Some(at), Some(whole)) = (status.subscribed_at, settings.duration) {
-            parts.push(format!("{} of {}", time(now - at), time(whole)));
+            let text = format!("{} of {}", time(now - at), time(whole));
+            parts.push(Part::new(3, text));
         }
         if let Some(deadline) = settings.deadline {
             let left = time(deadline.saturating_duration_since(now));
-            parts.push(format!("{left} left"));
+            parts.push(Part::new(2, format!("{left} left")));
         }
-        parts.join(", ")
+        parts
     }
 
     /// Events per second, lately.
@@ -102,6 +109,50 @@ impl<'a> Progress<'a> {
 impl Drop for Progress<'_> {
     fn drop(&mut self) {
         stderr::status("");
+    }
+}
+
+/// A part of the line.
+struct Part {
+    /// The higher, the sooner it makes room for others.
+    rank: u8,
+    text: String,
+    /// What is shown where there is no room for the text.
+    short: Option<String>,
+}
+
+impl Part {
+    fn new(rank: u8, text: impl Into<String>) -> Self {
+        Self {
+            rank,
+            text: text.into(),
+            short: None,
+        }
+    }
+
+    fn or(self, short: String) -> Self {
+        Self {
+            short: Some(short),
+            ..self
+        }
+    }
+}
+
+/// The parts, with commas, in no more columns: some of them short, then left out.
+fn fitted(mut parts: Vec<Part>, columns: usize) -> String {
+    loop {
+        let texts: Vec<&str> = parts.iter().map(|part| &*part.text).collect();
+        let line = texts.join(", ");
+        if line.len() <= columns {
+            return line;
+        }
+        let long = parts.iter_mut().filter(|part| part.short.is_some());
+        if let Some(part) = long.max_by_key(|part| part.rank) {
+            part.text = part.short.take().unwrap_or_default();
+        } else {
+            let last = parts.iter().map(|part| part.rank).max();
+            parts.retain(|part| Some(part.rank) != last);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use octave_ws::Printable;
 use crate::clock;
 use crate::exit::Failure;
 use crate::wait;
-use crate::wait::sink::Sink;
+use crate::wait::sink::{self, Sink};
 
 /// Says what is logged, by this program and its library and by nobody else: others may know
 /// secrets.
@@ -69,9 +69,20 @@ struct Screen {
     status: String,
 }
 
+/// How many columns a status may take.
+pub(crate) fn columns() -> usize {
+    // Some terminals go on to the next line once the last column is written.
+    sink::stderr_columns().map_or(usize::MAX, |columns| columns - 1)
+}
+
 /// Puts a text in place of the last one, on a terminal. An empty one takes it away.
+///
+/// In the background, nothing is put there: another process writes to the last line.
 pub(crate) fn status(text: &str) {
     let mut screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if !screen.owns_last_line() {
+        return;
+    }
     // How far a run is, is not waited for.
     let is_late = || {
         screen
@@ -89,7 +100,7 @@ pub(crate) fn status(text: &str) {
 pub(crate) fn line(message: &str) {
     let line = format!("{}\n", Printable(message));
     let mut screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if screen.status.is_empty() {
+    if screen.status.is_empty() || !screen.owns_last_line() {
         screen.write(&line);
     } else {
         let text = redrawn(&line, &screen.status);
@@ -98,6 +109,16 @@ pub(crate) fn line(message: &str) {
 }
 
 impl Screen {
+    /// Whether nobody else writes to the last line. A status that stood there is otherwise
+    /// forgotten.
+    fn owns_last_line(&mut self) -> bool {
+        let is_owner = !sink::is_in_background();
+        if !is_owner {
+            self.status.clear();
+        }
+        is_owner
+    }
+
     /// In one write(2), so that lines of several processes do not mix.
     fn write(&mut self, text: &str) {
         let sink = match self.sink.take() {
@@ -118,6 +139,6 @@ fn redrawn(line: &str, status: &str) -> String {
     if status.is_empty() {
         return format!("{ERASE}{line}");
     }
-    // What is longer than the terminal is wide would become two lines, and one of them stay.
+    // A terminal that has become narrower would make two lines of it, and one of them stay.
     format!("{ERASE}{line}\x1b[?7l{status}\x1b[?7h")
 }

@@ -15,7 +15,8 @@ use rustix::net::SendFlags;
 use rustix::pipe::PIPE_BUF;
 #[cfg(target_os = "linux")]
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
-use rustix::termios::tcgetwinsize;
+use rustix::process::getpgrp;
+use rustix::termios::{tcgetpgrp, tcgetwinsize};
 
 use crate::wait::{self, Cut};
 
@@ -296,9 +297,25 @@ pub(crate) fn is_stderr_on_stdout() -> bool {
 }
 
 /// How wide the terminal is that is standard output, where it tells.
-pub(crate) fn columns() -> Option<usize> {
-    let size = tcgetwinsize(io::stdout()).ok()?;
+pub(crate) fn stdout_columns() -> Option<usize> {
+    columns(io::stdout())
+}
+
+/// The same of standard error.
+pub(crate) fn stderr_columns() -> Option<usize> {
+    columns(io::stderr())
+}
+
+fn columns(terminal: impl AsFd) -> Option<usize> {
+    let size = tcgetwinsize(terminal).ok()?;
     Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
+}
+
+/// Whether another process group has the terminal that is standard error: a shell, or what a
+/// shell runs while this process is in the background.
+pub(crate) fn is_in_background() -> bool {
+    // It fails for a terminal that does not control this process, and so for no job of a shell's.
+    tcgetpgrp(io::stderr()).is_ok_and(|foreground| foreground != getpgrp())
 }
 
 fn open(path: &Path) -> io::Result<Sink> {

@@ -36,7 +36,7 @@ impl Report {
     pub(crate) fn new(is_json: bool) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             is_json,
-            width: sink::columns().unwrap_or(WIDTH),
+            width: sink::stdout_columns().unwrap_or(WIDTH),
             stage: "config",
             since: Instant::now(),
             failure: None,
