@@ -8,11 +8,11 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use octave_ws::sim::{Fault, Options, Sim, What};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags, fcntl_getfl, fcntl_setfl, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use rustix::termios::{Action, tcflow};
@@ -527,38 +527,63 @@ fn a_status_that_is_not_taken_does_not_hold_events_up() {
     assert_eq!(wait(&mut child, GRACE).code(), Some(0));
 }
 
-#[test]
-fn a_run_is_not_idle_before_all_is_read_that_has_come() {
-    let (sender, sent) = mpsc::channel();
-    let (endpoint, service) = play([Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
+/// A service that sends something else and events, more than fits between it and a program that
+/// does not read, and fails where that program asks for something before it has all of them.
+fn insistent(go: mpsc::Receiver<()>) -> (String, JoinHandle<()>) {
+    play([Box::new(move |tcp: &TcpStream, mut socket: Socket<'_>| {
         let request = socket.read().unwrap();
         grant(&mut socket, &request);
-        let event = format!(r#"{{"value":"{}"}}"#, "x".repeat(1000));
-        for _ in 0..20 {
-            socket.write(Message::text(event.clone())).unwrap();
-        }
-        socket.flush().unwrap();
-        // While the program waits for its reader.
-        thread::sleep(TIMEOUT / 2);
+        go.recv_timeout(GRACE).unwrap();
         socket.send(Message::text("no event")).unwrap();
-        socket.send(Message::text(r#"{"value":"last"}"#)).unwrap();
-        sender.send(()).unwrap();
+        let event = Message::text(format!(r#"{{"value":"{}"}}"#, "x".repeat(10_000)));
+        for n in 0..INSISTENT {
+            socket.send(event.clone()).unwrap();
+            let mut fds = [PollFd::new(tcp, PollFlags::IN)];
+            let is_left = poll(&mut fds, Some(&Timespec::default())).unwrap() > 0;
+            assert!(!is_left, "it leaves after {n} events");
+        }
         serve_out(&mut socket);
-    })]);
+    })])
+}
+
+const INSISTENT: usize = 2000;
+
+#[test]
+fn a_run_is_not_idle_while_its_reader_sleeps() {
+    let (sender, go) = mpsc::channel();
+    let (endpoint, service) = insistent(go);
     let (mut reader, writer) = io::pipe().unwrap();
-    // All of it is held back until there is no more, and then does not fit.
-    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
     let mut program = led_to(&endpoint, &["capture", "/a", "--idle=1s"]);
     let mut child = program.stdout(writer).spawn().unwrap();
     drop(program);
-    sent.recv_timeout(GRACE).unwrap();
-    // For longer than it may be idle.
-    thread::sleep(TIMEOUT + TIMEOUT / 2);
+    sender.send(()).unwrap();
+    // For longer than it may be idle, and than it looks for an event then.
+    thread::sleep(4 * TIMEOUT);
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
     assert_eq!(wait(&mut child, GRACE).code(), Some(0));
-    assert!(text.ends_with("\"last\"\n"), "{}", text.len());
     service.join().unwrap();
+    assert_eq!(text.lines().count(), INSISTENT);
+}
+
+#[test]
+fn a_run_is_not_idle_before_all_is_read_that_has_come() {
+    let (sender, go) = mpsc::channel();
+    let (endpoint, service) = insistent(go);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let output = format!("-o{}", file.display());
+    let args = ["listen", "/a", "--idle=1s", "-Frecord", &output];
+    let mut child = led_to(&endpoint, &args).spawn().unwrap();
+    let written = || std::fs::read_to_string(&file).unwrap_or_default();
+    until("it is subscribed", || written().contains("subscribed"));
+    kill(&child, Signal::STOP);
+    sender.send(()).unwrap();
+    thread::sleep(TIMEOUT + TIMEOUT / 2);
+    kill(&child, Signal::CONT);
+    assert_eq!(wait(&mut child, GRACE).code(), Some(0));
+    service.join().unwrap();
+    assert_eq!(written().matches(r#""kind":"event""#).count(), INSISTENT);
 }
 
 #[test]

@@ -108,8 +108,10 @@ impl RunStatus {
         self.lost_at.is_some()
     }
 
-    /// Since when nothing has come, unless there is no connection that it could come by.
+    /// Since when nothing has come, unless something just has, or there is no connection that it
+    /// could come by.
     pub(crate) fn quiet_since(&self) -> Option<Instant> {
-        self.quiet_since.filter(|_| !self.is_lost())
+        self.quiet_since
+            .filter(|_| !self.has_event && !self.is_lost())
     }
 }

@@ -21,8 +21,9 @@ impl Run<'_> {
             // First what has been read already, so that lines go out together while there are more.
             let next = match client.next_buffered() {
                 Ok(None) => {
-                    self.update_status(client);
+                    // While the reader is waited for, nothing is heard: that is no quiet time.
                     self.output.flush()?;
+                    self.update_status(client);
                     let end = self.end();
                     client.set_connect_deadline(end);
                     let now = Instant::now();
