@@ -1,12 +1,18 @@
 //! A clock that is set to before 1970.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
+use std::time::Duration;
 
+use serde_json::{Value, json};
 use tungstenite::Message;
 
 use super::memory::led_to;
 use super::raw::{Part, Socket, grant, play, serve_out};
-use super::{TEMPERATURE, octave_ws, preloaded, start, stderr, text};
+use super::signals::LONG;
+use super::waits::wait;
+use super::{TEMPERATURE, await_subscription, octave_ws, preloaded, start, stderr, text};
 
 /// A clock that is put back.
 const CLOCK_OF_1969: &str = "
@@ -80,4 +86,43 @@ fn a_certificate_that_is_not_valid_yet_is_waited_for_where_the_clock_was_never_s
     assert_eq!(output.status.code(), Some(0), "{told}");
     let why = "and that clock was never set: it is before this program was built; trying again in ";
     assert!(told.contains(NOT_VALID_YET) && told.contains(why), "{told}");
+}
+
+/// The same from when there is a file.
+const CLOCK_THAT_IS_PUT_BACK: &str = r#"
+    #include <stdlib.h>
+    #include <sys/syscall.h>
+    #include <time.h>
+    #include <unistd.h>
+    int clock_gettime(clockid_t clock, struct timespec *time) {
+        int result = syscall(SYS_clock_gettime, clock, time);
+        if (clock == CLOCK_REALTIME && !access(getenv("PUT_BACK"), F_OK)) time->tv_sec -= 3600;
+        return result;
+    }"#;
+
+#[test]
+fn the_times_of_records_follow_a_clock_that_is_put_back() {
+    let library = preloaded(CLOCK_THAT_IS_PUT_BACK);
+    let folder = tempfile::tempdir().unwrap();
+    let is_put_back = folder.path().join("put back");
+    let (sim, seen) = start(0.0);
+    let mut program = octave_ws(&sim, &["listen", TEMPERATURE, "-C2", "-Frecord"]);
+    program.env("LD_PRELOAD", &library);
+    program.env("PUT_BACK", &is_put_back);
+    let mut child = program.spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut records = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let mut event = || {
+        let at = records.find(|record| record["kind"] == "event").unwrap()["at"].take();
+        humantime::parse_rfc3339(at.as_str().unwrap()).unwrap()
+    };
+    await_subscription(&seen);
+    sim.publish(TEMPERATURE, &json!(1));
+    let first = event();
+    File::create(&is_put_back).unwrap();
+    sim.publish(TEMPERATURE, &json!(2));
+    let earlier = first.duration_since(event()).unwrap();
+    // The test itself does not take so long.
+    assert!(earlier > Duration::from_secs(1800), "{earlier:?}");
+    assert_eq!(wait(&mut child, LONG).code(), Some(0));
 }

@@ -8,9 +8,10 @@ use std::thread;
 use octave_ws::sim::{Fault, Sim};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tungstenite::Message;
 
 use super::memory::led_to;
-use super::raw::{Socket, grant, play};
+use super::raw::{Socket, grant, play, serve_out};
 use super::{
     TEMPERATURE, kill, lines, octave_ws, set_columns, shown, start, stderr, terminal, text,
 };
@@ -311,5 +312,21 @@ fn events_without_a_pause_do_not_keep_it_from_its_end() {
     assert_eq!(output.status.code(), Some(69));
     let told = stderr(&output);
     assert!(told.contains("no pong from "), "{told}");
+    service.join().unwrap();
+}
+
+#[test]
+fn an_event_that_comes_before_the_pong_is_one() {
+    let (endpoint, service) = play([Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        grant(&mut socket, &request);
+        // The ping is not read before.
+        socket.send(Message::text(r#"{"value":1}"#)).unwrap();
+        serve_out(&mut socket);
+    })]);
+    let (output, stages) = examine(&mut led_to(&endpoint, &["doctor", "/a"]));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let event = stages.iter().find(|stage| stage["stage"] == "event");
+    assert_eq!(event.unwrap()["bytes"], 11, "{stages:?}");
     service.join().unwrap();
 }

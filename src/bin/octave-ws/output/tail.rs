@@ -37,11 +37,8 @@ pub(crate) fn mend(file: &File, is_alone: bool) -> io::Result<Tail> {
             return Ok(Tail::Nothing);
         }
         let torn = length - end;
-        if torn > 0 && is_alone {
-            if file.metadata()?.len() != length {
-                continue;
-            }
-            file.set_len(end)?;
+        if torn > 0 && is_alone && !cut(file, length, end)? {
+            continue;
         }
         if start < end || !is_alone {
             { file }.write_all(b"\n")?;
@@ -53,6 +50,16 @@ pub(crate) fn mend(file: &File, is_alone: bool) -> io::Result<Tail> {
         });
     }
     Err(io::ErrorKind::UnexpectedEof.into())
+}
+
+/// Cuts a file of this length off at its end, unless it is of another length by now: what was torn
+/// may be whole.
+fn cut(file: &File, length: u64, end: u64) -> io::Result<bool> {
+    let is_unchanged = file.metadata()?.len() == length;
+    if is_unchanged {
+        file.set_len(end)?;
+    }
+    Ok(is_unchanged)
 }
 
 /// The last line of a file that has no line break.
@@ -208,6 +215,21 @@ mod tests {
         let error = Range { file, at, end }.read_to_end(&mut text).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(text, b"{\"a\"");
+    }
+
+    #[test]
+    fn what_was_torn_and_has_grown_meanwhile_is_not_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "{\"a\"").unwrap();
+        let mut file = File::options().read(true).append(true).open(&path).unwrap();
+        let Found { end, .. } = find(&file, 4).unwrap();
+        file.write_all(b":1}\n").unwrap();
+        assert!(!cut(&file, 4, end).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"a\":1}\n");
+        assert_eq!(mend(&file, true).unwrap(), Tail::Nothing);
+        assert!(cut(&file, 8, 0).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "");
     }
 
     #[test]
