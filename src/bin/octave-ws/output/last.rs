@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use crate::output::tail::last_line;
 
 /// Records of a run that was cut off amid a loss are looked for in so many bytes.
-const LOOKED_AT: u64 = 1 << 20;
+const LOOKED_AT: u64 = 16 << 20;
 
 /// As long as what is of interest at the beginning of a record.
 const HEAD: usize = 128;
@@ -17,32 +17,24 @@ const HEAD: usize = 128;
 /// where it cannot be read.
 pub(super) fn missing_since(file: &File) -> Option<SystemTime> {
     let length = file.metadata().ok()?.len();
-    let start = last_line(file, length.checked_sub(1)?).ok()?;
-    let head = read(file, start, length.min(start + HEAD as u64))?;
-    let mut last = Head::of(&head)?;
-    let since = date(last.at)?;
-    let before = read(file, start.saturating_sub(LOOKED_AT), start)?;
-    let mut lines = before.rsplit(|&byte| byte == b'\n');
-    loop {
-        match last.kind {
-            "lost" => return last.from.and_then(date),
-            "gap" | "summary" => return Some(since),
-            _ => {}
+    let mut since = None;
+    let mut end = length;
+    while end > length.saturating_sub(LOOKED_AT) {
+        let start = last_line(file, end - 1).ok()?;
+        let mut head = [0; HEAD];
+        let length = HEAD.min(usize::try_from(end - start).ok()?);
+        file.read_exact_at(&mut head[..length], start).ok()?;
+        let head = Head::of(&head[..length]);
+        if since.is_none() {
+            since = Some(date(head.as_ref()?.at)?);
         }
-        // What stands further ahead is not looked for.
-        let Some(line) = lines.next() else {
-            return Some(since);
-        };
-        if let Some(head) = Head::of(&line[..line.len().min(HEAD)]) {
-            last = head;
+        match head {
+            Some(head) if head.kind == "lost" => return head.from.and_then(date),
+            Some(head) if matches!(head.kind, "gap" | "summary") => break,
+            _ => end = start,
         }
     }
-}
-
-fn read(file: &File, start: u64, end: u64) -> Option<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(end - start).ok()?];
-    file.read_exact_at(&mut bytes, start).ok()?;
-    Some(bytes)
+    since
 }
 
 /// The beginning of a record, as [`Lines`](super::record::Lines) writes it.
@@ -108,7 +100,7 @@ mod tests {
             ),
             (vec![event(1), lost.clone(), gap.clone()], at(5)),
             (vec![event(1), lost.clone(), gap, event(6)], at(6)),
-            (vec![lost, summary.clone(), event(8)], at(8)),
+            (vec![lost.clone(), summary.clone(), event(8)], at(8)),
             (vec![event(6), summary], at(7)),
         ] {
             assert_eq!(since(&lines.concat()), wanted, "{lines:?}");
@@ -121,6 +113,8 @@ mod tests {
             ),
         );
         assert_eq!(since(&long), at(9));
-        assert_eq!(since(&[long.clone(), long].concat()), at(9));
+        assert_eq!(since(&[long.clone(), long.clone()].concat()), at(9));
+        // A stream that is refused for now leaves a loss open, while others send.
+        assert_eq!(since(&[lost, long.clone(), long].concat()), at(2));
     }
 }
