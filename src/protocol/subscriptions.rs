@@ -109,11 +109,11 @@ impl Subscriptions {
                     text: Text::default(),
                 });
             }
-            // On the next connection one request stands for them all.
-            let wanted = pending
-                .pop()
-                .filter(|last| last.action == Action::Subscribe);
-            *pending = wanted.into_iter().collect();
+            // What was asked for before it was given up is not asked for on the next connection.
+            let given_up = pending
+                .iter()
+                .rposition(|pending| is_unsubscribed(&pending));
+            pending.drain(..given_up.map_or(0, |at| at + 1));
             for wanted in &mut *pending {
                 wanted.is_postponed = false;
             }
@@ -321,6 +321,24 @@ mod tests {
         let request = subscription(&mut account);
         assert!(account.acknowledged(&ack(&request, false)));
         assert!(account.subscribed().is_empty());
+    }
+
+    #[test]
+    fn each_request_that_no_connection_has_sent_is_sent_on_the_next() {
+        let mut account = Subscriptions::default();
+        let stream: Stream = "/a".parse().unwrap();
+        let first = account.request(Action::Subscribe, stream.clone());
+        account.disconnected();
+        let second = account.request(Action::Subscribe, stream);
+        account.connected();
+        let sent = std::iter::from_fn(|| account.next_request());
+        let tickets: Vec<u64> = sent.map(|request| request.ticket).collect();
+        assert_eq!(tickets, [first, second]);
+        account.disconnected();
+        account.connected();
+        let sent = std::iter::from_fn(|| account.next_request());
+        let tickets: Vec<u64> = sent.map(|request| request.ticket).collect();
+        assert_eq!(tickets, [first, second]);
     }
 
     #[test]
