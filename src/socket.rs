@@ -282,6 +282,8 @@ impl Socket {
         self.set_deadline(next());
         let _ = self.websocket.flush();
         let link = self.link();
+        // An end that stood in a buffer is an end, too.
+        link.wire().set_buffered_only(false);
         link.shut();
         let mut dropped = [0; 4096];
         while Instant::now() < end && link.read(&mut dropped).is_ok_and(|n| n > 0) {
