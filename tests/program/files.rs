@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -253,8 +254,21 @@ fn a_descriptor_that_was_given_is_written_to_as_it_is() {
     let (folder, _) = folder();
     let link = folder.path().join("link");
     symlink("/proc/self/fd/3", &link).unwrap();
+    symlink("/dev/stdout", folder.path().join("latest")).unwrap();
+    let here = format!("exec >> LOG; cd '{}'", name(folder.path()));
+    let log = folder.path().join("log");
+    let others = File::options()
+        .create(true)
+        .append(true)
+        .open(&log)
+        .unwrap();
+    let others = format!("/proc/{}/fd/{}", std::process::id(), others.as_raw_fd());
     let (sim, _seen) = start(100.0);
     for (first, output) in [
+        (&*here, "latest"),
+        ("exec >> LOG; cd /dev", "stdout"),
+        ("exec >> LOG", "/proc/thread-self/fd/1"),
+        (":", &others),
         ("exec >> LOG", "/dev/stdout"),
         ("exec >> LOG", "/dev/fd/1"),
         ("exec 2>> LOG", "/dev/stderr"),
@@ -262,7 +276,6 @@ fn a_descriptor_that_was_given_is_written_to_as_it_is() {
         ("exec 3>> LOG", name(&link)),
     ] {
         for command in ["capture", "listen"] {
-            let log = folder.path().join("log");
             fs::write(&log, "before\n").unwrap();
             let program = octave_ws(&sim, &[command, TEMPERATURE, "-q", "-C2", "-o", output]);
             let mut program = after(&first.replace("LOG", name(&log)), &program);
@@ -272,6 +285,15 @@ fn a_descriptor_that_was_given_is_written_to_as_it_is() {
             assert_eq!(text.lines().next(), Some("before"), "{output}");
             assert_eq!(text.lines().count(), 3, "{output}: {text}");
         }
+    }
+    for (first, output) in [
+        ("exec <&-", "/dev/stdin"),
+        ("exec >&-", "/dev/fd/1"),
+        ("exec 2>&-", "/dev/stderr"),
+    ] {
+        let program = octave_ws(&sim, &["capture", TEMPERATURE, "-C1", "-o", output]);
+        let done = after(first, &program).output().unwrap();
+        assert_eq!(done.status.code(), Some(74), "{output}: {}", stderr(&done));
     }
     // Not even one that is the program's own. Tests beside this one may leave it others.
     for number in 3..20 {

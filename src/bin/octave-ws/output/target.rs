@@ -36,8 +36,14 @@ impl Target {
     /// Those of the operating system; `IsADirectory`; a [`wait::Cut`] while nobody opens the other
     /// end of a named pipe.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
-        if let Some(number) = descriptor(path) {
-            return Sink::given(number).map(Self::Stream);
+        match descriptor(path) {
+            Some(Descriptor::Own(number)) => return Sink::given(number).map(Self::Stream),
+            // The name of the file behind it is another process's business.
+            Some(Descriptor::Foreign) if path.is_file() => {
+                let file = OpenOptions::new().append(true).open(path)?;
+                return Ok(Self::Stream(Sink::of_file(file)));
+            }
+            _ => {}
         }
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
@@ -52,15 +58,33 @@ impl Target {
     }
 }
 
-/// The descriptor of the process that a path such as `/dev/stdout` names.
-fn descriptor(path: &Path) -> Option<RawFd> {
-    let own = format!("/proc/{}/fd", std::process::id());
+enum Descriptor {
+    /// Of this process.
+    Own(RawFd),
+    /// Of another one.
+    Foreign,
+}
+
+/// The descriptor that a path such as `/dev/stdout` or `/proc/1/fd/1` names.
+fn descriptor(path: &Path) -> Option<Descriptor> {
+    let own = fs::canonicalize("/proc/self").ok()?;
     let mut path = path.to_owned();
     for _ in 0..LINKS {
-        let folder = fs::canonicalize(path.parent()?).ok()?;
-        if folder == Path::new(&own) {
+        let folder = match path.parent()? {
+            here if here == Path::new("") => Path::new("."),
+            folder => folder,
+        };
+        let folder = fs::canonicalize(folder).ok()?;
+        // They are of a process, or of one of its threads.
+        if folder.starts_with("/proc") && folder.ends_with("fd") {
             let number: u32 = path.file_name()?.to_str()?.parse().ok()?;
-            return number.try_into().ok();
+            let number = number.try_into().ok()?;
+            let is_own = folder.starts_with(own);
+            return Some(if is_own {
+                Descriptor::Own(number)
+            } else {
+                Descriptor::Foreign
+            });
         }
         path = folder.join(fs::read_link(&path).ok()?);
     }

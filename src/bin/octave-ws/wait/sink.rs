@@ -50,10 +50,7 @@ impl Sink {
     /// # Errors
     /// `EBADF` where the process began without a standard output.
     pub(crate) fn stdout() -> io::Result<Self> {
-        if CLOSED.load(Ordering::Relaxed) {
-            return Err(Errno::BADF.into());
-        }
-        Self::inherited(io::stdout().as_fd())
+        Self::given(1)
     }
 
     pub(crate) fn stderr() -> io::Result<Self> {
@@ -66,8 +63,11 @@ impl Sink {
     /// `EBADF` where there is none of this number.
     #[allow(unsafe_code, reason = "the caller knows it by its number alone")]
     pub(crate) fn given(number: RawFd) -> io::Result<Self> {
-        if number == 1 {
-            return Self::stdout();
+        let closed = usize::try_from(number)
+            .ok()
+            .and_then(|number| CLOSED.get(number));
+        if closed.is_some_and(|closed| closed.load(Ordering::Relaxed)) {
+            return Err(Errno::BADF.into());
         }
         // SAFETY: a number that is none is an error of the next call; one that is not the process's own
         // stays open.
@@ -358,8 +358,8 @@ fn grow(_: &File, _: usize) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Whether the process began without a standard output.
-static CLOSED: AtomicBool = AtomicBool::new(false);
+/// Whether the process began without a standard input, output and error.
+static CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
 /// Runs before `main`: by then, Rust has put /dev/null where nothing was, and records would vanish
 /// in it as if they had been written.
@@ -371,6 +371,9 @@ static NOTE_CLOSED: extern "C" fn() = note_closed;
 
 #[cfg(target_os = "linux")]
 extern "C" fn note_closed() {
-    let closed = fcntl_getfd(rustix::stdio::stdout()) == Err(Errno::BADF);
-    CLOSED.store(closed, Ordering::Relaxed);
+    use rustix::stdio::{stderr, stdin, stdout};
+    for (fd, closed) in [stdin(), stdout(), stderr()].into_iter().zip(&CLOSED) {
+        let is_closed = fcntl_getfd(fd) == Err(Errno::BADF);
+        closed.store(is_closed, Ordering::Relaxed);
+    }
 }
