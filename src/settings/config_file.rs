@@ -56,7 +56,7 @@ impl ConfigFile {
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
                 // Another user's home, after a change of the user.
                 Err(error) if is_out_of_reach(&path) => {
-                    log::info!("config: {path:?} is passed over: {error}");
+                    log::debug!("config: {path:?} is passed over: {error}");
                 }
                 Err(error) => return Err(unreadable(&format!("{path:?}"), error)),
             }

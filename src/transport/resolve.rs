@@ -149,7 +149,7 @@ impl Lookup {
         let thread = thread::Builder::new().name("resolve".to_owned());
         if let Err(error) = thread.spawn(look_up) {
             // A container's filter, or a limit. The system's own time-out ends it then.
-            log::info!("resolve: no thread: {error}; it is looked up without a deadline");
+            log::debug!("resolve: no thread: {error}; it is looked up without a deadline");
             return Ok(None);
         }
         Ok(Some(Self { done, answer }))

@@ -56,7 +56,7 @@ impl Wire {
         tcp.set_nonblocking(true)?;
         if let Err(error) = tcp.set_nodelay(true) {
             // A sandbox may refuse it: what is sent may come later then.
-            log::info!("connect: TCP_NODELAY cannot be set: {error}");
+            log::debug!("connect: TCP_NODELAY cannot be set: {error}");
         }
         Ok(Self {
             tcp,

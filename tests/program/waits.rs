@@ -587,6 +587,24 @@ fn a_run_is_not_idle_before_all_is_read_that_has_come() {
 }
 
 #[test]
+fn a_socket_that_nobody_reads_keeps_no_run_that_was_stopped_amid_a_line() {
+    let (sim, seen) = start(0.0);
+    let (far, near) = UnixStream::pair().unwrap();
+    let mut program = octave_ws(&sim, &["listen", TEMPERATURE]);
+    let mut child = program.stdout(OwnedFd::from(near)).spawn().unwrap();
+    drop(program);
+    await_subscription(&seen);
+    // Each is more than a socket takes at once.
+    let event = json!("x".repeat(1 << 20));
+    sim.publish_burst(TEMPERATURE, &vec![event; 3]);
+    let mut fds = [PollFd::new(&far, PollFlags::IN)];
+    let patience = Timespec::try_from(GRACE).unwrap();
+    assert_eq!(poll(&mut fds, Some(&patience)).unwrap(), 1);
+    kill(&child, Signal::TERM);
+    assert_eq!(wait(&mut child, GRACE).code(), Some(0));
+}
+
+#[test]
 fn a_reader_that_is_slow_is_given_all_of_it_at_the_end() {
     let (sim, seen) = start(0.0);
     let (mut reader, writer) = io::pipe().unwrap();

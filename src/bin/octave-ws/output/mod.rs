@@ -1,6 +1,7 @@
 //! Records, on standard output or in a file.
 
 use std::borrow::Cow;
+use std::fs;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::iter;
 use std::mem;
@@ -66,7 +67,7 @@ impl Output {
             Target::File(place) => {
                 let appended = target::append(&place)?;
                 missing_since = appended.missing_since;
-                watched = Some(Watched::new(place));
+                watched = Some(Watched::new(path.into()));
                 appended.tell(path);
                 Ok(Sink::of_file(appended.file))
             }
@@ -86,6 +87,8 @@ impl Output {
     pub(crate) fn reopen(&mut self) -> Result<(), End> {
         self.flush()?;
         self.finish()?;
+        // Else this process itself would be found to write to it.
+        target::unlock(self.sink.file());
         let again = Self::appended(&self.name)?;
         (self.sink, self.watched) = (again.sink, again.watched);
         log::info!("output: {} was reopened", self.name);
@@ -97,21 +100,25 @@ impl Output {
     /// # Errors
     /// 75 where another process is about to write the same file.
     pub(crate) fn whole_file(path: &str) -> Result<Self, End> {
-        let output = Target::of(Path::new(path)).and_then(|place| match place {
-            Target::Stream(sink) => Ok(Self::new(sink, path)),
-            Target::File(file) => {
-                let part = Part::create(file)?;
-                let sink = Sink::of_file(part.file().try_clone()?);
-                let mut output = Self::new(sink, &part.name().to_string_lossy());
-                output.part = Some(part);
-                Ok(output)
-            }
+        let target = Target::of(Path::new(path));
+        let file = match target.map_err(|error| End::of_opening(path, &error))? {
+            Target::Stream(sink) => return Ok(Self::new(sink, path)),
+            Target::File(file) => file,
+        };
+        let created = Part::create(file).and_then(|part| {
+            let sink = Sink::of_file(part.file().try_clone()?);
+            let mut output = Self::new(sink, &part.name().to_string_lossy());
+            output.part = Some(part);
+            Ok(output)
         });
-        output.map_err(|error| match error.kind() {
+        let part = format!("{path}.part");
+        created.map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => {
-                let message = format!("output: another run is writing {path}.part");
+                let message = format!("output: another run is writing {part}");
                 Failure::new(INCOMPLETE, message).into()
             }
+            // It stands in the way.
+            _ if fs::symlink_metadata(&part).is_ok() => End::of_opening(&part, &error),
             _ => End::of_opening(path, &error),
         })
     }
@@ -289,17 +296,20 @@ impl Output {
 
     /// All that there is has been written: a file that was to be whole is, and any file is synced.
     pub(crate) fn finish(&mut self) -> Result<(), End> {
-        let finished = match self.part.take() {
+        match &self.part {
             Some(part) => part.finish(),
             None => self.sink.sync(),
-        };
-        finished.map_err(|error| End::of_output(&self.name, &error))
+        }
+        .map_err(|error| End::of_output(&self.name, &error))?;
+        self.part = None;
+        Ok(())
     }
 
     /// The run has ended early: a file in the making that holds so many events is left where it is, one
     /// that holds none is taken away.
     pub(crate) fn leave(&mut self, events: u64) {
-        let Some(part) = self.part.take() else { return };
+        let part = self.part.take().filter(Part::is_there);
+        let Some(part) = part else { return };
         if events > 0 {
             log::warn!("output: {} holds what came, events: {events}", self.name);
         } else if let Err(error) = part.remove() {

@@ -235,12 +235,13 @@ impl Part {
         &self.name
     }
 
-    /// Takes it away, unless another has its name by now.
+    /// Whether its name is still its own.
+    pub(crate) fn is_there(&self) -> bool {
+        is_there(&self.file, &self.name).unwrap_or_default()
+    }
+
     pub(crate) fn remove(&self) -> io::Result<()> {
-        if is_there(&self.file, &self.name)? {
-            fs::remove_file(&self.name)?;
-        }
-        Ok(())
+        fs::remove_file(&self.name)
     }
 
     /// Makes it the whole one, so that it stays so whatever happens to the power.
@@ -303,10 +304,7 @@ fn folder_of(file: &Path) -> io::Result<Option<File>> {
 
 /// Takes away what an earlier run has left.
 fn take_away(name: &Path) -> io::Result<()> {
-    let refused = |why: &str| {
-        let name = name.display();
-        io::Error::other(format!("{name} {why}: remove it"))
-    };
+    let refused = |why: &str| io::Error::other(format!("it {why}: remove it"));
     let open = |writes: bool| {
         // Somebody else may have put a link there, or a pipe, at which open(2) would wait.
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
@@ -361,6 +359,11 @@ fn is_there(file: &File, name: &Path) -> io::Result<bool> {
 /// to be.
 fn lock(file: &File) -> bool {
     locked(file, FlockOperation::NonBlockingLockExclusive)
+}
+
+/// Others may find the file theirs alone.
+pub(super) fn unlock(file: &File) {
+    locked(file, FlockOperation::NonBlockingUnlock);
 }
 
 fn locked(file: &File, operation: FlockOperation) -> bool {

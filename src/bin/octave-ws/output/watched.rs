@@ -1,6 +1,7 @@
 //! Whether a file that is appended to is still where it was.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -34,9 +35,11 @@ impl Watched {
             return;
         }
         let id = |found: fs::Metadata| (found.dev(), found.ino());
-        let own = file.metadata().map(id).ok();
-        let there = fs::metadata(&self.name).map(id).ok();
-        let is_there = own.is_none() || own == there;
+        let is_there = match (file.metadata(), fs::metadata(&self.name)) {
+            (Ok(own), Ok(there)) => id(own) == id(there),
+            (_, Err(error)) => error.kind() != io::ErrorKind::NotFound,
+            _ => true,
+        };
         self.due = is_there.then(|| now + PAUSE);
         if !is_there {
             let name = self.name.display();

@@ -212,7 +212,11 @@ impl Sink {
             if !has_room {
                 grow(&self.file, rest.len())?;
             }
-            match rustix::io::write(&self.file, rest) {
+            let written = match self.kind {
+                Kind::Socket => self.write_at_once(rest),
+                _ => rustix::io::write(&self.file, rest),
+            };
+            match written {
                 Err(Errno::AGAIN) if has_room => has_room = false,
                 Err(Errno::INTR) => {}
                 done => rest = &rest[done?..],
