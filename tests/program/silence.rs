@@ -77,7 +77,7 @@ fn a_client_that_was_asleep_finds_what_has_come_before_it_judges_its_peer() {
     let (sim, seen) = start(0.0);
     let options = [
         "--ping-interval=100ms",
-        "--ping-timeout=100ms",
+        "--ping-timeout=1s",
         "--no-reconnect",
     ];
     let mut command = octave_ws(&sim, &["listen", TEMPERATURE, "-C1"]);
@@ -85,7 +85,7 @@ fn a_client_that_was_asleep_finds_what_has_come_before_it_judges_its_peer() {
     await_subscription(&seen);
     // For longer than a peer may be silent, most likely amid a ping.
     kill(&child, Signal::STOP);
-    thread::sleep(WINDOW * 2);
+    thread::sleep(Duration::from_millis(1500));
     sim.publish(TEMPERATURE, &json!(1));
     kill(&child, Signal::CONT);
     let output = child.wait_with_output().unwrap();

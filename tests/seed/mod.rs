@@ -1,23 +1,32 @@
 //! Seeds of the tests that draw at random: written down, so that a run repeats the one before.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-/// Returns the seed of `OCTAVE_TEST_SEED`, else the one written down. Prints it: the harness shows
-/// what a failing test has printed.
+/// Returns the seed of `OCTAVE_TEST_SEED`, of a range the first one, else the one written down. Prints
+/// it: the harness shows what a failing test has printed.
 pub(crate) fn seed(written_down: u64) -> u64 {
-    let seed = std::env::var("OCTAVE_TEST_SEED").map_or(written_down, |seed| seed.parse().unwrap());
+    let seed = std::env::var("OCTAVE_TEST_SEED").map_or(written_down, |seeds| {
+        let first = seeds.split("..").next().unwrap_or_default();
+        first.parse().unwrap()
+    });
     println!("to repeat it: OCTAVE_TEST_SEED={seed}");
     seed
 }
 
-/// Returns the configuration of a property test. `PROPTEST_CASES` overrides `cases`.
+/// Returns the configuration of a property test. `PROPTEST_CASES` overrides `cases`, and
+/// `PROPTEST_RNG_SEED` the seed.
 #[cfg(feature = "property-tests")]
 pub(crate) fn property(cases: u32) -> proptest::test_runner::Config {
     use proptest::test_runner::{Config, RngSeed};
 
     let default = Config::default();
+    let cases = std::env::var("PROPTEST_CASES").map_or(cases, |_| default.cases);
+    println!("with PROPTEST_CASES={cases}");
     Config {
-        cases: std::env::var("PROPTEST_CASES").map_or(cases, |_| default.cases),
-        rng_seed: RngSeed::Fixed(seed(1)),
+        cases,
+        rng_seed: match default.rng_seed {
+            RngSeed::Random => RngSeed::Fixed(seed(1)),
+            given @ RngSeed::Fixed(_) => given,
+        },
         // A seed repeats a failure: nothing is written into the source tree.
         failure_persistence: None,
         ..default
