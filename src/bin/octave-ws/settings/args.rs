@@ -188,8 +188,9 @@ so that it can be rotated; where the terminal is gone, it ends the run.",
         help_triggers("-h", "--help"),
         note = "At least one of --count, --duration and --idle is required. Events are
 written to FILE.part, which is renamed to FILE when the run is complete. If
-the run ends early, FILE is unchanged, FILE.part holds the events so far, and
-the exit code is not 0.",
+the run ends early, FILE is unchanged, FILE.part holds the events so far, if
+any, and the exit code is not 0. To a device, a named pipe and /dev/stdout,
+events are written directly.",
         example = "{command_name} /my_company/devices/gw1/temperature --duration 1m -o FILE"
     )]
     capture;
