@@ -248,6 +248,32 @@ fn a_flood_of_pongs_does_not_outlast_a_deadline_nor_a_stop() {
 }
 
 #[test]
+fn a_flood_of_pongs_does_not_put_off_the_end() {
+    let (endpoint, service) = play([Box::new(|mut tcp: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        grant(&mut socket, &request);
+        let flood = [0x8a, 0].repeat(32 << 10);
+        while tcp.write_all(&flood).is_ok() {}
+    })]);
+    let config = config(&endpoint)
+        .ack_timeout(2 * LONG)
+        .ping_timeout(2 * LONG);
+    let (done, ended) = mpsc::channel();
+    let caller = thread::spawn(move || {
+        let mut client = Client::connect(&config).unwrap();
+        client.subscribe(&"/a".parse().unwrap()).unwrap();
+        // Nothing else would end it.
+        let _ = client.close_within(Duration::MAX, |next| {
+            assert!(!matches!(next, Next::Lost(_)))
+        });
+        done.send(()).unwrap();
+    });
+    ended.recv_timeout(LONG).expect("it does not end");
+    caller.join().unwrap();
+    service.join().unwrap();
+}
+
+#[test]
 fn a_gap_begins_when_all_was_read_that_had_been_sent() {
     let (sender, ended) = mpsc::channel();
     let first: Box<Part> = Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {

@@ -20,6 +20,11 @@ const SHORT: Duration = Duration::from_millis(1500);
 const PING: Duration = Duration::from_millis(500);
 const ALIVE: Duration = Duration::from_millis(750);
 
+/// How long, and how many bytes come that make no message before they are taken for a flood of frames
+/// that nobody asked for.
+const FLOOD: Duration = Duration::from_secs(1);
+const FLOOD_BYTES: u64 = 64 << 10;
+
 /// How long what has come is taken where there is no time.
 const REST: Duration = Duration::from_millis(50);
 
@@ -61,6 +66,8 @@ impl Patience {
 struct Begun {
     at: Instant,
     bytes: u64,
+    /// Whether there was a flood since.
+    is_flood: bool,
 }
 
 impl Connection {
@@ -74,9 +81,10 @@ impl Connection {
     ) -> Farewell {
         log::debug!("socket: closing the connection to {}", self.socket.peer());
         self.watch(Watched::default());
-        let begun = Begun {
+        let mut begun = Begun {
             at: Instant::now(),
             bytes: self.socket.arrived(),
+            is_flood: false,
         };
         self.socket.set_limit(begun.at.checked_add(patience.all));
         let mut streams = subscribed.into_iter().peekable();
@@ -84,7 +92,7 @@ impl Connection {
         let unsubscribed = if patience.all.is_zero() {
             self.take_rest(begun.at, &mut arrived)
         } else {
-            self.unsubscribe(streams, &begun, patience, &mut arrived)
+            self.unsubscribe(streams, &mut begun, patience, &mut arrived)
         };
         let is_complete = unsubscribed.is_ok() || self.is_complete_since(&begun);
         let lost = (is_subscribed && !is_complete).then(|| Loss {
@@ -108,7 +116,8 @@ impl Connection {
     /// an answer: something came after there was nothing to read, or more than can have been on its way.
     fn is_complete_since(&mut self, begun: &Begun) -> bool {
         let coming = self.socket.coming();
-        self.complete_at().at >= begun.at || coming.bytes > begun.bytes + ON_THE_WAY
+        let is_beyond = coming.bytes > begun.bytes + ON_THE_WAY;
+        begun.is_flood || is_beyond || self.complete_at().at >= begun.at
     }
 
     /// Hands over what has come, where there is no time for anything else.
@@ -136,7 +145,7 @@ impl Connection {
     fn unsubscribe(
         &mut self,
         streams: impl IntoIterator<Item = Stream>,
-        begun: &Begun,
+        begun: &mut Begun,
         patience: &Patience,
         arrived: &mut impl FnMut(Arrival),
     ) -> Result<()> {
@@ -144,6 +153,8 @@ impl Connection {
         let mut end = begun.at.checked_add(patience.for_answers());
         // How long nothing came that was waited for.
         let mut waited = Duration::ZERO;
+        // Since when no message has come, and how many bytes had by then.
+        let mut since = (Instant::now(), begun.bytes);
         // A service that does not answer may still answer a ping.
         let mut has_pinged = false;
         loop {
@@ -176,13 +187,16 @@ impl Connection {
                 PING.min(patience.answers / 2)
             };
             let until = now.checked_add(next.saturating_sub(waited));
-            let read = self.read(until.into_iter().chain(end).min());
+            let until = until.into_iter().chain(end).min();
+            let look = since.0.max(now) + FLOOD;
+            let read = self.read(until.into_iter().chain([look]).min());
             waited += now.elapsed();
             let is_nothing = match read {
-                Ok(arrival) => {
-                    let is_nothing = arrival.is_none();
-                    arrival.into_iter().for_each(&mut *arrived);
-                    is_nothing
+                Ok(None) => until.is_some_and(|until| until <= Instant::now()),
+                Ok(Some(arrival)) => {
+                    arrived(arrival);
+                    since = (Instant::now(), self.socket.coming().bytes);
+                    false
                 }
                 Err(error) if error.kind() == ErrorKind::Stopped => continue,
                 Err(error) => return Err(error),
@@ -196,7 +210,10 @@ impl Connection {
             }
             // That it lives is known, and its answer is not worth a longer wait.
             let is_late = waited >= ALIVE && self.is_complete_since(begun);
-            let is_flood = self.socket.coming().bytes > begun.bytes + ON_THE_WAY;
+            begun.is_flood = since.0.elapsed() >= FLOOD
+                && self.socket.coming().bytes > since.1 + FLOOD_BYTES
+                && !self.socket.is_amid_message();
+            let is_flood = begun.is_flood || self.socket.coming().bytes > begun.bytes + ON_THE_WAY;
             if is_over && !self.is_complete_since(begun) && !is_nothing {
                 return Err(self.unread());
             }
