@@ -264,7 +264,7 @@ fn a_flood_of_pongs_does_not_put_off_the_end() {
         client.subscribe(&"/a".parse().unwrap()).unwrap();
         // Nothing else would end it.
         let _ = client.close_within(Duration::MAX, |next| {
-            assert!(!matches!(next, Next::Lost(_)))
+            assert!(!matches!(next, Next::Lost(_)));
         });
         done.send(()).unwrap();
     });
