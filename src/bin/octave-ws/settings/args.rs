@@ -21,7 +21,7 @@ OCTAVE_TOKEN holds the token itself; there is no option for it, because
 command lines are visible to everyone on a machine. DURATION is a value
 like 250ms, 10s or 1h30m; SIZE is a value like 4096, 64KiB or 16MiB.
 -V, --version prints the version.",
-    error_code(0, "Success, or stopped by SIGINT or SIGTERM."),
+    error_code(0, "Success, or listen was stopped by SIGINT or SIGTERM."),
     error_code(64, "Invalid usage."),
     error_code(69, "The service could not be reached, or the connection was lost."),
     error_code(74, "The output could not be written."),
