@@ -20,8 +20,8 @@ const SHORT: Duration = Duration::from_millis(1500);
 const PING: Duration = Duration::from_millis(500);
 const ALIVE: Duration = Duration::from_millis(750);
 
-/// How long, and how many bytes come that make no message before they are taken for a flood of frames
-/// that nobody asked for.
+/// Bytes that come for so long, and so many, without completing a message are a flood of unasked
+/// frames.
 const FLOOD: Duration = Duration::from_secs(1);
 const FLOOD_BYTES: u64 = 64 << 10;
 
@@ -188,8 +188,7 @@ impl Connection {
             };
             let until = now.checked_add(next.saturating_sub(waited));
             let until = until.into_iter().chain(end).min();
-            let look = since.0.max(now) + FLOOD;
-            let read = self.read(until.into_iter().chain([look]).min());
+            let read = self.read(until.into_iter().chain([now + FLOOD]).min());
             waited += now.elapsed();
             let is_nothing = match read {
                 Ok(None) => until.is_some_and(|until| until <= Instant::now()),

@@ -49,7 +49,8 @@ pub(super) fn pieces<'a>(line: Line<'a>) -> impl Iterator<Item = Cow<'a, str>> {
     })
 }
 
-/// How long the whole lines are that fit into so many bytes, or one that is longer.
+/// Returns the length of the whole lines that fit into `most` bytes, or of the first one if that is
+/// longer.
 pub(super) fn whole_lines(bytes: &[u8], most: usize) -> usize {
     let most = &bytes[..bytes.len().min(most)];
     let end = memrchr(b'\n', most).or_else(|| memchr(b'\n', bytes));

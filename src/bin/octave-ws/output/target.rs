@@ -116,7 +116,7 @@ pub(crate) struct Appended {
     pub(crate) tail: Tail,
     /// Since when events may be missing there, if it holds records.
     pub(crate) missing_since: Option<SystemTime>,
-    /// Whether no other process appends to it, as far as that shows.
+    /// False if another process holds a lock on the file.
     pub(crate) is_alone: bool,
 }
 
@@ -235,11 +235,12 @@ impl Part {
         &self.name
     }
 
-    /// Whether its name is still its own.
+    /// Returns whether the name still leads to this file.
     pub(crate) fn is_there(&self) -> bool {
         is_there(&self.file, &self.name).unwrap_or_default()
     }
 
+    /// Removes the file of this name.
     pub(crate) fn remove(&self) -> io::Result<()> {
         fs::remove_file(&self.name)
     }
@@ -361,7 +362,7 @@ fn lock(file: &File) -> bool {
     locked(file, FlockOperation::NonBlockingLockExclusive)
 }
 
-/// Others may find the file theirs alone.
+/// Releases the lock, for whatever opens the file next.
 pub(super) fn unlock(file: &File) {
     locked(file, FlockOperation::NonBlockingUnlock);
 }

@@ -1,4 +1,4 @@
-//! Whether a file that is appended to is still where it was.
+//! Notices the removal or replacement of a file that is appended to.
 
 use std::fs::{self, File};
 use std::io;
@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How often to look: nothing tells of it.
+/// The time between two looks: the system sends no notice.
 const PAUSE: Duration = Duration::from_secs(30);
 
 /// A file under its name, which is looked at now and then until it is another one's.

@@ -117,7 +117,7 @@ struct Part {
     /// The higher, the sooner it makes room for others.
     rank: u8,
     text: String,
-    /// What is shown where there is no room for the text.
+    /// The text for a narrow terminal.
     short: Option<String>,
 }
 

@@ -69,7 +69,7 @@ struct Screen {
     status: String,
 }
 
-/// How many columns a status may take.
+/// Returns the width of a status, in columns.
 pub(crate) fn columns() -> usize {
     // Some terminals go on to the next line once the last column is written.
     sink::stderr_columns().map_or(usize::MAX, |columns| columns - 1)
@@ -109,8 +109,8 @@ pub(crate) fn line(message: &str) {
 }
 
 impl Screen {
-    /// Whether nobody else writes to the last line. A status that stood there is otherwise
-    /// forgotten.
+    /// Returns whether the last line of the terminal is this process's. Else forgets the status that
+    /// stood there.
     fn owns_last_line(&mut self) -> bool {
         let is_owner = !sink::is_in_background();
         if !is_owner {

@@ -315,8 +315,8 @@ fn columns(terminal: impl AsFd) -> Option<usize> {
     Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
 }
 
-/// Whether another process group has the terminal that is standard error: a shell, or what a
-/// shell runs while this process is in the background.
+/// Returns whether another process group, such as a shell's, is in the foreground of the terminal on
+/// standard error.
 pub(crate) fn is_in_background() -> bool {
     // It fails for a terminal that does not control this process, and so for no job of a shell's.
     tcgetpgrp(io::stderr()).is_ok_and(|foreground| foreground != getpgrp())
@@ -362,7 +362,7 @@ fn grow(_: &File, _: usize) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Whether the process began without a standard input, output and error.
+/// The standard streams that were closed when the process began: input, output and error.
 static CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
 /// Runs before `main`: by then, Rust has put /dev/null where nothing was, and records would vanish

@@ -12,7 +12,7 @@ use crate::status::progress::Progress;
 use crate::status::systemd::Notify;
 use crate::wait;
 
-/// How long after the idle time a run reads messages that are no events, in search of one.
+/// The time after the idle time in which a run still looks for an event among other messages.
 const BUSY: Duration = Duration::from_secs(2);
 
 impl Run<'_> {
