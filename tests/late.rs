@@ -275,23 +275,28 @@ fn a_flood_of_pongs_does_not_put_off_the_end() {
 
 #[test]
 fn a_message_that_comes_slowly_is_no_flood() {
-    let (endpoint, service) = play([Box::new(|mut tcp: &TcpStream, mut socket: Socket<'_>| {
-        let request = socket.read().unwrap();
-        grant(&mut socket, &request);
-        let request = socket.read().unwrap();
-        let text = format!(r#"{{"value":"{}"}}"#, "x".repeat(1 << 20));
-        let mut frame = vec![0x81, 127];
-        frame.extend((text.len() as u64).to_be_bytes());
-        frame.extend(text.into_bytes());
-        let (first, rest) = frame.split_at(1 << 19);
-        tcp.write_all(first).unwrap();
-        thread::sleep(Duration::from_secs(3));
-        tcp.write_all(rest).unwrap();
-        grant(&mut socket, &request);
-        serve_out(&mut socket);
-    })]);
+    let (sender, begun) = mpsc::channel();
+    let (endpoint, service) = play([Box::new(
+        move |mut tcp: &TcpStream, mut socket: Socket<'_>| {
+            let request = socket.read().unwrap();
+            grant(&mut socket, &request);
+            let text = format!(r#"{{"value":"{}"}}"#, "x".repeat(1 << 20));
+            let mut frame = vec![0x81, 127];
+            frame.extend((text.len() as u64).to_be_bytes());
+            frame.extend(text.into_bytes());
+            let (first, rest) = frame.split_at(1 << 19);
+            tcp.write_all(&first[..9]).unwrap();
+            wait_until_delivered(tcp);
+            sender.send(()).unwrap();
+            tcp.write_all(&first[9..]).unwrap();
+            thread::sleep(Duration::from_secs(3));
+            tcp.write_all(rest).unwrap();
+            serve_out(&mut socket);
+        },
+    )]);
     let mut client = Client::connect(&config(&endpoint)).unwrap();
     client.subscribe(&"/a".parse().unwrap()).unwrap();
+    begun.recv_timeout(LONG).unwrap();
     let mut events = 0;
     let is_event = |next| matches!(next, Next::Event(_));
     // Once the connection is known to live, the answer is not waited for.
