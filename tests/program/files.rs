@@ -91,7 +91,7 @@ fn a_capture_is_there_once_it_is_whole() {
 fn a_capture_that_ends_early_leaves_what_came_beside_what_was() {
     let (folder, file) = folder();
     let part = folder.path().join("events.jsonl.part");
-    for end in ["SIGTERM", "timeout", "loss"] {
+    for end in ["SIGTERM", "SIGHUP", "timeout", "loss"] {
         fs::write(&file, "before\n").unwrap();
         fs::write(&part, "of an earlier run, and much longer than the new one").unwrap();
         let timeout = if end == "timeout" { "-W6s" } else { "-W1m" };
@@ -101,6 +101,7 @@ fn a_capture_that_ends_early_leaves_what_came_beside_what_was() {
         await_lines(&part, 2);
         match end {
             "SIGTERM" => kill(&child, Signal::TERM),
+            "SIGHUP" => kill(&child, Signal::HUP),
             "loss" => drop(sim.drop_all()),
             _ => {}
         }

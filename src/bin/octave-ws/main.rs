@@ -74,7 +74,7 @@ fn run(start: Instant) -> Result<(), Failure> {
         .and_then(|time| start.checked_add(time));
     wait::set_deadline(deadline);
     if !args.command.reopens() {
-        hangups.let_end().map_err(Failure::signals)?;
+        hangups.let_stop(&stop).map_err(Failure::signals)?;
     }
     let stopped = stopped(&args.command);
     let setup = Settings::resolve(args, deadline);
@@ -85,7 +85,7 @@ fn run(start: Instant) -> Result<(), Failure> {
     match setup? {
         Settings::Listen(config, settings) => listen::listen(config, &settings, &stop, hangups),
         Settings::Doctor(settings) => doctor::doctor(settings, &stop),
-        Settings::Shell(config, is_edited) => shell::shell(config, is_edited, &stop, &hangups),
+        Settings::Shell(config, is_edited) => shell::shell(config, is_edited, &stop),
         Settings::Session(config, shown) => session::session(&config.stop(stop), shown),
         Settings::Completions(script) => output::print(&script),
     }

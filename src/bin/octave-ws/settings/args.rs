@@ -176,7 +176,8 @@ receivers! {
         help_triggers("-h", "--help"),
         note = "listen reconnects until it is stopped. --output appends to FILE; a partial
 record at its end, left by a crash, is removed first. SIGHUP reopens FILE,
-so that it can be rotated; where the terminal is gone, it ends the run.",
+so that it can be rotated; without --output, or where the terminal is gone,
+it ends the run as SIGTERM does.",
         example = "{command_name} /my_company/devices/gw1/temperature --count 5"
     )]
     listen;

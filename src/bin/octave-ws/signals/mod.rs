@@ -4,7 +4,7 @@ use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use octave_ws::Stop;
@@ -91,8 +91,6 @@ impl First {
 pub(crate) struct Hangups {
     /// Readable once there was one.
     noted: OwnedFd,
-    /// Whether it ends the process, as it does by default.
-    ends: Arc<AtomicBool>,
     /// Whether the starter has it ignored, as nohup(1) does.
     is_ignored: bool,
     had_terminal: bool,
@@ -100,25 +98,24 @@ pub(crate) struct Hangups {
 
 impl Hangups {
     fn note() -> io::Result<Self> {
-        let ends = Arc::new(AtomicBool::new(false));
+        // Asked for first: no signal stays ignored that something is registered for.
         let is_ignored = inherited::is_ignored(SIGHUP);
-        flag::register_conditional_default(SIGHUP, Arc::clone(&ends))?;
         Ok(Self {
             noted: noted(SIGHUP)?,
-            ends,
             is_ignored,
             had_terminal: has_terminal(),
         })
     }
 
-    /// Gives SIGHUP its default meaning, which one that has come already had, too.
-    pub(crate) fn let_end(&self) -> io::Result<()> {
+    /// Lets each SIGHUP pull the stop, one that has come already included, unless the starter has it
+    /// ignored. A second one changes nothing: a shell sends one beside the terminal's.
+    pub(crate) fn let_stop(&self, stop: &Stop) -> io::Result<()> {
         if self.is_ignored {
             return Ok(());
         }
-        self.ends.store(true, Ordering::SeqCst);
+        low_level::pipe::register(SIGHUP, stop.waker()?)?;
         if wait::is_readable(&self.noted) {
-            low_level::emulate_default_handler(SIGHUP)?;
+            stop.stop();
         }
         Ok(())
     }
@@ -168,38 +165,25 @@ pub(crate) fn suspend() -> io::Result<()> {
     low_level::emulate_default_handler(SIGTSTP)
 }
 
-/// A signal that would end the process where it stands.
-pub(crate) struct Deadly(Arc<AtomicUsize>);
+/// SIGQUIT, which would end the process where it stands.
+pub(crate) struct Deadly(Arc<AtomicBool>);
 
 impl Deadly {
-    /// Lets SIGQUIT and SIGHUP pull the stop instead, unless the starter has them ignored.
-    pub(crate) fn catch(stop: &Stop, hangups: &Hangups) -> io::Result<Self> {
-        let caught = Arc::new(AtomicUsize::new(0));
-        hangups.ends.store(false, Ordering::SeqCst);
-        let is_ignored = |signal| match signal {
-            SIGHUP => hangups.is_ignored,
-            signal => inherited::is_ignored(signal),
-        };
-        for signal in [SIGQUIT, SIGHUP] {
-            if is_ignored(signal) {
-                continue;
-            }
-            let number = usize::try_from(signal).unwrap_or_default();
-            flag::register_usize(signal, Arc::clone(&caught), number)?;
-            low_level::pipe::register(signal, stop.waker()?)?;
+    /// Lets SIGQUIT pull the stop instead, unless the starter has it ignored.
+    pub(crate) fn catch(stop: &Stop) -> io::Result<Self> {
+        let caught = Arc::new(AtomicBool::new(false));
+        if !inherited::is_ignored(SIGQUIT) {
+            flag::register(SIGQUIT, Arc::clone(&caught))?;
+            low_level::pipe::register(SIGQUIT, stop.waker()?)?;
         }
         Ok(Self(caught))
     }
 
     /// Ends the process by it, if there was one, now that all is done.
     pub(crate) fn end(&self) {
-        match self.0.load(Ordering::Relaxed) {
-            0 => {}
-            signal => {
-                let signal = i32::try_from(signal).unwrap_or(SIGHUP);
-                // Where that fails, the process ends as it would have.
-                let _ = low_level::emulate_default_handler(signal);
-            }
+        if self.0.load(Ordering::Relaxed) {
+            // Where that fails, the process ends as it would have.
+            let _ = low_level::emulate_default_handler(SIGQUIT);
         }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::commands::shell::input::{Sent, Typed};
 use crate::exit::{End, Failure, UNAVAILABLE};
 use crate::output::Output;
-use crate::signals::{self, Deadly, Hangups};
+use crate::signals::{self, Deadly};
 use crate::status::stderr;
 use crate::wait;
 
@@ -33,15 +33,10 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 const WINDOW: usize = 64;
 
 /// Does what is typed, and prints what comes in, until the end of either.
-pub(crate) fn shell(
-    config: Config,
-    is_edited: bool,
-    stop: &Stop,
-    hangups: &Hangups,
-) -> Result<(), Failure> {
+pub(crate) fn shell(config: Config, is_edited: bool, stop: &Stop) -> Result<(), Failure> {
     let config = config.stop(stop.clone()).retry_for(Duration::ZERO);
     // A terminal is left as it was.
-    let deadly = is_edited.then(|| Deadly::catch(stop, hangups)).transpose();
+    let deadly = is_edited.then(|| Deadly::catch(stop)).transpose();
     let deadly = deadly.map_err(Failure::signals)?;
     let end = run(&config, is_edited);
     if let Some(deadly) = deadly {
