@@ -529,14 +529,14 @@ fn a_status_that_is_not_taken_does_not_hold_events_up() {
 
 /// A service that sends something else and events, more than fits between it and a program that
 /// does not read, and fails where that program asks for something before it has all of them.
-fn insistent(go: mpsc::Receiver<()>) -> (String, JoinHandle<()>) {
+fn insistent(go: mpsc::Receiver<()>, length: usize) -> (String, JoinHandle<()>) {
     play([Box::new(move |tcp: &TcpStream, mut socket: Socket<'_>| {
         let request = socket.read().unwrap();
         grant(&mut socket, &request);
         go.recv_timeout(GRACE).unwrap();
         socket.send(Message::text("no event")).unwrap();
-        let event = Message::text(format!(r#"{{"value":"{}"}}"#, "x".repeat(10_000)));
-        for n in 0..INSISTENT {
+        let event = Message::text(format!(r#"{{"value":"{}"}}"#, "x".repeat(length)));
+        for n in 0..INSISTENT / length {
             socket.send(event.clone()).unwrap();
             let mut fds = [PollFd::new(tcp, PollFlags::IN)];
             let is_left = poll(&mut fds, Some(&Timespec::default())).unwrap() > 0;
@@ -546,30 +546,35 @@ fn insistent(go: mpsc::Receiver<()>) -> (String, JoinHandle<()>) {
     })])
 }
 
-const INSISTENT: usize = 2000;
+/// How much it sends.
+const INSISTENT: usize = 20_000_000;
 
 #[test]
 fn a_run_is_not_idle_while_its_reader_sleeps() {
-    let (sender, go) = mpsc::channel();
-    let (endpoint, service) = insistent(go);
-    let (mut reader, writer) = io::pipe().unwrap();
-    let mut program = led_to(&endpoint, &["capture", "/a", "--idle=1s"]);
-    let mut child = program.stdout(writer).spawn().unwrap();
-    drop(program);
-    sender.send(()).unwrap();
-    // For longer than it may be idle, and than it looks for an event then.
-    thread::sleep(4 * TIMEOUT);
-    let mut text = String::new();
-    reader.read_to_string(&mut text).unwrap();
-    assert_eq!(wait(&mut child, GRACE).code(), Some(0));
-    service.join().unwrap();
-    assert_eq!(text.lines().count(), INSISTENT);
+    // Lines that are collected before they are written, and such that are not.
+    for length in [10_000, 100_000] {
+        let (sender, go) = mpsc::channel();
+        let (endpoint, service) = insistent(go, length);
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut program = led_to(&endpoint, &["capture", "/a", "--idle=1s"]);
+        let mut child = program.stdout(writer).spawn().unwrap();
+        drop(program);
+        sender.send(()).unwrap();
+        // For longer than it may be idle, and than it looks for an event then.
+        thread::sleep(4 * TIMEOUT);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(wait(&mut child, GRACE).code(), Some(0), "{length}");
+        service.join().unwrap();
+        assert_eq!(text.lines().count(), INSISTENT / length);
+    }
 }
 
 #[test]
 fn a_run_is_not_idle_before_all_is_read_that_has_come() {
     let (sender, go) = mpsc::channel();
-    let (endpoint, service) = insistent(go);
+    let length = 10_000;
+    let (endpoint, service) = insistent(go, length);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("events.jsonl");
     let output = format!("-o{}", file.display());
@@ -583,7 +588,8 @@ fn a_run_is_not_idle_before_all_is_read_that_has_come() {
     kill(&child, Signal::CONT);
     assert_eq!(wait(&mut child, GRACE).code(), Some(0));
     service.join().unwrap();
-    assert_eq!(written().matches(r#""kind":"event""#).count(), INSISTENT);
+    let events = written().matches(r#""kind":"event""#).count();
+    assert_eq!(events, INSISTENT / length);
 }
 
 #[test]
