@@ -11,12 +11,12 @@ use std::thread;
 use super::{TEMPERATURE, octave_ws, preloaded, start, stderr};
 
 /// Set where a test has the namespaces to itself.
-const ISOLATED: &str = "OCTAVE_TEST_ISOLATED";
+pub(super) const ISOLATED: &str = "OCTAVE_TEST_ISOLATED";
 
 const LOOPBACK_UP: [&str; 5] = ["ip", "link", "set", "lo", "up"];
 
 /// Runs a test of this binary that is ignored otherwise.
-fn isolated(test: &str) {
+pub(super) fn isolated(test: &str) {
     let unshare = || {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--net", "--propagation", "private"]);
@@ -31,7 +31,9 @@ fn isolated(test: &str) {
         return;
     }
     let mut command = unshare();
-    command.arg(std::env::current_exe().unwrap());
+    command.args(["sh", "-c"]);
+    command.arg(format!("{} && exec \"$@\"", LOOPBACK_UP.join(" ")));
+    command.arg("sh").arg(std::env::current_exe().unwrap());
     let command = command.args(["--exact", test, "--ignored"]);
     let output = command.env(ISOLATED, "1").output();
     let output = output.unwrap();
@@ -57,7 +59,6 @@ fn without_an_answer_about_ipv6() {
     let run = |program: &str, args: &[&str]| {
         assert!(Command::new(program).args(args).status().unwrap().success());
     };
-    run(LOOPBACK_UP[0], &LOOPBACK_UP[1..]);
     let folder = tempfile::tempdir().unwrap();
     let replace = |path: &str, text: &str| {
         let path = fs::canonicalize(path).unwrap_or(path.into());

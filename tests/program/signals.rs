@@ -14,6 +14,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::files::after;
+use super::names::{ISOLATED, isolated};
 use super::patience::until;
 use super::waits::{await_sleep, wait};
 use super::{
@@ -247,6 +248,38 @@ fn a_terminal_that_goes_away_ends_it_unless_it_is_not_to() {
         assert_eq!(wait(&mut child, LONG).code(), Some(0));
         assert_eq!(file.exists(), is_nohup);
     }
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_it_where_there_is_no_dev_tty() {
+    isolated("signals::without_dev_tty");
+}
+
+#[test]
+#[ignore = "run by another, in namespaces of its own"]
+fn without_dev_tty() {
+    if std::env::var_os(ISOLATED).is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let output = format!("--output={}", file.display());
+    let (sim, seen) = start(0.0);
+    let mut program = octave_ws(&sim, &["listen", TEMPERATURE, &output]);
+    let (terminal, screen) = terminal();
+    program.stderr(terminal.try_clone().unwrap());
+    controlled_by(&mut program, terminal);
+    let hidden = Command::new("mount")
+        .args(["-t", "tmpfs", "none", "/dev"])
+        .status();
+    assert!(hidden.unwrap().success());
+    let mut child = program.stdin(Stdio::piped()).spawn().unwrap();
+    drop(program);
+    await_subscription(&seen);
+    std::fs::remove_file(&file).unwrap();
+    drop(screen);
+    assert_eq!(wait(&mut child, LONG).code(), Some(0));
+    assert!(!file.exists());
 }
 
 #[test]

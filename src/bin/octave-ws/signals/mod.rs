@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use octave_ws::Stop;
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::termios::tcgetpgrp;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGXFSZ};
 use signal_hook::{flag, low_level};
 
@@ -138,10 +139,11 @@ impl AsFd for Hangups {
     }
 }
 
-/// Returns whether a terminal controls the process.
+/// Returns whether a terminal controls the process: that on standard error, or any. A chroot may
+/// have no /dev/tty.
 fn has_terminal() -> bool {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::open("/dev/tty", flags, Mode::empty()).is_ok()
+    tcgetpgrp(io::stderr()).is_ok() || rustix::fs::open("/dev/tty", flags, Mode::empty()).is_ok()
 }
 
 /// Becomes readable, and no more than that happens, with each SIGTSTP: a terminal's ^Z.
