@@ -18,7 +18,34 @@ The first of these that exists is read:
 .I ~/.config/octave\\-ws/config.json
 .TQ
 .I /etc/octave\\-ws/config.json
-The config file: a JSON object whose keys are the names of the options, with underscores.
+The config file: a JSON object with the keys ";
+
+const ENVIRONMENT: &str = ".TP
+.BR OCTAVE_TOKEN \", \" OCTAVE_CLOUD_TOKEN
+The token, unless there is a token file.
+.TP
+.B CREDENTIALS_DIRECTORY
+Its file octave\\-token holds the token, unless one of those above does: a credential of systemd.
+.TP
+.BR HTTPS_PROXY \", \" ALL_PROXY \", \" NO_PROXY
+The proxy, and the hosts that need none, unless \\-\\-proxy is given. Lower\\-case names work, too.
+.TP
+.B SSL_CERT_FILE
+As \\-\\-ca\\-file.
+";
+
+const SIGNALS: &str = ".SH SIGNALS
+.TP
+.BR SIGINT \", \" SIGTERM
+The run ends: it unsubscribes, closes the connection and writes what it has received, within 2 \
+seconds. A second one, more than 1 second later or another signal, ends it at once, with 128 and \
+its number. SIGINT is ignored if the starter ignores it.
+.TP
+.B SIGHUP
+listen opens the file of \\-\\-output again. Without one, or if the signal comes because the terminal \
+is gone, it means SIGTERM; under
+.BR nohup (1)
+it is ignored.
 ";
 
 /// With `UPDATE_MAN_PAGES` set, they are written.
@@ -158,7 +185,22 @@ fn page(name: &str, program: &str, files: &str) -> String {
     }
     page += ".SH OPTIONS\n";
     page += &definitions(&help.list("Options"));
-    page += files;
+    if !files.is_empty() {
+        let settings = settings();
+        page += ".SH ENVIRONMENT\n";
+        for (option, variables, _) in &settings {
+            if !variables.is_empty() {
+                let variables = roff(&variables.join(", "));
+                let _ = write!(page, ".TP\n.B {variables}\nAs {}.\n", roff(option));
+            }
+        }
+        page += ENVIRONMENT;
+        page += files;
+        let keys = settings.iter().flat_map(|(_, _, keys)| keys);
+        let keys: Vec<_> = keys.map(String::as_str).collect();
+        page += &(roff(&keys.join(", ")) + ".\n");
+        page += SIGNALS;
+    }
     page += ".SH EXIT STATUS\n";
     for line in help.section("Error codes").lines() {
         let (code, about) = line.trim().split_once(' ').unwrap();
@@ -176,6 +218,33 @@ fn page(name: &str, program: &str, files: &str) -> String {
     };
     let _ = write!(page, ".SH SEE ALSO\n.BR {other} (1)\n");
     page
+}
+
+/// The options of the README's table, the variables and the keys of the config file that stand for
+/// each.
+fn settings() -> Vec<(String, Vec<String>, Vec<String>)> {
+    let table = include_str!("../../README.md")
+        .split_once("\n| option | environment |")
+        .unwrap()
+        .1;
+    let code = |cell: &str| {
+        let words = cell.split('`').skip(1).step_by(2);
+        words.map(str::to_owned).collect()
+    };
+    let row = |line: &str| {
+        let mut cells = line.split('|').skip(1);
+        let option: Vec<String> = code(cells.next().unwrap());
+        let option = option[0].split(' ').next().unwrap().to_owned();
+        (
+            option,
+            code(cells.next().unwrap()),
+            code(cells.next().unwrap()),
+        )
+    };
+    let rows = table.lines().skip(2);
+    rows.take_while(|line| line.starts_with('|'))
+        .map(row)
+        .collect()
 }
 
 fn definitions(list: &[(String, String)]) -> String {

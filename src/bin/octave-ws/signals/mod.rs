@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use octave_ws::Stop;
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::termios::tcgetpgrp;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGXFSZ};
 use signal_hook::{flag, low_level};
 
@@ -143,7 +142,8 @@ impl AsFd for Hangups {
 /// have no /dev/tty.
 fn has_terminal() -> bool {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    tcgetpgrp(io::stderr()).is_ok() || rustix::fs::open("/dev/tty", flags, Mode::empty()).is_ok()
+    wait::sink::is_stderr_its_terminal()
+        || rustix::fs::open("/dev/tty", flags, Mode::empty()).is_ok()
 }
 
 /// Becomes readable, and no more than that happens, with each SIGTSTP: a terminal's ^Z.

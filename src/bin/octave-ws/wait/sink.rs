@@ -315,6 +315,11 @@ fn columns(terminal: impl AsFd) -> Option<usize> {
     Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
 }
 
+/// Returns whether the terminal on standard error controls the process.
+pub(crate) fn is_stderr_its_terminal() -> bool {
+    tcgetpgrp(io::stderr()).is_ok()
+}
+
 /// Returns whether another process group, such as a shell's, is in the foreground of the terminal on
 /// standard error.
 pub(crate) fn is_in_background() -> bool {
