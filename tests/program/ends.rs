@@ -179,7 +179,7 @@ fn a_reader_that_never_reads_leaves_room_for_the_summary_and_no_more() {
         rustix::io::ioctl_fionread(&out).unwrap() > 50_000
     });
     kill(&child, Signal::TERM);
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(child.wait().unwrap().code(), Some(75));
     let mut text = String::new();
     out.read_to_string(&mut text).unwrap();
     let records: Vec<Value> = text
@@ -198,7 +198,7 @@ fn a_reader_that_never_reads_leaves_room_for_the_summary_and_no_more() {
         "warning: stopped with unread lines, events: {}\n",
         100 - events
     );
-    assert!(told.ends_with(&left), "{told}");
+    assert!(told.contains(&left), "{told}");
 }
 
 #[test]

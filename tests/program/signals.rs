@@ -296,7 +296,7 @@ fn nor_does_a_reader_that_reads_nothing_hold_it_up() {
     kill(&child, Signal::TERM);
     wait(&mut child, LONG);
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.status.code(), Some(75));
     let warning = "warning: stopped with unread lines, events: ";
     assert!(stderr(&output).contains(warning), "{}", stderr(&output));
     // What is there are whole lines.

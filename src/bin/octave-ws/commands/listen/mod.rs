@@ -57,8 +57,10 @@ impl ListenSettings {
     fn outcome(&self, end: Result<(), End>) -> Result<(), Failure> {
         match end {
             Err(End::Failed(failure)) => Err(failure),
-            Err(End::Stopped | End::Unread(Cut::Stopped)) if self.is_bounded => {
-                Err(Failure::stopped())
+            Err(End::Stopped) if self.is_bounded => Err(Failure::stopped()),
+            Err(End::Unread(Cut::Stopped)) => {
+                let message = "stopped: output: not all lines were read";
+                Err(Failure::new(INCOMPLETE, message))
             }
             Err(End::Unread(Cut::TimedOut)) => {
                 let message = "timeout: output: not all lines were read in time";
