@@ -211,7 +211,9 @@ impl Client {
 
     /// Waits up to `timeout` for the next event, acknowledgement or change, and returns it. A timeout
     /// of zero returns what has arrived, or makes an attempt to reconnect that is due. An attempt that
-    /// has begun goes on beyond the timeout; [`Client::set_connect_deadline`] limits it.
+    /// has begun goes on beyond the timeout; [`Client::set_connect_deadline`] limits it. So does the
+    /// farewell to a service that closes the connection, by up to 1.8 s, and a ping or a heartbeat
+    /// that a service does not read, by up to the ack timeout.
     ///
     /// # Errors
     /// `Stopped`, after which the client can still be used and closed. After any other error, which
@@ -222,7 +224,8 @@ impl Client {
     }
 
     /// Returns what has been read from the connection and not been returned yet, without waiting and
-    /// without a system call: what a program takes before it looks after something else.
+    /// without a system call: what a program takes before it looks after something else. Only where
+    /// the service has closed the connection does it wait, as [`Client::next`] does.
     ///
     /// # Errors
     /// As [`Client::next`].
