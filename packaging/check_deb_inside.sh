@@ -42,7 +42,6 @@ for file in config.json token streams; do
     install -m 640 -g octave-ws "/etc/octave-ws/$file" "$other"
 done
 
-# It waits until all streams are subscribed.
 systemctl enable --now octave-ws.service octave-ws@demo.service
 systemctl is-active octave-ws.service octave-ws@demo.service
 pid=$(systemctl show --property MainPID --value octave-ws.service)

@@ -78,12 +78,13 @@ fn await_told(told: &Receiver<String>, what: &str) -> Vec<String> {
 
 #[test]
 fn it_is_told_the_life_of_a_service() {
-    let (sim, _seen) = start(0.0);
+    let (sim, seen) = start(0.0);
     let manager = Manager::new();
     let file = manager.folder.path().join("events.jsonl");
     let output = format!("--output={}", file.display());
     let child = manager.listen(&sim, &[&output]).spawn().unwrap();
     let begun = await_told(&manager.told, "READY=1");
+    await_subscription(&seen);
     assert_eq!(begun[0], "STATUS=connecting");
     sim.publish(TEMPERATURE, &json!(1));
     let status = loop {
@@ -113,17 +114,41 @@ fn it_is_told_the_life_of_a_service() {
 }
 
 #[test]
-fn it_is_not_told_ready_before_every_stream_is_subscribed() {
-    let (sim, seen) = start(0.0);
-    sim.set_faults(&[Fault::AckSilent]);
+fn it_is_told_ready_while_the_service_is_away() {
+    let (sim, _seen) = start(0.0);
+    // Nothing is there, an answer that puts off the next attempt, and a subscription that is not
+    // answered.
+    for fault in [
+        Some(Fault::SessionAnswer(503, "")),
+        Some(Fault::AckSilent),
+        None,
+    ] {
+        sim.set_faults(fault.as_slice());
+        let manager = Manager::new();
+        let file = manager.folder.path().join("events.jsonl");
+        let output = format!("--output={}", file.display());
+        let mut program = manager.listen(&sim, &["--ack-timeout=1h", &output]);
+        if fault.is_none() {
+            program.env("OCTAVE_ENDPOINT", "https://127.0.0.1:1");
+        }
+        let child = program.spawn().unwrap();
+        await_told(&manager.told, "READY=1");
+        std::fs::remove_file(&file).unwrap();
+        kill(&child, Signal::HUP);
+        await_told(&manager.told, "READY=1");
+        assert!(file.exists(), "{fault:?}");
+        manager.stop(child);
+    }
+}
+
+#[test]
+fn it_is_not_told_ready_with_an_invalid_configuration() {
+    let (sim, _seen) = start(0.0);
     let manager = Manager::new();
-    let child = manager.listen(&sim, &["--ack-timeout=1h"]).spawn().unwrap();
-    let asked = |seen: &octave_ws::sim::Seen| seen.what == octave_ws::sim::What::Swallowed;
-    seen.iter().find(asked).unwrap();
-    kill(&child, Signal::TERM);
-    let all = await_told(&manager.told, "STOPPING=1");
-    assert!(!all.contains(&"READY=1".to_owned()), "{all:?}");
-    child.wait_with_output().unwrap();
+    let mut program = manager.listen(&sim, &[]);
+    let output = program.env("OCTAVE_ENDPOINT", "nowhere").output().unwrap();
+    assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+    assert!(manager.told.try_iter().all(|told| told != "READY=1"));
 }
 
 #[test]

@@ -122,14 +122,15 @@ impl<'a> Run<'a> {
     }
 
     fn go(&mut self, config: Config) -> Result<(), End> {
+        let mut client = self.client(config)?;
+        // However long the service is away: a boot, an upgrade or a reload is not to wait for it.
+        if let Some(notify) = &self.notify {
+            notify.ready();
+        }
         // A share of the streams may hold none.
         if self.settings.streams.is_empty() {
-            if let Some(notify) = &self.notify {
-                notify.ready();
-            }
             return Ok(());
         }
-        let mut client = self.client(config)?;
         let end = self.receive(&mut client);
         self.leave(end, client)
     }

@@ -173,9 +173,7 @@ impl Run<'_> {
         }
         self.output.reopen()?;
         client.watch_hangup(self.reader()?);
-        if let Some(notify) = &self.notify
-            && self.status.subscribed_at.is_some()
-        {
+        if let Some(notify) = &self.notify {
             notify.ready();
         }
         Ok(())
@@ -238,9 +236,6 @@ impl Run<'_> {
         if status.unanswered == 0 && status.subscribed_at.is_none() {
             status.subscribed();
             wait::set_end(self.duration_end());
-            if let Some(notify) = &self.notify {
-                notify.ready();
-            }
             self.tell_pause()?;
         }
         Ok(())
