@@ -524,3 +524,25 @@ fn what_comes_before_it_has_unsubscribed_is_printed() {
         service.join().unwrap();
     }
 }
+
+#[test]
+fn all_that_is_refused_is_named() {
+    let (sim, _seen) = start(0.0);
+    let peer = sim.addr();
+    for require in ["all", "any"] {
+        let args = ["listen", "/demo/none", "/demo/no", "--require", require];
+        let mut command = octave_ws(&sim, &args);
+        if require == "all" {
+            command.arg(TEMPERATURE);
+        }
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(77));
+        let count = if require == "all" { "2 of 3" } else { "2 of 2" };
+        let refused = format!(
+            "error: subscribe: {peer} refused {count} streams: /demo/no: no stream /demo/no; \
+             /demo/none: no stream /demo/none (check the name of the stream, and what the user may \
+             read)\n"
+        );
+        assert!(stderr(&output).ends_with(&refused), "{}", stderr(&output));
+    }
+}

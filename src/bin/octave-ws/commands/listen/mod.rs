@@ -18,8 +18,10 @@ use crate::status::run::RunStatus;
 use crate::status::stderr;
 use crate::status::systemd::Notify;
 use crate::wait::{self, Cut};
+use refusals::Refusals;
 
 mod receive;
+mod refusals;
 
 /// How long it may take to leave the service, and after a stop, which has two seconds for all.
 const LEAVE: Duration = Duration::from_millis(1500);
@@ -86,7 +88,7 @@ struct Run<'a> {
     connections: u64,
     /// The streams that wait for their first answer.
     unanswered: BTreeSet<&'a Stream>,
-    refused: BTreeSet<Stream>,
+    refusals: Refusals,
     /// How many events came that nobody would have read.
     unread: u64,
     progress: Option<Progress<'a>>,
@@ -114,7 +116,7 @@ impl<'a> Run<'a> {
             settings,
             status: RunStatus::new(streams.len()),
             unanswered: streams.iter().collect(),
-            refused: BTreeSet::new(),
+            refusals: Refusals::default(),
             unread: 0,
             connections: 0,
             skipped: BTreeMap::new(),
@@ -132,6 +134,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let end = self.receive(&mut client);
+        let end = end.and_then(|()| self.refused(&client, true));
         self.leave(end, client)
     }
 

@@ -39,6 +39,9 @@ impl Run<'_> {
                 self.connected(client)?;
             }
             let is_quiet = matches!(next, Ok(Next::TimedOut));
+            if next.is_err() {
+                self.refused(client, true)?;
+            }
             match next {
                 Ok(Next::Event(event)) => {
                     self.print(&event)?;
@@ -63,6 +66,7 @@ impl Run<'_> {
                     self.write(&Record::Lost(&loss))?;
                     // Before more is said of it.
                     self.output.flush()?;
+                    self.refused(client, true)?;
                 }
                 Ok(Next::Gap(gap)) => {
                     for stream in client.subscribed() {
@@ -106,6 +110,7 @@ impl Run<'_> {
                 }
                 Err(error) => return Err(error.into()),
             }
+            self.refused(client, false)?;
             if self.settings.is_overdue() {
                 let failure = client.last_failure();
                 let failure = failure.map(|error| Failure::from(error).to_string());
@@ -163,7 +168,8 @@ impl Run<'_> {
     fn due(&self) -> Option<Instant> {
         let progress = self.progress.as_ref().map(Progress::due);
         let notify = self.notify.as_ref().and_then(Notify::due);
-        let due = [progress, notify, self.output.due()];
+        let refused = self.refusals.due().filter(|_| self.is_refused());
+        let due = [progress, notify, self.output.due(), refused];
         due.into_iter().flatten().min()
     }
 
@@ -208,6 +214,26 @@ impl Run<'_> {
         after(self.status.subscribed_at, self.settings.duration)
     }
 
+    /// Whether what was refused ends the run.
+    fn is_refused(&self) -> bool {
+        let count = self.refusals.count();
+        match self.settings.require {
+            Require::All => count > 0,
+            Require::Any => count == self.settings.streams.len(),
+        }
+    }
+
+    /// The end that it is, once all has been answered, or nothing more is to be expected.
+    pub(super) fn refused(&self, client: &Client, is_over: bool) -> Result<(), End> {
+        let is_answered = || self.unanswered.is_empty() && client.connections() == 1;
+        let is_due = || self.refusals.due().is_some_and(|due| due <= Instant::now());
+        if self.is_refused() && (is_over || is_answered() || is_due()) {
+            let streams = self.settings.streams.len();
+            return Err(self.refusals.failure(&client.peer(), streams).into());
+        }
+        Ok(())
+    }
+
     fn answered(&mut self, ack: Ack, peer: &str) -> Result<(), End> {
         if ack.is_retried() {
             return self.write(&Record::Refused(&ack.stream));
@@ -218,23 +244,21 @@ impl Run<'_> {
         match ack.outcome {
             Ok(()) => {
                 log::info!("subscribed to {stream}");
+                self.refusals.answered();
                 self.write(&Record::Subscribed(&stream))?;
             }
             Err(words) => {
                 self.write(&Record::Refused(&stream))?;
-                let message = format!("subscribe: {peer} refused {stream}: {words}");
-                self.refused.insert(stream);
-                let all = self.refused.len() == self.settings.streams.len();
-                if all || self.settings.require == Require::All {
-                    return Err(Failure::refused(message, may_pass).into());
+                if self.settings.require == Require::Any {
+                    log::warn!("subscribe: {peer} refused {stream}: {words}");
                 }
-                log::warn!("{message}");
+                self.refusals.add(stream, words, may_pass);
             }
         }
-        let status = &mut self.status;
-        status.unanswered = self.unanswered.len();
-        if status.unanswered == 0 && status.subscribed_at.is_none() {
-            status.subscribed();
+        self.status.unanswered = self.unanswered.len();
+        let is_first = self.status.subscribed_at.is_none();
+        if is_first && self.unanswered.is_empty() && !self.is_refused() {
+            self.status.subscribed();
             wait::set_end(self.duration_end());
             self.tell_pause()?;
         }

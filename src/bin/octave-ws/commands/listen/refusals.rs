@@ -1,0 +1,63 @@
+//! The streams that were refused, and when they end a run.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use octave_ws::Stream;
+
+use crate::exit::Failure;
+
+/// How long after an answer the next is waited for, so that one run names all that is refused.
+const NEXT_ANSWER: Duration = Duration::from_secs(1);
+
+#[derive(Default)]
+pub(super) struct Refusals {
+    /// Each with the words of the service.
+    refused: BTreeMap<Stream, String>,
+    /// Whether the first one may be granted later.
+    may_pass: bool,
+    /// When the last answer came since the first of them.
+    answered_at: Option<Instant>,
+}
+
+impl Refusals {
+    pub(super) fn add(&mut self, stream: Stream, words: String, may_pass: bool) {
+        if self.refused.is_empty() {
+            self.may_pass = may_pass;
+        }
+        self.refused.insert(stream, words);
+        self.answered();
+    }
+
+    /// Notes that another answer has come.
+    pub(super) fn answered(&mut self) {
+        if !self.refused.is_empty() {
+            self.answered_at = Some(Instant::now());
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.refused.len()
+    }
+
+    /// When no other answer is waited for any more.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.answered_at.map(|at| at + NEXT_ANSWER)
+    }
+
+    /// The failure that names all of them.
+    pub(super) fn failure(&self, peer: &str, streams: usize) -> Failure {
+        let each = self.refused.iter();
+        let each: Vec<_> = each
+            .map(|(stream, words)| format!("{stream}: {words}"))
+            .collect();
+        let count = each.len();
+        let what = if count == 1 {
+            each.concat()
+        } else {
+            format!("{count} of {streams} streams: {}", each.join("; "))
+        };
+        let message = format!("subscribe: {peer} refused {what}");
+        Failure::refused(message, self.may_pass)
+    }
+}
