@@ -263,12 +263,14 @@ fn a_flood_of_pongs_does_not_put_off_the_end() {
         let mut client = Client::connect(&config).unwrap();
         client.subscribe(&"/a".parse().unwrap()).unwrap();
         // Nothing else would end it.
+        let mut lost = 0;
         let _ = client.close_within(Duration::MAX, |next| {
-            assert!(!matches!(next, Next::Lost(_)));
+            lost += usize::from(matches!(next, Next::Lost(_)));
         });
-        done.send(()).unwrap();
+        done.send(lost).unwrap();
     });
-    ended.recv_timeout(LONG).expect("it does not end");
+    let lost = ended.recv_timeout(LONG).expect("it does not end");
+    assert_eq!(lost, 1, "events may lie behind it");
     caller.join().unwrap();
     service.join().unwrap();
 }

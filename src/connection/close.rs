@@ -16,7 +16,7 @@ const CLOSE: Duration = Duration::from_millis(750);
 /// As long as it may take to leave, unless the caller says otherwise, or once it is stopped.
 const SHORT: Duration = Duration::from_millis(1500);
 
-/// After so long without an answer a pong will do, or anything else that was sent since.
+/// After so long without an answer a pong will do.
 const PING: Duration = Duration::from_millis(500);
 const ALIVE: Duration = Duration::from_millis(750);
 
@@ -66,8 +66,9 @@ impl Patience {
 struct Begun {
     at: Instant,
     bytes: u64,
-    /// Whether there was a flood since.
-    is_flood: bool,
+    /// Whether a ping was answered that was sent since: behind all that was sent before. Other data
+    /// may have been on its way for long.
+    is_answered: bool,
 }
 
 impl Connection {
@@ -84,7 +85,7 @@ impl Connection {
         let mut begun = Begun {
             at: Instant::now(),
             bytes: self.socket.arrived(),
-            is_flood: false,
+            is_answered: false,
         };
         self.socket.set_limit(begun.at.checked_add(patience.all));
         let mut streams = subscribed.into_iter().peekable();
@@ -94,7 +95,7 @@ impl Connection {
         } else {
             self.unsubscribe(streams, &mut begun, patience, &mut arrived)
         };
-        let is_complete = unsubscribed.is_ok() || self.is_complete_since(&begun);
+        let is_complete = unsubscribed.is_ok() || begun.is_answered;
         let lost = (is_subscribed && !is_complete).then(|| Loss {
             from: self.complete_at().date.min(clock::now()),
             reason: unsubscribed
@@ -110,14 +111,6 @@ impl Connection {
             }
         };
         Farewell { closed, lost }
-    }
-
-    /// Whether all has come in that was sent before it was begun to leave, as far as that shows without
-    /// an answer: something came after there was nothing to read, or more than can have been on its way.
-    fn is_complete_since(&mut self, begun: &Begun) -> bool {
-        let coming = self.socket.coming();
-        let is_beyond = coming.bytes > begun.bytes + ON_THE_WAY;
-        begun.is_flood || is_beyond || self.complete_at().at >= begun.at
     }
 
     /// Hands over what has come, where there is no time for anything else.
@@ -193,6 +186,7 @@ impl Connection {
             let is_nothing = match read {
                 Ok(None) => until.is_some_and(|until| until <= Instant::now()),
                 Ok(Some(arrival)) => {
+                    begun.is_answered |= has_pinged && matches!(arrival, Arrival::Pong(_));
                     arrived(arrival);
                     since = (Instant::now(), self.socket.coming().bytes);
                     false
@@ -208,15 +202,15 @@ impl Connection {
                 continue;
             }
             // That it lives is known, and its answer is not worth a longer wait.
-            let is_late = waited >= ALIVE && self.is_complete_since(begun);
-            begun.is_flood = since.0.elapsed() >= FLOOD
+            let is_late = waited >= ALIVE && begun.is_answered;
+            let is_flood = since.0.elapsed() >= FLOOD
                 && self.socket.coming().bytes > since.1 + FLOOD_BYTES
                 && !self.socket.is_amid_message();
-            let is_flood = begun.is_flood || self.socket.coming().bytes > begun.bytes + ON_THE_WAY;
-            if is_over && !self.is_complete_since(begun) && !is_nothing {
+            let is_beyond = self.socket.coming().bytes > begun.bytes + ON_THE_WAY;
+            if (is_over || is_beyond) && !begun.is_answered && !is_nothing {
                 return Err(self.unread());
             }
-            if is_nothing || is_late || is_flood || is_over {
+            if is_nothing || is_late || is_flood || is_beyond || is_over {
                 let message = format!("{} did not answer in time", self.socket.peer());
                 return Err(Error::new(Phase::Unsubscribe, ErrorKind::TimedOut, message));
             }

@@ -93,6 +93,56 @@ fn taking_leave_lies_within_the_deadline() {
 }
 
 #[test]
+fn what_is_on_its_way_at_the_end_is_waited_for_or_a_loss() {
+    // How many events are on a slow link before the answer, which a stop does not wait for.
+    for (command, count) in [("capture", 30), ("listen", 60)] {
+        let (endpoint, service) = play([Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
+            let request = socket.read().unwrap();
+            grant(&mut socket, &request);
+            let request = socket.read().unwrap();
+            for n in 0..count {
+                let event = format!(r#"{{"value":{n}}}"#);
+                if socket.send(tungstenite::Message::text(event)).is_err() {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+            grant(&mut socket, &request);
+            serve_out(&mut socket);
+        })]);
+        let mut program = led_to(&endpoint, &[command, "/a", "-Frecord"]);
+        let is_stopped = command == "listen";
+        if !is_stopped {
+            program.args(["--duration=100ms", "--require-gapless"]);
+        }
+        let mut child = program.spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut records = Vec::new();
+        while let Some(line) = out.next() {
+            records.push(serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+            if is_stopped && records.last().unwrap()["kind"] == "subscribed" {
+                kill(&child, Signal::TERM);
+            }
+        }
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let gaps = kinds(&records)
+            .iter()
+            .filter(|kind| **kind == "gap")
+            .count();
+        let summary = records.last().unwrap();
+        assert_eq!(summary["gaps"], gaps);
+        if is_stopped {
+            assert_eq!(gaps, 1, "{}", stderr(&output));
+        } else {
+            assert_eq!(summary["events"], count, "{}", stderr(&output));
+            assert_eq!(gaps, 0, "{}", stderr(&output));
+        }
+        service.join().unwrap();
+    }
+}
+
+#[test]
 fn what_lies_unread_at_a_stop_is_printed_and_the_end_behind_it_is_a_loss() {
     let (sender, ended) = std::sync::mpsc::channel();
     let (endpoint, service) = play([Box::new(move |tcp: &TcpStream, mut socket: Socket<'_>| {

@@ -295,7 +295,8 @@ fn stopped_terminal() -> (OwnedFd, OwnedFd) {
 fn nothing_that_cannot_be_written_outlasts_a_signal() {
     let sim = busy();
     let runs = [
-        (&["listen", TEMPERATURE][..], &[0][..]),
+        // Where what is left is an event, or a word on standard error.
+        (&["listen", TEMPERATURE][..], &[0, 75][..]),
         (&["capture", TEMPERATURE, "-C1000000"], &[75]),
         // Before or after there is a session.
         (&["shell"], &[0, 69]),
