@@ -116,9 +116,9 @@ fn what_is_on_its_way_at_the_end_is_waited_for_or_a_loss() {
             program.args(["--duration=100ms", "--require-gapless"]);
         }
         let mut child = program.spawn().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+        let out = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut records = Vec::new();
-        while let Some(line) = out.next() {
+        for line in out {
             records.push(serde_json::from_str::<Value>(&line.unwrap()).unwrap());
             if is_stopped && records.last().unwrap()["kind"] == "subscribed" {
                 kill(&child, Signal::TERM);

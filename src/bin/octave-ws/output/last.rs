@@ -10,14 +10,17 @@ use crate::output::tail::last_line;
 const LOOKED_AT: u64 = 16 << 20;
 
 /// As long as what is of interest at the beginning of a record.
-const HEAD: usize = 128;
+const HEAD: usize = 192;
 
 /// Returns since when events may be missing in a file to which nothing more was written: since its
-/// last record, or since a loss that had no end yet. `None` where its last line is no record, or
-/// where it cannot be read.
+/// last record, or since a loss that had no end yet. What a run wrote that had not told the time
+/// before it says nothing of that time, and counts where nothing is before it. `None` where the last
+/// line is no record, or where it cannot be read.
 pub(super) fn missing_since(file: &File) -> Option<SystemTime> {
     let length = file.metadata().ok()?.len();
-    let mut since = None;
+    let (mut since, mut last) = (None, None);
+    // From when on a run was not running that told so.
+    let mut paused = None;
     let mut end = length;
     while end > length.saturating_sub(LOOKED_AT) {
         let start = last_line(file, end - 1).ok()?;
@@ -25,16 +28,26 @@ pub(super) fn missing_since(file: &File) -> Option<SystemTime> {
         let length = HEAD.min(usize::try_from(end - start).ok()?);
         file.read_exact_at(&mut head[..length], start).ok()?;
         let head = Head::of(&head[..length]);
+        end = start;
+        let Some(head) = head else {
+            last?;
+            continue;
+        };
         if since.is_none() {
-            since = Some(date(head.as_ref()?.at)?);
+            since = Some(date(head.at)?);
+            last = last.or(since);
         }
-        match head {
-            Some(head) if head.kind == "lost" => return head.from.and_then(date),
-            Some(head) if matches!(head.kind, "gap" | "summary") => break,
-            _ => end = start,
+        let from = head.from.and_then(date);
+        match head.kind {
+            // The one that came before such a pause is over with it.
+            "lost" if paused.is_none_or(|paused| from > Some(paused)) => return from,
+            "gap" if paused.is_none() && head.is_pause => paused = from,
+            "lost" | "gap" | "summary" => break,
+            "connected" if paused.is_none() => since = None,
+            _ => {}
         }
     }
-    since
+    since.or(last)
 }
 
 /// The beginning of a record, as [`Lines`](super::record::Lines) writes it.
@@ -42,6 +55,8 @@ struct Head<'a> {
     at: &'a str,
     kind: &'a str,
     from: Option<&'a str>,
+    /// Whether it is a gap because there was no run.
+    is_pause: bool,
 }
 
 impl<'a> Head<'a> {
@@ -55,7 +70,13 @@ impl<'a> Head<'a> {
         let (kind, rest) = rest.split_once('"')?;
         let from = rest.strip_prefix(r#","from":""#);
         let from = from.and_then(|rest| Some(rest.split_once('"')?.0));
-        Some(Self { at, kind, from })
+        let is_pause = rest.trim_end().ends_with(r#""reason":"not running"}"#);
+        Some(Self {
+            at,
+            kind,
+            from,
+            is_pause,
+        })
     }
 }
 
@@ -87,6 +108,15 @@ mod tests {
         let gap = record(5, r#""gap","from":"2026-01-01T00:00:02.000Z","to":"x""#);
         let connected = record(4, r#""connected","peer":"\u{e4}""#);
         let summary = record(7, r#""summary","events":1"#);
+        let subscribed = record(5, r#""subscribed","stream":"s1""#);
+        let later = record(
+            5,
+            r#""lost","from":"2026-01-01T00:00:04.000Z","reason":"x""#,
+        );
+        let pause = record(
+            6,
+            r#""gap","from":"2026-01-01T00:00:02.000Z","to":"2026-01-01T00:00:06.000Z","reason":"not running""#,
+        );
         let at = |second: u32| Some(format!("2026-01-01T00:00:{second:02}.000Z"));
         for (lines, wanted) in [
             (vec![], None),
@@ -102,6 +132,38 @@ mod tests {
             (vec![event(1), lost.clone(), gap, event(6)], at(6)),
             (vec![lost.clone(), summary.clone(), event(8)], at(8)),
             (vec![event(6), summary], at(7)),
+            // The first run, and others that had not told of their pause.
+            (vec![connected.clone(), subscribed.clone()], at(5)),
+            (vec![event(1), connected.clone()], at(1)),
+            (
+                vec![event(1), connected.clone(), subscribed.clone(), event(8)],
+                at(1),
+            ),
+            (
+                [
+                    &[event(1), connected.clone()][..],
+                    &[connected.clone(), event(8)],
+                ]
+                .concat(),
+                at(1),
+            ),
+            (
+                vec![event(1), connected.clone(), pause.clone(), event(8)],
+                at(8),
+            ),
+            (vec![lost.clone(), connected.clone(), pause.clone()], at(6)),
+            // A loss of the run itself.
+            (
+                vec![
+                    event(1),
+                    connected.clone(),
+                    later,
+                    connected,
+                    pause,
+                    event(8),
+                ],
+                at(4),
+            ),
         ] {
             assert_eq!(since(&lines.concat()), wanted, "{lines:?}");
         }
