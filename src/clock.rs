@@ -23,6 +23,16 @@ impl Moment {
             date: now(),
         }
     }
+
+    /// Returns the date. Where the clock has been set back behind it, that is as far back as the
+    /// moment is by the other clock.
+    pub(crate) fn past_date(&self) -> SystemTime {
+        let now = now();
+        if self.date <= now {
+            return self.date;
+        }
+        now.checked_sub(self.at.elapsed()).unwrap_or(now)
+    }
 }
 
 /// Whether the clock was never set: it reads a time before this was built.

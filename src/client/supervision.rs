@@ -181,7 +181,7 @@ impl Client {
         {
             let loss = Loss {
                 // No later than the end of the gap, however the clock was set.
-                from: connection.complete_at().date.min(clock::now()),
+                from: connection.complete_at().past_date(),
                 reason: error.to_string(),
             };
             if retry_at.is_some() {
@@ -268,6 +268,8 @@ impl Client {
         self.failure = None;
         if let Some(Loss { from, reason }) = self.loss.take() {
             let to = clock::now();
+            // The clock may have been set back since.
+            let from = from.min(to);
             self.queue.push_back(Next::Gap(Gap { from, to, reason }));
         }
     }

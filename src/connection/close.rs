@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use super::{Arrival, Connection};
-use crate::clock;
 use crate::error::{ErrorKind, Phase};
 use crate::next::Loss;
 use crate::protocol::{Action, ON_THE_WAY, Request, Stream};
@@ -97,7 +96,7 @@ impl Connection {
         };
         let is_complete = unsubscribed.is_ok() || begun.is_answered;
         let lost = (is_subscribed && !is_complete).then(|| Loss {
-            from: self.complete_at().date.min(clock::now()),
+            from: self.complete_at().past_date(),
             reason: unsubscribed
                 .as_ref()
                 .map_or_else(Error::to_string, |()| String::new()),

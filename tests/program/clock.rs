@@ -12,7 +12,7 @@ use super::memory::led_to;
 use super::raw::{Part, Socket, grant, play, serve_out};
 use super::signals::LONG;
 use super::waits::wait;
-use super::{TEMPERATURE, await_subscription, octave_ws, preloaded, start, stderr, text};
+use super::{TEMPERATURE, await_subscription, lines, octave_ws, preloaded, start, stderr, text};
 
 /// A clock that is put back.
 const CLOCK_OF_1969: &str = "
@@ -125,4 +125,43 @@ fn the_times_of_records_follow_a_clock_that_is_put_back() {
     // The test itself does not take so long.
     assert!(earlier > Duration::from_secs(1800), "{earlier:?}");
     assert_eq!(wait(&mut child, LONG).code(), Some(0));
+}
+
+#[test]
+fn a_gap_begins_before_a_clock_was_put_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let is_put_back = folder.path().join("put back");
+    let (sender, left) = std::sync::mpsc::channel();
+    let put_back = is_put_back.clone();
+    let (endpoint, service) = play([Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        grant(&mut socket, &request);
+        // Its pong is the last sign of life.
+        assert!(socket.read().unwrap().is_ping());
+        socket.flush().unwrap();
+        File::create(put_back).unwrap();
+        left.recv_timeout(LONG).unwrap();
+    })]);
+    let args = [
+        "listen",
+        "/a",
+        "-Frecord",
+        "--no-reconnect",
+        "--ping-interval=1s",
+    ];
+    let mut program = led_to(&endpoint, &args);
+    program.env("LD_PRELOAD", preloaded(CLOCK_THAT_IS_PUT_BACK));
+    program.env("PUT_BACK", &is_put_back);
+    let output = program.arg("--ping-timeout=1s").output().unwrap();
+    sender.send(()).unwrap();
+    service.join().unwrap();
+    assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
+    let gap = lines(&output)
+        .into_iter()
+        .find(|record| record["kind"] == "gap");
+    let gap = gap.unwrap();
+    let date = |name: &str| humantime::parse_rfc3339(gap[name].as_str().unwrap()).unwrap();
+    let time = date("to").duration_since(date("from")).unwrap();
+    // An interval, and the time in which a pong would have come.
+    assert!(time >= Duration::from_secs(1), "{gap}");
 }

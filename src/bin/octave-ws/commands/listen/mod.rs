@@ -184,6 +184,8 @@ impl<'a> Run<'a> {
         let is_lost = loss.is_some();
         if let Some(Loss { from, reason, .. }) = loss {
             let (how, to) = ("not connected at the end", clock::now());
+            // The clock may have been set back since.
+            let from = from.min(to);
             if is_written && printed.is_ok() {
                 printed = self.gap(how, from, to, &reason);
             } else {
