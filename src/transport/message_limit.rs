@@ -240,7 +240,9 @@ impl Frames {
                 return Err(NoEnd::LongControl);
             }
         } else {
-            self.is_open = !is_last;
+            // Only its continuation ends a message: it stays cut off by another.
+            let is_cut = self.is_open && self.head[0] & 0x0f != 0;
+            self.is_open = !is_last || is_cut;
             self.announced = self.announced.saturating_add(length);
             if self.announced > self.max_message {
                 return Err(NoEnd::TooLong);
@@ -522,6 +524,10 @@ mod tests {
         handed_on(&mut frames, &[*last], &[1]).unwrap();
         assert!(!frames.is_amid_message());
         assert!(frames.take_has_ended() && !frames.take_has_ended());
+        // Another one does not end it.
+        let mut cut = Frames::new(1 << 20);
+        handed_on(&mut cut, &[0x01, 1, b'a', 0x81, 1, b'b'], &[1]).unwrap();
+        assert!(cut.is_amid_message() && !cut.take_has_ended());
         // By the header alone, and by the payload alone.
         for (begin, end) in [(&[0x81][..], &[0][..]), (&[0x81, 1], b"a")] {
             handed_on(&mut frames, begin, &[1]).unwrap();
