@@ -1,4 +1,3 @@
-use std::cmp::Reverse;
 use std::fmt;
 
 use crate::printable;
@@ -60,24 +59,23 @@ impl fmt::Debug for Url {
 /// steer a terminal is escaped, and at most 200 bytes are left.
 #[derive(Clone, Default)]
 pub(crate) struct Quote {
+    /// The last one was used last.
     secrets: Vec<String>,
 }
 
-impl Quote {
-    pub(crate) fn new(token: &Token) -> Self {
-        let mut quote = Self {
-            secrets: Vec::new(),
-        };
-        quote.hide(token.expose_secret());
-        quote
-    }
+/// As many secrets are remembered: those of some connections. A service may echo that of another.
+const MOST: usize = 64;
 
+impl Quote {
     pub(crate) fn hide(&mut self, secret: &str) {
-        if !secret.is_empty() {
-            self.secrets.push(secret.to_owned());
+        if secret.is_empty() {
+            return;
         }
-        // One that is part of another would leave the rest of that.
-        self.secrets.sort_by_key(|secret| Reverse(secret.len()));
+        self.secrets.retain(|known| known != secret);
+        if self.secrets.len() == MOST {
+            self.secrets.remove(0);
+        }
+        self.secrets.push(secret.to_owned());
     }
 
     pub(crate) fn quote(&self, words: &str) -> String {
@@ -88,8 +86,9 @@ impl Quote {
     fn redact(&self, mut words: &str) -> String {
         let mut shown = String::new();
         while let Some(first) = words.chars().next() {
-            let mut secrets = self.secrets.iter();
-            let found = secrets.find_map(|secret| spelled(words, secret));
+            let secrets = self.secrets.iter();
+            // One that is part of another would leave the rest of that.
+            let found = secrets.filter_map(|secret| spelled(words, secret)).max();
             let length = if let Some(length) = found {
                 shown.push_str("[redacted]");
                 length
@@ -176,7 +175,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_known_in_each_spelling() {
-        let quote = Quote::new(&Token::new("a/b+c&<\u{e4}"));
+        let mut quote = Quote::default();
+        quote.hide("a/b+c&<\u{e4}");
         for echoed in [
             "a/b+c&<\u{e4}",
             "a%2Fb%2bc%26%3C%C3%A4",
@@ -195,7 +195,8 @@ mod tests {
 
     #[test]
     fn words_of_a_peer_are_made_fit_to_be_shown() {
-        let mut quote = Quote::new(&Token::new("tok"));
+        let mut quote = Quote::default();
+        quote.hide("tok");
         quote.hide("sid");
         quote.hide("a-sid.tok");
         quote.hide("e");

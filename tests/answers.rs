@@ -1,7 +1,8 @@
 //! Answers of a service that have to make a difference, and those that must not.
 
-use std::io::{BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -778,6 +779,48 @@ fn two_messages_are_kept_while_an_answer_is_awaited_however_long() {
     let mut client = Client::connect(&config(&endpoint)).unwrap();
     client.subscribe(&stream()).unwrap();
     assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+    drop(client);
+    service.join().unwrap();
+}
+
+#[test]
+fn a_secret_of_an_earlier_connection_is_not_told_either() {
+    const OLD: &str = "the-first-token";
+    let (endpoint, service) = play([
+        Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+            let request = socket.read().unwrap();
+            grant(&mut socket, &request);
+            socket.close(None).unwrap();
+            serve_out(&mut socket);
+        }),
+        Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+            let request = socket.read().unwrap();
+            grant(&mut socket, &request);
+            let code = CloseCode::Normal;
+            let reason = format!("{OLD} is no more").into();
+            socket.close(Some(CloseFrame { code, reason })).unwrap();
+            serve_out(&mut socket);
+        }),
+    ]);
+    let count = AtomicU32::new(0);
+    let config = config(&endpoint).credentials_from(move || {
+        let token = match count.fetch_add(1, Ordering::Relaxed) {
+            0 => OLD,
+            _ => "the-second-token",
+        };
+        Ok::<_, io::Error>(Credentials::new("demo", Token::new(token)))
+    });
+    let config = config.retry_for(Duration::MAX);
+    let mut client = Client::connect(&config).unwrap();
+    client.subscribe(&"/a".parse().unwrap()).unwrap();
+    let mut losses = std::iter::from_fn(|| Some(client.next(LONG).unwrap())).filter_map(|next| {
+        let Next::Lost(loss) = next else { return None };
+        Some(loss.reason)
+    });
+    losses.next().unwrap();
+    let reason = losses.next().unwrap();
+    assert!(!reason.contains(OLD), "{reason}");
+    assert!(reason.contains("[redacted] is no more"), "{reason}");
     drop(client);
     service.join().unwrap();
 }

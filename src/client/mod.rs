@@ -7,6 +7,7 @@ use crate::connection::Connection;
 use crate::error::{ErrorKind, Phase};
 use crate::next::{Loss, Next};
 use crate::protocol::{Action, Backoff, Event, Stream, Subscriptions};
+use crate::secret::Quote;
 use crate::transport::Route;
 use crate::transport::attention::Watched;
 use crate::{Error, Result};
@@ -50,6 +51,8 @@ mod watch;
 pub struct Client {
     config: Config,
     route: Route,
+    /// The secrets of this connection and those before it.
+    quote: Quote,
     backoff: Backoff,
     state: State,
     /// How many there were so far.
@@ -123,6 +126,7 @@ impl Client {
         Ok(Self {
             config: config.clone(),
             route: Route::new(config)?,
+            quote: Quote::default(),
             backoff: Backoff::new(config.retry_for, now),
             state: State::Waiting(now),
             connections: 0,

@@ -128,7 +128,7 @@ impl Client {
         self.aside.cut_short = false;
         self.config.renew_credentials();
         self.route.renew_trust(&mut self.config);
-        match Connection::open(&self.config, &mut self.route) {
+        match Connection::open(&self.config, &mut self.route, &mut self.quote) {
             Ok(connection) => self.opened(connection),
             // Which is nobody's fault.
             Err(error) if may_cut_short && error.is_retryable() && watched.is_ready() => {

@@ -74,19 +74,17 @@ pub(crate) enum Arrival {
 impl Connection {
     /// Connects, asks for a session and opens its socket, all on one TCP connection where the
     /// service lets it be.
-    pub(crate) fn open(config: &Config, route: &mut Route) -> Result<Self> {
+    /// The secrets of this connection are added to those that are not to be quoted.
+    pub(crate) fn open(config: &Config, route: &mut Route, quote: &mut Quote) -> Result<Self> {
         let credentials = &config.credentials;
         let link = route.dial(config.phase_deadline())?;
         let Session { id, cookies, link } =
-            session::open(link, route, credentials, config.phase_deadline())?;
-        let mut quote = Quote::new(&credentials.token);
-        quote.hide(id.expose_secret());
-        cookies.secrets().for_each(|cookie| quote.hide(cookie));
+            session::open(link, route, credentials, quote, config.phase_deadline())?;
         let path = id.path(&route.endpoint);
         let request = UpgradeRequest {
             path: &path,
             cookies: &cookies,
-            quote: &quote,
+            quote,
         };
         let upgrade = |link, route: &Route| {
             let deadline = config.phase_deadline();
@@ -121,7 +119,7 @@ impl Connection {
         Ok(Self {
             socket,
             exchange: Exchange::new(liveness, config.ack_timeout, Instant::now()),
-            quote,
+            quote: quote.clone(),
             ping: (0, None),
             watched: Watched::default(),
             overdue: Overdue::new(config.ack_timeout),

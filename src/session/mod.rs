@@ -30,7 +30,15 @@ impl SessionId {
         let link = route.dial(config.phase_deadline())?;
         let mut config = config.clone();
         config.renew_credentials();
-        let session = open(link, &route, &config.credentials, config.phase_deadline())?;
+        let credentials = &config.credentials;
+        let mut quote = Quote::default();
+        let session = open(
+            link,
+            &route,
+            credentials,
+            &mut quote,
+            config.phase_deadline(),
+        )?;
         if let Some(mut link) = session.link {
             link.shut();
         }
@@ -67,6 +75,7 @@ pub(crate) fn open(
     mut link: Link,
     route: &Route,
     credentials: &Credentials,
+    quote: &mut Quote,
     deadline: Instant,
 ) -> Result<Session> {
     let Route {
@@ -74,6 +83,7 @@ pub(crate) fn open(
         attention,
         ..
     } = route;
+    quote.hide(credentials.token.expose_secret());
     link.wire().set_deadline(Some(deadline));
     let (answer, link) = post::post(link, endpoint, credentials).map_err(|error| {
         if attention.is_stopped() {
@@ -102,32 +112,34 @@ pub(crate) fn open(
         }
         failed.because(error)
     })?;
-    let id = validate(&answer, endpoint, credentials)
-        .map_err(|error| error.not_before(answer.retry_after))?;
+    answer
+        .cookies
+        .secrets()
+        .for_each(|cookie| quote.hide(cookie));
+    let id =
+        validate(&answer, endpoint, quote).map_err(|error| error.not_before(answer.retry_after))?;
     route.observer.notify(&Step::SessionOpened {
         date: answer.date,
         is_kept: link.is_some(),
     });
+    quote.hide(id.expose_secret());
     let cookies = answer.cookies;
     Ok(Session { id, cookies, link })
 }
 
 /// Makes an id of an answer.
-fn validate(answer: &Answer, endpoint: &Endpoint, credentials: &Credentials) -> Result<SessionId> {
+fn validate(answer: &Answer, endpoint: &Endpoint, quote: &Quote) -> Result<SessionId> {
     let Answer {
         status,
         body,
-        cookies,
         is_encoded,
         ..
     } = answer;
     let failed = |kind, words: &str| {
         let location = answer.location.as_deref();
         let path = format!("{}/session", endpoint.prefix);
-        let mut quote = Quote::new(&credentials.token);
-        cookies.secrets().for_each(|cookie| quote.hide(cookie));
         let peer = endpoint.to_string();
-        let mut message = head::status_of(&peer, *status, location, Some(&path), &quote);
+        let mut message = head::status_of(&peer, *status, location, Some(&path), quote);
         let words = quote.quote(words);
         if !words.is_empty() {
             message = format!("{message}: {words}");
@@ -186,7 +198,8 @@ mod tests {
             .ca_pem(sim.ca_pem());
         let mut route = Route::new(&config.stop(stop.clone()))?;
         let link = route.dial(Instant::now() + LONG)?;
-        open(link, &route, credentials, Instant::now() + timeout)
+        let end = Instant::now() + timeout;
+        open(link, &route, credentials, &mut Quote::default(), end)
     }
 
     fn credentials(sim: &Sim) -> Credentials {
@@ -256,7 +269,9 @@ mod tests {
                 is_encoded: false,
                 body: body.as_bytes().to_vec(),
             };
-            let id = super::validate(&answer, &endpoint, &config.credentials);
+            let mut quote = Quote::default();
+            quote.hide("hunter2");
+            let id = super::validate(&answer, &endpoint, &quote);
             id.map_err(|error| (error.kind(), error.to_string()))
         };
         let peer = "octave-ws.sierrawireless.io:443";

@@ -154,7 +154,6 @@ pub(crate) fn date(value: &[u8]) -> Option<SystemTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Token;
 
     /// A head of this length, whose last bytes come one by one, and what comes of it.
     fn head(length: usize, is_whole: bool) -> Result<Head, ErrorKind> {
@@ -211,7 +210,8 @@ mod tests {
 
     #[test]
     fn a_redirect_is_told_with_its_host_and_what_was_asked_for() {
-        let quote = Quote::new(&Token::new("hunter2"));
+        let mut quote = Quote::default();
+        quote.hide("hunter2");
         let told =
             |location: &[u8]| status_of("peer", 302, Some(location), Some("/session"), &quote);
         for (location, target) in [
