@@ -43,8 +43,18 @@ pub(crate) struct Route {
     /// Looks the endpoint up that a proxy is told the address of.
     behind: Resolver,
     tls: Arc<ClientConfig>,
-    /// When the last connections were dialed, as many as count.
-    dialed: VecDeque<Instant>,
+    dials: Dials,
+}
+
+/// When the last connections were dialed, as many as count.
+#[derive(Default)]
+struct Dials(VecDeque<Instant>);
+
+impl Dials {
+    fn note(&mut self) {
+        self.0.push_front(Instant::now());
+        self.0.truncate(BEFORE + 1);
+    }
 }
 
 /// No more than six connections are made in any five seconds. An attempt may take two.
@@ -84,7 +94,7 @@ impl Route {
             resolver: Resolver::new(config.ip_version),
             behind: Resolver::new(config.ip_version),
             tls,
-            dialed: VecDeque::new(),
+            dials: Dials::default(),
         })
     }
 
@@ -125,8 +135,6 @@ impl Route {
     /// # Errors
     /// That of the last address; one that nothing but a change of configuration mends, at once.
     pub(crate) fn dial(&mut self, deadline: Instant) -> Result<Link> {
-        self.dialed.push_front(Instant::now());
-        self.dialed.truncate(BEFORE + 1);
         let hop = Hop::first(&self.endpoint, self.proxy.as_ref());
         let addrs = hop.resolve(
             &mut self.resolver,
@@ -140,12 +148,12 @@ impl Route {
 
     /// When the next attempt may be made, if not at once.
     pub(crate) fn next_attempt(&self) -> Option<Instant> {
-        self.dialed.get(BEFORE).map(|at| *at + SPAN)
+        self.dials.0.get(BEFORE).map(|at| *at + SPAN)
     }
 
     /// Of the targets of a proxy, one may do where another does not.
     fn dial_to_one_of(
-        &self,
+        &mut self,
         addrs: &[SocketAddr],
         targets: &[Option<SocketAddr>],
         deadline: Instant,
@@ -175,7 +183,7 @@ impl Route {
 
     /// The first to connect is taken. What fails behind that may do with another.
     fn dial_one_of(
-        &self,
+        &mut self,
         addrs: &[SocketAddr],
         target: Option<SocketAddr>,
         deadline: Instant,
@@ -184,6 +192,7 @@ impl Route {
         let mut attempts = Attempts::new(addrs);
         let mut last = None;
         loop {
+            self.dials.note();
             let (addr, tcp) = match attempts.next(&self.attention, deadline) {
                 Ok(connected) => connected,
                 Err(error) => {

@@ -74,7 +74,7 @@ fn addresses_that_are_dead_cost_less_than_a_second() {
     let config = config.observer(move |step| steps.send(step.clone()).unwrap());
     let start = Instant::now();
     let addrs = [dead, dead, dead, sim.addr()];
-    let route = Route::new(&config).unwrap();
+    let mut route = Route::new(&config).unwrap();
     route.dial_one_of(&addrs, None, start + LONG).unwrap();
     assert!(start.elapsed() < LONG / 5);
     let (addr, tried) = (sim.addr(), vec![dead, sim.addr()]);
@@ -88,12 +88,14 @@ fn an_address_that_connects_and_is_silent_leaves_time_for_the_next_one() {
     let [first, second] = [&silent, &ended].map(|of| of.local_addr().unwrap());
     let ending = thread::spawn(move || drop(ended.accept().unwrap()));
     let sim = Sim::start().unwrap();
-    let route = Route::new(&config(sim.endpoint()).ca_pem(sim.ca_pem())).unwrap();
+    let mut route = Route::new(&config(sim.endpoint()).ca_pem(sim.ca_pem())).unwrap();
     let addrs = [first, second, sim.addr()];
     route
         .dial_one_of(&addrs, None, Instant::now() + LONG / 5)
         .unwrap();
     ending.join().unwrap();
+    // Each counts where the next attempt is put off.
+    assert_eq!(route.dials.0.len(), addrs.len());
     // Of several that will not do, the error is that of the last.
     let silence = format!("tls: no handshake with {} in time", sim.addr());
     let error = route
@@ -108,7 +110,7 @@ fn the_addresses_that_were_tried_are_told() {
     let listeners = [(); 6].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let addrs = listeners.map(|listener| listener.local_addr().unwrap());
     let [a, b, c, d, ..] = addrs;
-    let route = Route::new(&config("https://h:1".to_owned())).unwrap();
+    let mut route = Route::new(&config("https://h:1".to_owned())).unwrap();
     let error = route.dial_one_of(&addrs, None, Instant::now() + LONG);
     let told = format!("connect: no connection to h:1 ({a}, {b}, {c}, {d} and 2 more)");
     assert_eq!(error.err().unwrap().to_string(), told);
@@ -354,7 +356,7 @@ fn a_socks_proxy_is_told_one_address_after_the_other() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let config = config("http://h:80".to_owned()).allow_plaintext();
-    let route = Route::new(&config.proxy(format!("socks5://{addr}"))).unwrap();
+    let mut route = Route::new(&config.proxy(format!("socks5://{addr}"))).unwrap();
     let proxy = thread::spawn(move || {
         // To the first it finds no way: host unreachable.
         [4, 0].map(|code| {

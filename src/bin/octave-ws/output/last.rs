@@ -35,7 +35,7 @@ pub(super) fn missing_since(file: &File) -> Option<SystemTime> {
         };
         if since.is_none() {
             since = Some(date(head.at)?);
-            last = last.or(since);
+            last = since;
         }
         let from = head.from.and_then(date);
         match head.kind {
@@ -135,6 +135,7 @@ mod tests {
             // The first run, and others that had not told of their pause.
             (vec![connected.clone(), subscribed.clone()], at(5)),
             (vec![event(1), connected.clone()], at(1)),
+            (vec![connected.clone(), event(1), connected.clone()], at(1)),
             (
                 vec![event(1), connected.clone(), subscribed.clone(), event(8)],
                 at(1),
