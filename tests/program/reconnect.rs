@@ -45,12 +45,17 @@ fn it_reconnects_on_its_own_and_prints_on() {
 #[test]
 fn no_reconnect_ends_it_with_69_at_the_first_loss() {
     let (sim, seen) = start(0.0);
-    let args = ["listen", TEMPERATURE, "--no-reconnect"];
+    let args = ["listen", TEMPERATURE, "--no-reconnect", "-Frecord"];
     let child = octave_ws(&sim, &args).spawn().unwrap();
     await_subscription(&seen);
     sim.close_all(1011);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(69));
+    let records = lines(&output);
+    let kinds: Vec<_> = records.iter().map(|record| &record["kind"]).collect();
+    let wanted = ["connected", "subscribed", "lost", "gap", "summary"];
+    assert_eq!(kinds, wanted);
+    assert_eq!(records[2]["from"], records[3]["from"]);
     let last = stderr(&output).lines().last().unwrap();
     assert_eq!(
         last,

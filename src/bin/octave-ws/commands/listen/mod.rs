@@ -165,6 +165,12 @@ impl<'a> Run<'a> {
         wait::set_end(Some(Instant::now()));
         let mut loss = client.loss().cloned();
         let mut printed = Ok(());
+        // One that ended the run was not told of before.
+        if let Some(loss) = loss.as_ref().filter(|_| !self.status.is_lost())
+            && can_be_written(&end)
+        {
+            printed = self.write(&Record::Lost(loss));
+        }
         // Where the events have come that were asked for, nothing after them is missing.
         let has_enough = self.has_enough();
         let is_written = can_be_written(&end);
