@@ -459,7 +459,7 @@ fn a_torn_line_beside_another_writer_stays_by_itself() {
 }
 
 /// The program as a user who may do nothing but what everybody may, if there is another one here.
-fn as_nobody(sim: &Sim, folder: &Path, args: &[&str]) -> Option<std::process::Command> {
+pub(super) fn as_nobody(sim: &Sim, folder: &Path, args: &[&str]) -> Option<std::process::Command> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -21,6 +22,7 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 use tungstenite::Message;
 
+use super::files::as_nobody;
 use super::memory::led_to;
 use super::patience::until;
 use super::raw::{Socket, grant, play, serve_out};
@@ -590,6 +592,42 @@ fn a_run_is_not_idle_before_all_is_read_that_has_come() {
     service.join().unwrap();
     let events = written().matches(r#""kind":"event""#).count();
     assert_eq!(events, INSISTENT / length);
+}
+
+#[test]
+fn programs_on_one_pipe_of_another_user_do_not_block_each_other() {
+    let (sim, seen) = start(0.0);
+    // They may not open it themselves, so that its flags are not theirs.
+    let (mut reader, writer) = io::pipe().unwrap();
+    let mut children = Vec::new();
+    let folders: [_; 4] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    for folder in &folders {
+        let everyone = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), everyone).unwrap();
+        let Some(mut program) = as_nobody(&sim, folder.path(), &["listen", TEMPERATURE]) else {
+            eprintln!("not run: it takes root to be somebody else");
+            return;
+        };
+        program.stdout(writer.try_clone().unwrap());
+        children.push(program.spawn().unwrap());
+    }
+    for _ in &children {
+        await_subscription(&seen);
+    }
+    drop(writer);
+    sim.publish_burst(TEMPERATURE, &vec![json!("x".repeat(200)); 10_000]);
+    // Each finds room that another takes.
+    let mut page = [0; 4096];
+    for _ in 0..500 {
+        reader.read_exact(&mut page).unwrap();
+        thread::sleep(Duration::from_millis(1));
+    }
+    for child in &children {
+        kill(child, Signal::TERM);
+    }
+    for child in &mut children {
+        assert_eq!(wait(child, GRACE).code(), Some(75));
+    }
 }
 
 #[test]

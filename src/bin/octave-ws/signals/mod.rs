@@ -142,7 +142,7 @@ impl AsFd for Hangups {
 /// have no /dev/tty.
 fn has_terminal() -> bool {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    wait::sink::is_stderr_its_terminal()
+    wait::terminal::is_stderr_its_terminal()
         || rustix::fs::open("/dev/tty", flags, Mode::empty()).is_ok()
 }
 

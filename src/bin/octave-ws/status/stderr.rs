@@ -8,7 +8,8 @@ use octave_ws::Printable;
 use crate::clock;
 use crate::exit::Failure;
 use crate::wait;
-use crate::wait::sink::{self, Sink};
+use crate::wait::sink::Sink;
+use crate::wait::terminal;
 
 /// Says what is logged, by this program and its library and by nobody else: others may know
 /// secrets.
@@ -72,7 +73,7 @@ struct Screen {
 /// Returns the width of a status, in columns.
 pub(crate) fn columns() -> usize {
     // Some terminals go on to the next line once the last column is written.
-    sink::stderr_columns().map_or(usize::MAX, |columns| columns - 1)
+    terminal::stderr_columns().map_or(usize::MAX, |columns| columns - 1)
 }
 
 /// Puts a text in place of the last one, on a terminal. An empty one takes it away.
@@ -112,7 +113,7 @@ impl Screen {
     /// Returns whether the last line of the terminal is this process's. Else forgets the status that
     /// stood there.
     fn owns_last_line(&mut self) -> bool {
-        let is_owner = !sink::is_in_background();
+        let is_owner = !terminal::is_in_background();
         if !is_owner {
             self.status.clear();
         }

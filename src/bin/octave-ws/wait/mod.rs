@@ -12,8 +12,10 @@ use octave_ws::Stop;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+mod bridge;
 pub(crate) mod sink;
 pub(crate) mod source;
+pub(crate) mod terminal;
 
 /// How long a reader that reads nothing is waited for, once the process is stopped: a stop has two
 /// seconds for all.

@@ -9,21 +9,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use memchr::memchr;
-use rustix::fs::{OFlags, fstat};
+use rustix::fs::OFlags;
 use rustix::io::{Errno, FdFlags, fcntl_getfd};
 use rustix::net::SendFlags;
 use rustix::pipe::PIPE_BUF;
 #[cfg(target_os = "linux")]
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
-use rustix::process::getpgrp;
-use rustix::termios::{tcgetpgrp, tcgetwinsize};
 
+use crate::wait::bridge::Bridge;
 use crate::wait::{self, Cut};
 
 /// A file, or what somebody reads: a pipe, a socket, a terminal.
 pub(crate) struct Sink {
     file: File,
     kind: Kind,
+    /// To a pipe that is shared.
+    bridge: Option<Bridge>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,6 +96,7 @@ impl Sink {
         let metadata = file.metadata()?;
         let is_terminal = rustix::termios::isatty(&file);
         let kind = metadata.file_type();
+        let mut bridge = None;
         let kind = if kind.is_file() {
             Kind::File
         } else if kind.is_socket() {
@@ -103,22 +105,26 @@ impl Sink {
             if let Ok(own) = open(&Path::new("/proc/self/fd").join(fd.as_raw_fd().to_string())) {
                 return Ok(own);
             }
-            Kind::Shared(if is_terminal {
-                TERMINAL_AT_ONCE
+            if is_terminal {
+                Kind::Shared(TERMINAL_AT_ONCE)
             } else {
-                PIPE_BUF
-            })
+                bridge = Some(Bridge::new()?);
+                Kind::Shared(PIPE_BUF)
+            }
         } else {
             // Devices that keep nobody waiting, /dev/null most of all.
             Kind::Shared(DEVICE_AT_ONCE)
         };
-        Ok(Self { file, kind })
+        Ok(Self { file, kind, bridge })
     }
 
     /// Of a file that is open, and nobody else's.
     pub(crate) fn of_file(file: File) -> Self {
-        let kind = Kind::File;
-        Self { file, kind }
+        Self {
+            file,
+            kind: Kind::File,
+            bridge: None,
+        }
     }
 
     /// Opens what is no regular file.
@@ -213,7 +219,7 @@ impl Sink {
                 grow(&self.file, rest.len())?;
             }
             let written = match self.kind {
-                Kind::Socket => self.write_at_once(rest),
+                Kind::Socket | Kind::Shared(_) => self.write_at_once(rest),
                 _ => rustix::io::write(&self.file, rest),
             };
             match written {
@@ -249,7 +255,10 @@ impl Sink {
                 let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
                 rustix::net::send(&self.file, bytes, flags)
             }
-            Kind::Shared(most) => rustix::io::write(&self.file, &bytes[..bytes.len().min(most)]),
+            Kind::Shared(most) => match &self.bridge {
+                Some(bridge) => bridge.write(&self.file, bytes),
+                None => rustix::io::write(&self.file, &bytes[..bytes.len().min(most)]),
+            },
         }
     }
 }
@@ -290,43 +299,6 @@ fn close(file: File) -> io::Result<()> {
     }
 }
 
-/// Whether standard error goes where standard output goes, as on a terminal.
-pub(crate) fn is_stderr_on_stdout() -> bool {
-    match (fstat(io::stdout()), fstat(io::stderr())) {
-        (Ok(stdout), Ok(stderr)) => {
-            (stdout.st_dev, stdout.st_ino) == (stderr.st_dev, stderr.st_ino)
-        }
-        _ => false,
-    }
-}
-
-/// How wide the terminal is that is standard output, where it tells.
-pub(crate) fn stdout_columns() -> Option<usize> {
-    columns(io::stdout())
-}
-
-/// The same of standard error.
-pub(crate) fn stderr_columns() -> Option<usize> {
-    columns(io::stderr())
-}
-
-fn columns(terminal: impl AsFd) -> Option<usize> {
-    let size = tcgetwinsize(terminal).ok()?;
-    Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
-}
-
-/// Returns whether the terminal on standard error controls the process.
-pub(crate) fn is_stderr_its_terminal() -> bool {
-    tcgetpgrp(io::stderr()).is_ok()
-}
-
-/// Returns whether another process group, such as a shell's, is in the foreground of the terminal on
-/// standard error.
-pub(crate) fn is_in_background() -> bool {
-    // It fails for a terminal that does not control this process, and so for no job of a shell's.
-    tcgetpgrp(io::stderr()).is_ok_and(|foreground| foreground != getpgrp())
-}
-
 fn open(path: &Path) -> io::Result<Sink> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
     let flags = i32::try_from(flags).unwrap_or_default();
@@ -339,7 +311,11 @@ fn open(path: &Path) -> io::Result<Sink> {
     } else {
         Kind::Own
     };
-    Ok(Sink { file, kind })
+    Ok(Sink {
+        file,
+        kind,
+        bridge: None,
+    })
 }
 
 /// Whether it is a pipe of which [`grow`] makes a larger one.

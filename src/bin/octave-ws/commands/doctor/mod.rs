@@ -13,7 +13,7 @@ use crate::commands::doctor::report::Report;
 use crate::exit::origin;
 use crate::exit::{Failure, UNAVAILABLE};
 use crate::settings::DoctorSettings;
-use crate::wait::sink;
+use crate::wait::terminal;
 
 mod certificate;
 mod report;
@@ -48,7 +48,7 @@ pub(crate) fn doctor(settings: DoctorSettings, stop: &Stop) -> Result<(), Failur
         (Err(failure), _) | (Ok(()), Some(failure)) => failure,
     };
     Err(Failure {
-        is_told: sink::is_stderr_on_stdout(),
+        is_told: terminal::is_stderr_on_stdout(),
         ..failure
     })
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::exit::{Failure, PROTOCOL, UNAVAILABLE};
 use crate::output;
-use crate::wait::sink;
+use crate::wait::terminal;
 
 #[derive(Clone)]
 pub(crate) struct Report(Arc<Mutex<Inner>>);
@@ -36,7 +36,7 @@ impl Report {
     pub(crate) fn new(is_json: bool) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             is_json,
-            width: sink::stdout_columns().unwrap_or(WIDTH),
+            width: terminal::stdout_columns().unwrap_or(WIDTH),
             stage: "config",
             since: Instant::now(),
             failure: None,

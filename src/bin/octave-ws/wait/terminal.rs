@@ -1,0 +1,45 @@
+//! What there is to ask of the terminals that standard output and standard error are, or are not.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::fs::fstat;
+use rustix::process::getpgrp;
+use rustix::termios::{tcgetpgrp, tcgetwinsize};
+
+/// Whether standard error goes where standard output goes, as on a terminal.
+pub(crate) fn is_stderr_on_stdout() -> bool {
+    match (fstat(io::stdout()), fstat(io::stderr())) {
+        (Ok(stdout), Ok(stderr)) => {
+            (stdout.st_dev, stdout.st_ino) == (stderr.st_dev, stderr.st_ino)
+        }
+        _ => false,
+    }
+}
+
+/// How wide the terminal is that is standard output, where it tells.
+pub(crate) fn stdout_columns() -> Option<usize> {
+    columns(io::stdout())
+}
+
+/// The same of standard error.
+pub(crate) fn stderr_columns() -> Option<usize> {
+    columns(io::stderr())
+}
+
+fn columns(terminal: impl AsFd) -> Option<usize> {
+    let size = tcgetwinsize(terminal).ok()?;
+    Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
+}
+
+/// Returns whether the terminal on standard error controls the process.
+pub(crate) fn is_stderr_its_terminal() -> bool {
+    tcgetpgrp(io::stderr()).is_ok()
+}
+
+/// Returns whether another process group, such as a shell's, is in the foreground of the terminal on
+/// standard error.
+pub(crate) fn is_in_background() -> bool {
+    // It fails for a terminal that does not control this process, and so for no job of a shell's.
+    tcgetpgrp(io::stderr()).is_ok_and(|foreground| foreground != getpgrp())
+}
