@@ -2,17 +2,17 @@
 
 use std::borrow::Cow;
 use std::fs;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom};
 use std::iter;
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
-use memchr::{memchr2, memrchr};
+use memchr::memchr2;
 
 use crate::exit::{End, Failure, INCOMPLETE};
-use crate::output::parts::{parts, pieces, whole_lines};
+use crate::output::parts::{parts, pieces};
 pub(crate) use crate::output::print::print;
 use crate::output::record::Line;
 use crate::output::target::{Part, Target};
@@ -27,6 +27,7 @@ pub(crate) mod record;
 pub(crate) mod tail;
 pub(crate) mod target;
 mod watched;
+mod write;
 
 /// Writes whole lines, together while there are more to come.
 pub(crate) struct Output {
@@ -48,6 +49,9 @@ pub(crate) struct Output {
 
 /// As many bytes are no longer held back.
 const ENOUGH: usize = 64 << 10;
+
+/// As many bytes may stand for one that is escaped: `\u{1b}`.
+const ESCAPED: usize = 6;
 
 impl Output {
     pub(crate) fn stdout() -> Result<Self, End> {
@@ -191,6 +195,10 @@ impl Output {
         }
         let has_breaks = || memchr2(b'\n', b'\r', line.body.as_bytes()).is_some();
         if line.is_printable || has_breaks() {
+            // A line that can be held back as a whole is not torn by those before it.
+            if self.lines.len() + ESCAPED * line.body.len() + line.head.len() >= ENOUGH {
+                self.flush()?;
+            }
             return self.write_in_pieces(line, length);
         }
         // Without a copy.
@@ -276,24 +284,6 @@ impl Output {
         written
     }
 
-    /// Writes whole lines, and counts the events among them that get lost.
-    fn write_out(&mut self, parts: &[&[u8]]) -> Result<(), End> {
-        let written = if self.is_file() {
-            self.write_to_file(parts)
-        } else {
-            self.write_to_reader(parts)
-        };
-        let written = written.map_err(|(error, kept)| {
-            for (_, length) in self.events.iter().filter(|&&(end, _)| end > kept) {
-                self.lost.0 += 1;
-                self.lost.1 += length;
-            }
-            error
-        });
-        self.events.clear();
-        written.map_err(|error| End::of_output(&self.name, &error))
-    }
-
     /// All that there is has been written: a file that was to be whole is, and any file is synced.
     pub(crate) fn finish(&mut self) -> Result<(), End> {
         match &self.part {
@@ -315,82 +305,6 @@ impl Output {
         } else if let Err(error) = part.remove() {
             log::warn!("output: {} cannot be removed: {error}", self.name);
         }
-    }
-
-    /// Leaves no part of a line where not all of it fits. An error comes with how much was written
-    /// and stays.
-    fn write_to_file(&mut self, parts: &[&[u8]]) -> Result<(), (io::Error, usize)> {
-        let mut written = 0;
-        for part in parts {
-            let mut rest = *part;
-            while !rest.is_empty() {
-                let error = match self.sink.file().write(rest) {
-                    Ok(0) => io::ErrorKind::WriteZero.into(),
-                    Ok(n) => {
-                        written += n;
-                        self.begun = match memrchr(b'\n', &rest[..n]) {
-                            Some(at) => n - at - 1,
-                            None => self.begun + n,
-                        };
-                        rest = &rest[n..];
-                        continue;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(error) => error,
-                };
-                let torn = mem::take(&mut self.begun);
-                self.cut(torn);
-                return Err((error, written.saturating_sub(torn)));
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the last bytes away again, if they are the file's last.
-    fn cut(&self, length: usize) {
-        let end = self.sink.file().metadata().map(|metadata| metadata.len());
-        if let (Ok(end), Ok(position)) = (end, self.sink.file().stream_position())
-            && end == position
-        {
-            // Another process may have emptied it meanwhile.
-            let end = end.saturating_sub(length as u64);
-            // It was of no use to the one who gets the error, either.
-            let _ = self
-                .sink
-                .file()
-                .set_len(end)
-                .and_then(|()| self.sink.file().seek(SeekFrom::Start(end)));
-        }
-    }
-
-    /// An error comes with how much was written.
-    fn write_to_reader(&mut self, parts: &[&[u8]]) -> Result<(), (io::Error, usize)> {
-        let [bytes] = *parts else {
-            return self.sink.write_all(parts, false);
-        };
-        let mut written = 0;
-        let mut done = Ok(());
-        while written < bytes.len() && done.is_ok() {
-            let rest = &bytes[written..];
-            let now = &rest[..whole_lines(rest, self.sink.at_once())];
-            let is_begun = written == 0 && self.begun > 0;
-            done = self
-                .sink
-                .write_all(&[now], is_begun)
-                .map_err(|(error, more)| {
-                    written += more;
-                    error
-                });
-            if done.is_ok() {
-                written += now.len();
-            }
-        }
-        self.begun = match memrchr(b'\n', &bytes[..written]) {
-            _ if written < bytes.len() => 0,
-            Some(at) => written - at - 1,
-            None => self.begun + written,
-        };
-        done.map_err(|error| (error, written))
     }
 }
 
@@ -432,6 +346,26 @@ mod tests {
         output.flush().ok().unwrap();
         let wanted = format!("head {}\n", Printable(&body));
         assert!(fs::read_to_string(path).unwrap() == wanted);
+    }
+
+    #[test]
+    fn a_short_text_is_written_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mut output = Output::appended(path.to_str().unwrap()).ok().unwrap();
+        for body in ["x".repeat(3000), "\u{9b}".repeat(1500)] {
+            let line = Line {
+                head: "head ",
+                body: &body,
+                tail: "",
+                is_printable: true,
+            };
+            for _ in 0..100 {
+                output.write_event(line, 1).ok().unwrap();
+                let text = fs::read_to_string(&path).unwrap();
+                assert!(text.is_empty() || text.ends_with('\n'));
+            }
+        }
     }
 
     #[test]

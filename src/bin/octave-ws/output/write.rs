@@ -1,0 +1,110 @@
+//! How lines that were held back come out.
+
+use std::io::{self, Seek, SeekFrom, Write};
+use std::mem;
+
+use memchr::memrchr;
+
+use super::Output;
+use crate::exit::End;
+use crate::output::parts::whole_lines;
+
+impl Output {
+    /// Writes whole lines, and counts the events among them that get lost.
+    pub(super) fn write_out(&mut self, parts: &[&[u8]]) -> Result<(), End> {
+        let written = if self.is_file() {
+            self.write_to_file(parts)
+        } else {
+            self.write_to_reader(parts)
+        };
+        let written = written.map_err(|(error, kept)| {
+            for (_, length) in self.events.iter().filter(|&&(end, _)| end > kept) {
+                self.lost.0 += 1;
+                self.lost.1 += length;
+            }
+            error
+        });
+        self.events.clear();
+        written.map_err(|error| End::of_output(&self.name, &error))
+    }
+
+    /// Leaves no part of a line where not all of it fits. An error comes with how much was written
+    /// and stays.
+    fn write_to_file(&mut self, parts: &[&[u8]]) -> Result<(), (io::Error, usize)> {
+        let mut written = 0;
+        for part in parts {
+            let mut rest = *part;
+            while !rest.is_empty() {
+                let error = match self.sink.file().write(rest) {
+                    Ok(0) => io::ErrorKind::WriteZero.into(),
+                    Ok(n) => {
+                        written += n;
+                        self.begun = match memrchr(b'\n', &rest[..n]) {
+                            Some(at) => n - at - 1,
+                            None => self.begun + n,
+                        };
+                        rest = &rest[n..];
+                        continue;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => error,
+                };
+                let torn = mem::take(&mut self.begun);
+                self.cut(torn);
+                return Err((error, written.saturating_sub(torn)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the last bytes away again, if they are the file's last.
+    fn cut(&self, length: usize) {
+        // Another process may have cut off its own meanwhile.
+        if length == 0 {
+            return;
+        }
+        let end = self.sink.file().metadata().map(|metadata| metadata.len());
+        if let (Ok(end), Ok(position)) = (end, self.sink.file().stream_position())
+            && end == position
+        {
+            // Another process may have emptied it meanwhile.
+            let end = end.saturating_sub(length as u64);
+            // It was of no use to the one who gets the error, either.
+            let _ = self
+                .sink
+                .file()
+                .set_len(end)
+                .and_then(|()| self.sink.file().seek(SeekFrom::Start(end)));
+        }
+    }
+
+    /// An error comes with how much was written.
+    fn write_to_reader(&mut self, parts: &[&[u8]]) -> Result<(), (io::Error, usize)> {
+        let [bytes] = *parts else {
+            return self.sink.write_all(parts, false);
+        };
+        let mut written = 0;
+        let mut done = Ok(());
+        while written < bytes.len() && done.is_ok() {
+            let rest = &bytes[written..];
+            let now = &rest[..whole_lines(rest, self.sink.at_once())];
+            let is_begun = written == 0 && self.begun > 0;
+            done = self
+                .sink
+                .write_all(&[now], is_begun)
+                .map_err(|(error, more)| {
+                    written += more;
+                    error
+                });
+            if done.is_ok() {
+                written += now.len();
+            }
+        }
+        self.begun = match memrchr(b'\n', &bytes[..written]) {
+            _ if written < bytes.len() => 0,
+            Some(at) => written - at - 1,
+            None => self.begun + written,
+        };
+        done.map_err(|error| (error, written))
+    }
+}
