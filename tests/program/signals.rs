@@ -251,6 +251,36 @@ fn a_terminal_that_goes_away_ends_it_unless_it_is_not_to() {
 }
 
 #[test]
+fn a_terminal_that_goes_away_ends_it_wherever_it_waits() {
+    let (sim, _seen) = start(0.0);
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+    let fifo = fifo.to_str().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let output = format!("--output={}", file.display());
+    for args in [
+        ["--output", fifo, TEMPERATURE],
+        [&output, "--token-file", fifo],
+        [&output, "--streams-file", fifo],
+    ] {
+        let mut program = octave_ws(&sim, &["listen"]);
+        program.args(args);
+        if args[1] == "--token-file" {
+            program.env_remove("OCTAVE_TOKEN").arg(TEMPERATURE);
+        }
+        let (terminal, screen) = terminal();
+        program.stderr(terminal.try_clone().unwrap());
+        controlled_by(&mut program, terminal);
+        let mut child = program.spawn().unwrap();
+        drop(program);
+        await_sleep(&child);
+        drop(screen);
+        assert_eq!(wait(&mut child, LONG).code(), Some(0), "{args:?}");
+    }
+}
+
+#[test]
 fn a_terminal_that_goes_away_ends_it_where_there_is_no_dev_tty() {
     isolated("signals::without_dev_tty");
 }

@@ -32,7 +32,7 @@ pub(crate) fn catch(stop: &Stop) -> io::Result<Hangups> {
     }
     // Of no interest beside the error of the write.
     flag::register(SIGXFSZ, Arc::default())?;
-    let hangups = Hangups::note()?;
+    let hangups = Hangups::note(stop)?;
     inherited::unblock(&[SIGINT, SIGTERM, SIGHUP, SIGPIPE])?;
     Ok(hangups)
 }
@@ -93,17 +93,29 @@ pub(crate) struct Hangups {
     noted: OwnedFd,
     /// Whether the starter has it ignored, as nohup(1) does.
     is_ignored: bool,
-    had_terminal: bool,
 }
 
 impl Hangups {
-    fn note() -> io::Result<Self> {
+    /// One that comes because the terminal is gone that controlled the process pulls the stop.
+    #[allow(unsafe_code, reason = "no safe registration asks for the terminal")]
+    fn note(stop: &Stop) -> io::Result<Self> {
         // Asked for first: no signal stays ignored that something is registered for.
         let is_ignored = inherited::is_ignored(SIGHUP);
+        if !is_ignored && has_terminal() {
+            let waker = stop.waker()?;
+            let came = move || {
+                if !has_terminal() {
+                    // A stop that was pulled already takes no more.
+                    let _ = rustix::io::write(&waker, &[0]);
+                }
+            };
+            // SAFETY: it asks for the terminal's process group, opens and closes a file and writes,
+            // each of which is async-signal-safe.
+            unsafe { low_level::register(SIGHUP, came) }?;
+        }
         Ok(Self {
             noted: noted(SIGHUP)?,
             is_ignored,
-            had_terminal: has_terminal(),
         })
     }
 
@@ -123,11 +135,6 @@ impl Hangups {
     /// Forgets those that there were.
     pub(crate) fn forget(&self) {
         forget(&self.noted);
-    }
-
-    /// Returns whether they come of a terminal that is gone: the one that controlled the process.
-    pub(crate) fn is_terminal_gone(&self) -> bool {
-        self.had_terminal && !self.is_ignored && !has_terminal()
     }
 }
 

@@ -88,10 +88,7 @@ impl Run<'_> {
                     }
                     if wait::is_readable(&self.hangups) {
                         self.hangups.forget();
-                        if self.hangups.is_terminal_gone() {
-                            log::info!("the terminal is gone");
-                            self.stop.stop();
-                        } else {
+                        if !self.stop.is_stopped() {
                             self.reopen(client)?;
                         }
                     }
