@@ -284,14 +284,24 @@ impl Output {
         written
     }
 
+    /// Fails where what was written to a file has not come to stay.
+    pub(crate) fn sync(&mut self) -> Result<(), End> {
+        let synced = match &self.part {
+            // It is synced as a whole.
+            Some(_) => Ok(()),
+            None => self.sink.sync(),
+        };
+        synced.map_err(|error| End::of_output(&self.name, &error))
+    }
+
     /// All that there is has been written: a file that was to be whole is, and any file is synced.
     pub(crate) fn finish(&mut self) -> Result<(), End> {
-        match &self.part {
-            Some(part) => part.finish(),
-            None => self.sink.sync(),
+        self.sync()?;
+        if let Some(part) = &self.part {
+            part.finish()
+                .map_err(|error| End::of_output(&self.name, &error))?;
+            self.part = None;
         }
-        .map_err(|error| End::of_output(&self.name, &error))?;
-        self.part = None;
         Ok(())
     }
 

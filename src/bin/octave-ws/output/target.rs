@@ -195,6 +195,7 @@ impl Part {
         // By now: once all is written it is too late to find no descriptor left for it.
         let folder = folder_of(&whole)?;
         let before = fs::metadata(&whole).ok();
+        let owner = before.as_ref().map(MetadataExt::uid);
         let mode = before.map(|before| before.permissions().mode() & PERMISSIONS);
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
@@ -202,7 +203,7 @@ impl Part {
         loop {
             let file = match options.open(&name) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    take_away(&name)?;
+                    take_away(&name, owner)?;
                     continue;
                 }
                 done => done?,
@@ -247,28 +248,35 @@ impl Part {
 
     /// Makes it the whole one, so that it stays so whatever happens to the power.
     pub(crate) fn finish(&self) -> io::Result<()> {
-        // Not before: what another user owns, the next run could not take away.
-        if let Ok(before) = fs::metadata(&self.whole) {
-            self.give(&before)?;
-        }
         sink::sync(&self.file)?;
         if !is_there(&self.file, &self.name)? {
             let what = "not the file that was written: it was removed or replaced";
             return Err(io::Error::other(what));
         }
-        fs::rename(&self.name, &self.whole)?;
+        // Not before: what another user owns, the next run could not take away.
+        let own = self.file.metadata()?;
+        if let Ok(before) = fs::metadata(&self.whole) {
+            self.give(&own, &before)?;
+        }
+        if let Err(error) = fs::rename(&self.name, &self.whole) {
+            let _ = fchown(&self.file, Some(own.uid()), Some(own.gid()));
+            return Err(error);
+        }
         match self.folder.as_ref().map_or(Ok(()), File::sync_all) {
             // Not every file system can do that for a folder.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-            done => done,
+            Err(error) if error.kind() != io::ErrorKind::InvalidInput => {
+                let whole = self.whole.display();
+                let what = format!("it is {whole} now, whose folder cannot be synced: {error}");
+                Err(io::Error::new(error.kind(), what))
+            }
+            _ => Ok(()),
         }
     }
 
     /// Gives the file the owner and the group of the one before, as far as the process may.
-    fn give(&self, before: &Metadata) -> io::Result<()> {
+    fn give(&self, own: &Metadata, before: &Metadata) -> io::Result<()> {
         let owner = |found: &Metadata| (found.uid(), found.gid());
-        let own = self.file.metadata()?;
-        if owner(&own) == owner(before) {
+        if owner(own) == owner(before) {
             return Ok(());
         }
         // To keep the group alone takes less than to keep both.
@@ -303,8 +311,8 @@ fn folder_of(file: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Takes away what an earlier run has left.
-fn take_away(name: &Path) -> io::Result<()> {
+/// Takes away what an earlier run has left, as its own user or already as the owner of the whole file.
+fn take_away(name: &Path, owner: Option<u32>) -> io::Result<()> {
     let refused = |why: &str| io::Error::other(format!("it {why}: remove it"));
     let open = |writes: bool| {
         // Somebody else may have put a link there, or a pipe, at which open(2) would wait.
@@ -329,7 +337,7 @@ fn take_away(name: &Path) -> io::Result<()> {
     if !found.is_file() {
         return Err(refused("is not a file"));
     }
-    if found.uid() != geteuid().as_raw() {
+    if ![Some(geteuid().as_raw()), owner].contains(&Some(found.uid())) {
         return Err(refused("belongs to another user"));
     }
     // None at all is one that somebody has just taken away.

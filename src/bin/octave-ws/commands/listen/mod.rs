@@ -264,7 +264,8 @@ impl<'a> Run<'a> {
             Err(End::Stopped) => self.settings.outcome(Err(End::Stopped)),
             Err(End::Failed(failure)) => Err(failure),
         };
-        let flushed = self.output.flush();
+        // Before the summary, which says how the process ends.
+        let flushed = self.output.flush().and_then(|()| self.output.sync());
         match flushed {
             Err(End::ReaderGone) => return Err(End::ReaderGone),
             Err(End::Unread(cut)) => return Err(self.unread(cut)),
