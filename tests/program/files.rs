@@ -342,14 +342,19 @@ fn a_part_has_the_permissions_of_the_file_from_its_start() {
             let _ = fs::remove_file(path);
             if let Some(mode) = mode {
                 fs::write(path, "before\n").unwrap();
+                // They mean this group. Only root gives a file to another.
+                let _ = std::os::unix::fs::chown(path, None, Some(65534));
                 fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
             }
         }
+        let group = fs::metadata(&file).ok().map(|before| before.gid());
         let (sim, seen) = start(0.0);
         let args = ["capture", TEMPERATURE, "-C1", "-o", name(&file)];
         let child = after("umask 027", &octave_ws(&sim, &args)).spawn().unwrap();
         await_subscription(&seen);
         assert_eq!(mode(&part), wanted, "{before:?} {left:?}");
+        let own = fs::metadata(&part).unwrap().gid();
+        assert!(group.is_none_or(|group| group == own), "{before:?}");
         assert_eq!(fs::read_to_string(&part).unwrap(), "");
         sim.publish(TEMPERATURE, &json!(1));
         let output = child.wait_with_output().unwrap();
@@ -967,6 +972,36 @@ int fsync(int fd) {
     return -1;
 }
 "#;
+
+#[test]
+fn an_access_control_list_is_kept() {
+    const ACL: &str = "system.posix_acl_access";
+    let (_folder, file) = folder();
+    fs::write(&file, "before").unwrap();
+    // Another user may read it, and its own group may not.
+    let entries: [(u16, u16, u32); 5] = [
+        (0x01, 6, u32::MAX),
+        (0x02, 4, 65534),
+        (0x04, 0, u32::MAX),
+        (0x10, 4, u32::MAX),
+        (0x20, 0, u32::MAX),
+    ];
+    let mut list = vec![2, 0, 0, 0];
+    for (tag, may, id) in entries {
+        list.extend(tag.to_le_bytes().into_iter().chain(may.to_le_bytes()));
+        list.extend(id.to_le_bytes());
+    }
+    if rustix::fs::setxattr(&file, ACL, &list, rustix::fs::XattrFlags::empty()).is_err() {
+        eprintln!("not run: the file system has no access control lists");
+        return;
+    }
+    let output = run(&["capture", TEMPERATURE, "-C1", "-o", name(&file)]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(fs::read_to_string(&file).unwrap() != "before");
+    let mut kept = [0; 100];
+    let length = rustix::fs::getxattr(&file, ACL, &mut kept).unwrap();
+    assert_eq!(kept[..length], list);
+}
 
 #[test]
 fn an_error_that_shows_at_the_end_of_a_file_is_one() {

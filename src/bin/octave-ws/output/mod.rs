@@ -24,6 +24,7 @@ mod last;
 mod parts;
 mod print;
 pub(crate) mod record;
+mod rights;
 pub(crate) mod tail;
 pub(crate) mod target;
 mod watched;

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::output::last;
+use crate::output::rights;
 use crate::output::tail::{self, Tail};
 use crate::wait;
 use crate::wait::sink::{self, Sink};
@@ -196,7 +197,8 @@ impl Part {
         let folder = folder_of(&whole)?;
         let before = fs::metadata(&whole).ok();
         let owner = before.as_ref().map(MetadataExt::uid);
-        let mode = before.map(|before| before.permissions().mode() & PERMISSIONS);
+        let mode = before.as_ref();
+        let mode = mode.map(|before| before.permissions().mode() & PERMISSIONS);
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         options.mode(mode.unwrap_or(ANYBODY));
@@ -213,11 +215,17 @@ impl Part {
             }
             // Between the two, another may have taken it for one that was left.
             if is_there(&file, &name)? {
+                let own = file.metadata()?;
+                if let Some(before) = before.filter(|before| before.gid() != own.gid()) {
+                    // Its permissions are meant for this group. The owner's turn is last.
+                    let _ = fchown(&file, None, Some(before.gid()));
+                }
                 // On a file system without permissions of its own they cannot be set.
-                let own = file.metadata()?.permissions().mode() & PERMISSIONS;
+                let own = own.permissions().mode() & PERMISSIONS;
                 if let Some(mode) = mode.filter(|&mode| mode != own) {
                     file.set_permissions(Permissions::from_mode(mode))?;
                 }
+                rights::give_acl(&file, &whole)?;
                 return Ok(Self {
                     file,
                     name,
@@ -256,7 +264,7 @@ impl Part {
         // Not before: what another user owns, the next run could not take away.
         let own = self.file.metadata()?;
         if let Ok(before) = fs::metadata(&self.whole) {
-            self.give(&own, &before)?;
+            rights::give_owner(&self.file, &self.whole, &before)?;
         }
         if let Err(error) = fs::rename(&self.name, &self.whole) {
             let _ = fchown(&self.file, Some(own.uid()), Some(own.gid()));
@@ -271,25 +279,6 @@ impl Part {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Gives the file the owner and the group of the one before, as far as the process may.
-    fn give(&self, own: &Metadata, before: &Metadata) -> io::Result<()> {
-        let owner = |found: &Metadata| (found.uid(), found.gid());
-        if owner(own) == owner(before) {
-            return Ok(());
-        }
-        // To keep the group alone takes less than to keep both.
-        let (uid, gid) = (Some(before.uid()), Some(before.gid()));
-        let kept = fchown(&self.file, uid, gid).or_else(|_| fchown(&self.file, None, gid));
-        log::debug!("output: owner and group of the file before: {kept:?}");
-        let own = self.file.metadata()?;
-        if owner(&own) != owner(before) {
-            let [from, to] = [before, &own].map(|of| format!("{}:{}", of.uid(), of.gid()));
-            let whole = self.whole.display();
-            log::warn!("output: {whole}: the owner changes from {from} to {to}");
-        }
-        Ok(())
     }
 }
 
