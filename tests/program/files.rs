@@ -624,6 +624,15 @@ fn a_disk_that_fails_is_74() {
 #[test]
 fn what_stands_in_the_way_of_the_part_is_74() {
     let (folder, file) = folder();
+    // A name that has room for no more.
+    let long = folder.path().join("n".repeat(252));
+    let output = run(&["capture", TEMPERATURE, "-C1", "-o", name(&long)]);
+    let told = format!("error: output: {}.part: File name too long", name(&long));
+    assert!(stderr(&output).starts_with(&told), "{}", stderr(&output));
+    let nowhere = folder.path().join("no folder/events.jsonl");
+    let output = run(&["capture", TEMPERATURE, "-C1", "-o", name(&nowhere)]);
+    let told = format!("error: output: {}: No such file", name(&nowhere));
+    assert!(stderr(&output).starts_with(&told), "{}", stderr(&output));
     let part = folder.path().join("events.jsonl.part");
     let args = ["capture", TEMPERATURE, "-C1", "-o", name(&file)];
     symlink("elsewhere", &part).unwrap();

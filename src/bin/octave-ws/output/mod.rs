@@ -1,7 +1,6 @@
 //! Records, on standard output or in a file.
 
 use std::borrow::Cow;
-use std::fs;
 use std::io::{self, Seek, SeekFrom};
 use std::iter;
 use std::mem;
@@ -122,9 +121,9 @@ impl Output {
                 let message = format!("output: another run is writing {part}");
                 Failure::new(INCOMPLETE, message).into()
             }
-            // It stands in the way.
-            _ if fs::symlink_metadata(&part).is_ok() => End::of_opening(&part, &error),
-            _ => End::of_opening(path, &error),
+            // The folder of both.
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => End::of_opening(path, &error),
+            _ => End::of_opening(&part, &error),
         })
     }
 

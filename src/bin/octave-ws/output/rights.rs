@@ -7,6 +7,25 @@ use std::path::Path;
 
 use rustix::fs::{XattrFlags, fsetxattr, getxattr};
 
+/// The permissions alone: neither set-uid and its like nor the kind of the file.
+pub(super) fn mode(of: &Metadata) -> u32 {
+    of.permissions().mode() & 0o777
+}
+
+/// Gives a file that is begun what does not depend on the user that owns it.
+pub(super) fn give(file: &File, whole: &Path, before: &Metadata) -> io::Result<()> {
+    let own = file.metadata()?;
+    if before.gid() != own.gid() {
+        // The permissions are meant for this group.
+        let _ = fchown(file, None, Some(before.gid()));
+    }
+    // On a file system without permissions of its own they cannot be set.
+    if mode(before) != mode(&own) {
+        file.set_permissions(Permissions::from_mode(mode(before)))?;
+    }
+    give_acl(file, whole)
+}
+
 /// Gives the file the owner and the group of the one before, as far as the process may.
 pub(super) fn give_owner(file: &File, whole: &Path, before: &Metadata) -> io::Result<()> {
     let own = file.metadata()?;
@@ -29,14 +48,14 @@ pub(super) fn give_owner(file: &File, whole: &Path, before: &Metadata) -> io::Re
 
 /// Gives a file the access control list of the one before. Without it, the list's mask would be what
 /// the group may.
-pub(super) fn give_acl(file: &File, before: &Path) -> io::Result<()> {
+fn give_acl(file: &File, before: &Path) -> io::Result<()> {
     let mut list = [0; MAX_ACL];
     // Not every file, nor every file system, has one.
     let Ok(length) = getxattr(before, ACL, &mut list) else {
         return Ok(());
     };
     if fsetxattr(file, ACL, &list[..length], XattrFlags::empty()).is_err() {
-        let mode = file.metadata()?.permissions().mode() & !GROUP;
+        let mode = mode(&file.metadata()?) & !GROUP;
         file.set_permissions(Permissions::from_mode(mode))?;
     }
     Ok(())

@@ -71,7 +71,8 @@ struct Found {
 }
 
 /// Looks for the last line of a file of this length. What begins as JSON objects do, and is none, is
-/// a torn record; after a power cut some file systems have NULs where data was to come.
+/// a torn record; after a power cut some file systems have NULs where data was to come, or before
+/// the rest of it.
 fn find(file: &File, length: u64) -> io::Result<Found> {
     let end = behind(file, length, |b| b != 0)?;
     let start = last_line(file, end)?;
@@ -90,7 +91,7 @@ fn is_torn_record(file: &File, start: u64, end: u64) -> io::Result<bool> {
         end,
     };
     let mut first = [0];
-    if range().read(&mut first)? == 0 || first != *b"{" {
+    if range().read(&mut first)? == 0 || !b"{\0".contains(&first[0]) {
         return Ok(false);
     }
     // Not all of it at once in memory, however long it is.
@@ -164,7 +165,16 @@ mod tests {
     fn only_a_torn_record_is_cut_off() {
         let long = format!("{{\"a\":\"{}", "x".repeat(10_000));
         let nuls = "\0".repeat(10_000);
-        for torn in ["{", "{\"a\":1", "{\"a\":1}}", "{\0\0", "\0\0", &nuls, &long] {
+        for torn in [
+            "{",
+            "{\"a\":1",
+            "{\"a\":1}}",
+            "{\0\0",
+            "\0\0",
+            "\0\0{\"a\":1",
+            &nuls,
+            &long,
+        ] {
             let length = torn.len() as u64;
             for before in ["", "{}\n", "\n", "text\n"] {
                 let text = format!("{before}{torn}");

@@ -1,10 +1,10 @@
 //! Where `--output` leads.
 
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::RawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::time::SystemTime;
@@ -197,8 +197,7 @@ impl Part {
         let folder = folder_of(&whole)?;
         let before = fs::metadata(&whole).ok();
         let owner = before.as_ref().map(MetadataExt::uid);
-        let mode = before.as_ref();
-        let mode = mode.map(|before| before.permissions().mode() & PERMISSIONS);
+        let mode = before.as_ref().map(rights::mode);
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         options.mode(mode.unwrap_or(ANYBODY));
@@ -215,23 +214,20 @@ impl Part {
             }
             // Between the two, another may have taken it for one that was left.
             if is_there(&file, &name)? {
-                let own = file.metadata()?;
-                if let Some(before) = before.filter(|before| before.gid() != own.gid()) {
-                    // Its permissions are meant for this group. The owner's turn is last.
-                    let _ = fchown(&file, None, Some(before.gid()));
-                }
-                // On a file system without permissions of its own they cannot be set.
-                let own = own.permissions().mode() & PERMISSIONS;
-                if let Some(mode) = mode.filter(|&mode| mode != own) {
-                    file.set_permissions(Permissions::from_mode(mode))?;
-                }
-                rights::give_acl(&file, &whole)?;
-                return Ok(Self {
+                let given = before.map_or(Ok(()), |before| rights::give(&file, &whole, &before));
+                let part = Self {
                     file,
                     name,
                     whole,
                     folder,
-                });
+                };
+                return match given {
+                    Ok(()) => Ok(part),
+                    Err(error) => {
+                        let _ = part.remove();
+                        Err(error)
+                    }
+                };
             }
         }
     }
@@ -281,9 +277,6 @@ impl Part {
         }
     }
 }
-
-/// Permissions alone: neither set-uid and its like nor the kind of a file.
-const PERMISSIONS: u32 = 0o777;
 
 /// Those of a new file, less what the umask takes.
 const ANYBODY: u32 = 0o666;

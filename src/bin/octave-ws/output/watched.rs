@@ -37,7 +37,10 @@ impl Watched {
         let id = |found: fs::Metadata| (found.dev(), found.ino());
         let is_there = match (file.metadata(), fs::metadata(&self.name)) {
             (Ok(own), Ok(there)) => id(own) == id(there),
-            (_, Err(error)) => error.kind() != io::ErrorKind::NotFound,
+            (_, Err(error)) => !matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ),
             _ => true,
         };
         self.due = is_there.then(|| now + PAUSE);
