@@ -34,10 +34,10 @@ const KEYS: [&str; 12] = [
     "user",
 ];
 
-/// Whether a folder on the way may not be entered. A file that may not be read is there.
+/// Whether no way leads there: a folder may not be entered, a link leads to itself. A file that may
+/// not be read is there.
 fn is_out_of_reach(path: &Path) -> bool {
-    let found = path.symlink_metadata();
-    found.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    path.metadata().is_err()
 }
 
 impl ConfigFile {

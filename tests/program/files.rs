@@ -1093,6 +1093,24 @@ fn a_home_that_may_not_be_entered_holds_no_config() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let told = format!("config: {config:?} is passed over: Permission denied");
     assert!(stderr(&output).contains(&told), "{}", stderr(&output));
+    // So it is where a link leads to, or where none leads.
+    let elsewhere = folder.path().join("elsewhere.json");
+    for target in [&config, &elsewhere] {
+        let other = folder.path().join("other");
+        let linked = other.join("octave-ws/config.json");
+        let _ = fs::remove_dir_all(&other);
+        fs::create_dir_all(linked.parent().unwrap()).unwrap();
+        symlink(target, &linked).unwrap();
+        let _ = symlink(&elsewhere, &elsewhere);
+        let output = program.env("XDG_CONFIG_HOME", &other).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("is passed over"),
+            "{}",
+            stderr(&output)
+        );
+    }
+    program.env_remove("XDG_CONFIG_HOME");
     // One that is there is not passed over, nor one that is named.
     open(&home, 0o755);
     open(&config, 0o600);
