@@ -35,8 +35,8 @@ After=multi-user.target
 [Service]
 Type=oneshot
 ExecStart=/check/check.sh
-ExecStopPost=/bin/systemctl --no-block poweroff
-StandardOutput=file:/check/check.log
+ExecStopPost=/bin/sh -c '[ -e /check/booting ] || systemctl --no-block poweroff'
+StandardOutput=append:/check/check.log
 StandardError=inherit
 
 [Install]
@@ -56,7 +56,7 @@ cat >$root/check/config.json <<JSON
   "user": "\$OCTAVE_USER"
 }
 JSON
-exec timeout 120 systemd-nspawn --quiet --boot --register=no --keep-unit --directory=$root
+exec timeout 240 systemd-nspawn --quiet --boot --register=no --keep-unit --directory=$root
 EOF
 target/release/octave-sim --rate 20 -- bash "$root/check/run.sh" >target/container.log 2>&1 || true
 cat "$root/check/check.log"

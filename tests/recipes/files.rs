@@ -93,22 +93,13 @@ fn a_service_by_systemd() {
         value.unwrap().to_owned()
     };
     assert_eq!(value("Type"), "notify");
-    // What systemd does of it: credentials and its socket.
-    let (name, token) = value("LoadCredential")
-        .split_once(':')
-        .map(|(name, token)| (name.to_owned(), token.to_owned()))
-        .unwrap();
-    let credentials = gateway.folder.join("credentials");
-    fs::create_dir(&credentials).unwrap();
-    fs::rename(token, credentials.join(name)).unwrap();
+    // What systemd does of it: its socket.
     let manager = UnixDatagram::bind(gateway.folder.join("notify")).unwrap();
     manager
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
     let mut command = gateway.shell(&format!("exec {}", value("ExecStart")));
-    command
-        .env("NOTIFY_SOCKET", gateway.folder.join("notify"))
-        .env("CREDENTIALS_DIRECTORY", &credentials);
+    command.env("NOTIFY_SOCKET", gateway.folder.join("notify"));
     let child = command.spawn().unwrap();
     let await_told = |what: &str| loop {
         let mut bytes = [0; 1024];
@@ -145,7 +136,8 @@ fn a_file_a_day_by_logrotate() {
     // What it does for a unit with the recipe's ExecReload.
     let systemctl = gateway.folder.join("systemctl");
     let script = format!(
-        "#!/bin/sh\n[ \"$*\" = 'reload octave-ws.service' ] && exec kill -HUP {}\n",
+        "#!/bin/sh\ncase \"$*\" in\n'-q is-active octave-ws.service') ;;\n\
+         'reload octave-ws.service') exec kill -HUP {} ;;\nesac\n",
         child.id()
     );
     fs::write(&systemctl, script).unwrap();
