@@ -56,7 +56,11 @@ cat >$root/check/config.json <<JSON
   "user": "\$OCTAVE_USER"
 }
 JSON
-exec timeout 240 systemd-nspawn --quiet --boot --register=no --keep-unit --directory=$root
+boot() {
+    timeout 120 systemd-nspawn --quiet --boot --register=no --keep-unit --directory=$root
+}
+# It asks for a second one by this.
+boot || { [ \$? -eq 133 ] && boot; }
 EOF
 target/release/octave-sim --rate 20 -- bash "$root/check/run.sh" >target/container.log 2>&1 || true
 cat "$root/check/check.log"

@@ -25,19 +25,32 @@ fn a_service_by_busybox() {
     for name in [
         "cat",
         "chown",
-        "kill",
-        "readlink",
+        "cut",
         "rm",
+        "sed",
         "sh",
         "sleep",
         "start-stop-daemon",
         "touch",
+        "wc",
     ] {
         symlink("/bin/busybox", applets.join(name)).unwrap();
     }
     let folder = gateway.folder.to_str().unwrap();
+    // It is replaced while it runs.
+    let program = gateway.folder.join("program");
+    let install = || {
+        let _ = fs::remove_file(&program);
+        let mut copy = Command::new("cp");
+        let copy = copy.arg(env!("CARGO_BIN_EXE_octave-ws")).arg(&program);
+        assert!(copy.status().unwrap().success());
+    };
+    install();
     let script = gateway.packaged("busybox/S80octave-ws");
     let script = script
+        .replace(env!("CARGO_BIN_EXE_octave-ws"), program.to_str().unwrap())
+        .replace("PAUSE=60", "PAUSE=1")
+        .replace("LOG_SIZE=1000000", "LOG_SIZE=100")
         .replace("RUN_AS=octave-ws", &format!("RUN_AS={}", user()))
         .replace("/var/log", folder)
         .replace("/var/run", folder)
@@ -64,7 +77,31 @@ fn a_service_by_busybox() {
     until("there is another file", || events.exists());
     assert_done(&run("restart"));
     gateway.await_subscriptions(STREAMS.len());
+    install();
+    assert_done(&run("status"));
+    assert_eq!(text(&run("start").stdout), "octave-ws is running\n");
+    // What dies is started again.
+    let deleted = format!("{} (deleted)", program.display());
+    let is_old = |process: &fs::DirEntry| {
+        let exe = fs::read_link(process.path().join("exe"));
+        exe.is_ok_and(|exe| exe.as_os_str() == deleted.as_str())
+    };
+    let processes = || fs::read_dir("/proc").unwrap().map(Result::unwrap);
+    let [old] = processes()
+        .filter(is_old)
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap();
+    let old: i32 = old.file_name().to_str().unwrap().parse().unwrap();
+    let old = rustix::process::Pid::from_raw(old).unwrap();
+    rustix::process::kill_process(old, Signal::KILL).unwrap();
+    gateway.await_subscriptions(STREAMS.len());
+    assert!(gateway.folder.join("octave-ws.log.1").exists());
     assert_done(&run("stop"));
+    let is_new = |process: &fs::DirEntry| {
+        fs::read_link(process.path().join("exe")).is_ok_and(|exe| exe == program)
+    };
+    assert_eq!(processes().filter(is_new).count(), 0);
     assert_eq!(run("status").status.code(), Some(3));
     let lines = fs::read_to_string(&events).unwrap();
     let last = lines.lines().last().unwrap();
