@@ -6,9 +6,8 @@ trap 'echo "failed in line $LINENO"; journalctl --no-pager -n 30 -u "octave-ws*"
 # What it did before it booted again, with a service that is away.
 if [ -e /check/booting ]; then
     rm /check/booting
-    booted() { systemctl show --property "$1" --value "$2"; }
-    began=$(booted UserspaceTimestampMonotonic '')
-    reached=$(booted ActiveEnterTimestampMonotonic multi-user.target)
+    began=$(systemctl show -P UserspaceTimestampMonotonic)
+    reached=$(systemctl show -P ActiveEnterTimestampMonotonic multi-user.target)
     echo "multi-user.target after $(((reached - began) / 1000)) ms"
     [ $((reached - began)) -lt 60000000 ]
     systemctl is-active octave-ws.service
