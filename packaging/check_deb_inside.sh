@@ -120,7 +120,14 @@ dpkg --remove octave-ws
 for file in events demo; do
     tail -n 1 "/var/lib/octave-ws/$file.jsonl" | grep -q '"kind":"summary".*"exit":0'
 done
+# What is mounted there is another's.
+mkdir /var/lib/octave-ws/disk
+mount -t tmpfs none /var/lib/octave-ws/disk
+touch /var/lib/octave-ws/disk/kept
 dpkg --purge octave-ws
+[ -e /var/lib/octave-ws/disk/kept ]
+umount /var/lib/octave-ws/disk
+rmdir /var/lib/octave-ws/disk /var/lib/octave-ws
 left=$(find /etc /usr /var/lib -name '*octave*')
 echo "left: $left"
 [ -z "$left" ]

@@ -125,7 +125,9 @@ config_get_bool() { config_get "$@"; [ "$2" = main ] && eval "$1=1"; return 0; }
 procd_open_instance() { echo "instance $1"; }
 procd_close_instance() { :; }
 procd_set_param() { echo "$*"; }
-chown() { :; }
+procd_send_signal() { echo "send $*"; }
+procd_add_config_trigger() { echo "trigger $*"; }
+chown() { echo "chown $*"; }
 "#;
 
 #[test]
@@ -137,7 +139,11 @@ fn a_service_by_procd() {
         "/tmp/octave-ws",
         gateway.folder.join("tmp").to_str().unwrap(),
     );
-    let script = format!("{RC_COMMON}\n{init}\nstart_service\n");
+    // The second start finds a folder that is there.
+    let script = format!(
+        "{RC_COMMON}\n{init}\nstart_service\necho again\nstart_service\nreload_service\n\
+         service_triggers\n"
+    );
     let path = gateway.folder.join("octave-ws.init");
     fs::write(&path, script).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -151,7 +157,13 @@ fn a_service_by_procd() {
     assert_eq!(text(&output.stderr), "");
     // The other one is not enabled.
     let told = text(&output.stdout);
-    assert_eq!(told.matches("instance ").count(), 1, "{told}");
+    let (first, again) = told.split_once("again\n").unwrap();
+    assert_eq!(first.matches("instance ").count(), 1, "{told}");
+    let made = format!("chown octave-ws {}/tmp\n", gateway.folder.display());
+    assert!(first.contains(&made) && !again.contains("chown"), "{told}");
+    let ends = "send octave-ws * HUP\n\
+        trigger config.change octave-ws /etc/init.d/octave-ws restart\n";
+    assert!(again.ends_with(ends), "{told}");
     let command = told.lines().find_map(|line| line.strip_prefix("command "));
     let child = gateway
         .shell(&format!("exec {}", command.unwrap()))
