@@ -1,21 +1,23 @@
 //! What `listen` prints, and how it ends.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
 use octave_ws::sim::{Fault, Options, Seen, What};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tungstenite::Message;
 
 use super::memory::led_to;
 use super::raw::{Socket, grant, play, serve_out};
 use super::{
     HUMIDITY, TEMPERATURE, await_subscription, kill, lines, octave_ws, start, start_with, stderr,
-    text,
+    text, untimed,
 };
 
 #[test]
@@ -388,6 +390,7 @@ fn what_is_no_event_is_warned_of_once_a_kind_and_its_neighbours_are_printed() {
     assert_eq!(lines(&output).len(), 2);
     let warnings = stderr(&output)
         .lines()
+        .map(untimed)
         .filter(|line| line.starts_with("warning: "));
     let kinds = [
         "it is not JSON",
@@ -432,6 +435,7 @@ fn verbose_tells_the_life_of_the_connection() {
         .collect();
     let peer = sim.addr();
     let life = [
+        format!("octave-ws {}", env!("CARGO_PKG_VERSION")),
         format!("resolve: {} has addresses: 1", peer.ip()),
         format!("connect: connected to {peer}"),
         "tls: full handshake of TLS 1.3, TLS13_AES_256_GCM_SHA384".to_owned(),
@@ -544,5 +548,56 @@ fn all_that_is_refused_is_named() {
              read)\n"
         );
         assert!(stderr(&output).ends_with(&refused), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn the_log_suits_its_reader() {
+    let (sim, _seen) = start(0.0);
+    let listen = [
+        "listen",
+        "/demo/none",
+        TEMPERATURE,
+        "--require=any",
+        "--duration=1ms",
+    ];
+    let output = octave_ws(&sim, &listen)
+        .args(["--log-format=json", "-v"])
+        .output()
+        .unwrap();
+    let levels: BTreeSet<_> = stderr(&output)
+        .lines()
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            humantime::parse_rfc3339(line["at"].as_str().unwrap()).unwrap();
+            assert!(!line["message"].as_str().unwrap().is_empty());
+            line["level"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert!(levels.iter().eq(["debug", "info", "warning"]), "{levels:?}");
+
+    // The journal is told to be another file, and this one.
+    let journal = tempfile::NamedTempFile::new().unwrap();
+    let own = journal.as_file().metadata().unwrap();
+    for is_journal in [false, true] {
+        journal.as_file().set_len(0).unwrap();
+        let inode = own.ino() + u64::from(!is_journal);
+        let status = octave_ws(&sim, &listen)
+            .env("JOURNAL_STREAM", format!("{}:{inode}", own.dev()))
+            .stderr(
+                std::fs::File::options()
+                    .append(true)
+                    .open(&journal)
+                    .unwrap(),
+            )
+            .status();
+        assert!(status.unwrap().success());
+        let told = std::fs::read_to_string(&journal).unwrap();
+        let warning = told
+            .lines()
+            .find(|line| line.contains("warning: "))
+            .unwrap();
+        assert_eq!(warning.starts_with("<4>warning: "), is_journal, "{told}");
+        assert_eq!(untimed(warning) == warning, is_journal, "{told}");
     }
 }

@@ -177,6 +177,11 @@ fn stderr(output: &Output) -> &str {
     text(&output.stderr)
 }
 
+/// A line that was logged, without the time that warnings have where nobody sees them at once.
+fn untimed(line: &str) -> &str {
+    line.split_once("Z ").map_or(line, |(_, rest)| rest)
+}
+
 /// A library in C, which `LD_PRELOAD` puts before the C library.
 fn preloaded(source: &str) -> PathBuf {
     let folder = tempfile::tempdir().unwrap().keep();

@@ -13,6 +13,7 @@ use crate::settings::Settings;
 use crate::settings::args::{Args, Command};
 use crate::settings::parse::{Asked, USAGE};
 use crate::status::stderr;
+use crate::status::style::Style;
 
 mod clock;
 mod commands;
@@ -67,7 +68,7 @@ fn run(start: Instant) -> Result<(), Failure> {
     if args.ipv4 && args.ipv6 {
         return Err(Failure::usage("-4 and -6 cannot be used together"));
     }
-    stderr::start(args.quiet, args.verbose);
+    stderr::start(args.quiet, args.verbose, Style::of(args.log_format));
     let deadline = args
         .command
         .timeout()

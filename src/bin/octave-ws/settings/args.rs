@@ -109,6 +109,10 @@ pub(crate) struct Args {
     #[argh(switch, short = 'v')]
     pub(crate) verbose: u8,
 
+    /// log format: text or json, one object per line (default: text)
+    #[argh(option, arg_name = "FORMAT", default = "LogFormat::Text")]
+    pub(crate) log_format: LogFormat,
+
     #[argh(subcommand)]
     pub(crate) command: Command,
 }
@@ -334,6 +338,13 @@ pub(crate) enum Format {
     Message,
     Record,
     Text,
+}
+
+/// What a line on standard error is.
+#[derive(Clone, Copy, FromArgValue)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
 }
 
 /// How many of the streams a run can do without.

@@ -3,4 +3,5 @@
 pub(crate) mod progress;
 pub(crate) mod run;
 pub(crate) mod stderr;
+pub(crate) mod style;
 pub(crate) mod systemd;

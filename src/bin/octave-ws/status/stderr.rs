@@ -1,12 +1,12 @@
 //! What is said on standard error: a line each.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use octave_ws::Printable;
 
-use crate::clock;
 use crate::exit::Failure;
+use crate::status::style::Style;
 use crate::wait;
 use crate::wait::sink::Sink;
 use crate::wait::terminal;
@@ -15,8 +15,9 @@ use crate::wait::terminal;
 /// secrets.
 struct Report;
 
-/// From now on says as much as `quiet` and `verbose` ask for. Before, it says nothing.
-pub(crate) fn start(quiet: bool, verbose: u8) {
+/// From now on says as much as `quiet` and `verbose` ask for, in this style. Before, it says nothing.
+pub(crate) fn start(quiet: bool, verbose: u8, style: Style) {
+    screen().style = style;
     let level = match (quiet, verbose) {
         (true, _) => LevelFilter::Error,
         (false, 0) => LevelFilter::Info,
@@ -26,10 +27,25 @@ pub(crate) fn start(quiet: bool, verbose: u8) {
     // The one way to fail is to have done so before.
     let _ = log::set_logger(&Report);
     log::set_max_level(level);
+    log::debug!("octave-ws {}", env!("CARGO_PKG_VERSION"));
 }
 
 pub(crate) fn failure(failure: &Failure) {
-    line(&format!("error: {failure}"));
+    let line = screen()
+        .style
+        .line(Level::Error, false, &failure.to_string());
+    self::line(&line);
+}
+
+/// Warns at any verbosity.
+pub(crate) fn warning(message: &str) {
+    say(Level::Warn, message);
+}
+
+fn say(level: Level, message: &str) {
+    let is_verbose = log::max_level() > LevelFilter::Info;
+    let line = screen().style.line(level, is_verbose, message);
+    self::line(&line);
 }
 
 impl Log for Report {
@@ -42,17 +58,7 @@ impl Log for Report {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let kind = match record.level() {
-            Level::Error => "error: ",
-            Level::Warn => "warning: ",
-            Level::Info | Level::Debug | Level::Trace => "",
-        };
-        if log::max_level() > LevelFilter::Info {
-            let at = humantime::format_rfc3339_millis(clock::now());
-            line(&format!("{at} {kind}{}", record.args()));
-        } else {
-            line(&format!("{kind}{}", record.args()));
-        }
+        say(record.level(), &record.args().to_string());
     }
 
     fn flush(&self) {}
@@ -62,12 +68,18 @@ impl Log for Report {
 static SCREEN: Mutex<Screen> = Mutex::new(Screen {
     sink: None,
     status: String::new(),
+    style: Style::Terminal,
 });
+
+fn screen() -> MutexGuard<'static, Screen> {
+    SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 struct Screen {
     /// Once something has been written.
     sink: Option<Sink>,
     status: String,
+    style: Style,
 }
 
 /// Returns the width of a status, in columns.
@@ -80,7 +92,7 @@ pub(crate) fn columns() -> usize {
 ///
 /// In the background, nothing is put there: another process writes to the last line.
 pub(crate) fn status(text: &str) {
-    let mut screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut screen = screen();
     if !screen.owns_last_line() {
         return;
     }
@@ -100,7 +112,7 @@ pub(crate) fn status(text: &str) {
 /// Says it at any verbosity.
 pub(crate) fn line(message: &str) {
     let line = format!("{}\n", Printable(message));
-    let mut screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut screen = screen();
     if screen.status.is_empty() || !screen.owns_last_line() {
         screen.write(&line);
     } else {

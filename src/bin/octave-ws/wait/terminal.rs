@@ -1,6 +1,7 @@
 //! What there is to ask of the terminals that standard output and standard error are, or are not.
 
-use std::io;
+use std::env;
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 
 use rustix::fs::fstat;
@@ -30,6 +31,19 @@ pub(crate) fn stderr_columns() -> Option<usize> {
 fn columns(terminal: impl AsFd) -> Option<usize> {
     let size = tcgetwinsize(terminal).ok()?;
     Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
+}
+
+/// Returns whether standard error is a terminal.
+pub(crate) fn is_stderr_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Returns whether standard error is the stream to the journal that systemd says it is.
+pub(crate) fn is_stderr_journal() -> bool {
+    let Some(named) = env::var_os("JOURNAL_STREAM") else {
+        return false;
+    };
+    fstat(io::stderr()).is_ok_and(|own| *named == *format!("{}:{}", own.st_dev, own.st_ino))
 }
 
 /// Returns whether the terminal on standard error controls the process.

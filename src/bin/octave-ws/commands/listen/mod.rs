@@ -340,8 +340,8 @@ impl<'a> Run<'a> {
         self.status.summary.gaps += 1;
         let [from, to] = [from, to].map(humantime::format_rfc3339_millis);
         // At any verbosity: it is a loss of data.
-        stderr::line(&format!(
-            "warning: {how}, events may be missing from {from} to {to}: {reason}"
+        stderr::warning(&format!(
+            "{how}, events may be missing from {from} to {to}: {reason}"
         ));
     }
 
