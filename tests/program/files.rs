@@ -95,7 +95,7 @@ fn a_capture_that_ends_early_leaves_what_came_beside_what_was() {
         fs::write(&file, "before\n").unwrap();
         fs::write(&part, "of an earlier run, and much longer than the new one").unwrap();
         let timeout = if end == "timeout" { "-W6s" } else { "-W1m" };
-        let args = ["capture", TEMPERATURE, "-C9", "--no-reconnect", "-o"];
+        let args = ["capture", TEMPERATURE, "-C9", "--no-reconnect", "-q", "-o"];
         let (sim, _seen, child) = subscribed(&[&args[..], &[name(&file), timeout]].concat());
         sim.publish_burst(TEMPERATURE, &numbers(2));
         await_lines(&part, 2);
@@ -116,6 +116,17 @@ fn a_capture_that_ends_early_leaves_what_came_beside_what_was() {
         );
         assert!(stderr(&output).contains(&told), "{}", stderr(&output));
     }
+}
+
+#[test]
+fn a_file_that_is_gone_at_the_end_is_warned_of() {
+    let (_folder, file) = folder();
+    let (sim, _seen, child) = subscribed(&["listen", TEMPERATURE, "-C1", "-o", name(&file)]);
+    fs::remove_file(&file).unwrap();
+    sim.publish(TEMPERATURE, &json!(1));
+    let output = child.wait_with_output().unwrap();
+    let told = format!("warning: output: {} was removed or replaced", name(&file));
+    assert!(stderr(&output).contains(&told), "{}", stderr(&output));
 }
 
 #[test]
@@ -165,11 +176,9 @@ fn a_file_that_is_shared_or_gone_is_warned_of_once() {
     kill(&first, Signal::TERM);
     let output = first.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
-    assert!(
-        !stderr(&output).contains("warning: output"),
-        "{}",
-        stderr(&output)
-    );
+    let told = stderr(&output);
+    assert!(!told.contains("another process"), "{told}");
+    assert_eq!(told.matches("was removed or replaced").count(), 1, "{told}");
 }
 
 #[test]

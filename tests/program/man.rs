@@ -22,16 +22,16 @@ The config file: a JSON object with the keys ";
 
 const ENVIRONMENT: &str = ".TP
 .BR OCTAVE_TOKEN \", \" OCTAVE_CLOUD_TOKEN
-The token, unless there is a token file.
+The token, unless \\-\\-token\\-file or OCTAVE_TOKEN_FILE is given.
 .TP
 .B CREDENTIALS_DIRECTORY
 Its file octave\\-token holds the token, unless one of those above does: a credential of systemd.
 .TP
 .BR HTTPS_PROXY \", \" ALL_PROXY \", \" NO_PROXY
-The proxy, and the hosts that need none, unless \\-\\-proxy is given. Lower\\-case names work, too.
+The proxy, and the hosts that need none, unless a proxy is set otherwise. Lower\\-case names work, too.
 .TP
 .B SSL_CERT_FILE
-As \\-\\-ca\\-file.
+As \\-\\-ca\\-file, unless that is set otherwise.
 ";
 
 const SIGNALS: &str = ".SH SIGNALS

@@ -146,10 +146,10 @@ impl Output {
         self.watched.as_ref().and_then(Watched::due)
     }
 
-    /// Looks whether a file is still where it was, if it is time.
-    pub(crate) fn look(&mut self) {
+    /// Looks whether a file is still where it was, if it is time or the last time.
+    pub(crate) fn look(&mut self, is_last: bool) {
         if let Some(watched) = &mut self.watched {
-            watched.look(self.sink.file());
+            watched.look(self.sink.file(), is_last);
         }
     }
 
@@ -307,14 +307,16 @@ impl Output {
 
     /// The run has ended early: a file in the making that holds so many events is left where it is, one
     /// that holds none is taken away.
-    pub(crate) fn leave(&mut self, events: u64) {
-        let part = self.part.take().filter(Part::is_there);
-        let Some(part) = part else { return };
+    ///
+    /// Returns what is to be said of it.
+    pub(crate) fn leave(&mut self, events: u64) -> Option<String> {
+        let part = self.part.take().filter(Part::is_there)?;
+        let name = &self.name;
         if events > 0 {
-            log::warn!("output: {} holds what came, events: {events}", self.name);
-        } else if let Err(error) = part.remove() {
-            log::warn!("output: {} cannot be removed: {error}", self.name);
+            return Some(format!("output: {name} holds what came, events: {events}"));
         }
+        let error = part.remove().err()?;
+        Some(format!("output: {name} cannot be removed: {error}"))
     }
 }
 

@@ -28,10 +28,10 @@ impl Watched {
         self.due
     }
 
-    /// Warns once, if it is time, where the file has not this name any more.
-    pub(super) fn look(&mut self, file: &File) {
+    /// Warns once, if it is time or the last time, where the file has not this name any more.
+    pub(super) fn look(&mut self, file: &File, is_last: bool) {
         let now = Instant::now();
-        if self.due.is_none_or(|due| now < due) {
+        if self.due.is_none_or(|due| now < due && !is_last) {
             return;
         }
         let id = |found: fs::Metadata| (found.dev(), found.ino());

@@ -39,7 +39,8 @@ pub(crate) fn listen(
         let end = run.finish(end);
         if end.is_err() {
             let (lost, _) = run.output.lost();
-            run.output.leave(run.status.summary.events - lost);
+            let left = run.output.leave(run.status.summary.events - lost);
+            left.as_deref().into_iter().for_each(stderr::warning);
         }
         if end.is_ok() && run.status.was_connected {
             log::info!("closed, events: {}", run.status.summary.events);
@@ -284,6 +285,7 @@ impl<'a> Run<'a> {
         end?;
         flushed?;
         written?;
+        self.output.look(true);
         let finished = self.output.finish();
         if let (Err(End::Failed(failure)), Some(length)) = (&finished, length) {
             // It says how the process ends.

@@ -146,7 +146,7 @@ impl Run<'_> {
 
     /// Tells whoever watches how it stands.
     fn update_status(&mut self, client: &mut Client) {
-        self.output.look();
+        self.output.look(false);
         self.status.is_connected = client.is_connected();
         self.status.update();
         if let Some(progress) = &mut self.progress {
