@@ -42,7 +42,7 @@ seconds. A second one, more than 1 second later or another signal, ends it at on
 its number. SIGINT is ignored if the starter ignores it.
 .TP
 .B SIGHUP
-listen opens the file of \\-\\-output again. Without one, or if the signal comes because the terminal \
+listen opens the file of \\-\\-output again and reads \\-\\-streams\\-file again. Without either, or if the signal comes because the terminal \
 is gone, it means SIGTERM; under
 .BR nohup (1)
 it is ignored.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
 use octave_ws::sim::{Fault, Options, Sim, What};
@@ -156,4 +157,55 @@ fn a_list_that_is_no_good_is_told_where() {
         let told = stderr(&output);
         assert!(told.starts_with(&format!("error: {message}")), "{told}");
     }
+}
+
+#[test]
+fn a_hangup_reads_the_file_of_streams_again() {
+    const LOCATION: &str = "/demo/devices/gw1/location";
+    let (sim, seen) = start(0.0);
+    let list = file(&sim, "again", &format!("{TEMPERATURE}\n{HUMIDITY}\n"));
+    let option = format!("--streams-file={}", list.display());
+    // A refused stream is asked for again, too.
+    let args = ["listen", &option, "/demo/none", "--require=any", "-Frecord"];
+    let mut child = octave_ws(&sim, &args).spawn().unwrap();
+    let mut asked = seen.iter().filter_map(|seen| match seen.what {
+        What::Subscribed(stream) => Some(format!("+{stream}")),
+        What::Unsubscribed(stream) => Some(format!("-{stream}")),
+        What::NotGranted(stream) => Some(format!("!{stream}")),
+        What::Connected => Some("connected".to_owned()),
+        _ => None,
+    });
+    let mut next = |count: usize| {
+        let mut next: Vec<_> = asked.by_ref().take(count).collect();
+        next.sort();
+        next
+    };
+    next(4);
+    fs::write(&list, format!("{HUMIDITY}\n{LOCATION}\n")).unwrap();
+    kill(&child, Signal::HUP);
+    let changed = [
+        "!no stream /demo/none".to_owned(),
+        format!("+{LOCATION}"),
+        format!("-{TEMPERATURE}"),
+    ];
+    assert_eq!(next(3), changed);
+    // One that cannot be read changes nothing.
+    fs::write(&list, "no stream\n").unwrap();
+    kill(&child, Signal::HUP);
+    for stream in [HUMIDITY, LOCATION] {
+        sim.publish(stream, &json!(1));
+    }
+    let mut told = String::new();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    while !told.contains("the streams stay as they were") {
+        assert!(log.read_line(&mut told).unwrap() > 0, "{told}");
+    }
+    kill(&child, Signal::TERM);
+    let ended = [format!("-{HUMIDITY}"), format!("-{LOCATION}")];
+    assert_eq!(next(2), ended);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let events = lines(&output);
+    let events = events.iter().filter(|record| record["kind"] == "event");
+    assert!(events.count() >= 2);
 }

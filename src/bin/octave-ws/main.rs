@@ -74,7 +74,7 @@ fn run(start: Instant) -> Result<(), Failure> {
         .timeout()
         .and_then(|time| start.checked_add(time));
     wait::set_deadline(deadline);
-    if !args.command.reopens() {
+    if !args.command.reloads() {
         hangups.let_stop(&stop).map_err(Failure::signals)?;
     }
     let stopped = stopped(&args.command);

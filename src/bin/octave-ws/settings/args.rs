@@ -138,10 +138,11 @@ impl Command {
         }
     }
 
-    /// Returns whether SIGHUP reopens the output.
-    pub(crate) fn reopens(&self) -> bool {
+    /// Returns whether SIGHUP reopens the output, or asks for other streams.
+    pub(crate) fn reloads(&self) -> bool {
+        let is_file = |path: &Option<String>| path.as_ref().is_some_and(|path| path != "-");
         match self {
-            Self::Listen(listen) => listen.output.as_ref().is_some_and(|path| path != "-"),
+            Self::Listen(listen) => is_file(&listen.output) || is_file(&listen.streams_file),
             _ => false,
         }
     }
@@ -180,8 +181,8 @@ receivers! {
         help_triggers("-h", "--help"),
         note = "listen reconnects until it is stopped. --output appends to FILE; a partial
 record at its end, left by a crash, is removed first. SIGHUP reopens FILE,
-so that it can be rotated; without --output, or where the terminal is gone,
-it ends the run as SIGTERM does.",
+so that it can be rotated, and reads --streams-file again; without either, or
+where the terminal is gone, it ends the run as SIGTERM does.",
         example = "{command_name} /my_company/devices/gw1/temperature --count 5"
     )]
     listen;

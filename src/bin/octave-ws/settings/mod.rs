@@ -9,6 +9,7 @@ use octave_ws::{Config, Stream};
 
 use crate::exit::Failure;
 use crate::settings::args::{Args, Command, Format, Listen, Require};
+use crate::settings::streams::Sources;
 
 pub(crate) mod args;
 
@@ -58,7 +59,8 @@ pub(crate) enum Destination {
     reason = "each is a setting of its own"
 )]
 pub(crate) struct ListenSettings {
-    /// Each once.
+    pub(crate) sources: Sources,
+    /// Those that there are at the start, each once.
     pub(crate) streams: Vec<Stream>,
     pub(crate) format: Format,
     /// Where the format is for eyes.
@@ -139,14 +141,24 @@ impl Settings {
 }
 
 impl ListenSettings {
+    /// Returns whether SIGHUP asks for something else than the end.
+    pub(crate) fn can_reload(&self) -> bool {
+        !self.is_bounded
+            && (matches!(self.output, Destination::File(_)) || self.sources.can_change())
+    }
+
     fn resolve(
         listen: &mut Listen,
         is_bounded: bool,
         is_quiet: bool,
         deadline: Option<Instant>,
     ) -> Result<Self, Failure> {
-        let given = mem::take(&mut listen.streams);
-        let streams = streams::resolve(given, listen.streams_file.as_deref(), listen.shard)?;
+        let sources = Sources {
+            given: mem::take(&mut listen.streams),
+            file: listen.streams_file.take(),
+            shard: listen.shard,
+        };
+        let streams = sources.resolve()?;
         if is_bounded && (listen.count, listen.duration, listen.idle) == (None, None, None) {
             let message = "no end condition: give --count, --duration or --idle";
             return Err(Failure::usage(message));
@@ -163,6 +175,7 @@ impl ListenSettings {
         let has_colour = environment::first(&["NO_COLOR"])?.is_none();
         let is_dumb = is_dumb()?;
         Ok(Self {
+            sources,
             streams,
             format: listen.format.unwrap_or(default),
             is_coloured: is_seen && has_colour && !is_dumb,

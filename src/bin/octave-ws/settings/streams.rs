@@ -10,12 +10,31 @@ use octave_ws::Stream;
 use crate::exit::Failure;
 use crate::wait::source::{self, FILES};
 
-/// The streams that are given and those of a file (`-` for standard input), each once, of which
-/// all or one share are taken. That may hold none.
-///
-/// # Errors
-/// 78 for a file that cannot be read, 64 for a line that names no stream and where there is none.
-pub(crate) fn resolve(
+/// Where the streams come from.
+pub(crate) struct Sources {
+    pub(crate) given: Vec<Stream>,
+    /// `-` for standard input.
+    pub(crate) file: Option<String>,
+    pub(crate) shard: Option<Shard>,
+}
+
+impl Sources {
+    /// Returns whether there may be other streams later.
+    pub(crate) fn can_change(&self) -> bool {
+        self.file.as_ref().is_some_and(|path| path != "-")
+    }
+
+    /// The streams that are given and those of the file, each once, of which all or one share are
+    /// taken. That may hold none.
+    ///
+    /// # Errors
+    /// 78 for a file that cannot be read, 64 for a line that names no stream and where there is none.
+    pub(crate) fn resolve(&self) -> Result<Vec<Stream>, Failure> {
+        resolve(self.given.clone(), self.file.as_deref(), self.shard)
+    }
+}
+
+fn resolve(
     given: Vec<Stream>,
     file: Option<&str>,
     shard: Option<Shard>,

@@ -22,6 +22,7 @@ use refusals::Refusals;
 
 mod receive;
 mod refusals;
+mod reload;
 
 /// How long it may take to leave the service, and after a stop, which has two seconds for all.
 const LEAVE: Duration = Duration::from_millis(1500);
@@ -88,7 +89,9 @@ struct Run<'a> {
     /// Of how many connections a record was written.
     connections: u64,
     /// The streams that wait for their first answer.
-    unanswered: BTreeSet<&'a Stream>,
+    /// Those that are wanted by now.
+    streams: Vec<Stream>,
+    unanswered: BTreeSet<Stream>,
     refusals: Refusals,
     /// How many events came that nobody would have read.
     unread: u64,
@@ -116,7 +119,8 @@ impl<'a> Run<'a> {
             hangups,
             settings,
             status: RunStatus::new(streams.len()),
-            unanswered: streams.iter().collect(),
+            unanswered: streams.iter().cloned().collect(),
+            streams: streams.clone(),
             refusals: Refusals::default(),
             unread: 0,
             connections: 0,
@@ -131,7 +135,7 @@ impl<'a> Run<'a> {
             notify.ready();
         }
         // A share of the streams may hold none.
-        if self.settings.streams.is_empty() {
+        if self.streams.is_empty() {
             return Ok(());
         }
         let end = self.receive(&mut client);
@@ -145,7 +149,7 @@ impl<'a> Run<'a> {
             config = config.while_connecting(every, feed);
         }
         let mut client = Client::new(&config)?;
-        if let Destination::File(_) = self.settings.output {
+        if self.settings.can_reload() {
             let hangups = self.hangups.as_fd().try_clone_to_owned();
             client.watch(Some(hangups.map_err(Failure::signals)?));
         }

@@ -53,7 +53,7 @@ impl Run<'_> {
                     self.connected(client)?;
                     // The client asks again on later ones.
                     if client.connections() == 1 {
-                        for stream in &self.settings.streams {
+                        for stream in &self.streams {
                             client.request(Action::Subscribe, stream)?;
                         }
                     }
@@ -89,7 +89,7 @@ impl Run<'_> {
                     if wait::is_readable(&self.hangups) {
                         self.hangups.forget();
                         if !self.stop.is_stopped() {
-                            self.reopen(client)?;
+                            self.reload(client)?;
                         }
                     }
                 }
@@ -170,18 +170,6 @@ impl Run<'_> {
         due.into_iter().flatten().min()
     }
 
-    fn reopen(&mut self, client: &mut Client) -> Result<(), End> {
-        if let Some(notify) = &self.notify {
-            notify.reloading();
-        }
-        self.output.reopen()?;
-        client.watch_hangup(self.reader()?);
-        if let Some(notify) = &self.notify {
-            notify.ready();
-        }
-        Ok(())
-    }
-
     /// Whether there is nothing more to wait for. That no event has come for so long is not said
     /// before all has been read that came, until it is quiet. What comes without end, and is no event,
     /// does not put it off for longer than `BUSY`.
@@ -216,7 +204,7 @@ impl Run<'_> {
         let count = self.refusals.count();
         match self.settings.require {
             Require::All => count > 0,
-            Require::Any => count == self.settings.streams.len(),
+            Require::Any => count > 0 && count == self.streams.len(),
         }
     }
 
@@ -225,7 +213,7 @@ impl Run<'_> {
         let is_answered = || self.unanswered.is_empty() && client.connections() == 1;
         let is_due = || self.refusals.due().is_some_and(|due| due <= Instant::now());
         if self.is_refused() && (is_over || is_answered() || is_due()) {
-            let streams = self.settings.streams.len();
+            let streams = self.streams.len();
             return Err(self.refusals.failure(&client.peer(), streams).into());
         }
         Ok(())
@@ -237,6 +225,10 @@ impl Run<'_> {
         }
         let may_pass = ack.may_pass();
         let stream = ack.stream;
+        if ack.action == Action::Unsubscribe {
+            log::info!("unsubscribed from {stream}");
+            return Ok(());
+        }
         self.unanswered.remove(&stream);
         match ack.outcome {
             Ok(()) => {

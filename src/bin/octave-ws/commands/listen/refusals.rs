@@ -29,6 +29,11 @@ impl Refusals {
         self.answered();
     }
 
+    /// Forgets a stream. Returns whether it was refused.
+    pub(super) fn remove(&mut self, stream: &Stream) -> bool {
+        self.refused.remove(stream).is_some()
+    }
+
     /// Notes that another answer has come.
     pub(super) fn answered(&mut self) {
         if !self.refused.is_empty() {

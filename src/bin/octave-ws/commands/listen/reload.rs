@@ -1,0 +1,61 @@
+//! What SIGHUP asks for: another file by this time, and other streams.
+
+use std::collections::BTreeSet;
+use std::mem;
+
+use octave_ws::{Action, Client, Stream};
+
+use super::Run;
+use crate::exit::End;
+use crate::settings::Destination;
+
+impl Run<'_> {
+    pub(super) fn reload(&mut self, client: &mut Client) -> Result<(), End> {
+        if let Some(notify) = &self.notify {
+            notify.reloading();
+        }
+        if let Destination::File(_) = self.settings.output {
+            self.output.reopen()?;
+            client.watch_hangup(self.reader()?);
+        }
+        if self.settings.sources.can_change() {
+            match self.settings.sources.resolve() {
+                Ok(streams) => self.change_streams(client, streams)?,
+                Err(failure) => log::warn!("{failure}; the streams stay as they were"),
+            }
+        }
+        if let Some(notify) = &self.notify {
+            notify.ready();
+        }
+        Ok(())
+    }
+
+    /// Subscribes to what is new, or was refused, and unsubscribes from what is gone.
+    fn change_streams(&mut self, client: &mut Client, streams: Vec<Stream>) -> Result<(), End> {
+        let before = mem::replace(&mut self.streams, streams);
+        // The first connection asks for all of them.
+        let has_asked = client.connections() > 0;
+        let known: BTreeSet<_> = before.iter().collect();
+        let wanted: BTreeSet<_> = self.streams.iter().collect();
+        for &stream in known.difference(&wanted) {
+            let was_refused = self.refusals.remove(stream);
+            self.unanswered.remove(stream);
+            if has_asked && !was_refused {
+                client.request(Action::Unsubscribe, stream)?;
+            }
+        }
+        for stream in &self.streams {
+            let was_refused = self.refusals.remove(stream);
+            if known.contains(stream) && !was_refused {
+                continue;
+            }
+            self.unanswered.insert(stream.clone());
+            if has_asked {
+                client.request(Action::Subscribe, stream)?;
+            }
+        }
+        self.status.streams = self.streams.len();
+        self.status.unanswered = self.unanswered.len();
+        Ok(())
+    }
+}
