@@ -181,6 +181,14 @@ fn a_hangup_reads_the_file_of_streams_again() {
         next
     };
     next(4);
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut await_told = |what: &str| {
+        let mut told = String::new();
+        while !told.contains(what) {
+            assert!(log.read_line(&mut told).unwrap() > 0, "{told}");
+        }
+    };
+    await_told("refused /demo/none");
     fs::write(&list, format!("{HUMIDITY}\n{LOCATION}\n")).unwrap();
     kill(&child, Signal::HUP);
     let changed = [
@@ -189,17 +197,14 @@ fn a_hangup_reads_the_file_of_streams_again() {
         format!("-{TEMPERATURE}"),
     ];
     assert_eq!(next(3), changed);
+    await_told("unsubscribed from ");
     // One that cannot be read changes nothing.
     fs::write(&list, "no stream\n").unwrap();
     kill(&child, Signal::HUP);
     for stream in [HUMIDITY, LOCATION] {
         sim.publish(stream, &json!(1));
     }
-    let mut told = String::new();
-    let mut log = BufReader::new(child.stderr.take().unwrap());
-    while !told.contains("the streams stay as they were") {
-        assert!(log.read_line(&mut told).unwrap() > 0, "{told}");
-    }
+    await_told("the streams stay as they were");
     kill(&child, Signal::TERM);
     let ended = [format!("-{HUMIDITY}"), format!("-{LOCATION}")];
     assert_eq!(next(2), ended);
