@@ -295,21 +295,14 @@ impl Socket {
     fn failed(&mut self, error: tungstenite::Error) -> Error {
         use tungstenite::Error as E;
         use tungstenite::error::ProtocolError;
+        if let E::Io(error) = &error
+            && let Some(no_end) = NoEnd::of(error)
+        {
+            return self.without_end(no_end);
+        }
         let peer = &self.peer;
         let (kind, message, code) = match &error {
             E::Io(error) if wire::is_stop(error) => return Error::stopped(Phase::Socket),
-            E::Io(error) if NoEnd::of(error) == Some(NoEnd::TooLong) => {
-                let message = format!("{peer} sent a message over the limit");
-                (ErrorKind::TooLong, message, Some(CloseCode::Size))
-            }
-            E::Io(error) if NoEnd::of(error) == Some(NoEnd::TooSlow) => {
-                let message = format!("{peer} sent a message that did not end in time");
-                (ErrorKind::TimedOut, message, Some(CloseCode::Size))
-            }
-            E::Io(error) if NoEnd::of(error) == Some(NoEnd::LongControl) => {
-                let message = format!("{peer} broke the WebSocket protocol");
-                (ErrorKind::Malformed, message, Some(CloseCode::Protocol))
-            }
             E::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
                 let message = format!("the connection to {peer} was lost");
                 (ErrorKind::Disconnected, message, None)
@@ -335,11 +328,32 @@ impl Socket {
             }
         };
         if let Some(code) = code {
-            // RFC 6455 §7.1.7: _Fail the WebSocket Connection_.
-            let _ = self.send_close(code);
-            self.drain();
+            self.fail(code);
         }
         Error::new(Phase::Socket, kind, message).because(error)
+    }
+
+    fn without_end(&mut self, no_end: NoEnd) -> Error {
+        let peer = &self.peer;
+        let (kind, code) = match no_end {
+            NoEnd::TooLong { .. } | NoEnd::Empty => (ErrorKind::TooLong, CloseCode::Size),
+            NoEnd::TooSlow => (ErrorKind::TimedOut, CloseCode::Size),
+            NoEnd::LongControl => (ErrorKind::Malformed, CloseCode::Protocol),
+        };
+        let message = match no_end {
+            NoEnd::LongControl => format!("{peer} broke the WebSocket protocol"),
+            NoEnd::TooLong { .. } | NoEnd::Empty | NoEnd::TooSlow => {
+                format!("from {peer}: {no_end}")
+            }
+        };
+        self.fail(code);
+        Error::new(Phase::Socket, kind, message)
+    }
+
+    /// RFC 6455 §7.1.7: _Fail the WebSocket Connection_.
+    fn fail(&mut self, code: CloseCode) {
+        let _ = self.send_close(code);
+        self.drain();
     }
 }
 

@@ -245,13 +245,16 @@ impl Frames {
             self.is_open = !is_last || is_cut;
             self.announced = self.announced.saturating_add(length);
             if self.announced > self.max_message {
-                return Err(NoEnd::TooLong);
+                return Err(NoEnd::TooLong {
+                    length: self.announced,
+                    limit: self.max_message,
+                });
             }
         }
         if self.is_open && (self.is_control || length == 0) {
             self.empty += 1;
             if self.empty > MAX_EMPTY {
-                return Err(NoEnd::TooLong);
+                return Err(NoEnd::Empty);
             }
         }
         if length > PIECE {
@@ -322,7 +325,13 @@ fn payload_length(head: &[u8]) -> u64 {
 /// How a message showed that it has no end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoEnd {
-    TooLong,
+    /// As long as it is by what has been announced of it.
+    TooLong {
+        length: u64,
+        limit: u64,
+    },
+    /// Too many frames without content.
+    Empty,
     TooSlow,
     LongControl,
 }
@@ -336,14 +345,38 @@ impl NoEnd {
 
 impl fmt::Display for NoEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLong | Self::TooSlow => "a message has no end",
-            Self::LongControl => "a control frame is too long",
-        })
+        match self {
+            // By the name that the program's option has, too.
+            Self::TooLong { length, limit } => write!(
+                f,
+                "a message of {length} bytes is over --max-message ({})",
+                Size(*limit)
+            ),
+            Self::Empty => f.write_str("a message of empty frames has no end"),
+            Self::TooSlow => f.write_str("a message did not end in time"),
+            Self::LongControl => f.write_str("a control frame is too long"),
+        }
     }
 }
 
 impl error::Error for NoEnd {}
+
+/// As people write it.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(bytes) = self;
+        let units = [(20, "MiB"), (10, "KiB")];
+        let unit = units
+            .iter()
+            .find(|(bits, _)| bytes % (1 << bits) == 0 && *bytes > 0);
+        match unit {
+            Some((bits, name)) => write!(f, "{} {name}", bytes >> bits),
+            None => write!(f, "{bytes} bytes"),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -419,14 +452,18 @@ mod tests {
     #[test]
     fn a_frame_is_judged_by_what_it_announces() {
         let limit = 1 << 20;
+        let over = |length| {
+            let limit = limit as u64;
+            Some(NoEnd::TooLong { length, limit })
+        };
         for (frames, end) in [
             (vec![header(0x81, limit)], None),
-            (vec![header(0x81, limit + 1)], Some(NoEnd::TooLong)),
-            (vec![header(0x81, 1 << 40)], Some(NoEnd::TooLong)),
+            (vec![header(0x81, limit + 1)], over(limit as u64 + 1)),
+            (vec![header(0x81, 1 << 40)], over(1 << 40)),
             (vec![header(0x89, 126)], Some(NoEnd::LongControl)),
             (
                 vec![header(0x01, 0); 1 + MAX_EMPTY as usize],
-                Some(NoEnd::TooLong),
+                Some(NoEnd::Empty),
             ),
             (
                 [
@@ -434,7 +471,7 @@ mod tests {
                     vec![header(0x89, 0); MAX_EMPTY as usize],
                 ]
                 .concat(),
-                Some(NoEnd::TooLong),
+                Some(NoEnd::Empty),
             ),
             (
                 [

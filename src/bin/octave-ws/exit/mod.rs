@@ -253,7 +253,6 @@ fn advice(error: &Error, origins: &Origins) -> Option<String> {
             Phase::Session,
             _,
         ) => "check the endpoint".to_owned(),
-        (ErrorKind::TooLong, ..) => "see --max-message".to_owned(),
         _ => return None,
     })
 }
