@@ -38,7 +38,41 @@ fn options(flags: &[FlagInfo<'_>]) -> String {
 pub fn in_one_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     // A list follows a colon.
-    lines.join("; ").trim_end_matches("; ").replace(":; ", ": ")
+    let line = lines.join("; ").trim_end_matches("; ").replace(":; ", ": ");
+    // What is wrong with a stream or an option names it itself.
+    if let Some(argument) = line.strip_prefix("Unrecognized argument: ") {
+        return format!("unexpected argument {argument}");
+    }
+    let Some(rest) = line.strip_prefix("Error parsing ") else {
+        return line;
+    };
+    let option = rest.strip_prefix("option '").and_then(|rest| {
+        let (name, rest) = rest.split_once("' with value '")?;
+        let (value, why) = rest.split_once("': ")?;
+        Some(format!("{name} {value}: {why}"))
+    });
+    let positional = || {
+        let rest = rest.strip_prefix("positional argument '")?;
+        let (_, rest) = rest.split_once("' with value '")?;
+        let (value, why) = rest.split_once("': ")?;
+        let is_named = why.contains(value);
+        Some(if is_named {
+            why.to_owned()
+        } else {
+            format!("{value}: {why}")
+        })
+    };
+    option.or_else(positional).unwrap_or(line)
+}
+
+/// What is wrong with the arguments, and where to look unless that is said already.
+pub fn with_hint(what: &str) -> String {
+    let hint = if what.contains("(see --") {
+        ""
+    } else {
+        " (see --help)"
+    };
+    format!("usage: {what}{hint}")
 }
 
 /// A text without what format strings have for braces.

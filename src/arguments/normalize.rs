@@ -28,6 +28,11 @@ pub fn normalize(
     let mut help = false;
     while let Some(word) = words.next() {
         if word == "--" {
+            if sorted.command.is_none()
+                && let Some(word) = words.next()
+            {
+                sorted.begin(info, word)?;
+            }
             sorted.positional.extend(words.by_ref());
         } else if let Some(long) = word.strip_prefix("--") {
             let (name, value) = match long.split_once('=') {
@@ -62,16 +67,12 @@ pub fn normalize(
                     }
                 }
             }
-        } else if sorted.command.is_none() && !info.commands.is_empty() {
-            if word == "help" && !help {
-                help = true;
-            } else if info.commands.iter().any(|command| command.name == word) {
-                sorted.command = Some(word);
-            } else {
-                return Err(no_command(info, &word));
-            }
+        } else if sorted.command.is_none() && word == "help" && !help {
+            help = true;
+        } else if sorted.command.is_none() && word == "version" {
+            return Ok(Normalized::Version);
         } else {
-            sorted.positional.push(word);
+            sorted.begin(info, word)?;
         }
     }
     if help {
@@ -98,8 +99,16 @@ fn no_option(info: &CommandInfoWithArgs, name: &str) -> String {
     let commands = info.commands.iter();
     let flags = commands.flat_map(|command| command.command.flags);
     let flags = info.flags.iter().chain(flags);
-    let names = flags.map(|flag| flag.long.trim_start_matches('-'));
-    match nearest(name, names) {
+    let names: Vec<_> = flags
+        .map(|flag| flag.long.trim_start_matches('-'))
+        .collect();
+    let longer = || {
+        let longer = names
+            .iter()
+            .find(|other| other.starts_with(&format!("{name}-")));
+        longer.copied()
+    };
+    match nearest(name, names.iter().copied()).or_else(longer) {
         Some(meant) => format!("no option --{name}: did you mean --{meant}?"),
         None => format!("no option --{name}"),
     }
@@ -121,6 +130,18 @@ struct Sorted {
 }
 
 impl Sorted {
+    /// Takes a word that is no option: the command, if there is none yet.
+    fn begin(&mut self, info: &CommandInfoWithArgs, word: String) -> Result<(), String> {
+        if self.command.is_some() || info.commands.is_empty() {
+            self.positional.push(word);
+        } else if info.commands.iter().any(|command| command.name == word) {
+            self.command = Some(word);
+        } else {
+            return Err(no_command(info, &word));
+        }
+        Ok(())
+    }
+
     fn push(
         &mut self,
         flag: &Flag,

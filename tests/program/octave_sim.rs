@@ -188,8 +188,9 @@ fn its_lists_are_on_standard_output() {
             "{name}"
         );
     }
-    let wrong = "error: usage: Error parsing option '--fault' with value 'nonsense': no fault \
-                 \"nonsense\" (see --list-faults) (see --help)\n";
+    let wrong = "error: usage: --fault nonsense: no fault \"nonsense\" (see --list-faults)\n";
+    let no_dashes = "error: usage: octave-ws: give -- before the command to run (see --help)\n";
+    assert_eq!(code(&["octave-ws", "listen"]), (64, no_dashes.to_owned()));
     assert_eq!(code(&["--fault", "nonsense"]), (64, wrong.to_owned()));
 }
 

@@ -82,6 +82,15 @@ fn wrong_usage_is_told_in_one_line() {
             "Required positional arguments not provided: SHELL".to_owned(),
         ),
         (vec!["listen", "--nope=1"], "no option --nope".to_owned()),
+        (
+            vec!["listen", "--token", "x"],
+            "no option --token: did you mean --token-file?".to_owned(),
+        ),
+        (
+            vec!["session", "--count=5"],
+            "unexpected argument --count".to_owned(),
+        ),
+        (vec!["--", "lisn"], "no command \"lisn\": did you mean listen?".to_owned()),
         (vec!["listen", "-x"], "no option -x".to_owned()),
         (
             vec!["listen", "--quiet=1"],
@@ -99,23 +108,22 @@ fn wrong_usage_is_told_in_one_line() {
         (
             vec!["listen", "s123"],
             format!(
-                "Error parsing positional argument 'streams' with value 's123': \"s123\" is not \
-                 a stream: {stream}"
+                "\"s123\" is not a stream: {stream}"
             ),
         ),
         (
             vec!["listen", "/a", "-C0"],
-            "Error parsing option '--count' with value '0': give a whole number, at least 1"
+            "--count 0: give a whole number, at least 1"
                 .to_owned(),
         ),
         (
             vec!["listen", "/a", "--idle=1x"],
-            "Error parsing option '--idle' with value '1x': give a duration such as 250ms, 10s or 1h30m"
+            "--idle 1x: give a duration such as 250ms, 10s or 1h30m"
                 .to_owned(),
         ),
         (
             vec!["--max-message=0", "listen", "/a"],
-            "Error parsing option '--max-message' with value '0': give a size such as 4096, 64KiB or 16MiB"
+            "--max-message 0: give a size such as 4096, 64KiB or 16MiB"
                 .to_owned(),
         ),
     ] {
@@ -142,6 +150,10 @@ fn help_and_version_are_on_standard_output_and_fit_a_terminal() {
         ),
         (
             vec!["--version"],
+            concat!("octave-ws ", env!("CARGO_PKG_VERSION"), "\n"),
+        ),
+        (
+            vec!["version"],
             concat!("octave-ws ", env!("CARGO_PKG_VERSION"), "\n"),
         ),
         (

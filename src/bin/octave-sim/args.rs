@@ -122,6 +122,13 @@ impl Args {
                 return Ok(Asked::Text(version.to_owned()));
             }
         };
+        if let Some((_, [command, ..])) = words
+            .iter()
+            .position(|word| word == "--")
+            .map(|at| words.split_at(at + 1))
+        {
+            return Err(format!("{command}: give -- before the command to run"));
+        }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let args = match Self::from_args(&["octave-sim"], &words) {
             Ok(args) => args,

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 
+use octave_ws::arguments::help;
 use octave_ws::sim::{Flood, Options, Seen, Sim};
 
 use crate::args::{Args, Asked};
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
             let _ = writeln!(io::stdout(), "{}", text.trim_end());
             ExitCode::SUCCESS
         }
-        Err(what) => failure(USAGE, &format!("usage: {what} (see --help)")),
+        Err(what) => failure(USAGE, &help::with_hint(&what)),
     }
 }
 

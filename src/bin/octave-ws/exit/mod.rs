@@ -4,6 +4,7 @@ use std::error;
 use std::fmt;
 use std::io;
 
+use octave_ws::arguments::help;
 use octave_ws::settings::{Given, Origins};
 use octave_ws::{Error, ErrorKind, Phase, Setting};
 
@@ -53,7 +54,7 @@ impl Failure {
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self::new(USAGE, format!("usage: {} (see --help)", message.into()))
+        Self::new(USAGE, help::with_hint(&message.into()))
     }
 
     /// A subscription that was, for now or for good.
