@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde_core::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 use serde_json::error::Category;
-use serde_json::{Map, Value};
 
 use crate::settings::files::{Files, unreadable};
 use crate::settings::origin::{Given, Origin};
 use crate::{Error, Result};
 
-/// A JSON object of strings and numbers, whose keys are those of [`KEYS`].
+/// A JSON object of strings, whose keys are those of [`KEYS`]. A size may be a number.
 #[derive(Default)]
 pub(crate) struct ConfigFile {
     path: PathBuf,
@@ -65,7 +67,7 @@ impl ConfigFile {
     }
 
     fn parse(path: PathBuf, text: &str) -> Result<Self> {
-        let members: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
+        let Members(members) = serde_json::from_str(text).map_err(|error| {
             let what = format!("{path:?} is not a JSON object");
             Error::config(match error.classify() {
                 // It shows what there is instead: a token, maybe, whose file this is by mistake.
@@ -73,21 +75,31 @@ impl ConfigFile {
                 _ => format!("{what}: {error}"),
             })
         })?;
-        if let Some(key) = members.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        if let Some((key, _)) = members
+            .iter()
+            .find(|(key, _)| !KEYS.contains(&key.as_str()))
+        {
             let keys = KEYS.join(", ");
             let message = format!("{path:?}: no key {key:?}: the keys are {keys}");
             return Err(Error::config(message));
         }
-        let text = |(key, value)| match value {
-            Value::String(text) => Ok((key, text)),
-            Value::Number(number) => Ok((key, number.to_string())),
-            _ => {
-                let message = format!("{path:?}: {key:?} is not a string");
-                Err(Error::config(message))
+        let mut texts = BTreeMap::new();
+        for (key, value) in members {
+            let wrong = |what| Error::config(format!("{path:?}: {key:?} {what}"));
+            let text = match value {
+                Value::String(text) => text,
+                Value::Number(number) if key == "max_message" => number.to_string(),
+                _ => return Err(wrong("is not a string")),
+            };
+            if texts.contains_key(&key) {
+                return Err(wrong("is given twice"));
             }
-        };
-        let members = members.into_iter().map(text).collect::<Result<_>>()?;
-        Ok(Self { path, members })
+            texts.insert(key, text);
+        }
+        Ok(Self {
+            path,
+            members: texts,
+        })
     }
 
     pub(crate) fn get(&self, key: &'static str) -> Option<Given> {
@@ -110,6 +122,34 @@ impl ConfigFile {
         value
             .transpose()
             .map_err(|what| Error::config(format!("{:?}: {key:?}: {what}", self.path)))
+    }
+}
+
+/// The members of an object, doubled ones included.
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> std::result::Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Object)
     }
 }
 

@@ -18,7 +18,7 @@ mod values;
 
 pub use files::Files;
 pub use origin::{Given, Origin, Origins};
-pub use values::{parse_duration, parse_size, parse_timeout};
+pub use values::{parse_duration, parse_heartbeat, parse_size, parse_timeout};
 
 /// The variables of other programs that name a proxy.
 const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
@@ -121,6 +121,8 @@ impl Settings {
         })?;
         let variables = &["OCTAVE_USER", "OCTAVE_CLOUD_USER"];
         let user = text(self.user, "--user", variables, "user")?;
+        // One that is configured can be left out by `--user=`.
+        let user = user.filter(|user| !user.value.is_empty());
         let token = token::find(self.token_file, &file, files)?;
         let mut config = authenticated(&company, user.as_ref(), &token, files);
         let endpoint = text(
@@ -175,7 +177,7 @@ impl Settings {
             (
                 "heartbeat",
                 self.heartbeat,
-                parse_duration,
+                parse_heartbeat,
                 Config::heartbeat,
             ),
         ];

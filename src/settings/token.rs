@@ -55,7 +55,9 @@ fn odd(token: &str) -> Option<&'static str> {
         let mut bytes = name.bytes();
         bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.is_empty()
     };
-    if token.contains(['"', '\'']) {
+    if token.contains(is_invisible) {
+        Some("holds an invisible character, which is sent as part of it")
+    } else if token.contains(['"', '\'']) {
         Some("holds quotation marks, which are sent as part of it")
     } else if name.is_some_and(|(name, value)| is_name(name) && !value.trim_matches('=').is_empty())
     {
@@ -70,6 +72,15 @@ fn odd(token: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a character takes no room, or that of a blank: what comes along from a page or a chat.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{a0}' | '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}'
+    )
+}
+
 fn look(option: Option<String>, config: &ConfigFile, files: Files) -> Result<Found> {
     if let Some(value) = option {
         let origin = Origin::Option("--token-file");
@@ -80,7 +91,8 @@ fn look(option: Option<String>, config: &ConfigFile, files: Files) -> Result<Fou
     }
     if let Some(token) = environment::first(&["OCTAVE_TOKEN", "OCTAVE_CLOUD_TOKEN"])? {
         return Ok(Found {
-            text: token.value,
+            // As at the beginning of a file.
+            text: token.value.trim_start_matches('\u{feff}').to_owned(),
             origin: token.origin.to_string(),
             file: None,
         });

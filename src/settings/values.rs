@@ -22,6 +22,20 @@ pub fn parse_timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// As [`parse_duration`], of at least a second, unless it is zero.
+///
+/// # Errors
+/// What to give instead.
+pub fn parse_heartbeat(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Ok(Duration::ZERO),
+        often if often < Duration::from_secs(1) => {
+            Err("give a duration of at least 1s, or 0s for never".to_owned())
+        }
+        interval => Ok(interval),
+    }
+}
+
 /// A size in bytes as `4096`, `64KiB` or `16MiB`; at least 1.
 ///
 /// # Errors

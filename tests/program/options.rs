@@ -83,6 +83,10 @@ fn wrong_usage_is_told_in_one_line() {
         ),
         (vec!["listen", "--nope=1"], "no option --nope".to_owned()),
         (
+            vec!["listen", "/a", "--heartbeat=300ms"],
+            "--heartbeat 300ms: give a duration of at least 1s, or 0s for never".to_owned(),
+        ),
+        (
             vec!["listen", "--token", "x"],
             "no option --token: did you mean --token-file?".to_owned(),
         ),
@@ -317,6 +321,15 @@ fn a_config_file_that_is_wrong_says_where() {
             format!(": no key \"token\": the keys are {keys}"),
         ),
         (r#"{"user": null}"#, ": \"user\" is not a string".to_owned()),
+        (r#"{"user": 5}"#, ": \"user\" is not a string".to_owned()),
+        (
+            r#"{"user": "a", "user": "b"}"#,
+            ": \"user\" is given twice".to_owned(),
+        ),
+        (
+            r#"{"heartbeat": "1ms"}"#,
+            ": \"heartbeat\": give a duration of at least 1s, or 0s for never".to_owned(),
+        ),
         (
             r#"{"ack_timeout": "soon"}"#,
             ": \"ack_timeout\": give a duration such as 250ms, 10s or 1h30m".to_owned(),
@@ -513,6 +526,11 @@ fn a_token_that_looks_like_a_mistake_is_warned_of_unseen() {
             Some("holds characters that are not ASCII, which are sent as UTF-8".to_owned()),
         ),
         ("Bearer Secret1", Some(holds("blanks"))),
+        (
+            "Secret1\u{200b}",
+            Some("holds an invisible character, which is sent as part of it".to_owned()),
+        ),
+        ("\u{feff}Secret1", None),
         ("Secret1==", None),
         ("Secret/1+x=", None),
     ] {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use argh::{ArgsInfo, FromArgValue, FromArgs};
 use octave_ws::Stream;
 use octave_ws::arguments::completions;
-use octave_ws::settings::{parse_duration, parse_size, parse_timeout};
+use octave_ws::settings::{parse_duration, parse_heartbeat, parse_size, parse_timeout};
 
 use crate::settings::streams::Shard;
 
@@ -90,7 +90,7 @@ pub(crate) struct Args {
 
     /// send {"type":"heartbeat"} this often, at most once a second (default:
     /// never)
-    #[argh(option, arg_name = "DURATION", from_str_fn(parse_duration))]
+    #[argh(option, arg_name = "DURATION", from_str_fn(parse_heartbeat))]
     pub(crate) heartbeat: Option<Duration>,
 
     /// maximum size of a message (default: 16MiB)
