@@ -666,17 +666,23 @@ fn an_error_says_where_the_value_came_from() {
         assert!(end.1.ends_with(&advice), "{}", end.1);
     };
     untrusted(end(listen().env("SSL_CERT_FILE", &other)));
-    let none = "error: config: no PEM certificate among the CA certificates (set by";
+    let none = "error: config: no PEM certificate among the CA certificates";
     // What this program's own config says goes before what is meant for others.
     assert_eq!(
         end(listen()
             .env("SSL_CERT_FILE", &other)
             .env("OCTAVE_CONFIG", &config)),
-        (78, format!("{none} \"ca_file\" in {config:?})"))
+        (
+            78,
+            format!("{none} ({nothing:?}, set by \"ca_file\" in {config:?})")
+        )
     );
     let mut command = listen();
     command.arg("--ca-file").arg(&nothing);
-    assert_eq!(end(&mut command), (78, format!("{none} --ca-file)")));
+    assert_eq!(
+        end(&mut command),
+        (78, format!("{none} ({nothing:?}, set by --ca-file)"))
+    );
 
     let token = file(&sim, "wrong", "wrong");
     let mut command = octave_ws(&sim, &["listen", "/a", "--company=\u{e9}"]);

@@ -213,6 +213,10 @@ fn advice(error: &Error, origins: &Origins) -> Option<String> {
     Some(match (error.kind(), error.phase(), error.setting()) {
         (ErrorKind::Config, _, Some(setting)) => match (origins.of(setting), setting) {
             (Some(origin), Setting::Token) => format!("from {origin}"),
+            (Some(origin), Setting::CaPem) => {
+                let file = origins.ca_file.as_ref().map(|file| &file.value);
+                format!("{:?}, set by {origin}", file.map_or("", String::as_str))
+            }
             (Some(origin), _) => format!("set by {origin}"),
             (None, Setting::Company) => "see --company".to_owned(),
             (None, Setting::Token) => "see --token-file".to_owned(),

@@ -309,6 +309,11 @@ pub(crate) struct Doctor {
     #[argh(switch)]
     pub(crate) json: bool,
 
+    /// read streams from FILE, one per line, # starts a comment; - for
+    /// standard input
+    #[argh(option, arg_name = "FILE")]
+    pub(crate) streams_file: Option<String>,
+
     /// stream to subscribe to: id (s and 24 hex digits) or path
     #[argh(positional, arg_name = "STREAM")]
     pub(crate) streams: Vec<Stream>,

@@ -34,6 +34,8 @@ pub(crate) enum Settings {
 pub(crate) struct DoctorSettings {
     pub(crate) config: Result<Config, Failure>,
     pub(crate) streams: Vec<Stream>,
+    /// How long a pong may take, unless as usual.
+    pub(crate) pong: Option<Duration>,
     pub(crate) is_json: bool,
 }
 
@@ -102,10 +104,21 @@ impl Settings {
                 ));
             }
             Command::Doctor(doctor) => {
-                let (is_json, streams) = (doctor.json, mem::take(&mut doctor.streams));
+                let sources = Sources {
+                    given: mem::take(&mut doctor.streams),
+                    file: doctor.streams_file.take(),
+                    shard: None,
+                };
+                let is_json = doctor.json;
+                let streams = match &sources.file {
+                    Some(_) => sources.resolve()?,
+                    None => sources.given,
+                };
+                let pong = args.ping_timeout.filter(|timeout| !timeout.is_zero());
                 return Ok(Self::Doctor(DoctorSettings {
                     config: connection::config(args),
                     streams,
+                    pong,
                     is_json,
                 }));
             }

@@ -18,6 +18,11 @@ pub(crate) fn is_stderr_on_stdout() -> bool {
     }
 }
 
+/// Returns whether standard output is a terminal.
+pub(crate) fn is_stdout_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
 /// How wide the terminal is that is standard output, where it tells.
 pub(crate) fn stdout_columns() -> Option<usize> {
     columns(io::stdout())

@@ -106,7 +106,8 @@ fn examine(
     report.at("ping");
     client.ping().map_err(failure)?;
     let mut event = None;
-    let by = Instant::now() + PONG;
+    let pong = settings.pong.unwrap_or(PONG);
+    let by = Instant::now() + pong;
     loop {
         match next(&mut client, by)? {
             Next::Pong(_) => break,
@@ -115,7 +116,7 @@ fn examine(
         }
         // Whatever else comes in, and however much.
         if by <= Instant::now() {
-            let message = format!("no pong from {} in {PONG:?}", client.peer());
+            let message = format!("no pong from {} in {pong:?}", client.peer());
             return Err(Failure::new(UNAVAILABLE, message));
         }
     }

@@ -36,7 +36,12 @@ impl Report {
     pub(crate) fn new(is_json: bool) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             is_json,
-            width: terminal::stdout_columns().unwrap_or(WIDTH),
+            // What is read by a program is not folded.
+            width: if terminal::is_stdout_terminal() {
+                terminal::stdout_columns().unwrap_or(WIDTH)
+            } else {
+                usize::MAX
+            },
             stage: "config",
             since: Instant::now(),
             failure: None,
