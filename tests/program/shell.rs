@@ -317,14 +317,36 @@ fn json_goes_on_until_its_braces_are_closed() {
     shell.line(PASTED);
     assert_eq!(shell.printed()["head"]["ok"], true);
     shell.line("ping");
-    // What has no end is sent as it stands at the end of input.
+    // What has no end at the end of input is not sent.
     shell.line("{ \"a\": [\n1");
     let (code, _, told) = shell.end();
-    assert_eq!(code, Some(0), "{told}");
-    assert!(!told.contains("is no command"), "{told}");
-    let sent = asked(&seen);
-    let is_sent = |text: &str| sent.contains(&What::Text(text.to_owned()));
-    assert!(is_sent("{ \"a\": [\n1"), "{sent:?}");
+    assert_eq!(code, Some(64), "{told}");
+    assert!(
+        told.contains("error: input: JSON at its end is not finished"),
+        "{told}"
+    );
+    let is_torn = |what: &What| matches!(what, What::Text(text) if text.contains("[\n1"));
+    assert!(!asked(&seen).iter().any(is_torn));
+}
+
+#[test]
+fn a_script_that_was_refused_something_ends_with_77() {
+    let (sim, _seen) = start(0.0);
+    for request in [
+        "subscribe /demo/none",
+        r#"{"msgId":"9","object":"event","type":"subscribe","path":"/demo/none"}"#,
+    ] {
+        let mut shell = Shell::start(&sim);
+        shell.line(request);
+        assert_eq!(shell.printed()["head"]["ok"], false);
+        shell.line("exit");
+        let (code, _, told) = shell.end();
+        assert_eq!(code, Some(77), "{told}");
+        assert!(
+            told.contains("error: shell: requests were refused: 1"),
+            "{told}"
+        );
+    }
 }
 
 #[test]

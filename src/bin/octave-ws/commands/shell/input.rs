@@ -27,6 +27,8 @@ pub(crate) struct Typed {
     begun: String,
     braces: Braces,
     is_over: bool,
+    /// Whether the input ended amid JSON.
+    is_torn: bool,
 }
 
 enum Source {
@@ -58,6 +60,7 @@ impl Typed {
             begun: String::new(),
             braces: Braces::default(),
             is_over: false,
+            is_torn: false,
         })
     }
 
@@ -153,11 +156,7 @@ impl Typed {
                 }
             }
         }
-        if self.is_over && !self.begun.is_empty() {
-            // As it stands: it may be meant to be wrong.
-            let begun = self.take_begun();
-            self.lines.push_back(begun);
-        }
+        self.is_torn = self.is_over && !self.begun.is_empty();
         self.watch_interrupt()
     }
 
@@ -212,6 +211,11 @@ impl Typed {
     /// Whether there is a line that is whole.
     pub(crate) fn has_line(&self) -> bool {
         !self.lines.is_empty()
+    }
+
+    /// Whether the input ended amid JSON, which is not acted upon.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.is_torn
     }
 
     /// Whether the last line has been taken.
@@ -313,13 +317,13 @@ impl Sent {
         }
     }
 
-    /// Takes note of a message, if it answers one.
-    pub(crate) fn answered(&mut self, text: &str) {
+    /// Takes note of a message, if it answers one. Returns whether it refuses it.
+    pub(crate) fn answered(&mut self, text: &str) -> bool {
         let message: Value = serde_json::from_str(text).unwrap_or_default();
         let head = &message["head"];
         let id = id(&head["msgId"]);
         let Some(at) = self.waiting.iter().position(|(of, ..)| *of == id) else {
-            return;
+            return false;
         };
         let (_, action, stream) = self.waiting.remove(at);
         match (action, &head["ok"]) {
@@ -327,6 +331,7 @@ impl Sent {
             (Action::Unsubscribe, Value::Bool(true)) => self.subscribed.remove(&stream),
             _ => false,
         };
+        head["ok"] == false
     }
 
     /// How many wait for their answer.

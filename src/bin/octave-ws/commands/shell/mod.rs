@@ -8,7 +8,7 @@ use octave_ws::{Action, Client, Config, ErrorKind, Next, Printable, Stop, Stream
 use serde_json::value::RawValue;
 
 use crate::commands::shell::input::{Sent, Typed};
-use crate::exit::{End, Failure, UNAVAILABLE};
+use crate::exit::{End, Failure, UNAVAILABLE, USAGE};
 use crate::output::Output;
 use crate::signals::{self, Deadly};
 use crate::status::stderr;
@@ -22,7 +22,7 @@ const HELP: [&str; 6] = [
     "unsubscribe STREAM    unsubscribe from a stream",
     "ping                  send a ping, print the round trip time",
     "help                  print this help",
-    "quit                  unsubscribe, close and exit; so does end of input",
+    "quit, exit            unsubscribe, close and exit; so does end of input",
     "{...}                 send JSON unchanged; it may span several lines",
 ];
 
@@ -65,6 +65,7 @@ fn run(config: &Config, is_edited: bool) -> Result<(), End> {
         asked: 0,
         pinged_at: None,
         sent: Sent::default(),
+        refused: 0,
         leave_by: None,
     };
     client.watch_hangup(shell.output.reader().map_err(Failure::input)?);
@@ -96,6 +97,7 @@ struct Shell {
     asked: usize,
     pinged_at: Option<Instant>,
     sent: Sent,
+    refused: usize,
     /// Set at the end of input: when to wait for answers no longer.
     leave_by: Option<Instant>,
 }
@@ -111,7 +113,7 @@ impl Shell {
             if let Some(by) = self.leave_by
                 && (self.is_answered() || by <= Instant::now())
             {
-                return Ok(());
+                return self.outcome();
             }
             let next = match client.next(Duration::ZERO) {
                 Ok(Next::TimedOut) => {
@@ -128,10 +130,11 @@ impl Shell {
                 Next::Event(event) => self.print(event.message())?,
                 Next::Ack(ack) => {
                     self.asked = self.asked.saturating_sub(1);
+                    self.refused += usize::from(ack.outcome.is_err());
                     self.print(ack.message())?;
                 }
                 Next::Unknown(unknown) => {
-                    self.sent.answered(unknown.text());
+                    self.refused += usize::from(self.sent.answered(unknown.text()));
                     self.print(unknown.text())?;
                 }
                 Next::Pong(time) => {
@@ -147,6 +150,19 @@ impl Shell {
                 _ => {}
             }
         }
+    }
+
+    /// How it ends at the end of its input. At a terminal, all has been seen.
+    fn outcome(&self) -> Result<(), End> {
+        if self.typed.is_torn() {
+            let message = "input: JSON at its end is not finished, and was not sent";
+            return Err(Failure::new(USAGE, message).into());
+        }
+        if self.refused > 0 && !self.typed.is_terminal() {
+            let message = format!("shell: requests were refused: {}", self.refused);
+            return Err(Failure::refused(message, false).into());
+        }
+        Ok(())
     }
 
     fn is_answered(&self) -> bool {
@@ -248,7 +264,7 @@ impl Shell {
                 }
                 Ok(())
             }
-            ("quit", "") => return Ok(true),
+            ("quit" | "exit", "") => return Ok(true),
             _ => {
                 stderr::line(&format!("{line:?} is not a command (see help)"));
                 Ok(())
