@@ -93,6 +93,15 @@ fn a_service_by_systemd() {
         value.unwrap().to_owned()
     };
     assert_eq!(value("Type"), "notify");
+    // Refused credentials (77) may be granted later.
+    assert_eq!(value("RestartPreventExitStatus"), "64 78");
+    // A token that there is stays at each boot: C and f make only what is not there.
+    let tmpfiles = include_str!("../../packaging/tmpfiles.d/octave-ws.conf");
+    let lines = tmpfiles
+        .lines()
+        .filter(|line| line.contains("/etc/octave-ws/"));
+    let kinds: Vec<_> = lines.map(|line| line.split_once(' ').unwrap().0).collect();
+    assert_eq!(kinds, ["C", "C", "f"]);
     // What systemd does of it: its socket.
     let manager = UnixDatagram::bind(gateway.folder.join("notify")).unwrap();
     manager

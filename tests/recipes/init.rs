@@ -65,6 +65,10 @@ fn a_service_by_busybox() {
 
     assert_eq!(run("status").status.code(), Some(3));
     assert_done(&run("stop"));
+    // What was left by one whose number another process has by now.
+    let stale = format!("{} 1\n", std::process::id());
+    fs::write(gateway.folder.join("octave-ws.pid"), stale).unwrap();
+    assert_eq!(run("status").status.code(), Some(3));
     assert_done(&run("start"));
     gateway.await_subscriptions(STREAMS.len());
     assert_done(&run("status"));

@@ -170,6 +170,26 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_stays_in_its_shard_for_good() {
+        // Another hash would move it to another gateway at an upgrade.
+        for (stream, of_three, of_seven) in [
+            ("/demo/devices/gw1/temperature", 2, 3),
+            ("/demo/devices/gw1/humidity", 2, 2),
+            ("/demo/devices/gw1/location", 3, 7),
+            ("s0123456789abcdef01234567", 3, 4),
+            ("/a", 3, 2),
+        ] {
+            let stream = stream.parse().unwrap();
+            for (number, of) in [(of_three, 3), (of_seven, 7)] {
+                assert!(
+                    Shard { number, of }.holds(&stream),
+                    "{stream} {number}/{of}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn every_stream_is_in_one_shard_and_shards_are_even() {
         for of in 1..=16 {
             let shards: Vec<Shard> = (1..=of).map(|number| Shard { number, of }).collect();
