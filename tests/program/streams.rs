@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
+use std::net::TcpStream;
 use std::process::{Child, Stdio};
 
 use octave_ws::sim::{Fault, Options, Sim, What};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+use tungstenite::Message;
 
+use super::memory::led_to;
+use super::raw::{Socket, grant, play, serve_out};
 use super::{HUMIDITY, TEMPERATURE, file, kill, lines, octave_ws, start, start_with, stderr};
 
 /// Listens to the streams of a file, given as standard input.
@@ -213,4 +217,69 @@ fn a_hangup_reads_the_file_of_streams_again() {
     assert_eq!(next(2), ended);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn what_is_answered_after_a_hangup_counts_for_what_is_wanted() {
+    let list = tempfile::NamedTempFile::new().unwrap();
+    let path = list.path().to_owned();
+    fs::write(&list, "/a\n/x\n").unwrap();
+    let (sender, pids) = std::sync::mpsc::channel();
+    let (endpoint, service) = play([Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
+        let pid = pids.recv().unwrap();
+        let refuse = |socket: &mut Socket<'_>, request: &Message| {
+            let text = request.to_text().unwrap();
+            let (_, id) = text.split_once(r#""msgId":""#).unwrap();
+            let (id, _) = id.split_once('"').unwrap();
+            let answer = format!(r#"{{"head":{{"msgId":"{id}","ok":false,"errors":["no"]}}}}"#);
+            socket.send(Message::text(answer)).unwrap();
+        };
+        let first = socket.read().unwrap();
+        grant(&mut socket, &first);
+        let of_x = socket.read().unwrap();
+        // It is given up, and asked for again, before the first answer comes.
+        fs::write(&path, "/a\n").unwrap();
+        kill_process(pid, Signal::HUP).unwrap();
+        let unsubscription = socket.read().unwrap();
+        fs::write(&path, "/a\n/x\n").unwrap();
+        kill_process(pid, Signal::HUP).unwrap();
+        let again = socket.read().unwrap();
+        refuse(&mut socket, &of_x);
+        grant(&mut socket, &unsubscription);
+        grant(&mut socket, &again);
+        // Given up for good, it neither ends the run nor keeps its time from beginning.
+        serve_out(&mut socket);
+    })]);
+    let option = format!("--streams-file={}", list.path().display());
+    let mut program = led_to(&endpoint, &["listen", &option, "--duration=300ms"]);
+    let child = program.spawn().unwrap();
+    sender.send(Pid::from_child(&child)).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    service.join().unwrap();
+}
+
+#[test]
+fn a_stream_that_is_given_up_keeps_no_run_from_its_end() {
+    let list = tempfile::NamedTempFile::new().unwrap();
+    let path = list.path().to_owned();
+    fs::write(&list, "/a\n/x\n").unwrap();
+    let (sender, pids) = std::sync::mpsc::channel();
+    let (endpoint, service) = play([Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
+        let pid = pids.recv().unwrap();
+        let first = socket.read().unwrap();
+        grant(&mut socket, &first);
+        // The other one is never answered.
+        socket.read().unwrap();
+        fs::write(&path, "/a\n").unwrap();
+        kill_process(pid, Signal::HUP).unwrap();
+        serve_out(&mut socket);
+    })]);
+    let option = format!("--streams-file={}", list.path().display());
+    let mut program = led_to(&endpoint, &["listen", &option, "--duration=300ms"]);
+    let child = program.arg("-W30s").spawn().unwrap();
+    sender.send(Pid::from_child(&child)).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    service.join().unwrap();
 }

@@ -1,6 +1,6 @@
 //! `listen` and `capture`: from the settings to lines of output.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,10 +19,12 @@ use crate::status::stderr;
 use crate::status::systemd::Notify;
 use crate::wait::{self, Cut};
 use refusals::Refusals;
+use unanswered::Unanswered;
 
 mod receive;
 mod refusals;
 mod reload;
+mod unanswered;
 
 /// How long it may take to leave the service, and after a stop, which has two seconds for all.
 const LEAVE: Duration = Duration::from_millis(1500);
@@ -91,7 +93,7 @@ struct Run<'a> {
     /// The streams that wait for their first answer.
     /// Those that are wanted by now.
     streams: Vec<Stream>,
-    unanswered: BTreeSet<Stream>,
+    unanswered: Unanswered,
     refusals: Refusals,
     /// How many events came that nobody would have read.
     unread: u64,
@@ -119,7 +121,7 @@ impl<'a> Run<'a> {
             hangups,
             settings,
             status: RunStatus::new(streams.len()),
-            unanswered: streams.iter().cloned().collect(),
+            unanswered: Unanswered::of(streams),
             streams: streams.clone(),
             refusals: Refusals::default(),
             unread: 0,

@@ -226,13 +226,19 @@ impl Run<'_> {
         let may_pass = ack.may_pass();
         let stream = ack.stream;
         if ack.action == Action::Unsubscribe {
-            log::info!("unsubscribed from {stream}");
+            match ack.outcome {
+                Ok(()) => log::info!("unsubscribed from {stream}"),
+                Err(words) => log::warn!("unsubscribe: {peer} refused {stream}: {words}"),
+            }
             return Ok(());
         }
-        self.unanswered.remove(&stream);
+        if !self.unanswered.answered(&stream) {
+            return Ok(());
+        }
         match ack.outcome {
             Ok(()) => {
                 log::info!("subscribed to {stream}");
+                self.refusals.remove(&stream);
                 self.refusals.answered();
                 self.write(&Record::Subscribed(&stream))?;
             }
@@ -244,6 +250,11 @@ impl Run<'_> {
                 self.refusals.add(stream, words, may_pass);
             }
         }
+        self.settle()
+    }
+
+    /// All is subscribed, if it is.
+    pub(super) fn settle(&mut self) -> Result<(), End> {
         self.status.unanswered = self.unanswered.len();
         let is_first = self.status.subscribed_at.is_none();
         if is_first && self.unanswered.is_empty() && !self.is_refused() {

@@ -6,6 +6,7 @@ use std::mem;
 use octave_ws::{Action, Client, Stream};
 
 use super::Run;
+use super::unanswered::Unanswered;
 use crate::exit::End;
 use crate::settings::Destination;
 
@@ -33,14 +34,18 @@ impl Run<'_> {
     /// Subscribes to what is new, or was refused, and unsubscribes from what is gone.
     fn change_streams(&mut self, client: &mut Client, streams: Vec<Stream>) -> Result<(), End> {
         let before = mem::replace(&mut self.streams, streams);
+        self.status.streams = self.streams.len();
         // The first connection asks for all of them.
-        let has_asked = client.connections() > 0;
+        if client.connections() == 0 {
+            self.unanswered = Unanswered::of(&self.streams);
+            return Ok(());
+        }
         let known: BTreeSet<_> = before.iter().collect();
         let wanted: BTreeSet<_> = self.streams.iter().collect();
         for &stream in known.difference(&wanted) {
             let was_refused = self.refusals.remove(stream);
             self.unanswered.remove(stream);
-            if has_asked && !was_refused {
+            if !was_refused {
                 client.request(Action::Unsubscribe, stream)?;
             }
         }
@@ -49,13 +54,9 @@ impl Run<'_> {
             if known.contains(stream) && !was_refused {
                 continue;
             }
-            self.unanswered.insert(stream.clone());
-            if has_asked {
-                client.request(Action::Subscribe, stream)?;
-            }
+            self.unanswered.add(stream);
+            client.request(Action::Subscribe, stream)?;
         }
-        self.status.streams = self.streams.len();
-        self.status.unanswered = self.unanswered.len();
-        Ok(())
+        self.settle()
     }
 }
