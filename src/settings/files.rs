@@ -39,6 +39,18 @@ impl Files {
         },
     };
 
+    /// Opens a file that is read once more while a program runs. At anything but a regular file, that
+    /// might wait for its writer.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub fn open_again(&self, path: &Path) -> io::Result<File> {
+        if !path.metadata()?.is_file() {
+            return Err(io::Error::other("it is not a regular file any more"));
+        }
+        (self.open)(path)
+    }
+
     /// All of a file, less a byte order mark.
     ///
     /// # Errors

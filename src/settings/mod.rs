@@ -1,6 +1,8 @@
 //! Settings from several sources, in order of precedence: options, the variables `OCTAVE_*`, the
 //! config file, the variables of other programs, and the defaults.
 
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -228,12 +230,14 @@ fn trusting(config: Config, path: &str, origin: &Origin, files: Files) -> Result
     let path = PathBuf::from(path);
     // What is no file can be read but once.
     let is_lasting = path.is_file();
-    let read = move || {
-        let pem = (files.open)(&path).and_then(|file| files.bytes_of(&file));
+    let first = (files.open)(&path);
+    let read = move |file: io::Result<File>| {
+        let pem = file.and_then(|file| files.bytes_of(&file));
         pem.map_err(|error| unreadable(&what, error))
     };
-    let config = config.ca_pem(read()?);
+    let config = config.ca_pem(read(first)?);
     Ok(if is_lasting {
+        let read = move || read(files.open_again(&path));
         config.ca_pem_from(move || read().map_err(|error| error.in_full()))
     } else {
         config

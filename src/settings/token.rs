@@ -41,7 +41,8 @@ pub(crate) fn find(option: Option<String>, config: &ConfigFile, files: Files) ->
 /// The token that is in a file by now.
 pub(crate) fn read_again(path: &Path, files: Files) -> Result<Token> {
     let what = format!("token file {path:?}");
-    let file = (files.open)(path).map_err(|error| unreadable(&what, error))?;
+    let file = files.open_again(path);
+    let file = file.map_err(|error| unreadable(&what, error))?;
     read(&file, &what, files).map(Token::new)
 }
 

@@ -283,3 +283,25 @@ fn a_stream_that_is_given_up_keeps_no_run_from_its_end() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     service.join().unwrap();
 }
+
+#[test]
+fn a_file_that_is_none_any_more_holds_nothing_up() {
+    let (sim, seen) = start(0.0);
+    let list = file(&sim, "pipe", TEMPERATURE);
+    let option = format!("--streams-file={}", list.display());
+    let mut child = octave_ws(&sim, &["listen", &option, "-C1"])
+        .spawn()
+        .unwrap();
+    super::await_subscription(&seen);
+    fs::remove_file(&list).unwrap();
+    let mode = rustix::fs::Mode::RWXU;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &list, mode).unwrap();
+    kill(&child, Signal::HUP);
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut told = String::new();
+    while !told.contains("it is not a regular file any more; the streams stay as they were") {
+        assert!(log.read_line(&mut told).unwrap() > 0, "{told}");
+    }
+    sim.publish(TEMPERATURE, &json!(1));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

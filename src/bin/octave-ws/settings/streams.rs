@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -30,21 +32,32 @@ impl Sources {
     /// # Errors
     /// 78 for a file that cannot be read, 64 for a line that names no stream and where there is none.
     pub(crate) fn resolve(&self) -> Result<Vec<Stream>, Failure> {
-        resolve(self.given.clone(), self.file.as_deref(), self.shard)
+        let file = self.file.as_deref().map(|path| {
+            let file = match path {
+                "-" => source::stdin(),
+                path => source::open(Path::new(path)),
+            };
+            (path, file)
+        });
+        resolve(self.given.clone(), file, self.shard)
+    }
+
+    /// The same later, by a file that may have changed.
+    pub(crate) fn resolve_again(&self) -> Result<Vec<Stream>, Failure> {
+        let file = self.file.as_deref();
+        let file = file.map(|path| (path, FILES.open_again(Path::new(path))));
+        resolve(self.given.clone(), file, self.shard)
     }
 }
 
 fn resolve(
     given: Vec<Stream>,
-    file: Option<&str>,
+    file: Option<(&str, io::Result<File>)>,
     shard: Option<Shard>,
 ) -> Result<Vec<Stream>, Failure> {
     let mut streams = given;
-    if let Some(path) = file {
-        let file = match path {
-            "-" => source::stdin(),
-            path => source::open(Path::new(path)),
-        };
+    let path = file.as_ref().map(|&(path, _)| path);
+    if let Some((path, file)) = file {
         let name = named(path);
         let text = file
             .and_then(|file| FILES.text_of(&file))
@@ -52,7 +65,7 @@ fn resolve(
         streams.extend(listed(&text, &name).map_err(Failure::usage)?);
     }
     if streams.is_empty() {
-        return Err(Failure::usage(match file {
+        return Err(Failure::usage(match path {
             Some(path) => format!("no stream in {}: give one per line", named(path)),
             None => {
                 "no stream: give an id (s and 24 hex digits) or a path (it begins with /)".into()

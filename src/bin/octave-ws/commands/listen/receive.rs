@@ -109,9 +109,11 @@ impl Run<'_> {
             }
             self.refused(client, false)?;
             if self.settings.is_overdue() {
-                let failure = client.last_failure();
-                let failure = failure.map(|error| Failure::from(error).to_string());
-                return Err(End::Overdue(failure));
+                let failure = match self.refused(client, true) {
+                    Err(End::Failed(refused)) => Some(refused),
+                    _ => client.last_failure().map(Failure::from),
+                };
+                return Err(End::Overdue(failure.map(|failure| failure.to_string())));
             }
             if self.is_at_end(is_quiet) {
                 return self.done(client);

@@ -8,7 +8,7 @@ use octave_ws::Stream;
 use crate::exit::Failure;
 
 /// How long after an answer the next is waited for, so that one run names all that is refused.
-const NEXT_ANSWER: Duration = Duration::from_secs(1);
+const NEXT_ANSWER: Duration = Duration::from_secs(3);
 
 #[derive(Default)]
 pub(super) struct Refusals {

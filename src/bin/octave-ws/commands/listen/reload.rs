@@ -20,7 +20,7 @@ impl Run<'_> {
             client.watch_hangup(self.reader()?);
         }
         if self.settings.sources.can_change() {
-            match self.settings.sources.resolve() {
+            match self.settings.sources.resolve_again() {
                 Ok(streams) => self.change_streams(client, streams)?,
                 Err(failure) => log::warn!("{failure}; the streams stay as they were"),
             }
