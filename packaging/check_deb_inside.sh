@@ -127,7 +127,7 @@ touch /var/lib/octave-ws/disk/kept
 dpkg --purge octave-ws
 [ -e /var/lib/octave-ws/disk/kept ]
 umount /var/lib/octave-ws/disk
-rmdir /var/lib/octave-ws/disk /var/lib/octave-ws
+rm -r /var/lib/octave-ws
 left=$(find /etc /usr /var/lib -name '*octave*')
 echo "left: $left"
 [ -z "$left" ]

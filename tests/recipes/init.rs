@@ -26,7 +26,10 @@ fn a_service_by_busybox() {
         "cat",
         "chown",
         "cut",
+        "date",
+        "mkdir",
         "rm",
+        "rmdir",
         "sed",
         "sh",
         "sleep",
@@ -101,10 +104,19 @@ fn a_service_by_busybox() {
     rustix::process::kill_process(old, Signal::KILL).unwrap();
     gateway.await_subscriptions(STREAMS.len());
     assert!(gateway.folder.join("octave-ws.log.1").exists());
-    assert_done(&run("stop"));
     let is_new = |process: &fs::DirEntry| {
         fs::read_link(process.path().join("exe")).is_ok_and(|exe| exe == program)
     };
+    // Without what supervised it, it is replaced, and there is one of it.
+    let noted = fs::read_to_string(gateway.folder.join("octave-ws.pid")).unwrap();
+    let supervisor = noted.split(' ').next().unwrap().parse().unwrap();
+    let supervisor = rustix::process::Pid::from_raw(supervisor).unwrap();
+    rustix::process::kill_process(supervisor, Signal::KILL).unwrap();
+    until("it is dead", || run("status").status.code() == Some(3));
+    assert_done(&run("start"));
+    gateway.await_subscriptions(STREAMS.len());
+    assert_eq!(processes().filter(is_new).count(), 1);
+    assert_done(&run("stop"));
     assert_eq!(processes().filter(is_new).count(), 0);
     assert_eq!(run("status").status.code(), Some(3));
     let lines = fs::read_to_string(&events).unwrap();
