@@ -1,12 +1,12 @@
 //! What `listen` prints, and how it ends.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use octave_ws::sim::{Fault, Options, Seen, What};
 use rustix::process::Signal;
@@ -575,6 +575,22 @@ fn the_log_suits_its_reader() {
         })
         .collect();
     assert!(levels.iter().eq(["debug", "info", "warning"]), "{levels:?}");
+
+    // Those of wrong usage, and of the shell, too.
+    let mut shell = octave_ws(&sim, &["shell", "--log-format=json"]);
+    let mut shell = shell.stdin(Stdio::piped()).spawn().unwrap();
+    shell
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"help\nnonsense\n")
+        .unwrap();
+    let wrong = octave_ws(&sim, &["listen", "/a", "-4", "-6", "--log-format=json"]).output();
+    for output in [shell.wait_with_output().unwrap(), wrong.unwrap()] {
+        assert!(!output.stderr.is_empty());
+        let is_json = |line: &str| serde_json::from_str::<Value>(line).is_ok();
+        assert!(stderr(&output).lines().all(is_json), "{}", stderr(&output));
+    }
 
     // The journal is told to be another file, and this one.
     let journal = tempfile::NamedTempFile::new().unwrap();

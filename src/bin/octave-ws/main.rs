@@ -10,7 +10,7 @@ use octave_ws::Stop;
 use crate::commands::{doctor, listen, session, shell};
 use crate::exit::Failure;
 use crate::settings::Settings;
-use crate::settings::args::{Args, Command};
+use crate::settings::args::{Args, Command, LogFormat};
 use crate::settings::parse::{Asked, USAGE};
 use crate::status::stderr;
 use crate::status::style::Style;
@@ -43,6 +43,7 @@ fn run(start: Instant) -> Result<(), Failure> {
     let stop = Stop::new().map_err(Failure::signals)?;
     let hangups = signals::catch(&stop).map_err(Failure::signals)?;
     wait::set_stop(&stop);
+    stderr::begin(Style::of(LogFormat::Text));
     let typed: Result<Vec<String>, _> = env::args_os()
         .skip(1)
         .map(|arg| arg.into_string())
@@ -60,6 +61,7 @@ fn run(start: Instant) -> Result<(), Failure> {
             });
         }
     };
+    stderr::start(args.quiet, args.verbose, Style::of(args.log_format));
     if args.quiet && args.verbose > 0 {
         return Err(Failure::usage(
             "--quiet and --verbose cannot be used together",
@@ -68,7 +70,6 @@ fn run(start: Instant) -> Result<(), Failure> {
     if args.ipv4 && args.ipv6 {
         return Err(Failure::usage("-4 and -6 cannot be used together"));
     }
-    stderr::start(args.quiet, args.verbose, Style::of(args.log_format));
     let deadline = args
         .command
         .timeout()

@@ -15,6 +15,11 @@ use crate::wait::terminal;
 /// secrets.
 struct Report;
 
+/// Says in this style what is to be said before it is known what was asked for.
+pub(crate) fn begin(style: Style) {
+    screen().style = style;
+}
+
 /// From now on says as much as `quiet` and `verbose` ask for, in this style. Before, it says nothing.
 pub(crate) fn start(quiet: bool, verbose: u8, style: Style) {
     screen().style = style;
@@ -34,7 +39,7 @@ pub(crate) fn failure(failure: &Failure) {
     let line = screen()
         .style
         .line(Level::Error, false, &failure.to_string());
-    self::line(&line);
+    put(&line);
 }
 
 /// Warns at any verbosity.
@@ -45,7 +50,7 @@ pub(crate) fn warning(message: &str) {
 fn say(level: Level, message: &str) {
     let is_verbose = log::max_level() > LevelFilter::Info;
     let line = screen().style.line(level, is_verbose, message);
-    self::line(&line);
+    put(&line);
 }
 
 impl Log for Report {
@@ -93,7 +98,7 @@ pub(crate) fn columns() -> usize {
 /// In the background, nothing is put there: another process writes to the last line.
 pub(crate) fn status(text: &str) {
     let mut screen = screen();
-    if !screen.owns_last_line() {
+    if screen.style == Style::Json || !screen.owns_last_line() {
         return;
     }
     // How far a run is, is not waited for.
@@ -111,6 +116,14 @@ pub(crate) fn status(text: &str) {
 
 /// Says it at any verbosity.
 pub(crate) fn line(message: &str) {
+    let style = screen().style;
+    match style {
+        Style::Terminal | Style::Stream => put(message),
+        Style::Journal | Style::Json => put(&style.line(Level::Info, false, message)),
+    }
+}
+
+fn put(message: &str) {
     let line = format!("{}\n", Printable(message));
     let mut screen = screen();
     if screen.status.is_empty() || !screen.owns_last_line() {
