@@ -50,6 +50,8 @@ impl RunStatus {
             "connecting".to_owned()
         } else if !self.is_connected {
             "connecting again".to_owned()
+        } else if self.is_lost() {
+            "subscribing again".to_owned()
         } else if self.unanswered > 0 {
             let answered = self.streams - self.unanswered;
             format!("subscribed to {answered} of {} streams", self.streams)
@@ -113,5 +115,27 @@ impl RunStatus {
     pub(crate) fn quiet_since(&self) -> Option<Instant> {
         self.quiet_since
             .filter(|_| !self.has_event && !self.is_lost())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_one_once_all_is_subscribed_again() {
+        let mut status = RunStatus::new(2);
+        assert_eq!(status.state(), "connecting");
+        (status.was_connected, status.is_connected) = (true, true);
+        assert_eq!(status.state(), "subscribed to 0 of 2 streams");
+        status.unanswered = 0;
+        assert_eq!(status.state(), "connected");
+        status.lost();
+        status.is_connected = false;
+        assert_eq!(status.state(), "connecting again");
+        status.is_connected = true;
+        assert_eq!(status.state(), "subscribing again");
+        status.resumed();
+        assert_eq!(status.state(), "connected");
     }
 }
