@@ -63,7 +63,7 @@ fn a_file_every_quarter_of_an_hour_by_cron() {
     let output = child.wait_with_output().unwrap();
     let mail = text(&output.stderr);
     let warning = "warning: connected again, events may be missing from ";
-    assert!(mail.lines().all(|line| line.starts_with(warning)), "{mail}");
+    assert!(mail.lines().all(|line| line.contains(warning)), "{mail}");
     assert!(!mail.is_empty());
     assert_eq!(output.status.code(), Some(0));
 }
