@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use octave_ws::sim::{Fault, Options, Sim, What};
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,7 +14,7 @@ use serde_json::json;
 use tungstenite::Message;
 
 use super::memory::led_to;
-use super::raw::{Socket, grant, play, serve_out};
+use super::raw::{Part, Socket, grant, play, serve_out};
 use super::{HUMIDITY, TEMPERATURE, file, kill, lines, octave_ws, start, start_with, stderr};
 
 /// Listens to the streams of a file, given as standard input.
@@ -219,69 +221,114 @@ fn a_hangup_reads_the_file_of_streams_again() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
 
-#[test]
-fn what_is_answered_after_a_hangup_counts_for_what_is_wanted() {
-    let list = tempfile::NamedTempFile::new().unwrap();
-    let path = list.path().to_owned();
-    fs::write(&list, "/a\n/x\n").unwrap();
-    let (sender, pids) = std::sync::mpsc::channel();
-    let (endpoint, service) = play([Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
-        let pid = pids.recv().unwrap();
-        let refuse = |socket: &mut Socket<'_>, request: &Message| {
-            let text = request.to_text().unwrap();
-            let (_, id) = text.split_once(r#""msgId":""#).unwrap();
-            let (id, _) = id.split_once('"').unwrap();
-            let answer = format!(r#"{{"head":{{"msgId":"{id}","ok":false,"errors":["no"]}}}}"#);
-            socket.send(Message::text(answer)).unwrap();
-        };
-        let first = socket.read().unwrap();
-        grant(&mut socket, &first);
-        let of_x = socket.read().unwrap();
-        // It is given up, and asked for again, before the first answer comes.
-        fs::write(&path, "/a\n").unwrap();
-        kill_process(pid, Signal::HUP).unwrap();
-        let unsubscription = socket.read().unwrap();
-        fs::write(&path, "/a\n/x\n").unwrap();
-        kill_process(pid, Signal::HUP).unwrap();
-        let again = socket.read().unwrap();
-        refuse(&mut socket, &of_x);
-        grant(&mut socket, &unsubscription);
-        grant(&mut socket, &again);
-        // Given up for good, it neither ends the run nor keeps its time from beginning.
-        serve_out(&mut socket);
-    })]);
-    let option = format!("--streams-file={}", list.path().display());
-    let mut program = led_to(&endpoint, &["listen", &option, "--duration=300ms"]);
-    let child = program.spawn().unwrap();
+/// A file of streams that is changed while a run listens to them.
+struct List {
+    path: PathBuf,
+    pid: OnceLock<Pid>,
+    /// Tells whose run it is.
+    pids: Mutex<mpsc::Receiver<Pid>>,
+}
+
+impl List {
+    fn change(&self, streams: &str) {
+        fs::write(&self.path, streams).unwrap();
+        let pid = self
+            .pid
+            .get_or_init(|| self.pids.lock().unwrap().recv().unwrap());
+        kill_process(*pid, Signal::HUP).unwrap();
+    }
+}
+
+/// Runs until 300 ms after all is subscribed, from `/a` and `/x` on.
+fn end_of_changes<const N: usize>(service: impl FnOnce(&Arc<List>) -> [Box<Part>; N]) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, "/a\n/x\n").unwrap();
+    let (sender, pids) = mpsc::channel();
+    let list = Arc::new(List {
+        path: file.path().to_owned(),
+        pid: OnceLock::new(),
+        pids: Mutex::new(pids),
+    });
+    let (endpoint, service) = play(service(&list));
+    let option = format!("--streams-file={}", file.path().display());
+    let args = ["listen", &option, "--duration=300ms", "-W30s"];
+    let child = led_to(&endpoint, &args).spawn().unwrap();
     sender.send(Pid::from_child(&child)).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     service.join().unwrap();
 }
 
+fn refuse(socket: &mut Socket<'_>, request: &Message) {
+    let text = request.to_text().unwrap();
+    let (_, id) = text.split_once(r#""msgId":""#).unwrap();
+    let (id, _) = id.split_once('"').unwrap();
+    let answer = format!(r#"{{"head":{{"msgId":"{id}","ok":false,"errors":["no"]}}}}"#);
+    socket.send(Message::text(answer)).unwrap();
+}
+
+/// Gives `/x` up and asks for it again, before there is an answer. Returns the request for `/a` and
+/// these three.
+fn given_up_and_asked_for_again(list: &List, socket: &mut Socket<'_>) -> [Message; 4] {
+    let of_a = socket.read().unwrap();
+    let of_x = socket.read().unwrap();
+    list.change("/a\n");
+    let unsubscription = socket.read().unwrap();
+    list.change("/a\n/x\n");
+    [of_a, of_x, unsubscription, socket.read().unwrap()]
+}
+
+#[test]
+fn what_is_answered_after_a_hangup_counts_for_what_is_wanted() {
+    end_of_changes(|list| {
+        let list = Arc::clone(list);
+        [Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
+            let [of_a, of_x, unsubscription, again] =
+                given_up_and_asked_for_again(&list, &mut socket);
+            grant(&mut socket, &of_a);
+            refuse(&mut socket, &of_x);
+            grant(&mut socket, &unsubscription);
+            grant(&mut socket, &again);
+            serve_out(&mut socket);
+        })]
+    });
+}
+
+#[test]
+fn what_is_never_answered_after_a_hangup_is_not_waited_for() {
+    end_of_changes(|list| {
+        let list = Arc::clone(list);
+        let part: [Box<Part>; 2] = [
+            Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
+                given_up_and_asked_for_again(&list, &mut socket);
+                socket.close(None).unwrap();
+                serve_out(&mut socket);
+            }),
+            Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+                for _ in 0..2 {
+                    let request = socket.read().unwrap();
+                    grant(&mut socket, &request);
+                }
+                serve_out(&mut socket);
+            }),
+        ];
+        part
+    });
+}
+
 #[test]
 fn a_stream_that_is_given_up_keeps_no_run_from_its_end() {
-    let list = tempfile::NamedTempFile::new().unwrap();
-    let path = list.path().to_owned();
-    fs::write(&list, "/a\n/x\n").unwrap();
-    let (sender, pids) = std::sync::mpsc::channel();
-    let (endpoint, service) = play([Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
-        let pid = pids.recv().unwrap();
-        let first = socket.read().unwrap();
-        grant(&mut socket, &first);
-        // The other one is never answered.
-        socket.read().unwrap();
-        fs::write(&path, "/a\n").unwrap();
-        kill_process(pid, Signal::HUP).unwrap();
-        serve_out(&mut socket);
-    })]);
-    let option = format!("--streams-file={}", list.path().display());
-    let mut program = led_to(&endpoint, &["listen", &option, "--duration=300ms"]);
-    let child = program.arg("-W30s").spawn().unwrap();
-    sender.send(Pid::from_child(&child)).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    service.join().unwrap();
+    end_of_changes(|list| {
+        let list = Arc::clone(list);
+        [Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
+            let first = socket.read().unwrap();
+            grant(&mut socket, &first);
+            // The other one is never answered.
+            socket.read().unwrap();
+            list.change("/a\n");
+            serve_out(&mut socket);
+        })]
+    });
 }
 
 #[test]

@@ -228,6 +228,7 @@ impl Run<'_> {
         let may_pass = ack.may_pass();
         let stream = ack.stream;
         if ack.action == Action::Unsubscribe {
+            self.unanswered.unsubscribed(&stream);
             match ack.outcome {
                 Ok(()) => log::info!("unsubscribed from {stream}"),
                 Err(words) => log::warn!("unsubscribe: {peer} refused {stream}: {words}"),

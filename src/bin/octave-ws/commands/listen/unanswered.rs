@@ -7,45 +7,48 @@ use octave_ws::Stream;
 #[derive(Default)]
 pub(super) struct Unanswered {
     waiting: BTreeSet<Stream>,
-    /// How many answers are to come, those for streams that are gone included.
-    requests: BTreeMap<Stream, u32>,
-    /// Those that are not wanted any more.
+    /// The streams that were given up.
     gone: BTreeSet<Stream>,
+    /// How many answers to subscriptions that were given up may still come before the one to the
+    /// unsubscription.
+    outdated: BTreeMap<Stream, u32>,
 }
 
 impl Unanswered {
     pub(super) fn of(streams: &[Stream]) -> Self {
-        let mut unanswered = Self::default();
-        for stream in streams {
-            unanswered.add(stream);
+        Self {
+            waiting: streams.iter().cloned().collect(),
+            ..Self::default()
         }
-        unanswered
     }
 
     pub(super) fn add(&mut self, stream: &Stream) {
         self.gone.remove(stream);
         self.waiting.insert(stream.clone());
-        *self.requests.entry(stream.clone()).or_default() += 1;
     }
 
-    /// Forgets a stream that is not wanted any more. Its answers may still come.
+    /// Gives a stream up.
     pub(super) fn remove(&mut self, stream: &Stream) {
-        self.waiting.remove(stream);
+        if self.waiting.remove(stream) {
+            *self.outdated.entry(stream.clone()).or_default() += 1;
+        }
         self.gone.insert(stream.clone());
     }
 
-    /// Notes an answer. Returns whether it counts: for a stream that is wanted it is the last one, or
-    /// that to a request which the client makes by itself after a loss.
+    /// Notes the answer to a subscription. Returns whether it counts.
     pub(super) fn answered(&mut self, stream: &Stream) -> bool {
-        if let Some(requests) = self.requests.get_mut(stream) {
-            *requests -= 1;
-            if *requests > 0 {
-                return false;
-            }
-            self.requests.remove(stream);
+        if let Some(outdated) = self.outdated.get_mut(stream).filter(|left| **left > 0) {
+            *outdated -= 1;
+            return false;
         }
         self.waiting.remove(stream);
         !self.gone.contains(stream)
+    }
+
+    /// Notes the answer to an unsubscription, behind which no earlier one is waited for: the loss of
+    /// a connection leaves requests without an answer.
+    pub(super) fn unsubscribed(&mut self, stream: &Stream) {
+        self.outdated.remove(stream);
     }
 
     pub(super) fn len(&self) -> usize {
