@@ -65,7 +65,7 @@ pub fn in_one_line(text: &str) -> String {
     option.or_else(positional).unwrap_or(line)
 }
 
-/// What is wrong with the arguments, and where to look unless that is said already.
+/// Returns the text of a usage error, with a hint at `--help` unless the text has a hint.
 pub fn with_hint(what: &str) -> String {
     let hint = if what.contains("(see --") {
         ""

@@ -130,7 +130,7 @@ struct Sorted {
 }
 
 impl Sorted {
-    /// Takes a word that is no option: the command, if there is none yet.
+    /// Takes the command, or a positional argument behind it.
     fn begin(&mut self, info: &CommandInfoWithArgs, word: String) -> Result<(), String> {
         if self.command.is_some() || info.commands.is_empty() {
             self.positional.push(word);

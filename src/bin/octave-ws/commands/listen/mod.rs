@@ -91,7 +91,7 @@ struct Run<'a> {
     /// Of how many connections a record was written.
     connections: u64,
     /// The streams that wait for their first answer.
-    /// Those that are wanted by now.
+    /// The streams of the last reload.
     streams: Vec<Stream>,
     unanswered: Unanswered,
     refusals: Refusals,
@@ -172,12 +172,8 @@ impl<'a> Run<'a> {
         wait::set_end(Some(Instant::now()));
         let mut loss = client.loss().cloned();
         let mut printed = Ok(());
-        // One that ended the run was not told of before.
-        if let Some(loss) = loss.as_ref().filter(|_| !self.status.is_lost())
-            && can_be_written(&end)
-        {
-            printed = self.write(&Record::Lost(loss));
-        }
+        // A loss that ended the run has no record yet.
+        let is_untold = loss.is_some() && !self.status.is_lost();
         // Where the events have come that were asked for, nothing after them is missing.
         let has_enough = self.has_enough();
         let is_written = can_be_written(&end);
@@ -195,6 +191,11 @@ impl<'a> Run<'a> {
             _ => {}
         });
         let is_lost = loss.is_some();
+        if let Some(loss) = loss.as_ref().filter(|_| is_untold && is_written)
+            && printed.is_ok()
+        {
+            printed = self.write(&Record::Lost(loss));
+        }
         if let Some(Loss { from, reason, .. }) = loss {
             let (how, to) = ("not connected at the end", clock::now());
             // The clock may have been set back since.

@@ -201,7 +201,7 @@ impl Run<'_> {
         after(self.status.subscribed_at, self.settings.duration)
     }
 
-    /// Whether what was refused ends the run.
+    /// Returns whether the refusals end the run.
     fn is_refused(&self) -> bool {
         let count = self.refusals.count();
         match self.settings.require {
@@ -210,7 +210,8 @@ impl Run<'_> {
         }
     }
 
-    /// The end that it is, once all has been answered, or nothing more is to be expected.
+    /// Fails with the refusals, if they end the run, once each stream is answered or no other answer is
+    /// waited for.
     pub(super) fn refused(&self, client: &Client, is_over: bool) -> Result<(), End> {
         let is_answered = || self.unanswered.is_empty() && client.connections() == 1;
         let is_due = || self.refusals.due().is_some_and(|due| due <= Instant::now());
@@ -256,7 +257,7 @@ impl Run<'_> {
         self.settle()
     }
 
-    /// All is subscribed, if it is.
+    /// Notes that each stream is subscribed, once that is so.
     pub(super) fn settle(&mut self) -> Result<(), End> {
         self.status.unanswered = self.unanswered.len();
         let is_first = self.status.subscribed_at.is_none();

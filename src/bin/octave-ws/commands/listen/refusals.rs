@@ -7,14 +7,14 @@ use octave_ws::Stream;
 
 use crate::exit::Failure;
 
-/// How long after an answer the next is waited for, so that one run names all that is refused.
+/// The wait for another answer after a refusal, so that the error names each refused stream.
 const NEXT_ANSWER: Duration = Duration::from_secs(3);
 
 #[derive(Default)]
 pub(super) struct Refusals {
     /// Each with the words of the service.
     refused: BTreeMap<Stream, String>,
-    /// Whether the first one may be granted later.
+    /// Whether the first refusal may be temporary.
     may_pass: bool,
     /// When the last answer came since the first of them.
     answered_at: Option<Instant>,

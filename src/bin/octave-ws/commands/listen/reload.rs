@@ -1,4 +1,4 @@
-//! What SIGHUP asks for: another file by this time, and other streams.
+//! SIGHUP: opens the output again and reads the streams file again.
 
 use std::collections::BTreeSet;
 use std::mem;

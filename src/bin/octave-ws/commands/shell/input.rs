@@ -27,7 +27,7 @@ pub(crate) struct Typed {
     begun: String,
     braces: Braces,
     is_over: bool,
-    /// Whether the input ended amid JSON.
+    /// Whether the input ended with unfinished JSON.
     is_torn: bool,
 }
 
@@ -213,7 +213,7 @@ impl Typed {
         !self.lines.is_empty()
     }
 
-    /// Whether the input ended amid JSON, which is not acted upon.
+    /// Returns whether the input ended with unfinished JSON, which is not sent.
     pub(crate) fn is_torn(&self) -> bool {
         self.is_torn
     }

@@ -152,7 +152,8 @@ impl Shell {
         }
     }
 
-    /// How it ends at the end of its input. At a terminal, all has been seen.
+    /// Fails for unfinished JSON, and for refused requests of a script. At a terminal, the answers were
+    /// on the screen.
     fn outcome(&self) -> Result<(), End> {
         if self.typed.is_torn() {
             let message = "input: JSON at its end is not finished, and was not sent";
