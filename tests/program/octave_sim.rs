@@ -160,6 +160,17 @@ fn alone_it_prints_the_environment_and_serves_until_stopped() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn standard_output_that_cannot_be_written_is_74() {
+    for args in [&["--help"][..], &["--list-faults"], &[]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = octave_sim(args).stdout(full).output().unwrap();
+        let wanted = "error: output: standard output: No space left on device (os error 28)\n";
+        assert_eq!((output.status.code(), stderr(&output)), (Some(74), wanted));
+    }
+}
+
 #[test]
 fn its_lists_are_on_standard_output() {
     let list = |option| {
@@ -169,7 +180,14 @@ fn its_lists_are_on_standard_output() {
     };
     let streams = list("--list-streams");
     assert_eq!(streams.lines().count(), 3);
-    assert!(streams.starts_with(&format!("{TEMPERATURE} s65f0c1a24b5a8d2c0c3a5101\n")));
+    assert!(streams.starts_with(&format!("{TEMPERATURE}  # s65f0c1a24b5a8d2c0c3a5101\n")));
+    let octave_ws = env!("CARGO_BIN_EXE_octave-ws");
+    let piped = format!(
+        "{0} --list-streams | {0} --rate=100 -- {octave_ws} listen --streams-file - -C9",
+        env!("CARGO_BIN_EXE_octave-sim")
+    );
+    let output = Command::new("sh").args(["-c", &piped]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let faults = list("--list-faults");
     for name in [
         "drop",

@@ -31,6 +31,7 @@ its status. Without, it prints these variables and serves until stopped.",
     error_code(0, "Stopped by SIGINT or SIGTERM."),
     error_code(64, "Invalid usage."),
     error_code(69, "The server could not be started."),
+    error_code(74, "Standard output could not be written."),
     error_code(126, "COMMAND cannot be executed."),
     error_code(127, "COMMAND was not found.")
 )]
@@ -80,7 +81,7 @@ pub(crate) struct Args {
     #[argh(switch)]
     list_faults: bool,
 
-    /// list the streams with their paths and ids
+    /// list the streams, as octave-ws --streams-file takes them
     #[argh(switch)]
     list_streams: bool,
 }
@@ -100,7 +101,7 @@ impl Args {
             return Some(lines.join("\n"));
         }
         if self.list_streams {
-            let lines = Sim::DEMO_STREAMS.map(|(path, id)| format!("{path} {id}"));
+            let lines = Sim::DEMO_STREAMS.map(|(path, id)| format!("{path}  # {id}"));
             return Some(lines.join("\n"));
         }
         None

@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::Failure;
 use crate::environment::Environment;
 
 const NOT_EXECUTABLE: u8 = 126;
@@ -41,18 +42,22 @@ impl Command {
 
     /// Runs it to its end and returns the status to end with: its own, or 128 and the number of the
     /// signal that ended it.
-    pub(crate) fn run(&self, environment: &Environment, signals: &mut Signals) -> io::Result<u8> {
+    pub(crate) fn run(
+        &self,
+        environment: &Environment,
+        signals: &mut Signals,
+    ) -> Result<u8, Failure> {
         let mut command = process::Command::new(&self.program);
         command.args(&self.args);
         environment.apply(&mut command);
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {
-                super::failure(0, &format!("{}: {error}", self.program));
-                return Ok(match error.kind() {
+                let code = match error.kind() {
                     io::ErrorKind::NotFound => NOT_FOUND,
                     _ => NOT_EXECUTABLE,
-                });
+                };
+                return Err(Failure::new(code, format!("{}: {error}", self.program)));
             }
         };
         loop {

@@ -52,13 +52,13 @@ impl Environment {
         Ok(environment)
     }
 
-    /// Prints a `KEY=value` line each.
-    pub(crate) fn print(&self) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        for (name, value) in &self.variables {
-            writeln!(out, "{name}={value}")?;
-        }
-        out.flush()
+    /// A `KEY=value` line each.
+    pub(crate) fn lines(&self) -> String {
+        let lines = self.variables.iter();
+        let lines: Vec<_> = lines
+            .map(|(name, value)| format!("{name}={value}\n"))
+            .collect();
+        lines.concat()
     }
 
     pub(crate) fn apply(&self, command: &mut process::Command) {

@@ -2,7 +2,7 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::env;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -20,6 +20,7 @@ mod environment;
 
 const USAGE: u8 = 64;
 const UNAVAILABLE: u8 = 69;
+const OUTPUT: u8 = 74;
 
 fn main() -> ExitCode {
     let typed: Result<Vec<String>, _> = env::args_os()
@@ -33,20 +34,49 @@ fn main() -> ExitCode {
     match asked {
         Ok(Asked::Run(args, command)) => match run(&args, command) {
             Ok(code) => ExitCode::from(code),
-            Err(error) => failure(UNAVAILABLE, &error.to_string()),
+            Err(failure) => failure.end(),
         },
-        Ok(Asked::Text(text)) => {
-            // Whoever asks for help and does not read it gets none.
-            let _ = writeln!(io::stdout(), "{}", text.trim_end());
-            ExitCode::SUCCESS
-        }
-        Err(what) => failure(USAGE, &help::with_hint(&what)),
+        Ok(Asked::Text(text)) => match print(&format!("{}\n", text.trim_end())) {
+            // A reader that has left needs no more.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Failure::output(&error).end(),
+            _ => ExitCode::SUCCESS,
+        },
+        Err(what) => Failure::new(USAGE, help::with_hint(&what)).end(),
     }
 }
 
-fn failure(code: u8, message: &str) -> ExitCode {
-    print_line(&format!("error: {message}\n"));
-    ExitCode::from(code)
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Why the program ends, and with which code.
+struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    fn new(code: u8, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { code, message }
+    }
+
+    fn output(error: &io::Error) -> Self {
+        Self::new(OUTPUT, format!("output: standard output: {error}"))
+    }
+
+    fn end(self) -> ExitCode {
+        print_line(&format!("error: {}\n", self.message));
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(UNAVAILABLE, error.to_string())
+    }
 }
 
 /// In one write(2), so that the lines of the command and of this do not mix.
@@ -55,7 +85,7 @@ fn print_line(line: &str) {
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-fn run(args: &Args, command: Option<Command>) -> io::Result<u8> {
+fn run(args: &Args, command: Option<Command>) -> Result<u8, Failure> {
     // Before there is anything to interrupt.
     let mut signals = command::signals()?;
     let (observer, seen) = mpsc::channel();
@@ -80,7 +110,7 @@ fn run(args: &Args, command: Option<Command>) -> io::Result<u8> {
     let code = if let Some(command) = command {
         command.run(&environment, &mut signals)?
     } else {
-        environment.print()?;
+        print(&environment.lines()).map_err(|error| Failure::output(&error))?;
         command::wait_for_end(&mut signals);
         0
     };
