@@ -134,13 +134,82 @@ fn it_ends_with_the_status_of_the_command() {
 }
 
 #[test]
-fn sigterm_is_passed_on() {
-    let script = "trap 'exit 9' TERM; echo ready; while :; do sleep 0.01; done";
-    let mut child = octave_sim(&["--", "sh", "-c", script]).spawn().unwrap();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    out.read_line(&mut String::new()).unwrap();
+fn sigterm_and_sighup_are_passed_on() {
+    let script = "trap 'exit 9' TERM; trap 'exit 8' HUP; echo ready; while :; do sleep 0.01; done";
+    for (signal, code) in [(Signal::TERM, 9), (Signal::HUP, 8)] {
+        let mut child = octave_sim(&["--", "sh", "-c", script]).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut String::new()).unwrap();
+        kill(&child, signal);
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+    }
+}
+
+#[test]
+fn no_signal_that_ends_it_leaves_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
+        let mut command = octave_sim(&[]);
+        let mut child = command.env("TMPDIR", folder.path()).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut String::new()).unwrap();
+        assert_ne!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        kill(&child, signal);
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn under_nohup_it_goes_on_after_sighup() {
+    let script = r#"trap '' HUP; exec "$0" --rate=50"#;
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script, env!("CARGO_BIN_EXE_octave-sim")])
+        .stdout(Stdio::piped());
+    end_with_its_test(&mut command);
+    let mut child = command.spawn().unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let lines: Vec<String> = out.lines().take(5).map(Result::unwrap).collect();
+    kill(&child, Signal::HUP);
+    let output = Command::new(env!("CARGO_BIN_EXE_octave-ws"))
+        .args(["listen", TEMPERATURE, "-C", "1"])
+        .envs(lines.iter().map(|line| line.split_once('=').unwrap()))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     kill(&child, Signal::TERM);
-    assert_eq!(child.wait().unwrap().code(), Some(9));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_command_is_kept_from_config_files() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("octave-ws");
+    fs::create_dir(&folder).unwrap();
+    fs::write(
+        folder.join("config.json"),
+        r#"{"proxy":"http://127.0.0.1:1"}"#,
+    )
+    .unwrap();
+    let octave_ws = env!("CARGO_BIN_EXE_octave-ws");
+    let args = [
+        "--rate=50",
+        "--",
+        octave_ws,
+        "listen",
+        TEMPERATURE,
+        "-C1",
+        "--no-reconnect",
+    ];
+    for (name, value) in [
+        ("XDG_CONFIG_HOME", home.path().to_path_buf()),
+        ("OCTAVE_CONFIG", folder.join("config.json")),
+    ] {
+        let output = octave_sim(&args).env(name, value).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    }
 }
 
 #[test]

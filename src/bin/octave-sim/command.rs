@@ -1,11 +1,12 @@
 //! The command that the stand-in runs, and the signals that concern it.
 
+use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{self, Child};
 
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::Failure;
@@ -22,10 +23,20 @@ pub(crate) struct Command {
 
 /// The signals that are waited for. From now on they no longer end this process.
 pub(crate) fn signals() -> io::Result<Signals> {
-    Signals::new([SIGCHLD, SIGINT, SIGTERM])
+    let signals = [SIGCHLD, SIGINT, SIGTERM];
+    let hangup = (!is_hangup_ignored()).then_some(SIGHUP);
+    Signals::new(signals.into_iter().chain(hangup))
 }
 
-/// Waits for SIGINT or SIGTERM.
+/// Whether the parent process, such as nohup(1), has the process ignore SIGHUP.
+fn is_hangup_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask >> (SIGHUP - 1) & 1 == 1)
+}
+
+/// Waits for SIGINT, SIGTERM or SIGHUP.
 pub(crate) fn wait_for_end(signals: &mut Signals) {
     signals.forever().find(|&signal| signal != SIGCHLD);
 }
@@ -68,19 +79,21 @@ impl Command {
             }
             for signal in signals.wait() {
                 // SIGINT the terminal sends to both: it is the command's to answer.
-                if signal == SIGTERM {
-                    terminate(&child);
+                match signal {
+                    SIGTERM => pass_on(Signal::TERM, &child),
+                    SIGHUP => pass_on(Signal::HUP, &child),
+                    _ => {}
                 }
             }
         }
     }
 }
 
-/// Passes SIGTERM on. The child has not been waited for: its number is still its own.
-fn terminate(child: &Child) {
+/// The child has not been waited for: its number is still its own.
+fn pass_on(signal: Signal, child: &Child) {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     if let Some(pid) = pid {
         // It may have ended by itself.
-        let _ = kill_process(pid, Signal::TERM);
+        let _ = kill_process(pid, signal);
     }
 }

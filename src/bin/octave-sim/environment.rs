@@ -4,20 +4,21 @@ use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 
 use octave_ws::sim::Sim;
 
-/// Variables and the file that one of them names, which goes with this.
+/// Variables and the files that they name, which exist as long as this.
 pub(crate) struct Environment {
     variables: Vec<(&'static str, String)>,
-    ca_file: PathBuf,
+    _ca_file: TemporaryFile,
+    /// In place of a config file of the user or the machine.
+    config_file: TemporaryFile,
 }
 
 /// What could lead a client elsewhere, with whatever begins with `OCTAVE_CLOUD_`.
-const ELSEWHERE: [&str; 9] = [
-    "OCTAVE_CONFIG",
+const ELSEWHERE: [&str; 8] = [
     "OCTAVE_PROXY",
     "OCTAVE_TOKEN_FILE",
     "CREDENTIALS_DIRECTORY",
@@ -31,25 +32,22 @@ const ELSEWHERE: [&str; 9] = [
 impl Environment {
     pub(crate) fn of(sim: &Sim) -> io::Result<Self> {
         // No two processes have the same port at a time.
-        let name = format!("octave-sim-{}-{}.pem", process::id(), sim.addr().port());
-        let ca_file = env::temp_dir().join(name);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&ca_file)
-            .map_err(|error| io::Error::new(error.kind(), format!("{ca_file:?}: {error}")))?;
+        let name = format!("octave-sim-{}-{}", process::id(), sim.addr().port());
+        let file = |extension| env::temp_dir().join(&name).with_extension(extension);
+        let ca_file = TemporaryFile::create(file("pem"), sim.ca_pem())?;
+        let config_file = TemporaryFile::create(file("json"), "{}\n")?;
         let variables = vec![
             ("OCTAVE_ENDPOINT", sim.endpoint()),
-            ("OCTAVE_CA_FILE", ca_file.to_string_lossy().into_owned()),
+            ("OCTAVE_CA_FILE", ca_file.name()),
             ("OCTAVE_USER", sim.user().to_owned()),
             ("OCTAVE_COMPANY", sim.company().to_owned()),
             ("OCTAVE_TOKEN", sim.token().to_owned()),
         ];
-        // From here on it is removed again, whatever happens.
-        let environment = Self { variables, ca_file };
-        file.write_all(sim.ca_pem().as_bytes())?;
-        Ok(environment)
+        Ok(Self {
+            variables,
+            _ca_file: ca_file,
+            config_file,
+        })
     }
 
     /// A `KEY=value` line each.
@@ -69,12 +67,37 @@ impl Environment {
             }
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.env("OCTAVE_CONFIG", &self.config_file.0);
     }
 }
 
-impl Drop for Environment {
+struct TemporaryFile(PathBuf);
+
+impl TemporaryFile {
+    fn create(path: PathBuf, text: &str) -> io::Result<Self> {
+        let named = |path: &Path, error: io::Error| {
+            io::Error::new(error.kind(), format!("{path:?}: {error}"))
+        };
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| named(&path, error))?;
+        let created = Self(path);
+        let written = file.write_all(text.as_bytes());
+        written.map_err(|error| named(&created.0, error))?;
+        Ok(created)
+    }
+
+    fn name(&self) -> String {
+        self.0.to_string_lossy().into_owned()
+    }
+}
+
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         // A file that is gone already is as good.
-        let _ = fs::remove_file(&self.ca_file);
+        let _ = fs::remove_file(&self.0);
     }
 }
