@@ -1,55 +1,86 @@
+use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, SanType,
 };
 use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// The names that the stand-in's certificate is good for.
+/// The names that each certificate of the stand-in is valid for.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// A server's TLS with a certificate for loopback, and the PEM of the authority that signed it:
-/// both made now and kept by nobody.
-pub(super) fn make() -> io::Result<(Arc<ServerConfig>, String)> {
-    let (chain, key, ca_pem) = sign().map_err(io::Error::other)?;
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(io::Error::other)?;
-    Ok((Arc::new(config), ca_pem))
+/// The stand-in's CA, and what it has signed.
+pub(super) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+    /// By the address that a client connects to. Each keeps its TLS sessions.
+    servers: Mutex<HashMap<IpAddr, Arc<ServerConfig>>>,
 }
 
-type Signed = (
-    Vec<rustls::pki_types::CertificateDer<'static>>,
-    PrivateKeyDer<'static>,
-    String,
-);
+impl Authority {
+    pub(super) fn generate() -> io::Result<Self> {
+        let key = KeyPair::generate().map_err(io::Error::other)?;
+        let params = ca().map_err(io::Error::other)?;
+        let pem = params.self_signed(&key).map_err(io::Error::other)?.pem();
+        Ok(Self {
+            issuer: Issuer::new(params, key),
+            pem,
+            servers: Mutex::default(),
+        })
+    }
 
-fn sign() -> Result<Signed, rcgen::Error> {
+    /// Its certificate.
+    pub(super) fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// The TLS of a server with this address.
+    pub(super) fn server(&self, addr: IpAddr) -> io::Result<Arc<ServerConfig>> {
+        let addr = addr.to_canonical();
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = servers.get(&addr) {
+            return Ok(Arc::clone(server));
+        }
+        let (chain, key) = self.sign(addr).map_err(io::Error::other)?;
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(io::Error::other)?;
+        let server = Arc::new(config);
+        servers.insert(addr, Arc::clone(&server));
+        Ok(server)
+    }
+
+    fn sign(&self, addr: IpAddr) -> Result<Signed, rcgen::Error> {
+        let mut server = CertificateParams::new(NAMES.map(str::to_owned))?;
+        server.subject_alt_names.push(SanType::IpAddress(addr));
+        server
+            .distinguished_name
+            .push(DnType::CommonName, "octave-sim");
+        server.use_authority_key_identifier_extension = true;
+        server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate()?;
+        let certificate = server.signed_by(&key, &self.issuer)?;
+        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        Ok((vec![certificate.der().clone()], key))
+    }
+}
+
+type Signed = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn ca() -> Result<CertificateParams, rcgen::Error> {
     let mut ca = CertificateParams::new([])?;
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     ca.distinguished_name
         .push(DnType::CommonName, "octave-sim CA");
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let ca_key = KeyPair::generate()?;
-    let ca_pem = ca.self_signed(&ca_key)?.pem();
-    let ca = Issuer::new(ca, ca_key);
-
-    let mut server = CertificateParams::new(NAMES.map(str::to_owned))?;
-    server
-        .distinguished_name
-        .push(DnType::CommonName, "octave-sim");
-    server.use_authority_key_identifier_extension = true;
-    server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let server_key = KeyPair::generate()?;
-    let certificate = server.signed_by(&server_key, &ca)?;
-    let key = PrivateKeyDer::Pkcs8(server_key.serialize_der().into());
-    Ok((vec![certificate.der().clone()], key, ca_pem))
+    Ok(ca)
 }

@@ -1,6 +1,5 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
@@ -35,7 +34,8 @@ pub(super) fn serve(tcp: TcpStream, peer: SocketAddr, shared: &Shared) {
 fn handshake<'a>(tcp: TcpStream, shared: &'a Shared, log: &Log<'_>) -> io::Result<Link<'a>> {
     tcp.set_nonblocking(true)?;
     tcp.set_nodelay(true)?;
-    let tls = ServerConnection::new(Arc::clone(&shared.tls)).map_err(io::Error::other)?;
+    let server = shared.authority.server(tcp.local_addr()?.ip())?;
+    let tls = ServerConnection::new(server).map_err(io::Error::other)?;
     let mut link = Link {
         tls: StreamOwned::new(tls, tcp),
         shared,

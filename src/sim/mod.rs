@@ -1,7 +1,7 @@
 //! A stand-in for the cloud service, for experiments and tests.
 //!
-//! It speaks the whole protocol over TLS, on loopback only, and creates its certificates at each
-//! start. Its company is `demo`; the device `gw1` has the streams
+//! It speaks the whole protocol over TLS, on loopback unless other machines are allowed, and creates
+//! its certificates at each start. Its company is `demo`; the device `gw1` has the streams
 //! `/demo/devices/gw1/temperature`, `/demo/devices/gw1/humidity` and
 //! `/demo/devices/gw1/location`.
 //!
@@ -21,7 +21,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::slice;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -47,6 +47,7 @@ mod shared;
 mod socket;
 mod stream;
 
+use certificate::Authority;
 pub use echo::echo;
 pub use fault::Fault;
 pub use flood::{Flood, Records};
@@ -58,7 +59,6 @@ use shared::Shared;
 pub struct Sim {
     shared: Arc<Shared>,
     addr: SocketAddr,
-    ca_pem: String,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -76,8 +76,11 @@ pub struct Sim {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Address to listen on, of loopback; port 0 picks a free one. Default: 127.0.0.1:0.
+    /// Address to listen on; port 0 picks a free one. Default: 127.0.0.1:0.
     pub listen: SocketAddr,
+    /// Whether the address may be another one than loopback, so that other machines can connect.
+    /// Default: no.
+    pub allow_remote: bool,
     /// Events per second on each subscribed stream, 0 to 1,000,000. Default: 0.
     pub rate: f64,
     /// Number of these events per stream. Default: no limit.
@@ -98,6 +101,12 @@ impl Options {
     /// Sets [`listen`](Options#structfield.listen).
     pub fn listen(mut self, addr: SocketAddr) -> Self {
         self.listen = addr;
+        self
+    }
+
+    /// Sets [`allow_remote`](Options#structfield.allow_remote).
+    pub fn allow_remote(mut self) -> Self {
+        self.allow_remote = true;
         self
     }
 
@@ -148,6 +157,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            allow_remote: false,
             rate: 0.0,
             count: None,
             script: None,
@@ -174,10 +184,10 @@ impl Sim {
     /// Starts a stand-in with these options.
     ///
     /// # Errors
-    /// As [`Sim::start`], and `InvalidInput` if the address is not one of loopback, or the rate
-    /// or the size of a flood is out of range.
+    /// As [`Sim::start`], and `InvalidInput` if the address is not one of loopback and no other is
+    /// allowed, or the rate or the size of a flood is out of range.
     pub fn start_with(options: Options) -> io::Result<Self> {
-        if !options.listen.ip().is_loopback() {
+        if !options.listen.ip().is_loopback() && !options.allow_remote {
             let message = format!("{} is not a loopback address", options.listen.ip());
             return Err(io::Error::new(ErrorKind::InvalidInput, message));
         }
@@ -198,9 +208,8 @@ impl Sim {
         let listener = TcpListener::bind(options.listen)?;
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
-        let (tls, ca_pem) = certificate::make()?;
         let shared = Arc::new(Shared {
-            tls,
+            authority: Authority::generate()?,
             cloud: cloud::Cloud::demo(options.any_stream, options.script)?,
             flood: options.flood,
             faults: options.faults.into(),
@@ -210,7 +219,6 @@ impl Sim {
         let mut sim = Self {
             shared,
             addr,
-            ca_pem,
             threads: Vec::new(),
         };
         sim.spawn("accept", move |shared| accept(&listener, shared))?;
@@ -238,14 +246,20 @@ impl Sim {
         self.addr
     }
 
-    /// Returns its URL, for [`Config::endpoint`].
+    /// Returns its URL on this machine, for [`Config::endpoint`].
     pub fn endpoint(&self) -> String {
-        format!("https://{}", self.addr)
+        let mut addr = self.addr;
+        match addr.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        format!("https://{addr}")
     }
 
     /// Returns the certificate of its CA in PEM, for [`Config::ca_pem`].
     pub fn ca_pem(&self) -> &str {
-        &self.ca_pem
+        self.shared.authority.pem()
     }
 
     /// Returns a configuration that connects a [`Client`](crate::Client) to it, with valid

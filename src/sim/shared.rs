@@ -1,10 +1,10 @@
 use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustls::ServerConfig;
 use serde_json::{Value, json};
 
+use super::certificate::Authority;
 use super::cloud::Cloud;
 use super::fault::Fault;
 use super::flood::Flood;
@@ -13,7 +13,7 @@ use crate::Stop;
 
 /// What the connections of one stand-in have in common.
 pub(super) struct Shared {
-    pub(super) tls: Arc<ServerConfig>,
+    pub(super) authority: Authority,
     pub(super) cloud: Cloud,
     pub(super) flood: Option<Flood>,
     pub(super) faults: Mutex<Vec<Fault>>,

@@ -184,6 +184,41 @@ fn under_nohup_it_goes_on_after_sighup() {
 }
 
 #[test]
+fn other_machines_may_connect_where_that_is_allowed() {
+    let (status, told) = code(&["--listen", "0.0.0.0:0"]);
+    let wanted = "error: usage: --listen 0.0.0.0:0: not a loopback address: give --allow-remote \
+                  to serve other machines (see --help)\n";
+    assert_eq!((status, &*told), (64, wanted));
+
+    let args = ["--rate=50", "--allow-remote", "--listen", "0.0.0.0:0"];
+    let mut child = octave_sim(&args).spawn().unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let lines: Vec<String> = out.lines().take(5).map(Result::unwrap).collect();
+    let variables = lines.iter().map(|line| line.split_once('=').unwrap());
+    let (_, endpoint) = lines[0].split_once('=').unwrap();
+    let (_, port) = endpoint.rsplit_once(':').unwrap();
+    assert_eq!(endpoint, format!("https://127.0.0.1:{port}"));
+    // The certificate names the address that the client connects to.
+    for endpoint in [endpoint, &format!("https://127.0.0.7:{port}")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_octave-ws"))
+            .args([
+                "listen",
+                TEMPERATURE,
+                "-C1",
+                "--no-reconnect",
+                "--endpoint",
+                endpoint,
+            ])
+            .envs(variables.clone())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    }
+    kill(&child, Signal::TERM);
+    child.wait().unwrap();
+}
+
+#[test]
 fn the_command_is_kept_from_config_files() {
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().join("octave-ws");

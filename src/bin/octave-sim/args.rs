@@ -40,9 +40,13 @@ pub(crate) struct Args {
     #[argh(switch, short = 'v')]
     pub(crate) verbose: bool,
 
-    /// loopback address to listen on (default: 127.0.0.1:0, a free port)
+    /// address to listen on (default: 127.0.0.1:0, a free port)
     #[argh(option, arg_name = "ADDR", default = "([127, 0, 0, 1], 0).into()")]
     pub(crate) listen: SocketAddr,
+
+    /// allow an address of --listen that other machines can connect to
+    #[argh(switch)]
+    pub(crate) allow_remote: bool,
 
     /// events per second of each subscribed stream (default: 1)
     #[argh(option, arg_name = "N", default = "1.0", from_str_fn(parse_rate))]
@@ -142,8 +146,11 @@ impl Args {
         if let Some(text) = args.list() {
             return Ok(Asked::Text(text));
         }
-        if !args.listen.ip().is_loopback() {
-            return Err(format!("--listen {}: not a loopback address", args.listen));
+        if !args.listen.ip().is_loopback() && !args.allow_remote {
+            return Err(format!(
+                "--listen {}: not a loopback address: give --allow-remote to serve other machines",
+                args.listen
+            ));
         }
         if args.size < Flood::MIN_SIZE {
             return Err(format!(

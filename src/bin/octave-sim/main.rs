@@ -91,6 +91,7 @@ fn run(args: &Args, command: Option<Command>) -> Result<u8, Failure> {
     let (observer, seen) = mpsc::channel();
     let sim = Sim::start_with(Options {
         listen: args.listen,
+        allow_remote: args.allow_remote,
         rate: args.rate,
         count: args.count,
         script: args.events.clone(),
