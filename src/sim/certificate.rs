@@ -11,6 +11,8 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::kept::Kept;
+
 /// The names that each certificate of the stand-in is valid for.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
@@ -22,11 +24,26 @@ pub(super) struct Authority {
     servers: Mutex<HashMap<IpAddr, Arc<ServerConfig>>>,
 }
 
+/// The name of the CA's key where it is kept.
+const KEY: &str = "ca-key.pem";
+
 impl Authority {
-    pub(super) fn generate() -> io::Result<Self> {
-        let key = KeyPair::generate().map_err(io::Error::other)?;
+    /// The name of its certificate where it is kept.
+    pub(super) const FILE: &str = "ca.pem";
+
+    /// The one that is kept, or else a new one.
+    pub(super) fn new(kept: &Kept) -> io::Result<Self> {
+        let key = kept.text(KEY, || {
+            let key = KeyPair::generate().map_err(io::Error::other)?;
+            Ok(key.serialize_pem())
+        })?;
+        let key =
+            KeyPair::from_pem(&key).map_err(|_| kept.unusable(KEY, "not a private key in PEM"))?;
         let params = ca().map_err(io::Error::other)?;
-        let pem = params.self_signed(&key).map_err(io::Error::other)?.pem();
+        let pem = kept.text(Self::FILE, || {
+            let signed = params.self_signed(&key).map_err(io::Error::other)?;
+            Ok(signed.pem())
+        })?;
         Ok(Self {
             issuer: Issuer::new(params, key),
             pem,

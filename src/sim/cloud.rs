@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustls::crypto::ring;
 use serde_json::{Value, json};
 
+use super::kept::Kept;
 use super::script::{self, Script};
 use super::stream::{DEMO, Stream};
 
@@ -55,7 +56,14 @@ pub(super) struct Credentials {
 
 impl Cloud {
     /// The company `demo`, with the device `gw1`.
-    pub(super) fn demo(any_stream: bool, script: Option<Script>) -> io::Result<Self> {
+    pub(super) fn demo(any_stream: bool, script: Option<Script>, kept: &Kept) -> io::Result<Self> {
+        let token = |name| {
+            let text = kept.text(name, || Ok(format!("{}\n", random_hex(16)?)))?;
+            match text.trim() {
+                "" => Err(kept.unusable(name, "no token")),
+                token => Ok(token.to_owned()),
+            }
+        };
         let streams = DEMO.map(|(path, id)| Stream {
             id: id.to_owned(),
             path: path.to_owned(),
@@ -63,8 +71,8 @@ impl Cloud {
         Ok(Self {
             user: "demo_user".to_owned(),
             company: "demo".to_owned(),
-            token: random_hex(16)?,
-            restricted_token: random_hex(16)?,
+            token: token("token")?,
+            restricted_token: token("restricted-token")?,
             any_stream,
             script,
             state: Mutex::new(State {

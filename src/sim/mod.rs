@@ -1,8 +1,8 @@
 //! A stand-in for the cloud service, for experiments and tests.
 //!
 //! It speaks the whole protocol over TLS, on loopback unless other machines are allowed, and creates
-//! its certificates at each start. Its company is `demo`; the device `gw1` has the streams
-//! `/demo/devices/gw1/temperature`, `/demo/devices/gw1/humidity` and
+//! its CA and its token at each start unless it keeps them. Its company is `demo`; the device `gw1`
+//! has the streams `/demo/devices/gw1/temperature`, `/demo/devices/gw1/humidity` and
 //! `/demo/devices/gw1/location`.
 //!
 //! ```
@@ -22,9 +22,9 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,9 @@ mod echo;
 mod fault;
 mod flood;
 mod http;
+mod kept;
 mod log;
+mod options;
 mod script;
 mod shared;
 mod socket;
@@ -51,7 +53,9 @@ use certificate::Authority;
 pub use echo::echo;
 pub use fault::Fault;
 pub use flood::{Flood, Records};
+use kept::Kept;
 pub use log::{Seen, What};
+pub use options::Options;
 pub use script::Script;
 use shared::Shared;
 
@@ -59,114 +63,8 @@ use shared::Shared;
 pub struct Sim {
     shared: Arc<Shared>,
     addr: SocketAddr,
+    ca_file: Option<PathBuf>,
     threads: Vec<JoinHandle<()>>,
-}
-
-/// Options of a stand-in. Later versions may add fields: use the setters, or end a literal with
-/// `..Options::default()`.
-///
-/// ```
-/// use octave_ws::sim::{Options, Sim};
-///
-/// # fn main() -> std::io::Result<()> {
-/// // Each stream has an event every 100 ms, five in all.
-/// let sim = Sim::start_with(Options::default().rate(10.0).count(5))?;
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Address to listen on; port 0 picks a free one. Default: 127.0.0.1:0.
-    pub listen: SocketAddr,
-    /// Whether the address may be another one than loopback, so that other machines can connect.
-    /// Default: no.
-    pub allow_remote: bool,
-    /// Events per second on each subscribed stream, 0 to 1,000,000. Default: 0.
-    pub rate: f64,
-    /// Number of these events per stream. Default: no limit.
-    pub count: Option<u64>,
-    /// Contents of these events. Default: generated measurements.
-    pub script: Option<Script>,
-    /// Events to send as fast as they are read, to measure clients. Default: none.
-    pub flood: Option<Flood>,
-    /// Accept every path as a stream. Default: only the streams of the company `demo`.
-    pub any_stream: bool,
-    /// Receives what clients do.
-    pub observer: Option<Sender<Seen>>,
-    /// Faults to simulate.
-    pub faults: Vec<Fault>,
-}
-
-impl Options {
-    /// Sets [`listen`](Options#structfield.listen).
-    pub fn listen(mut self, addr: SocketAddr) -> Self {
-        self.listen = addr;
-        self
-    }
-
-    /// Sets [`allow_remote`](Options#structfield.allow_remote).
-    pub fn allow_remote(mut self) -> Self {
-        self.allow_remote = true;
-        self
-    }
-
-    /// Sets [`rate`](Options#structfield.rate).
-    pub fn rate(mut self, per_second: f64) -> Self {
-        self.rate = per_second;
-        self
-    }
-
-    /// Sets [`count`](Options#structfield.count).
-    pub fn count(mut self, events: u64) -> Self {
-        self.count = Some(events);
-        self
-    }
-
-    /// Sets [`script`](Options#structfield.script).
-    pub fn script(mut self, script: Script) -> Self {
-        self.script = Some(script);
-        self
-    }
-
-    /// Sets [`flood`](Options#structfield.flood).
-    pub fn flood(mut self, flood: Flood) -> Self {
-        self.flood = Some(flood);
-        self
-    }
-
-    /// Sets [`any_stream`](Options#structfield.any_stream).
-    pub fn any_stream(mut self) -> Self {
-        self.any_stream = true;
-        self
-    }
-
-    /// Sets [`observer`](Options#structfield.observer).
-    pub fn observer(mut self, observer: Sender<Seen>) -> Self {
-        self.observer = Some(observer);
-        self
-    }
-
-    /// Sets [`faults`](Options#structfield.faults).
-    pub fn faults(mut self, faults: impl IntoIterator<Item = Fault>) -> Self {
-        self.faults = faults.into_iter().collect();
-        self
-    }
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            listen: (Ipv4Addr::LOCALHOST, 0).into(),
-            allow_remote: false,
-            rate: 0.0,
-            count: None,
-            script: None,
-            flood: None,
-            any_stream: false,
-            observer: None,
-            faults: Vec::new(),
-        }
-    }
 }
 
 impl Sim {
@@ -185,32 +83,17 @@ impl Sim {
     ///
     /// # Errors
     /// As [`Sim::start`], and `InvalidInput` if the address is not one of loopback and no other is
-    /// allowed, or the rate or the size of a flood is out of range.
+    /// allowed, or the rate or the size of a flood is out of range, and `InvalidData` if what the
+    /// state folder keeps cannot be used.
     pub fn start_with(options: Options) -> io::Result<Self> {
-        if !options.listen.ip().is_loopback() && !options.allow_remote {
-            let message = format!("{} is not a loopback address", options.listen.ip());
-            return Err(io::Error::new(ErrorKind::InvalidInput, message));
-        }
-        if !(0.0..=1e6).contains(&options.rate) {
-            let message = format!("a rate of {} is not between 0 and 1000000", options.rate);
-            return Err(io::Error::new(ErrorKind::InvalidInput, message));
-        }
-        if options
-            .flood
-            .is_some_and(|flood| flood.size < Flood::MIN_SIZE)
-        {
-            let message = format!(
-                "the messages of a flood have {} bytes at least",
-                Flood::MIN_SIZE
-            );
-            return Err(io::Error::new(ErrorKind::InvalidInput, message));
-        }
+        options.check()?;
         let listener = TcpListener::bind(options.listen)?;
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
+        let kept = Kept::in_folder(options.state)?;
         let shared = Arc::new(Shared {
-            authority: Authority::generate()?,
-            cloud: cloud::Cloud::demo(options.any_stream, options.script)?,
+            authority: Authority::new(&kept)?,
+            cloud: cloud::Cloud::demo(options.any_stream, options.script, &kept)?,
             flood: options.flood,
             faults: options.faults.into(),
             observer: options.observer,
@@ -219,6 +102,7 @@ impl Sim {
         let mut sim = Self {
             shared,
             addr,
+            ca_file: kept.path(Authority::FILE),
             threads: Vec::new(),
         };
         sim.spawn("accept", move |shared| accept(&listener, shared))?;
@@ -260,6 +144,11 @@ impl Sim {
     /// Returns the certificate of its CA in PEM, for [`Config::ca_pem`].
     pub fn ca_pem(&self) -> &str {
         self.shared.authority.pem()
+    }
+
+    /// Returns the file of this certificate, if it is kept in a folder.
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
     }
 
     /// Returns a configuration that connects a [`Client`](crate::Client) to it, with valid

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -216,6 +217,82 @@ fn other_machines_may_connect_where_that_is_allowed() {
     }
     kill(&child, Signal::TERM);
     child.wait().unwrap();
+}
+
+#[test]
+fn its_state_is_kept_over_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("a folder/it's new");
+    let script = r#"set -a; . "$0"; env | grep ^OCTAVE_ | sort"#;
+    let start = || {
+        let mut command = octave_sim(&["--state", state.to_str().unwrap()]);
+        let mut child = command.spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let file = folder.path().join("sim.env");
+        let mut lines = String::new();
+        for _ in 0..5 {
+            out.read_line(&mut lines).unwrap();
+        }
+        fs::write(&file, lines).unwrap();
+        // A shell reads the lines, whatever the name of the folder.
+        let mut sh = Command::new("sh");
+        sh.args(["-c", script]).arg(&file).env_clear();
+        let variables = text(&sh.output().unwrap().stdout).to_owned();
+        kill(&child, Signal::TERM);
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        variables
+    };
+    let first = start();
+    let ca_file = state.join("ca.pem");
+    let ca = fs::read(&ca_file).unwrap();
+    let ca_file = format!("OCTAVE_CA_FILE={}\n", ca_file.to_str().unwrap());
+    assert!(first.contains(&ca_file), "{first}");
+    let token = fs::read_to_string(state.join("token")).unwrap();
+    assert!(first.contains(&format!("OCTAVE_TOKEN={token}")), "{first}");
+
+    let second = start();
+    let but_endpoint = |lines: &str| -> Vec<String> {
+        let lines = lines.lines().map(str::to_owned);
+        lines
+            .filter(|line| !line.starts_with("OCTAVE_ENDPOINT="))
+            .collect()
+    };
+    assert_eq!(but_endpoint(&first), but_endpoint(&second));
+    assert_eq!(ca, fs::read(state.join("ca.pem")).unwrap());
+    for (name, mode) in [("", 0o700), ("ca-key.pem", 0o600), ("token", 0o600)] {
+        let metadata = fs::metadata(state.join(name)).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, mode, "{name}");
+    }
+
+    // What it has signed since is trusted by the CA that was kept.
+    let octave_ws = env!("CARGO_BIN_EXE_octave-ws");
+    let old_ca = folder.path().join("old.pem");
+    fs::write(&old_ca, ca).unwrap();
+    let output = octave_sim(&[
+        "--rate=50",
+        "--state",
+        state.to_str().unwrap(),
+        "--",
+        octave_ws,
+    ])
+    .args(["listen", TEMPERATURE, "-C1", "--no-reconnect", "--ca-file"])
+    .arg(&old_ca)
+    .output()
+    .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+
+    for name in ["ca-key.pem", "token"] {
+        fs::write(state.join(name), "\n").unwrap();
+        let (status, told) = code(&["--state", state.to_str().unwrap(), "--", "true"]);
+        let what = match name {
+            "token" => "no token",
+            _ => "not a private key in PEM",
+        };
+        let wanted = format!("error: {:?}: {what}\n", state.join(name));
+        assert_eq!((status, told), (69, wanted));
+        fs::remove_file(state.join(name)).unwrap();
+    }
+    assert_eq!(code(&["--state", "/dev/null/x", "--", "true"]).0, 69);
 }
 
 #[test]

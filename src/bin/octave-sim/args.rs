@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use argh::{ArgsInfo, EarlyExit, FromArgs};
 
@@ -16,7 +17,7 @@ use crate::command::Command;
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     description = "A stand-in for the Octave cloud service on this machine: sessions, subscriptions
-and events over TLS, with certificates that are generated at each start.
+and events over TLS, with a CA and a token that are created at each start.
 
 It has one company, demo, whose device gw1 has the streams
 /demo/devices/gw1/temperature, /demo/devices/gw1/humidity and
@@ -47,6 +48,10 @@ pub(crate) struct Args {
     /// allow an address of --listen that other machines can connect to
     #[argh(switch)]
     pub(crate) allow_remote: bool,
+
+    /// keep the CA and the token in DIR, for the next start
+    #[argh(option, arg_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
 
     /// events per second of each subscribed stream (default: 1)
     #[argh(option, arg_name = "N", default = "1.0", from_str_fn(parse_rate))]

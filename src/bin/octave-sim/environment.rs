@@ -1,5 +1,6 @@
 //! The environment that leads a client to the stand-in.
 
+use std::borrow::Cow;
 use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -12,7 +13,8 @@ use octave_ws::sim::Sim;
 /// Variables and the files that they name, which exist as long as this.
 pub(crate) struct Environment {
     variables: Vec<(&'static str, String)>,
-    _ca_file: TemporaryFile,
+    /// Where none is kept.
+    _ca_file: Option<TemporaryFile>,
     /// In place of a config file of the user or the machine.
     config_file: TemporaryFile,
 }
@@ -34,27 +36,32 @@ impl Environment {
         // No two processes have the same port at a time.
         let name = format!("octave-sim-{}-{}", process::id(), sim.addr().port());
         let file = |extension| env::temp_dir().join(&name).with_extension(extension);
-        let ca_file = TemporaryFile::create(file("pem"), sim.ca_pem())?;
+        let (ca_file, temporary) = if let Some(kept) = sim.ca_file() {
+            (kept.to_path_buf(), None)
+        } else {
+            let temporary = TemporaryFile::create(file("pem"), sim.ca_pem())?;
+            (temporary.0.clone(), Some(temporary))
+        };
         let config_file = TemporaryFile::create(file("json"), "{}\n")?;
         let variables = vec![
             ("OCTAVE_ENDPOINT", sim.endpoint()),
-            ("OCTAVE_CA_FILE", ca_file.name()),
+            ("OCTAVE_CA_FILE", ca_file.to_string_lossy().into_owned()),
             ("OCTAVE_USER", sim.user().to_owned()),
             ("OCTAVE_COMPANY", sim.company().to_owned()),
             ("OCTAVE_TOKEN", sim.token().to_owned()),
         ];
         Ok(Self {
             variables,
-            _ca_file: ca_file,
+            _ca_file: temporary,
             config_file,
         })
     }
 
-    /// A `KEY=value` line each.
+    /// A `KEY=value` line each, for sh(1) to read, too.
     pub(crate) fn lines(&self) -> String {
         let lines = self.variables.iter();
         let lines: Vec<_> = lines
-            .map(|(name, value)| format!("{name}={value}\n"))
+            .map(|(name, value)| format!("{name}={}\n", quoted(value)))
             .collect();
         lines.concat()
     }
@@ -68,6 +75,16 @@ impl Environment {
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.env("OCTAVE_CONFIG", &self.config_file.0);
+    }
+}
+
+/// A word of sh(1).
+fn quoted(value: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_[]".contains(c);
+    if value.chars().all(is_plain) {
+        value.into()
+    } else {
+        format!("'{}'", value.replace('\'', r"'\''")).into()
     }
 }
 
@@ -88,10 +105,6 @@ impl TemporaryFile {
         let written = file.write_all(text.as_bytes());
         written.map_err(|error| named(&created.0, error))?;
         Ok(created)
-    }
-
-    fn name(&self) -> String {
-        self.0.to_string_lossy().into_owned()
     }
 }
 

@@ -92,6 +92,7 @@ fn run(args: &Args, command: Option<Command>) -> Result<u8, Failure> {
     let sim = Sim::start_with(Options {
         listen: args.listen,
         allow_remote: args.allow_remote,
+        state: args.state.clone(),
         rate: args.rate,
         count: args.count,
         script: args.events.clone(),

@@ -1,0 +1,145 @@
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+
+use super::fault::Fault;
+use super::flood::Flood;
+use super::log::Seen;
+use super::script::Script;
+
+/// Options of a stand-in. Later versions may add fields: use the setters, or end a literal with
+/// `..Options::default()`.
+///
+/// ```
+/// use octave_ws::sim::{Options, Sim};
+///
+/// # fn main() -> std::io::Result<()> {
+/// // Each stream has an event every 100 ms, five in all.
+/// let sim = Sim::start_with(Options::default().rate(10.0).count(5))?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Address to listen on; port 0 picks a free one. Default: 127.0.0.1:0.
+    pub listen: SocketAddr,
+    /// Whether the address may be another one than loopback, so that other machines can connect.
+    /// Default: no.
+    pub allow_remote: bool,
+    /// Folder that keeps the CA and the tokens over restarts; it is created if it does not exist.
+    /// Default: none, both are new at each start.
+    pub state: Option<PathBuf>,
+    /// Events per second on each subscribed stream, 0 to 1,000,000. Default: 0.
+    pub rate: f64,
+    /// Number of these events per stream. Default: no limit.
+    pub count: Option<u64>,
+    /// Contents of these events. Default: generated measurements.
+    pub script: Option<Script>,
+    /// Events to send as fast as they are read, to measure clients. Default: none.
+    pub flood: Option<Flood>,
+    /// Accept every path as a stream. Default: only the streams of the company `demo`.
+    pub any_stream: bool,
+    /// Receives what clients do.
+    pub observer: Option<Sender<Seen>>,
+    /// Faults to simulate.
+    pub faults: Vec<Fault>,
+}
+
+impl Options {
+    /// Sets [`listen`](Options#structfield.listen).
+    pub fn listen(mut self, addr: SocketAddr) -> Self {
+        self.listen = addr;
+        self
+    }
+
+    /// Sets [`allow_remote`](Options#structfield.allow_remote).
+    pub fn allow_remote(mut self) -> Self {
+        self.allow_remote = true;
+        self
+    }
+
+    /// Sets [`state`](Options#structfield.state).
+    pub fn state(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.state = Some(folder.into());
+        self
+    }
+
+    /// Sets [`rate`](Options#structfield.rate).
+    pub fn rate(mut self, per_second: f64) -> Self {
+        self.rate = per_second;
+        self
+    }
+
+    /// Sets [`count`](Options#structfield.count).
+    pub fn count(mut self, events: u64) -> Self {
+        self.count = Some(events);
+        self
+    }
+
+    /// Sets [`script`](Options#structfield.script).
+    pub fn script(mut self, script: Script) -> Self {
+        self.script = Some(script);
+        self
+    }
+
+    /// Sets [`flood`](Options#structfield.flood).
+    pub fn flood(mut self, flood: Flood) -> Self {
+        self.flood = Some(flood);
+        self
+    }
+
+    /// Sets [`any_stream`](Options#structfield.any_stream).
+    pub fn any_stream(mut self) -> Self {
+        self.any_stream = true;
+        self
+    }
+
+    /// Sets [`observer`](Options#structfield.observer).
+    pub fn observer(mut self, observer: Sender<Seen>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Sets [`faults`](Options#structfield.faults).
+    pub fn faults(mut self, faults: impl IntoIterator<Item = Fault>) -> Self {
+        self.faults = faults.into_iter().collect();
+        self
+    }
+
+    pub(super) fn check(&self) -> io::Result<()> {
+        if !self.listen.ip().is_loopback() && !self.allow_remote {
+            let message = format!("{} is not a loopback address", self.listen.ip());
+            return Err(io::Error::new(ErrorKind::InvalidInput, message));
+        }
+        if !(0.0..=1e6).contains(&self.rate) {
+            let message = format!("a rate of {} is not between 0 and 1000000", self.rate);
+            return Err(io::Error::new(ErrorKind::InvalidInput, message));
+        }
+        if self.flood.is_some_and(|flood| flood.size < Flood::MIN_SIZE) {
+            let message = format!(
+                "the messages of a flood have {} bytes at least",
+                Flood::MIN_SIZE
+            );
+            return Err(io::Error::new(ErrorKind::InvalidInput, message));
+        }
+        Ok(())
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            allow_remote: false,
+            state: None,
+            rate: 0.0,
+            count: None,
+            script: None,
+            flood: None,
+            any_stream: false,
+            observer: None,
+            faults: Vec::new(),
+        }
+    }
+}
