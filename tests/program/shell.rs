@@ -350,6 +350,70 @@ fn a_script_that_was_refused_something_ends_with_77() {
 }
 
 #[test]
+fn commands_that_cannot_be_read_are_refused_and_the_others_done() {
+    let (sim, seen) = start(0.0);
+    let long = "x".repeat(1 << 20);
+    for (refused, message) in [
+        (
+            format!("{long}x").into_bytes(),
+            "a line over 1 MiB is not a command",
+        ),
+        (
+            format!("{{\"a\":\"{long}\",\n\"b\":\n1}}").into_bytes(),
+            "JSON over 1 MiB is not sent",
+        ),
+        (
+            b"subscribe \xff".to_vec(),
+            "a line that is not UTF-8 is not a command",
+        ),
+    ] {
+        let mut shell = Shell::start(&sim);
+        let typed = shell.typed.as_mut().unwrap();
+        typed.write_all(&refused).unwrap();
+        write!(typed, "\nsubscribe {TEMPERATURE}\n").unwrap();
+        assert_eq!(shell.printed()["head"]["ok"], true);
+        let (code, printed, told) = shell.end();
+        assert_eq!((code, printed.len()), (Some(64), 0), "{told}");
+        assert!(told.contains(&format!("\n{message}\n")), "{told}");
+        assert!(
+            told.ends_with(&format!("error: input: {message}\n")),
+            "{told}"
+        );
+        let asked = asked(&seen);
+        assert!(
+            !asked.iter().any(|what| matches!(what, What::Text(_))),
+            "{asked:?}"
+        );
+    }
+}
+
+#[test]
+fn a_line_without_an_end_is_refused_before_it_ends() {
+    let (sim, _seen) = start(0.0);
+    let mut shell = Shell::start(&sim);
+    let mut typed = shell.typed.take().unwrap();
+    let mut told = BufReader::new(shell.child.stderr.take().unwrap()).lines();
+    let endless = thread::spawn(move || while typed.write_all(&[b'x'; 4096]).is_ok() {});
+    until("a refusal", || {
+        told.next().unwrap().unwrap() == "a line over 1 MiB is not a command"
+    });
+    kill(&shell.child, Signal::TERM);
+    shell.child.wait().unwrap();
+    drop(shell);
+    endless.join().unwrap();
+}
+
+#[test]
+fn at_a_terminal_what_was_refused_has_been_seen() {
+    let (sim, _seen) = start(0.0);
+    let (mut child, mut screen) = at_terminal(&sim);
+    screen.write_all(b"subscribe /demo/none\r").unwrap();
+    await_shown(&mut screen, "\"ok\":false");
+    screen.write_all(b"quit\r").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn json_is_pasted_at_a_terminal_and_given_up_with_an_interrupt() {
     let (sim, _seen) = start(0.0);
     let (mut child, mut screen) = at_terminal(&sim);

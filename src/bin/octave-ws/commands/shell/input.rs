@@ -1,9 +1,8 @@
 //! What is typed at the prompt, and what has become of it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 
 use octave_ws::{Action, Stream};
@@ -13,27 +12,25 @@ use rustix::termios::{
 };
 use serde_json::Value;
 
+use crate::commands::shell::cut::{Commands, Refused};
 use crate::commands::shell::line_editor::{Editor, Pressed};
 use crate::status::stderr;
 use crate::wait;
 use crate::wait::source;
 
-/// Commands of standard input, without waiting for one: a line each, or JSON over several lines.
+/// Commands of standard input, without waiting for one.
 pub(crate) struct Typed {
     input: File,
     source: Source,
-    lines: VecDeque<String>,
-    /// JSON whose braces are not closed.
-    begun: String,
-    braces: Braces,
+    is_terminal: bool,
+    commands: Commands,
     is_over: bool,
     /// Whether the input ended with unfinished JSON.
     is_torn: bool,
 }
 
 enum Source {
-    /// With the beginning of a line.
-    Pipe(Vec<u8>),
+    Pipe,
     Terminal {
         editor: Editor,
         /// While the terminal is ours.
@@ -51,14 +48,13 @@ impl Typed {
                 raw: Some(Raw::enter(&input)?),
             }
         } else {
-            Source::Pipe(Vec::new())
+            Source::Pipe
         };
         Ok(Self {
             input,
             source,
-            lines: VecDeque::new(),
-            begun: String::new(),
-            braces: Braces::default(),
+            is_terminal: is_edited,
+            commands: Commands::default(),
             is_over: false,
             is_torn: false,
         })
@@ -81,7 +77,7 @@ impl Typed {
 
     /// Nothing more will be read: the terminal is as it was.
     pub(crate) fn leave(&mut self) {
-        self.source = Source::Pipe(Vec::new());
+        self.source = Source::Pipe;
     }
 
     /// Gives the terminal back, for a while.
@@ -101,7 +97,7 @@ impl Typed {
 
     /// Whether it is somebody who types, and sees what comes of it.
     pub(crate) fn is_terminal(&self) -> bool {
-        matches!(self.source, Source::Terminal { .. })
+        self.is_terminal
     }
 
     /// What is readable when there is something to [read](Typed::read).
@@ -130,11 +126,12 @@ impl Typed {
                         Pressed::Line(line) => {
                             // It stays where it was typed.
                             stderr::line(&format!("{}{line}", self.marker()));
-                            self.push(&line);
+                            self.commands.take(line.as_bytes());
+                            self.commands.end_line();
                         }
                         Pressed::GivenUp(line) => {
                             stderr::line(&format!("{}{line}^C", self.marker()));
-                            self.take_begun();
+                            self.commands.give_up();
                         }
                         Pressed::End => {
                             self.is_over = true;
@@ -143,43 +140,21 @@ impl Typed {
                     }
                 }
             }
-            Source::Pipe(rest) => {
-                rest.extend_from_slice(bytes);
-                if self.is_over && !rest.is_empty() {
-                    rest.push(b'\n');
+            Source::Pipe => {
+                for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+                    let whole = line.strip_suffix(b"\n");
+                    self.commands.take(whole.unwrap_or(line));
+                    if whole.is_some() {
+                        self.commands.end_line();
+                    }
                 }
-                if let Some(end) = rest.iter().rposition(|&b| b == b'\n') {
-                    let begun = rest.split_off(end + 1);
-                    let text = String::from_utf8_lossy(rest).into_owned();
-                    *rest = begun;
-                    text.lines().for_each(|line| self.push(line));
+                if self.is_over {
+                    self.commands.end_line();
                 }
             }
         }
-        self.is_torn = self.is_over && !self.begun.is_empty();
+        self.is_torn = self.is_over && self.commands.is_json_open();
         self.watch_interrupt()
-    }
-
-    /// Takes a line. JSON goes on until its braces are closed.
-    fn push(&mut self, line: &str) {
-        if self.begun.is_empty() && !line.trim_start().starts_with('{') {
-            self.lines.push_back(line.to_owned());
-            return;
-        }
-        if !self.begun.is_empty() {
-            self.begun.push('\n');
-        }
-        self.begun.push_str(line);
-        self.braces.take(line);
-        if self.braces.depth == 0 || self.begun.len() > MAX_JSON {
-            let json = self.take_begun();
-            self.lines.push_back(json);
-        }
-    }
-
-    fn take_begun(&mut self) -> String {
-        self.braces = Braces::default();
-        mem::take(&mut self.begun)
     }
 
     /// ^C gives up what is half typed, and ends the program where nothing is.
@@ -189,28 +164,28 @@ impl Typed {
             raw: Some(raw),
         } = &mut self.source
         {
-            raw.keep_interrupt(!editor.is_empty() || !self.begun.is_empty())?;
+            raw.keep_interrupt(!editor.is_empty() || self.commands.is_json_open())?;
         }
         Ok(())
     }
 
     /// What stands before a line.
     fn marker(&self) -> &'static str {
-        if self.begun.is_empty() {
-            PROMPT
-        } else {
+        if self.commands.is_json_open() {
             GOES_ON
+        } else {
+            PROMPT
         }
     }
 
-    /// The next line that is whole.
-    pub(crate) fn line(&mut self) -> Option<String> {
-        self.lines.pop_front()
+    /// The next command that is whole.
+    pub(crate) fn command(&mut self) -> Option<Result<String, Refused>> {
+        self.commands.pop()
     }
 
-    /// Whether there is a line that is whole.
-    pub(crate) fn has_line(&self) -> bool {
-        !self.lines.is_empty()
+    /// Whether there is a command that is whole.
+    pub(crate) fn has_command(&self) -> bool {
+        !self.commands.is_empty()
     }
 
     /// Returns whether the input ended with unfinished JSON, which is not sent.
@@ -218,41 +193,15 @@ impl Typed {
         self.is_torn
     }
 
-    /// Whether the last line has been taken.
+    /// Whether the last command has been taken.
     pub(crate) fn is_over(&self) -> bool {
-        self.is_over && self.lines.is_empty()
+        self.is_over && self.commands.is_empty()
     }
 }
 
 const PROMPT: &str = "> ";
 /// Before a line of JSON that is not the first.
 const GOES_ON: &str = ". ";
-
-/// The longest JSON that is gathered.
-const MAX_JSON: usize = 1 << 20;
-
-/// How far JSON has been read: what is open.
-#[derive(Default)]
-struct Braces {
-    depth: usize,
-    is_string: bool,
-    is_escaped: bool,
-}
-
-impl Braces {
-    fn take(&mut self, json: &str) {
-        for c in json.chars() {
-            match c {
-                _ if self.is_escaped => self.is_escaped = false,
-                '\\' if self.is_string => self.is_escaped = true,
-                '"' => self.is_string = !self.is_string,
-                '{' | '[' if !self.is_string => self.depth += 1,
-                '}' | ']' if !self.is_string => self.depth = self.depth.saturating_sub(1),
-                _ => {}
-            }
-        }
-    }
-}
 
 /// A terminal that hands on each key and shows none, for as long as this lives. Keys that send
 /// signals go on doing so.

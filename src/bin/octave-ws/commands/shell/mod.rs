@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use octave_ws::{Action, Client, Config, ErrorKind, Next, Printable, Stop, Stream};
 use serde_json::value::RawValue;
 
+use crate::commands::shell::cut::Refused;
 use crate::commands::shell::input::{Sent, Typed};
 use crate::exit::{End, Failure, UNAVAILABLE, USAGE};
 use crate::output::Output;
@@ -14,6 +15,7 @@ use crate::signals::{self, Deadly};
 use crate::status::stderr;
 use crate::wait;
 
+mod cut;
 mod input;
 mod line_editor;
 
@@ -66,6 +68,7 @@ fn run(config: &Config, is_edited: bool) -> Result<(), End> {
         pinged_at: None,
         sent: Sent::default(),
         refused: 0,
+        not_done: None,
         leave_by: None,
     };
     client.watch_hangup(shell.output.reader().map_err(Failure::input)?);
@@ -97,7 +100,10 @@ struct Shell {
     asked: usize,
     pinged_at: Option<Instant>,
     sent: Sent,
+    /// How many requests the service has refused.
     refused: usize,
+    /// Why a command of the input was not done.
+    not_done: Option<Refused>,
     /// Set at the end of input: when to wait for answers no longer.
     leave_by: Option<Instant>,
 }
@@ -152,14 +158,20 @@ impl Shell {
         }
     }
 
-    /// Fails for unfinished JSON, and for refused requests of a script. At a terminal, the answers were
-    /// on the screen.
+    /// Fails for unfinished JSON, and for refused commands and requests of a script. At a terminal, the
+    /// answers were on the screen.
     fn outcome(&self) -> Result<(), End> {
         if self.typed.is_torn() {
             let message = "input: JSON at its end is not finished, and was not sent";
             return Err(Failure::new(USAGE, message).into());
         }
-        if self.refused > 0 && !self.typed.is_terminal() {
+        if self.typed.is_terminal() {
+            return Ok(());
+        }
+        if let Some(refused) = self.not_done {
+            return Err(Failure::new(USAGE, format!("input: {}", refused.message())).into());
+        }
+        if self.refused > 0 {
             let message = format!("shell: requests were refused: {}", self.refused);
             return Err(Failure::refused(message, false).into());
         }
@@ -185,7 +197,7 @@ impl Shell {
 
     /// For how long nothing is to be done where nothing comes in.
     fn patience(&self) -> Duration {
-        if self.may_act() && (self.typed.has_line() || self.typed.is_over()) {
+        if self.may_act() && (self.typed.has_command() || self.typed.is_over()) {
             return Duration::ZERO;
         }
         let by = self.leave_by.into_iter().chain(self.pong_by()).min();
@@ -227,13 +239,18 @@ impl Shell {
         self.typed.resume().map_err(Failure::input)
     }
 
-    /// Does what the next line says that has been typed.
+    /// Does what the next command says that has been typed.
     fn read(&mut self, client: &mut Client) -> Result<(), End> {
-        if !self.typed.has_line() && self.typed.is_ready() {
+        if !self.typed.has_command() && self.typed.is_ready() {
             self.typed.read().map_err(Failure::input)?;
         }
-        let is_over = match self.typed.line() {
-            Some(line) => self.act(line.trim(), client)?,
+        let is_over = match self.typed.command() {
+            Some(Ok(command)) => self.act(command.trim(), client)?,
+            Some(Err(refused)) => {
+                stderr::line(refused.message());
+                self.not_done.get_or_insert(refused);
+                false
+            }
             None => self.typed.is_over(),
         };
         if is_over {
