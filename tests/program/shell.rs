@@ -414,6 +414,20 @@ fn at_a_terminal_what_was_refused_has_been_seen() {
 }
 
 #[test]
+fn the_cursor_moves_by_the_columns_of_a_character() {
+    let (sim, _seen) = start(0.0);
+    let (mut child, mut screen) = at_terminal(&sim);
+    screen
+        .write_all("\u{6e29}\u{e9}\u{5ea6}".as_bytes())
+        .unwrap();
+    // A byte of another encoding.
+    screen.write_all(b"\xe9\x1b[D").unwrap();
+    await_shown(&mut screen, "> \u{6e29}\u{e9}\u{5ea6}\x1b[2D");
+    screen.write_all(b"\x15\x04quit\r").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn json_is_pasted_at_a_terminal_and_given_up_with_an_interrupt() {
     let (sim, _seen) = start(0.0);
     let (mut child, mut screen) = at_terminal(&sim);
