@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::Write;
 use std::io::{self, BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -125,6 +126,44 @@ fn a_share_without_a_stream_is_done_at_once() {
     assert_eq!(output.unwrap().status.code(), Some(0));
 }
 
+const ONE_THING: &str = "standard input is read for one thing: the token, the streams, or the \
+                         commands of shell (see --help)\n";
+
+#[test]
+fn standard_input_is_read_for_one_thing() {
+    let (sim, _seen) = start(0.0);
+    let config = file(&sim, "config", r#"{"token_file":"-"}"#);
+    let config = format!("--config={}", config.display());
+    let streams = "--streams-file=-";
+    for (args, variable) in [
+        (&["shell"][..], "-"),
+        (&["shell", "--token-file=-"], ""),
+        (&["shell", "--token-file=/dev/stdin"], ""),
+        (&["shell", &config], ""),
+        (&["listen", streams], "-"),
+        (&["listen", streams], "/proc/self/fd/0"),
+        (&["listen", "--streams-file=/dev/stdin", &config], ""),
+        (&["doctor", streams, &config], ""),
+        (&["capture", streams, "-C1"], "-"),
+    ] {
+        let mut command = octave_ws(&sim, args);
+        command
+            .env("OCTAVE_TOKEN_FILE", variable)
+            .env_remove("OCTAVE_TOKEN");
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let typed = format!("{TEMPERATURE}\n");
+        // It may have ended without a look at it.
+        let _ = child.stdin.take().unwrap().write_all(typed.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        let told = format!("error: usage: {ONE_THING}");
+        assert_eq!(
+            (output.status.code(), stderr(&output)),
+            (Some(64), &*told),
+            "{args:?}"
+        );
+    }
+}
+
 #[test]
 fn a_list_that_is_no_good_is_told_where() {
     let (sim, _seen) = start(0.0);
@@ -149,7 +188,7 @@ fn a_list_that_is_no_good_is_told_where() {
         (
             &["--streams-file=-", "--token-file=-"],
             64,
-            "usage: --streams-file - and --token-file - cannot be used together".into(),
+            format!("usage: {ONE_THING}"),
         ),
         (
             &["/a", "--shard=3/2"],

@@ -10,6 +10,7 @@ use octave_ws::{Config, Stream};
 use crate::exit::Failure;
 use crate::settings::args::{Args, Command, Format, Listen, Require};
 use crate::settings::streams::Sources;
+use crate::wait::source;
 
 pub(crate) mod args;
 
@@ -84,7 +85,17 @@ pub(crate) struct ListenSettings {
 
 impl Settings {
     /// `deadline` is when the whole run is to be over.
-    pub(crate) fn resolve(mut args: Args, deadline: Option<Instant>) -> Result<Self, Failure> {
+    pub(crate) fn resolve(args: Args, deadline: Option<Instant>) -> Result<Self, Failure> {
+        let resolved = Self::of(args, deadline);
+        if source::is_stdin_contested() {
+            let message = "standard input is read for one thing: the token, the streams, \
+                           or the commands of shell";
+            return Err(Failure::usage(message));
+        }
+        resolved
+    }
+
+    fn of(mut args: Args, deadline: Option<Instant>) -> Result<Self, Failure> {
         let mut is_bounded = false;
         let mut listen = match &mut args.command {
             Command::Listen(listen) => mem::take(listen),
@@ -92,11 +103,8 @@ impl Settings {
                 is_bounded = true;
                 mem::take(capture).into()
             }
-            Command::Shell(_) if args.token_file.as_deref() == Some("-") => {
-                let message = "--token-file - reads standard input, which the shell needs";
-                return Err(Failure::usage(message));
-            }
             Command::Shell(_) => {
+                source::reserve_stdin().map_err(Failure::input)?;
                 let is_edited = io::stdin().is_terminal() && io::stderr().is_terminal();
                 return Ok(Self::Shell(
                     connection::config(args)?,
@@ -130,11 +138,9 @@ impl Settings {
                 return Ok(Self::Completions(Args::completions(asked.shell)));
             }
         };
-        let from_stdin = Some("-");
-        if (listen.streams_file.as_deref(), args.token_file.as_deref()) == (from_stdin, from_stdin)
-        {
-            let message = "--streams-file - and --token-file - cannot be used together";
-            return Err(Failure::usage(message));
+        // Before somebody types the streams for nothing.
+        if args.token_file.as_deref() == Some("-") && listen.streams_file == args.token_file {
+            source::reserve_stdin().map_err(Failure::input)?;
         }
         let settings = ListenSettings::resolve(&mut listen, is_bounded, args.quiet, deadline)?;
         let retry_for = match (listen.no_reconnect, listen.retry_for) {

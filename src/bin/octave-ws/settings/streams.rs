@@ -34,7 +34,7 @@ impl Sources {
     pub(crate) fn resolve(&self) -> Result<Vec<Stream>, Failure> {
         let file = self.file.as_deref().map(|path| {
             let file = match path {
-                "-" => source::stdin(),
+                "-" => (FILES.stdin)(),
                 path => source::open(Path::new(path)),
             };
             (path, file)

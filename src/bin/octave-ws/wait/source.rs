@@ -3,8 +3,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use octave_ws::settings::Files;
 use rustix::fs::OFlags;
@@ -18,15 +19,59 @@ const MOST: usize = 64 << 20;
 /// How the files of the configuration are read.
 pub(crate) const FILES: Files = Files {
     open,
-    stdin,
+    stdin: || {
+        reserve_stdin()?;
+        stdin()
+    },
     read: read_to_end,
 };
+
+static IS_STDIN_RESERVED: AtomicBool = AtomicBool::new(false);
+static IS_STDIN_CONTESTED: AtomicBool = AtomicBool::new(false);
+
+/// Standard input has one reader: what one has read, no other one gets.
+///
+/// # Errors
+/// Where there is one already.
+pub(crate) fn reserve_stdin() -> io::Result<()> {
+    if IS_STDIN_RESERVED.swap(true, Ordering::Relaxed) {
+        IS_STDIN_CONTESTED.store(true, Ordering::Relaxed);
+        return Err(io::Error::other(
+            "standard input is read for something else",
+        ));
+    }
+    Ok(())
+}
+
+/// Returns whether it was to be read for more than one thing.
+pub(crate) fn is_stdin_contested() -> bool {
+    IS_STDIN_CONTESTED.load(Ordering::Relaxed)
+}
 
 /// Opens a file, or a named pipe that somebody may write to later.
 ///
 /// # Errors
-/// Those of the operating system.
+/// Those of the operating system, and where it is standard input that [is read](reserve_stdin) for
+/// something else.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let file = open_apart(path)?;
+    if is_stdin(&file)? {
+        reserve_stdin()?;
+    }
+    Ok(file)
+}
+
+/// Whether a file is standard input by another name, and one reader takes from the other.
+fn is_stdin(file: &File) -> io::Result<bool> {
+    let metadata = file.metadata()?;
+    let is_shared = metadata.file_type().is_fifo() || rustix::termios::isatty(file);
+    // Where there is no standard input, it is not this.
+    let stdin = rustix::fs::fstat(io::stdin()).ok();
+    let own = (metadata.dev(), metadata.ino());
+    Ok(is_shared && stdin.is_some_and(|stdin| (stdin.st_dev, stdin.st_ino) == own))
+}
+
+fn open_apart(path: &Path) -> io::Result<File> {
     // At a pipe without a writer, open(2) would wait.
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
     let flags = i32::try_from(flags).unwrap_or_default();
@@ -43,7 +88,7 @@ pub(crate) fn stdin() -> io::Result<File> {
     let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let kind = stdin.metadata()?.file_type();
     if kind.is_fifo() || rustix::termios::isatty(&stdin) {
-        return open(Path::new("/proc/self/fd/0")).or(Ok(stdin));
+        return open_apart(Path::new("/proc/self/fd/0")).or(Ok(stdin));
     }
     Ok(stdin)
 }
