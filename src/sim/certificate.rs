@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    KeyUsagePurpose,
 };
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -76,8 +76,12 @@ impl Authority {
     }
 
     fn sign(&self, addr: IpAddr) -> Result<Signed, rcgen::Error> {
-        let mut server = CertificateParams::new(NAMES.map(str::to_owned))?;
-        server.subject_alt_names.push(SanType::IpAddress(addr));
+        let mut names = Vec::from(NAMES.map(str::to_owned));
+        let addr = addr.to_string();
+        if !names.contains(&addr) {
+            names.push(addr);
+        }
+        let mut server = CertificateParams::new(names)?;
         server
             .distinguished_name
             .push(DnType::CommonName, "octave-sim");
