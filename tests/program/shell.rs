@@ -388,6 +388,31 @@ fn commands_that_cannot_be_read_are_refused_and_the_others_done() {
 }
 
 #[test]
+fn streams_that_are_given_are_subscribed_before_what_is_typed() {
+    let (sim, seen) = start(0.0);
+    let mut command = octave_ws(&sim, &["shell", TEMPERATURE, HUMIDITY]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut typed = child.stdin.take().unwrap();
+    writeln!(typed, "unsubscribe {TEMPERATURE}").unwrap();
+    drop(typed);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let [temperature, humidity] = [TEMPERATURE, HUMIDITY].map(str::to_owned);
+    let expected = [
+        What::Subscribed(temperature.clone()),
+        What::Subscribed(humidity.clone()),
+        What::Unsubscribed(temperature),
+        What::Unsubscribed(humidity),
+        What::Closed(Some(1000)),
+    ];
+    assert_eq!(asked(&seen), expected);
+
+    let mut command = octave_ws(&sim, &["shell", "/demo/none"]);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(77), "{}", stderr(&output));
+}
+
+#[test]
 fn a_line_without_an_end_is_refused_before_it_ends() {
     let (sim, _seen) = start(0.0);
     let mut shell = Shell::start(&sim);

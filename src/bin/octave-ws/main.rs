@@ -87,7 +87,7 @@ fn run(start: Instant) -> Result<(), Failure> {
     match setup? {
         Settings::Listen(config, settings) => listen::listen(config, &settings, &stop, hangups),
         Settings::Doctor(settings) => doctor::doctor(settings, &stop),
-        Settings::Shell(config, is_edited) => shell::shell(config, is_edited, &stop),
+        Settings::Shell(config, settings) => shell::shell(config, settings, &stop),
         Settings::Session(config, shown) => session::session(&config.stop(stop), shown),
         Settings::Completions(script) => output::print(&script),
     }

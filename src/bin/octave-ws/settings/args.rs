@@ -283,14 +283,18 @@ pub(crate) struct Session {
 #[argh(
     subcommand,
     name = "shell",
-    usage = "[OPTIONS]",
+    usage = "[OPTIONS] [STREAM...]",
     help_triggers("-h", "--help"),
     note = "Commands: subscribe STREAM, unsubscribe STREAM, ping, help, quit. JSON that
 starts with {{ is sent as is, once its braces are closed. At the end of input,
 shell unsubscribes and closes the connection. It does not reconnect.",
     example = "echo ping | {command_name}"
 )]
-pub(crate) struct Shell {}
+pub(crate) struct Shell {
+    /// stream to subscribe to at the start: id (s and 24 hex digits) or path
+    #[argh(positional, arg_name = "STREAM")]
+    pub(crate) streams: Vec<Stream>,
+}
 
 /// Test each stage of the connection and report what was found.
 #[derive(FromArgs, ArgsInfo)]

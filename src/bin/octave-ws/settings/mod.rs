@@ -24,11 +24,17 @@ pub(crate) mod streams;
 pub(crate) enum Settings {
     Listen(Config, ListenSettings),
     Session(Config, Shown),
-    /// Whether lines are edited is in it.
-    Shell(Config, bool),
+    Shell(Config, ShellSettings),
     Doctor(DoctorSettings),
     /// To be printed on standard output.
     Completions(String),
+}
+
+/// What `shell` begins with.
+pub(crate) struct ShellSettings {
+    pub(crate) streams: Vec<Stream>,
+    /// Whether lines are edited.
+    pub(crate) is_edited: bool,
 }
 
 /// What `doctor` looks at.
@@ -103,13 +109,13 @@ impl Settings {
                 is_bounded = true;
                 mem::take(capture).into()
             }
-            Command::Shell(_) => {
+            Command::Shell(shell) => {
+                let streams = mem::take(&mut shell.streams);
                 source::reserve_stdin().map_err(Failure::input)?;
                 let is_edited = io::stdin().is_terminal() && io::stderr().is_terminal();
-                return Ok(Self::Shell(
-                    connection::config(args)?,
-                    is_edited && !is_dumb()?,
-                ));
+                let config = connection::config(args)?;
+                let is_edited = is_edited && !is_dumb()?;
+                return Ok(Self::Shell(config, ShellSettings { streams, is_edited }));
             }
             Command::Doctor(doctor) => {
                 let sources = Sources {

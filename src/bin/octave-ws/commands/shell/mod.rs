@@ -1,5 +1,6 @@
 //! `shell`: a prompt, on one socket.
 
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use crate::commands::shell::cut::Refused;
 use crate::commands::shell::input::{Sent, Typed};
 use crate::exit::{End, Failure, UNAVAILABLE, USAGE};
 use crate::output::Output;
+use crate::settings::ShellSettings;
 use crate::signals::{self, Deadly};
 use crate::status::stderr;
 use crate::wait;
@@ -35,12 +37,13 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 const WINDOW: usize = 64;
 
 /// Does what is typed, and prints what comes in, until the end of either.
-pub(crate) fn shell(config: Config, is_edited: bool, stop: &Stop) -> Result<(), Failure> {
+pub(crate) fn shell(config: Config, settings: ShellSettings, stop: &Stop) -> Result<(), Failure> {
+    let is_edited = settings.is_edited;
     let config = config.stop(stop.clone()).retry_for(Duration::ZERO);
     // A terminal is left as it was.
     let deadly = is_edited.then(|| Deadly::catch(stop)).transpose();
     let deadly = deadly.map_err(Failure::signals)?;
-    let end = run(&config, is_edited);
+    let end = run(&config, settings);
     if let Some(deadly) = deadly {
         deadly.end();
     }
@@ -50,7 +53,8 @@ pub(crate) fn shell(config: Config, is_edited: bool, stop: &Stop) -> Result<(), 
     }
 }
 
-fn run(config: &Config, is_edited: bool) -> Result<(), End> {
+fn run(config: &Config, settings: ShellSettings) -> Result<(), End> {
+    let ShellSettings { streams, is_edited } = settings;
     let output = Output::stdout()?;
     let mut client = Client::connect(config).map_err(|error| match error.kind() {
         ErrorKind::Stopped => Failure::no_session(),
@@ -60,6 +64,7 @@ fn run(config: &Config, is_edited: bool) -> Result<(), End> {
     let suspensions = is_edited.then(signals::suspensions).transpose();
     let mut shell = Shell {
         output,
+        streams: streams.into(),
         suspensions: suspensions.map_err(Failure::signals)?,
         typed: Typed::new(is_edited).map_err(Failure::input)?,
         is_watched: None,
@@ -89,6 +94,8 @@ fn run(config: &Config, is_edited: bool) -> Result<(), End> {
 
 struct Shell {
     output: Output,
+    /// To subscribe to before anything else.
+    streams: VecDeque<Stream>,
     typed: Typed,
     /// Readable when the process is to be stopped for a while.
     suspensions: Option<OwnedFd>,
@@ -197,7 +204,8 @@ impl Shell {
 
     /// For how long nothing is to be done where nothing comes in.
     fn patience(&self) -> Duration {
-        if self.may_act() && (self.typed.has_command() || self.typed.is_over()) {
+        let has_more = self.typed.has_command() || self.typed.is_over();
+        if self.may_act() && (has_more || !self.streams.is_empty()) {
             return Duration::ZERO;
         }
         let by = self.leave_by.into_iter().chain(self.pong_by()).min();
@@ -239,8 +247,13 @@ impl Shell {
         self.typed.resume().map_err(Failure::input)
     }
 
-    /// Does what the next command says that has been typed.
+    /// Subscribes to the next stream that was given, or does what the next command says that has
+    /// been typed.
     fn read(&mut self, client: &mut Client) -> Result<(), End> {
+        if let Some(stream) = self.streams.pop_front() {
+            self.asked += 1;
+            return Ok(client.request(Action::Subscribe, &stream)?);
+        }
         if !self.typed.has_command() && self.typed.is_ready() {
             self.typed.read().map_err(Failure::input)?;
         }
