@@ -11,12 +11,13 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use octave_ws::sim::{Fault, Options, Sim, What};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 use tungstenite::Message;
 
 use super::memory::led_to;
+use super::patience::until;
 use super::raw::{Part, Socket, grant, play, serve_out};
-use super::{HUMIDITY, TEMPERATURE, file, kill, lines, octave_ws, start, start_with, stderr};
+use super::{HUMIDITY, TEMPERATURE, file, kill, lines, octave_ws, start, start_with, stderr, text};
 
 /// Listens to the streams of a file, given as standard input.
 fn listen(sim: &Sim, list: &str, args: &[&str]) -> Child {
@@ -114,7 +115,7 @@ fn a_share_without_a_stream_is_done_at_once() {
     let args = ["capture", "/a", "--shard=1/9999", "-C1", "-Frecord", "-o"];
     let output = octave_ws(&sim, &args).arg(&path).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
-    let told = "shard 1/9999: none of 1 streams, so there is nothing to do\n";
+    let told = "shard 1/9999: 0 of 1 streams\nwithout a stream, there is nothing to do\n";
     assert_eq!(stderr(&output), told);
     let summary = fs::read_to_string(&path).unwrap();
     assert!(
@@ -128,6 +129,41 @@ fn a_share_without_a_stream_is_done_at_once() {
 
 const ONE_THING: &str = "standard input is read for one thing: the token, the streams, or the \
                          commands of shell (see --help)\n";
+
+#[test]
+fn a_stream_that_is_added_during_an_outage_is_recorded_once() {
+    let (sim, seen) = start(0.0);
+    let list = file(&sim, "outage", &format!("{TEMPERATURE}\n"));
+    let option = format!("--streams-file={}", list.display());
+    let mut command = octave_ws(&sim, &["listen", &option, "-Frecord", "-v"]);
+    let mut child = command.spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut await_told = |what: &str| until(what, || log.next().unwrap().unwrap().contains(what));
+    await_told("subscribed to ");
+    sim.set_faults(&[Fault::SessionAnswer(503, "service unavailable")]);
+    sim.drop_all();
+    await_told("trying again");
+    fs::write(&list, format!("{TEMPERATURE}\n{HUMIDITY}\n")).unwrap();
+    kill(&child, Signal::HUP);
+    // Once it has been read again.
+    await_told("streams: 2");
+    sim.set_faults(&[]);
+    await_told("connected again");
+    kill(&child, Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    let records: Vec<Value> = text(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let of = |stream: &str| {
+        records
+            .iter()
+            .filter(|record| record["kind"] == "subscribed" && record["stream"] == stream)
+            .count()
+    };
+    assert_eq!((of(TEMPERATURE), of(HUMIDITY)), (2, 1), "{records:?}");
+    drop(seen);
+}
 
 #[test]
 fn standard_input_is_read_for_one_thing() {

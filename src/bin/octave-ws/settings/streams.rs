@@ -77,10 +77,7 @@ fn resolve(
     if let Some(shard) = shard {
         let all = streams.len();
         streams.retain(|stream| shard.holds(stream));
-        match streams.len() {
-            0 => log::info!("shard {shard}: none of {all} streams, so there is nothing to do"),
-            held => log::info!("shard {shard}: {held} of {all} streams"),
-        }
+        log::info!("shard {shard}: {} of {all} streams", streams.len());
     }
     Ok(streams)
 }

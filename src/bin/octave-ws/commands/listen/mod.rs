@@ -1,6 +1,6 @@
 //! `listen` and `capture`: from the settings to lines of output.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -90,10 +90,11 @@ struct Run<'a> {
     status: RunStatus,
     /// Of how many connections a record was written.
     connections: u64,
-    /// The streams that wait for their first answer.
     /// The streams of the last reload.
     streams: Vec<Stream>,
     unanswered: Unanswered,
+    /// The streams that were added after a loss, and have their record before the gap.
+    added: BTreeSet<Stream>,
     refusals: Refusals,
     /// How many events came that nobody would have read.
     unread: u64,
@@ -123,6 +124,7 @@ impl<'a> Run<'a> {
             status: RunStatus::new(streams.len()),
             unanswered: Unanswered::of(streams),
             streams: streams.clone(),
+            added: BTreeSet::new(),
             refusals: Refusals::default(),
             unread: 0,
             connections: 0,
@@ -138,6 +140,7 @@ impl<'a> Run<'a> {
         }
         // A share of the streams may hold none.
         if self.streams.is_empty() {
+            log::info!("without a stream, there is nothing to do");
             return Ok(());
         }
         let end = self.receive(&mut client);

@@ -1,5 +1,6 @@
 //! What comes in during a run, until it is at its end.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use octave_ws::{Ack, Action, Client, Next};
@@ -69,8 +70,11 @@ impl Run<'_> {
                     self.refused(client, true)?;
                 }
                 Ok(Next::Gap(gap)) => {
+                    let added = mem::take(&mut self.added);
                     for stream in client.subscribed() {
-                        self.write(&Record::Subscribed(stream))?;
+                        if !added.contains(stream) {
+                            self.write(&Record::Subscribed(stream))?;
+                        }
                     }
                     self.status.resumed();
                     self.gap("connected again", gap.from, gap.to, &gap.reason)?;
@@ -245,6 +249,9 @@ impl Run<'_> {
                 self.refusals.remove(&stream);
                 self.refusals.answered();
                 self.write(&Record::Subscribed(&stream))?;
+                if self.status.is_lost() {
+                    self.added.insert(stream);
+                }
             }
             Err(words) => {
                 self.write(&Record::Refused(&stream))?;

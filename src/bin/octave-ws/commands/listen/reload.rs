@@ -35,13 +35,16 @@ impl Run<'_> {
     fn change_streams(&mut self, client: &mut Client, streams: Vec<Stream>) -> Result<(), End> {
         let before = mem::replace(&mut self.streams, streams);
         self.status.streams = self.streams.len();
+        let known: BTreeSet<_> = before.iter().collect();
+        let wanted: BTreeSet<_> = self.streams.iter().collect();
+        let (added, gone) = (wanted.difference(&known), known.difference(&wanted));
+        let (added, gone) = (added.count(), gone.count());
+        log::info!("streams: {} ({added} new, {gone} gone)", wanted.len());
         // The first connection asks for all of them.
         if client.connections() == 0 {
             self.unanswered = Unanswered::of(&self.streams);
             return Ok(());
         }
-        let known: BTreeSet<_> = before.iter().collect();
-        let wanted: BTreeSet<_> = self.streams.iter().collect();
         for &stream in known.difference(&wanted) {
             let was_refused = self.refusals.remove(stream);
             self.unanswered.remove(stream);
