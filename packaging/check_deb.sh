@@ -25,7 +25,7 @@ cp -a "$pristine" "$root"
 mkdir "$root/check"
 cp "$deb" "$root/check/octave-ws.deb"
 cp packaging/check_deb_inside.sh "$root/check/check.sh"
-cp -r README.md packaging "$root/check/"
+cp -r README.md packaging target/release/octave-sim "$root/check/"
 # The same binary, copied by hand.
 dpkg-deb --fsys-tarfile "$deb" | tar -xO ./usr/bin/octave-ws >"$root/check/octave-ws-here-linux-musl"
 cat >"$root/etc/systemd/system/check.service" <<'EOF'

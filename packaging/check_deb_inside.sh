@@ -111,7 +111,38 @@ logrotate -f /etc/logrotate.d/octave-ws
 until [ "$(lines /var/lib/octave-ws/events.jsonl)" -ge 1 ]; do sleep 0.1; done
 [ "$(systemctl show --property MainPID --value octave-ws.service)" = "$pid" ]
 
+# The token is rotated: the service refuses the old one, until the file has the new one.
+serve() {
+    systemctl stop cloud.service 2>/dev/null || true
+    systemd-run --quiet --unit=cloud --property=StandardOutput=null \
+        /check/octave-sim --rate 20 --state /check/state --listen 127.0.0.1:4434
+    until [ -s /check/state/ca.pem ]; do sleep 0.1; done
+}
+serve
+cat /check/state/ca.pem >/etc/octave-ws/ca.pem
+cat /check/state/token >/etc/octave-ws/token
+sed -i 's|"endpoint": ".*"|"endpoint": "https://127.0.0.1:4434"|' /etc/octave-ws/config.json
+systemctl restart octave-ws.service
+rm /var/lib/octave-ws/events.jsonl
+systemctl reload octave-ws.service
+until [ "$(lines /var/lib/octave-ws/events.jsonl)" -ge 1 ]; do sleep 0.1; done
+pid=$(systemctl show --property MainPID --value octave-ws.service)
+echo rotated >/check/state/token
+serve
+until journalctl -u octave-ws.service | grep -q ' 401 '; do sleep 0.1; done
+rotated=$SECONDS
+echo rotated >/etc/octave-ws/token
+before=$(lines /var/lib/octave-ws/events.jsonl)
+until [ "$(lines /var/lib/octave-ws/events.jsonl)" -gt "$before" ]; do sleep 0.1; done
+echo "events $((SECONDS - rotated)) s after the token was rotated"
+[ $((SECONDS - rotated)) -lt 120 ]
+[ "$(systemctl show --property MainPID --value octave-ws.service)" = "$pid" ]
+systemctl stop cloud.service
+edit
+systemctl restart octave-ws.service
+
 # A second installation restarts what runs.
+pid=$(systemctl show --property MainPID --value octave-ws.service)
 dpkg -i /check/octave-ws.deb
 systemctl is-active octave-ws.service
 [ "$(systemctl show --property MainPID --value octave-ws.service)" != "$pid" ]

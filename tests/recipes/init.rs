@@ -151,13 +151,11 @@ chown() { echo "chown $*"; }
 fn a_service_by_procd() {
     let gateway = Gateway::new("procd", 20.0, &streams());
     let init = gateway.packaged("openwrt/files/octave-ws.init");
-    let init = init.replace(
-        "/tmp/octave-ws",
-        gateway.folder.join("tmp").to_str().unwrap(),
-    );
+    let folder = gateway.folder.to_str().unwrap();
+    let of_its_own = init.replace("/tmp/octave-ws", &format!("{folder}/tmp/octave-ws"));
     // The second start finds a folder that is there.
     let script = format!(
-        "{RC_COMMON}\n{init}\nstart_service\necho again\nstart_service\nreload_service\n\
+        "{RC_COMMON}\n{of_its_own}\nstart_service\necho again\nstart_service\nreload_service\n\
          service_triggers\n"
     );
     let path = gateway.folder.join("octave-ws.init");
@@ -175,7 +173,7 @@ fn a_service_by_procd() {
     let told = text(&output.stdout);
     let (first, again) = told.split_once("again\n").unwrap();
     assert_eq!(first.matches("instance ").count(), 1, "{told}");
-    let made = format!("chown octave-ws {}/tmp\n", gateway.folder.display());
+    let made = format!("chown octave-ws {folder}/tmp/octave-ws\n");
     assert!(first.contains(&made) && !again.contains("chown"), "{told}");
     let ends = "send octave-ws * HUP\n\
         trigger config.change octave-ws /etc/init.d/octave-ws restart\n";
@@ -188,8 +186,25 @@ fn a_service_by_procd() {
     gateway.await_subscriptions(STREAMS.len());
     signal(&child, Signal::TERM);
     assert_done(&child.wait_with_output().unwrap());
-    let events = fs::read_to_string(gateway.folder.join("tmp/events.jsonl")).unwrap();
+    let events = fs::read_to_string(gateway.folder.join("tmp/octave-ws/events.jsonl")).unwrap();
     assert!(events.contains(r#""kind":"summary""#), "{events}");
+
+    // A folder of another name may be that of a disk which is not there yet.
+    let elsewhere = init.replace("/tmp/octave-ws", &format!("{folder}/disk"));
+    fs::write(&path, format!("{RC_COMMON}\n{elsewhere}\nstart_service\n")).unwrap();
+    let output = gateway
+        .command("/bin/busybox")
+        .arg("sh")
+        .arg(&path)
+        .output();
+    let output = output.unwrap();
+    assert_done(&output);
+    let told = text(&output.stdout);
+    assert!(
+        told.contains("instance ") && !told.contains("chown"),
+        "{told}"
+    );
+    assert!(!gateway.folder.join("disk").exists());
 }
 
 #[test]
