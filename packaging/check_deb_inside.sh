@@ -129,7 +129,7 @@ until [ "$(lines /var/lib/octave-ws/events.jsonl)" -ge 1 ]; do sleep 0.1; done
 pid=$(systemctl show --property MainPID --value octave-ws.service)
 echo rotated >/check/state/token
 serve
-until journalctl -u octave-ws.service | grep -q 'invalid credentials'; do sleep 0.1; done
+until journalctl -b -u octave-ws.service | grep -q 'invalid credentials'; do sleep 0.1; done
 rotated=$SECONDS
 echo rotated >/etc/octave-ws/token
 before=$(lines /var/lib/octave-ws/events.jsonl)
