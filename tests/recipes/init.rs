@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, getpgid, kill_process, kill_process_group};
 
 use super::patience::until;
 use super::{Gateway, STREAMS, assert_done, signal, streams, text};
@@ -15,11 +16,8 @@ fn user() -> String {
     text(&output.stdout).trim().to_owned()
 }
 
-#[test]
-#[ignore = "it is run with the programs of others"]
-fn a_service_by_busybox() {
-    let gateway = Gateway::new("busybox", 20.0, &streams());
-    // Nothing but its own programs.
+/// A folder of the programs of `BusyBox` that the script needs, and no others.
+fn applets(gateway: &Gateway) -> PathBuf {
     let applets = gateway.folder.join("applets");
     fs::create_dir(&applets).unwrap();
     for name in [
@@ -39,6 +37,14 @@ fn a_service_by_busybox() {
     ] {
         symlink("/bin/busybox", applets.join(name)).unwrap();
     }
+    applets
+}
+
+#[test]
+#[ignore = "it is run with the programs of others"]
+fn a_service_by_busybox() {
+    let gateway = Gateway::new("busybox", 20.0, &streams());
+    let applets = applets(&gateway);
     let folder = gateway.folder.to_str().unwrap();
     // It is replaced while it runs.
     let program = gateway.folder.join("program");
@@ -100,24 +106,34 @@ fn a_service_by_busybox() {
         .try_into()
         .unwrap();
     let old: i32 = old.file_name().to_str().unwrap().parse().unwrap();
-    let old = rustix::process::Pid::from_raw(old).unwrap();
-    rustix::process::kill_process(old, Signal::KILL).unwrap();
+    let old = Pid::from_raw(old).unwrap();
+    kill_process(old, Signal::KILL).unwrap();
     gateway.await_subscriptions(STREAMS.len());
     assert!(gateway.folder.join("octave-ws.log.1").exists());
     let is_new = |process: &fs::DirEntry| {
         fs::read_link(process.path().join("exe")).is_ok_and(|exe| exe == program)
     };
+    until("it is noted", || {
+        let noted = fs::read_to_string(gateway.folder.join("octave-ws.pid.program"));
+        let of_new = |process: fs::DirEntry| process.file_name().into_string().unwrap() + " ";
+        let new: Vec<String> = processes().filter(is_new).map(of_new).collect();
+        new.iter()
+            .any(|new| noted.as_ref().unwrap().starts_with(new))
+    });
     // Without what supervised it, it is replaced, and there is one of it.
     let noted = fs::read_to_string(gateway.folder.join("octave-ws.pid")).unwrap();
     let supervisor = noted.split(' ').next().unwrap().parse().unwrap();
-    let supervisor = rustix::process::Pid::from_raw(supervisor).unwrap();
-    rustix::process::kill_process(supervisor, Signal::KILL).unwrap();
+    let supervisor = Pid::from_raw(supervisor).unwrap();
+    let group = getpgid(Some(supervisor)).unwrap();
+    kill_process(supervisor, Signal::KILL).unwrap();
     until("it is dead", || run("status").status.code() == Some(3));
     assert_done(&run("start"));
     gateway.await_subscriptions(STREAMS.len());
     assert_eq!(processes().filter(is_new).count(), 1);
     assert_done(&run("stop"));
     assert_eq!(processes().filter(is_new).count(), 0);
+    // It would look after the log for another hour.
+    kill_process_group(group, Signal::KILL).unwrap();
     assert_eq!(run("status").status.code(), Some(3));
     let lines = fs::read_to_string(&events).unwrap();
     let last = lines.lines().last().unwrap();
@@ -125,6 +141,86 @@ fn a_service_by_busybox() {
     assert_eq!(run("nonsense").status.code(), Some(64));
     let log = fs::read_to_string(gateway.folder.join("octave-ws.log")).unwrap();
     assert!(log.contains("subscribed to "), "{log}");
+}
+
+#[test]
+#[ignore = "it is run with the programs of others"]
+fn a_service_by_the_init_of_busybox() {
+    let gateway = Gateway::new("busybox-init", 20.0, &streams());
+    let (applets, folder) = (applets(&gateway), gateway.folder.to_str().unwrap());
+    // By another name than those of other tests.
+    let program = gateway.folder.join("program");
+    fs::copy(env!("CARGO_BIN_EXE_octave-ws"), &program).unwrap();
+    let script = gateway.folder.join("S80octave-ws");
+    let packaged = "packaging/busybox/S80octave-ws";
+    fs::copy(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(packaged),
+        &script,
+    )
+    .unwrap();
+    let etc = gateway.folder.join("etc");
+    for name in ["passwd", "group"] {
+        fs::copy(Path::new("/etc").join(name), etc.join(name)).unwrap();
+    }
+    let settings = format!(
+        "PATH={} PROGRAM={} RUN_AS={} CONFIG=/etc/octave-ws/config.json PAUSE=1\n\
+         OUTPUT={folder}/events.jsonl LOG={folder}/log PID_FILE={folder}/pid\n",
+        applets.display(),
+        program.display(),
+        user(),
+    );
+    fs::create_dir(etc.join("default")).unwrap();
+    fs::write(etc.join("default/octave-ws"), settings).unwrap();
+    let script = script.display();
+    let inittab = format!("::sysinit:{script} start\n::shutdown:{script} stop\n");
+    fs::write(etc.join("inittab"), inittab).unwrap();
+
+    // Its end is that of its namespace only, which does not outlive the test.
+    let mut boot = Command::new("setpriv");
+    boot.args(["--pdeathsig", "KILL", "unshare", "--kill-child"]);
+    if user() != "root" {
+        boot.arg("--map-root-user");
+    }
+    boot.args(["--pid", "--fork", "--mount", "--mount-proc", "sh", "-c"])
+        .arg(r#"mount --bind "$0" /etc && exec /bin/busybox init"#)
+        .arg(&etc);
+    let mut unshare = boot
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    gateway.await_subscriptions(STREAMS.len());
+    let running = || {
+        let processes = fs::read_dir("/proc").unwrap().map(Result::unwrap);
+        let is_program = |process: &fs::DirEntry| {
+            fs::read_link(process.path().join("exe")).is_ok_and(|exe| exe == program)
+        };
+        let name = processes
+            .filter(is_program)
+            .map(|process| process.file_name());
+        name.map(|name| name.to_str().unwrap().parse().unwrap())
+            .collect::<Vec<i32>>()
+    };
+    let send = |pid: i32, signal| {
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    };
+    // What dies is started again.
+    let [first] = running().try_into().unwrap();
+    send(first, Signal::KILL);
+    gateway.await_subscriptions(STREAMS.len());
+    let [second] = running().try_into().unwrap();
+    assert_ne!(first, second);
+    let children = format!("/proc/{0}/task/{0}/children", unshare.id());
+    let init = fs::read_to_string(children).unwrap();
+    // It powers off.
+    send(init.trim().parse().unwrap(), Signal::USR2);
+    until("it is off", || unshare.try_wait().unwrap().is_some());
+    assert!(running().is_empty());
+    let events = fs::read_to_string(gateway.folder.join("events.jsonl")).unwrap();
+    let last = events.lines().last().unwrap();
+    assert!(last.contains(r#""kind":"summary""#), "{last}");
+    let log = fs::read_to_string(gateway.folder.join("log")).unwrap();
+    assert!(log.contains("ended with 137, next start in 1 s"), "{log}");
 }
 
 /// What of rc.common and its functions the script uses.
