@@ -586,7 +586,9 @@ fn the_log_suits_its_reader() {
         .write_all(b"help\nnonsense\n")
         .unwrap();
     let wrong = octave_ws(&sim, &["listen", "/a", "-4", "-6", "--log-format=json"]).output();
-    for output in [shell.wait_with_output().unwrap(), wrong.unwrap()] {
+    let misspelt = octave_ws(&sim, &["--log-format", "json", "lisen"]).output();
+    for output in [shell.wait_with_output(), wrong, misspelt] {
+        let output = output.unwrap();
         assert!(!output.stderr.is_empty());
         let is_json = |line: &str| serde_json::from_str::<Value>(line).is_ok();
         assert!(stderr(&output).lines().all(is_json), "{}", stderr(&output));

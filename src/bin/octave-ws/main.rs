@@ -49,6 +49,7 @@ fn run(start: Instant) -> Result<(), Failure> {
         .map(|arg| arg.into_string())
         .collect();
     let typed = typed.map_err(|arg| Failure::usage(format!("{arg:?} is not UTF-8")))?;
+    stderr::begin(Style::of(LogFormat::typed(&typed)));
     let args = match Args::parse(typed).map_err(Failure::usage)? {
         Asked::Run(args) => *args,
         Asked::Text(text) => return output::print(&text),

@@ -357,6 +357,22 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// The one that is typed, whatever is wrong with the other words.
+    pub(crate) fn typed(words: &[String]) -> Self {
+        let is_joined = words.iter().any(|word| word == "--log-format=json");
+        if is_joined
+            || words
+                .windows(2)
+                .any(|pair| pair == ["--log-format", "json"])
+        {
+            Self::Json
+        } else {
+            Self::Text
+        }
+    }
+}
+
 /// How many of the streams a run can do without.
 #[derive(Clone, Copy, Default, PartialEq, Eq, FromArgValue)]
 pub(crate) enum Require {
