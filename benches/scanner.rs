@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use octave_ws::sim::Sim;
-use octave_ws::{Client, Next};
+use octave_ws::{Client, Update};
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 
@@ -20,7 +20,7 @@ fn main() {
     for (name, pad) in [("the documented event", 0), ("10 KB, one string", 10_000)] {
         let elems = serde_json::json!({ "temperature": 21.5, "pad": "x".repeat(pad) });
         sim.publish(TEMPERATURE, &elems);
-        let Next::Event(event) = client.next(Duration::from_secs(10)).expect("an event") else {
+        let Update::Event(event) = client.next(Duration::from_secs(10)).expect("an event") else {
             panic!("no event");
         };
         // The best of many: what else the machine does takes time, and gives none.

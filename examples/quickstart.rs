@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use octave_ws::sim::{Options, Sim};
-use octave_ws::{Action, Client, Next, Stream};
+use octave_ws::{Action, Client, Stream, Update};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let sim = Sim::start_with(Options::default().rate(5.0))?;
@@ -16,13 +16,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut events = 0;
     while events < 5 {
         match client.next(Duration::from_secs(10))? {
-            Next::Ack(ack) => {
+            Update::Ack(ack) => {
                 let outcome = ack
                     .outcome
                     .map_or_else(|words| words, |()| "granted".to_owned());
                 println!("ack: {} {}: {outcome}", ack.action, ack.stream);
             }
-            Next::Event(event) => {
+            Update::Event(event) => {
                 println!("event: {}", event.value());
                 events += 1;
             }

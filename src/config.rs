@@ -224,13 +224,9 @@ impl Config {
         self
     }
 
-    /// Sets a function that is called at least this often while the client connects or waits to
-    /// reconnect, for example to feed a watchdog. Default: none.
-    pub fn while_connecting(
-        mut self,
-        every: Duration,
-        call: impl Fn() + Send + Sync + 'static,
-    ) -> Self {
+    /// Sets a function that feeds a watchdog: it is called at least this often while the client
+    /// connects or waits to reconnect, when no call returns. Default: none.
+    pub fn watchdog(mut self, every: Duration, call: impl Fn() + Send + Sync + 'static) -> Self {
         self.pulse = Pulse::new(every.max(Duration::from_millis(1)), call);
         self
     }

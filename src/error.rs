@@ -2,7 +2,7 @@ use std::error;
 use std::fmt;
 use std::time::Duration;
 
-use crate::protocol::{Action, Retry, Stream, may_pass};
+use crate::protocol::{Action, Retry, Stream, is_transient};
 
 /// An error: its phase, its kind, and a text that names the peer.
 ///
@@ -102,7 +102,7 @@ pub enum ErrorKind {
     /// A phase did not complete by its deadline.
     TimedOut,
     /// The TLS handshake failed, for example because of an invalid certificate.
-    Untrusted,
+    Tls,
     /// An HTTP status other than success.
     Status(u16),
     /// The service refused the credentials or a subscription, or a proxy refused the user.
@@ -261,15 +261,12 @@ impl Error {
             | (ErrorKind::Status(_), Phase::Upgrade | Phase::Proxy) => Retry::Always,
             (ErrorKind::Refused, Phase::Subscribe | Phase::Unsubscribe)
             | (ErrorKind::Status(_), _)
-                if self.status().is_some_and(may_pass) =>
+                if self.status().is_some_and(is_transient) =>
             {
                 Retry::Always
             }
             (
-                ErrorKind::Untrusted
-                | ErrorKind::Refused
-                | ErrorKind::UnusableId
-                | ErrorKind::Status(_),
+                ErrorKind::Tls | ErrorKind::Refused | ErrorKind::UnusableId | ErrorKind::Status(_),
                 _,
             ) => Retry::AtMost(0),
             (ErrorKind::Config | ErrorKind::Stopped, _) => Retry::Never,
@@ -312,8 +309,8 @@ mod tests {
     #[test]
     fn each_failure_is_final_or_retried() {
         use ErrorKind::{
-            Config, Disconnected, Malformed, Refused, Status, Stopped, System, TimedOut, TooLong,
-            Untrusted, UnusableId,
+            Config, Disconnected, Malformed, Refused, Status, Stopped, System, TimedOut, Tls,
+            TooLong, UnusableId,
         };
         use Retry::{Always, AtMost, Never};
         for (phase, kind, retry) in [
@@ -329,7 +326,7 @@ mod tests {
             (Phase::Proxy, Status(502), Always),
             (Phase::Proxy, Malformed, Always),
             (Phase::Proxy, TimedOut, Always),
-            (Phase::Tls, Untrusted, AtMost(0)),
+            (Phase::Tls, Tls, AtMost(0)),
             (Phase::Tls, TimedOut, Always),
             (Phase::Tls, Disconnected, Always),
             (Phase::Session, Refused, AtMost(0)),

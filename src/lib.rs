@@ -15,14 +15,14 @@
 //! use std::time::Duration;
 //!
 //! use octave_ws::sim::Sim;
-//! use octave_ws::{Client, Next};
+//! use octave_ws::{Client, Update};
 //!
 //! // The stand-in for the cloud, feature `sim`.
 //! let sim = Sim::start()?;
 //! let mut client = Client::connect(&sim.config())?;
 //! client.subscribe(&"/demo/devices/gw1/temperature".parse()?)?;
 //! sim.publish("/demo/devices/gw1/temperature", &serde_json::json!({ "temperature": 21.5 }));
-//! let Next::Event(event) = client.next(Duration::from_secs(10))? else {
+//! let Update::Event(event) = client.next(Duration::from_secs(10))? else {
 //!     return Err("no event".into());
 //! };
 //! println!("{}", event.value());
@@ -49,7 +49,6 @@ mod credentials;
 mod endpoint;
 mod error;
 mod handshake;
-mod next;
 mod printable;
 mod protocol;
 mod pulse;
@@ -68,19 +67,20 @@ mod source;
 mod step;
 mod stop;
 mod transport;
+mod update;
 
 pub use client::{Client, Events};
 pub use config::Config;
 pub use credentials::Credentials;
 pub use endpoint::IpVersion;
 pub use error::{Error, ErrorKind, Phase, Result, Setting};
-pub use next::{Gap, Loss, Next};
 pub use printable::Printable;
-pub use protocol::{Ack, Action, Event, ParseStreamError, Stream, Unknown};
+pub use protocol::{Ack, Action, Event, ParseStreamError, Stream, UnknownMessage};
 pub use secret::Token;
 pub use session::SessionId;
 pub use step::Step;
 pub use stop::Stop;
+pub use update::{Gap, Loss, Update};
 
 /// The README's example is compiled, too.
 #[cfg(doctest)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use flate2::Compression;
 use flate2::bufread::GzEncoder;
-use octave_ws::{Action, Client, Config, Credentials, ErrorKind, Next, Stream, Token};
+use octave_ws::{Action, Client, Config, Credentials, ErrorKind, Stream, Token, Update};
 use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
 use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;
@@ -83,7 +83,7 @@ fn refusing(answer: &'static str, times: usize, is_later: bool) -> octave_ws::Re
     let mut client = Client::connect(&config(&endpoint).retry_for(Duration::MAX))?;
     client.subscribe(&stream()).unwrap();
     let gap = (0..times + 2).find_map(|_| match client.next(2 * LONG) {
-        Ok(Next::Gap(_)) => Some(Ok(())),
+        Ok(Update::Gap(_)) => Some(Ok(())),
         Err(error) => Some(Err(error)),
         Ok(_) => None,
     });
@@ -178,7 +178,7 @@ fn a_session_id_is_hidden_wherever_the_service_says_it() {
     loop {
         match client.next(LONG) {
             // The message itself is the caller's.
-            Ok(Next::Unknown(unknown)) => told.push(unknown.reason().to_owned()),
+            Ok(Update::Unknown(unknown)) => told.push(unknown.reason().to_owned()),
             Ok(next) => told.push(format!("{next:?}")),
             Err(error) => break told.push(error.in_full()),
         }
@@ -460,7 +460,7 @@ fn what_came_before_the_end_is_delivered_though_no_pong_can_be_sent() {
         client.subscribe(&stream()).unwrap();
         service.join().unwrap();
         for _ in 0..20 {
-            assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+            assert!(matches!(client.next(LONG).unwrap(), Update::Event(_)));
         }
         let error = client.next(LONG).unwrap_err();
         assert!(error.to_string().ends_with(" closed with 1001"), "{error}");
@@ -489,9 +489,9 @@ fn the_first_loss_stays_whatever_follows_and_begins_with_the_silence() {
     let (endpoint, service) = play([silent, closing, well]);
     let mut client = Client::connect(&config(&endpoint).retry_for(LONG)).unwrap();
     client.subscribe(&stream()).unwrap();
-    assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Event(_)));
     let heard_at = SystemTime::now();
-    let Next::Lost(loss) = client.next(LONG).unwrap() else {
+    let Update::Lost(loss) = client.next(LONG).unwrap() else {
         panic!("no loss")
     };
     assert!(
@@ -505,7 +505,7 @@ fn the_first_loss_stays_whatever_follows_and_begins_with_the_silence() {
     };
     assert!(distance(loss.from) < SILENCE / 2, "{loss:?}");
     // The second one is no loss of its own.
-    let Next::Gap(gap) = client.next(LONG).unwrap() else {
+    let Update::Gap(gap) = client.next(LONG).unwrap() else {
         panic!("no gap")
     };
     assert_eq!((gap.from, gap.reason), (loss.from, loss.reason));
@@ -540,7 +540,7 @@ fn a_service_that_reads_nothing_locks_nobody_up() {
         let error = end.unwrap_or_else(|| {
             loop {
                 match client.next(LONG) {
-                    Ok(next) => assert!(matches!(next, Next::Event(_)), "{next:?}"),
+                    Ok(next) => assert!(matches!(next, Update::Event(_)), "{next:?}"),
                     Err(error) => break error,
                 }
             }
@@ -569,7 +569,7 @@ fn a_loss_after_the_deadline_for_connecting_closes_the_client() {
     assert_eq!(error.kind(), ErrorKind::Disconnected);
     assert!(client.loss().is_some());
     for _ in 0..2 {
-        assert!(matches!(client.next(LONG).unwrap(), Next::Closed));
+        assert!(matches!(client.next(LONG).unwrap(), Update::Closed));
     }
     service.join().unwrap();
 }
@@ -583,9 +583,9 @@ fn each_loss_and_each_connection_is_told_though_nothing_is_subscribed() {
     let (endpoint, service) = play([sends_and_ends, stays]);
     let mut client = Client::connect(&config(&endpoint).retry_for(LONG)).unwrap();
     client.send("mine").unwrap();
-    assert!(matches!(client.next(LONG).unwrap(), Next::Lost(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Lost(_)));
     assert!(client.send("lost").is_err());
-    assert!(matches!(client.next(LONG).unwrap(), Next::Connected));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Connected));
     drop(client);
     service.join().unwrap();
 }
@@ -665,11 +665,11 @@ fn a_loss_between_the_first_events_and_the_answer_is_a_gap() {
     let (endpoint, service) = play([sends_and_ends, grants]);
     let mut client = Client::connect(&config(&endpoint).retry_for(LONG)).unwrap();
     client.request(Action::Subscribe, &stream()).unwrap();
-    assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
-    assert!(matches!(client.next(LONG).unwrap(), Next::Lost(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Event(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Lost(_)));
     assert!(client.loss().is_some());
-    assert!(matches!(client.next(LONG).unwrap(), Next::Ack(_)));
-    assert!(matches!(client.next(LONG).unwrap(), Next::Gap(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Ack(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Gap(_)));
     drop(client);
     service.join().unwrap();
 }
@@ -714,7 +714,7 @@ fn what_cannot_be_sent_is_told_and_the_loss_follows() {
     for error in [client.send("lost"), client.ping()] {
         assert_eq!(error.unwrap_err().kind(), ErrorKind::Disconnected);
     }
-    assert!(matches!(client.next(LONG).unwrap(), Next::Lost(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Lost(_)));
     service.join().unwrap();
 }
 
@@ -734,7 +734,7 @@ fn what_has_come_is_delivered_though_the_service_stopped_reading() {
     let text = "x".repeat(1 << 20);
     until("nothing can be sent", || client.send(&text).is_err());
     for _ in 0..3 {
-        assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+        assert!(matches!(client.next(LONG).unwrap(), Update::Event(_)));
     }
     let error = client.next(LONG).unwrap_err();
     assert!(error.to_string().ends_with(" stopped reading"), "{error}");
@@ -756,10 +756,10 @@ fn a_restoration_that_is_refused_for_now_is_no_answer_to_a_subscription() {
     let (endpoint, service) = play([grants_and_ends(), refuses]);
     let mut client = Client::connect(&config(&endpoint).retry_for(LONG)).unwrap();
     client.subscribe(&stream()).unwrap();
-    assert!(matches!(client.next(LONG).unwrap(), Next::Lost(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Lost(_)));
     while !client.is_connected() {
         let next = client.next(Duration::from_millis(20)).unwrap();
-        assert!(matches!(next, Next::TimedOut), "{next:?}");
+        assert!(matches!(next, Update::TimedOut), "{next:?}");
     }
     client.subscribe(&stream()).unwrap();
     assert_eq!(client.subscribed().count(), 1);
@@ -778,7 +778,7 @@ fn two_messages_are_kept_while_an_answer_is_awaited_however_long() {
     })]);
     let mut client = Client::connect(&config(&endpoint)).unwrap();
     client.subscribe(&stream()).unwrap();
-    assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Event(_)));
     drop(client);
     service.join().unwrap();
 }
@@ -814,7 +814,9 @@ fn a_secret_of_an_earlier_connection_is_not_told_either() {
     let mut client = Client::connect(&config).unwrap();
     client.subscribe(&"/a".parse().unwrap()).unwrap();
     let mut losses = std::iter::from_fn(|| Some(client.next(LONG).unwrap())).filter_map(|next| {
-        let Next::Lost(loss) = next else { return None };
+        let Update::Lost(loss) = next else {
+            return None;
+        };
         Some(loss.reason)
     });
     losses.next().unwrap();

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use octave_ws::sim::Sim;
-use octave_ws::{Client, Config, Error, ErrorKind, Next, Stream};
+use octave_ws::{Client, Config, Error, ErrorKind, Stream, Update};
 use serde_json::json;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -38,7 +38,7 @@ fn events_and_gaps_can_be_serialized() {
     let mut client = Client::connect(&sim.config().retry_for(LONG)).unwrap();
     client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();
     sim.send(r#"{"value":{"n":1e400, "n":2}}"#);
-    let Next::Event(event) = client.next(LONG).unwrap() else {
+    let Update::Event(event) = client.next(LONG).unwrap() else {
         panic!("no event")
     };
     // In its own bytes, which no value of serde_json could hold.
@@ -46,7 +46,7 @@ fn events_and_gaps_can_be_serialized() {
     assert_eq!(line, r#"{}{"n":1e400, "n":2}"#);
     sim.close_all(1012);
     let gap = loop {
-        if let Next::Gap(gap) = client.next(LONG).unwrap() {
+        if let Update::Gap(gap) = client.next(LONG).unwrap() {
             break gap;
         }
     };

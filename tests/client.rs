@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use octave_ws::sim::{Fault, Options, Seen, Sim, What};
 use octave_ws::{
-    Action, Client, Config, Credentials, ErrorKind, Next, Phase, Step, Stop, Stream, Token,
+    Action, Client, Config, Credentials, ErrorKind, Phase, Step, Stop, Stream, Token, Update,
 };
 use serde_json::json;
 
@@ -37,9 +37,9 @@ fn stream(name: &str) -> Stream {
     name.parse().unwrap()
 }
 
-fn event(next: Next) -> octave_ws::Event {
+fn event(next: Update) -> octave_ws::Event {
     match next {
-        Next::Event(event) => event,
+        Update::Event(event) => event,
         other => panic!("{other:?}"),
     }
 }
@@ -107,7 +107,7 @@ fn what_comes_in_before_an_ack_is_kept() {
         let event = event(client.next(LONG).unwrap());
         assert_eq!(event.elems::<i32>().unwrap(), n);
     }
-    assert!(matches!(client.next(SHORT).unwrap(), Next::TimedOut));
+    assert!(matches!(client.next(SHORT).unwrap(), Update::TimedOut));
 }
 
 #[test]
@@ -117,11 +117,11 @@ fn requests_that_are_not_waited_for_are_answered_later() {
     for name in [TEMPERATURE, "/demo/none"] {
         client.request(Action::Subscribe, &stream(name)).unwrap();
     }
-    let Next::Ack(ack) = client.next(LONG).unwrap() else {
+    let Update::Ack(ack) = client.next(LONG).unwrap() else {
         panic!("no ack")
     };
     assert_eq!((ack.stream, ack.outcome), (stream(TEMPERATURE), Ok(())));
-    let Next::Ack(ack) = client.next(LONG).unwrap() else {
+    let Update::Ack(ack) = client.next(LONG).unwrap() else {
         panic!("no ack")
     };
     assert_eq!(ack.outcome, Err("no stream /demo/none".to_owned()));
@@ -156,7 +156,7 @@ fn the_callback_is_called_until_it_breaks() {
     let (mut acks, mut events) = (Vec::new(), Vec::new());
     let callback = |next| {
         match next {
-            Next::Ack(ack) => {
+            Update::Ack(ack) => {
                 acks.push(ack.stream);
                 for n in 1..=3 {
                     sim.publish(TEMPERATURE, &json!(n));
@@ -188,7 +188,7 @@ fn a_lost_connection_is_an_error_once_and_closed_for_ever_after() {
         format!("socket: {peer} closed with 1001 the stand-in stops")
     );
     for _ in 0..2 {
-        assert!(matches!(client.next(LONG).unwrap(), Next::Closed));
+        assert!(matches!(client.next(LONG).unwrap(), Update::Closed));
     }
     let error = client.subscribe(&stream(TEMPERATURE)).unwrap_err();
     assert_eq!(error.to_string(), "socket: the connection is closed");
@@ -274,10 +274,10 @@ fn no_secret_is_in_what_debug_prints() {
 }
 
 /// What comes next that is not an event.
-fn no_event(client: &mut Client) -> Next {
+fn no_event(client: &mut Client) -> Update {
     loop {
         match client.next(LONG).unwrap() {
-            Next::Event(_) => {}
+            Update::Event(_) => {}
             next => return next,
         }
     }
@@ -303,11 +303,11 @@ fn a_lost_connection_is_made_again_with_every_stream_and_the_gap_is_told() {
             0 => assert_eq!(sim.close_all(1012), 1),
             _ => assert_eq!(sim.drop_all(), 1),
         }
-        let Next::Lost(loss) = no_event(&mut client) else {
+        let Update::Lost(loss) = no_event(&mut client) else {
             panic!("no loss")
         };
         assert_eq!((client.loss(), client.is_connected()), (Some(&loss), false));
-        let Next::Gap(gap) = no_event(&mut client) else {
+        let Update::Gap(gap) = no_event(&mut client) else {
             panic!("no gap")
         };
         assert_eq!(client.loss(), None);
@@ -337,13 +337,13 @@ fn a_stream_that_is_refused_the_second_time_is_told() {
     client.subscribe(&stream(HUMIDITY)).unwrap();
     sim.set_faults(&[Fault::Refuse(HUMIDITY)]);
     sim.drop_all();
-    assert!(matches!(no_event(&mut client), Next::Lost(_)));
-    let Next::Ack(ack) = no_event(&mut client) else {
+    assert!(matches!(no_event(&mut client), Update::Lost(_)));
+    let Update::Ack(ack) = no_event(&mut client) else {
         panic!("no ack")
     };
     assert_eq!(ack.stream, stream(HUMIDITY));
     assert!(ack.outcome.is_err());
-    assert!(matches!(no_event(&mut client), Next::Gap(_)));
+    assert!(matches!(no_event(&mut client), Update::Gap(_)));
     let left: Vec<&Stream> = client.subscribed().collect();
     assert_eq!(left, [&stream(TEMPERATURE)]);
 }
@@ -356,7 +356,7 @@ fn it_gives_up_after_so_long_without_a_connection() {
     let peer = sim.addr();
     drop(sim);
     let start = Instant::now();
-    assert!(matches!(client.next(LONG).unwrap(), Next::Lost(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Lost(_)));
     let error = client.next(LONG).unwrap_err();
     assert!(start.elapsed() >= Duration::from_millis(300));
     assert_eq!(error.kind(), ErrorKind::Disconnected);
@@ -364,7 +364,7 @@ fn it_gives_up_after_so_long_without_a_connection() {
         error.to_string(),
         format!("connect: no connection to {peer}")
     );
-    assert!(matches!(client.next(LONG).unwrap(), Next::Closed));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Closed));
     // It is the same where there never was one.
     let error = Client::connect(&config).err().unwrap();
     assert_eq!(
@@ -409,12 +409,12 @@ fn what_was_asked_for_while_there_was_no_connection_is_not_forgotten() {
     let mut client = Client::connect(&config(&sim).retry_for(LONG)).unwrap();
     client.subscribe(&stream(TEMPERATURE)).unwrap();
     sim.drop_all();
-    while !matches!(client.next(LONG).unwrap(), Next::Lost(_)) {}
+    while !matches!(client.next(LONG).unwrap(), Update::Lost(_)) {}
     client
         .request(Action::Subscribe, &stream(HUMIDITY))
         .unwrap();
     client.unsubscribe(&stream(TEMPERATURE)).unwrap();
-    let Next::Ack(ack) = no_event(&mut client) else {
+    let Update::Ack(ack) = no_event(&mut client) else {
         panic!("no ack")
     };
     assert_eq!((ack.stream, ack.outcome), (stream(HUMIDITY), Ok(())));
@@ -431,7 +431,7 @@ fn more_streams_than_fit_a_window_are_subscribed() {
         client.request(Action::Subscribe, &stream).unwrap();
     }
     for _ in 0..1000 {
-        let Next::Ack(ack) = client.next(LONG).unwrap() else {
+        let Update::Ack(ack) = client.next(LONG).unwrap() else {
             panic!("no ack")
         };
         assert!(ack.outcome.is_err());
@@ -464,7 +464,7 @@ fn an_answered_ping_keeps_a_silent_connection() {
     let config = config(&sim).ping_interval(SHORT).ping_timeout(LONG);
     let mut client = Client::connect(&config).unwrap();
     let timeout = Duration::from_millis(500);
-    assert!(matches!(client.next(timeout).unwrap(), Next::TimedOut));
+    assert!(matches!(client.next(timeout).unwrap(), Update::TimedOut));
     client.close().unwrap();
     let told = told(sim, &seen);
     let pings = told.iter().filter(|what| **what == What::Ping).count();
@@ -480,7 +480,7 @@ fn a_heartbeat_is_sent_if_it_is_asked_for() {
     let mut client = Client::connect(&often).unwrap();
     client.subscribe(&stream(TEMPERATURE)).unwrap();
     let timeout = Duration::from_millis(2500);
-    assert!(matches!(client.next(timeout).unwrap(), Next::TimedOut));
+    assert!(matches!(client.next(timeout).unwrap(), Update::TimedOut));
     client.close().unwrap();
     let told = told(sim, &seen);
     let heartbeats = told.iter().filter(|what| **what == What::Heartbeat).count();
@@ -494,7 +494,7 @@ fn a_text_goes_out_as_it_stands_and_answers_come_in_as_they_were_sent() {
     let mut client = Client::connect(&config(&sim)).unwrap();
     let text = r#"{ "msgId":"mine", "object":"event", "type":"subscribe", "path":"/nowhere" }"#;
     client.send(text).unwrap();
-    let Next::Unknown(answer) = client.next(LONG).unwrap() else {
+    let Update::Unknown(answer) = client.next(LONG).unwrap() else {
         panic!("no answer")
     };
     let answer: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
@@ -506,7 +506,7 @@ fn a_text_goes_out_as_it_stands_and_answers_come_in_as_they_were_sent() {
     client
         .request(Action::Subscribe, &stream(TEMPERATURE))
         .unwrap();
-    let Next::Ack(ack) = client.next(LONG).unwrap() else {
+    let Update::Ack(ack) = client.next(LONG).unwrap() else {
         panic!("no ack")
     };
     assert!(
@@ -527,12 +527,12 @@ fn a_ping_is_answered_once_and_timed() {
     for _ in 0..2 {
         let sent_at = Instant::now();
         client.ping().unwrap();
-        let Next::Pong(time) = client.next(LONG).unwrap() else {
+        let Update::Pong(time) = client.next(LONG).unwrap() else {
             panic!("no pong")
         };
         assert!(!time.is_zero() && time <= sent_at.elapsed());
     }
-    assert!(matches!(client.next(Duration::ZERO), Ok(Next::TimedOut)));
+    assert!(matches!(client.next(Duration::ZERO), Ok(Update::TimedOut)));
     assert_eq!(
         seen.try_iter()
             .filter(|seen| seen.what == What::Ping)
@@ -543,7 +543,7 @@ fn a_ping_is_answered_once_and_timed() {
     let pong = [[0x8a, 8].as_slice(), &2_u64.to_be_bytes()].concat();
     assert_eq!(sim.send_raw(&pong), 1);
     sim.send_raw(b"\x81\x01x");
-    let Next::Unknown(unknown) = client.next(LONG).unwrap() else {
+    let Update::Unknown(unknown) = client.next(LONG).unwrap() else {
         panic!("no text")
     };
     assert_eq!(unknown.text(), "x");
@@ -559,7 +559,7 @@ fn each_request_has_its_answer_though_it_changes_nothing() {
             .unwrap();
     }
     for _ in 0..3 {
-        let Next::Ack(ack) = client.next(LONG).unwrap() else {
+        let Update::Ack(ack) = client.next(LONG).unwrap() else {
             panic!("no ack")
         };
         assert_eq!(ack.outcome, Ok(()));
@@ -625,8 +625,11 @@ fn a_subscription_without_an_answer_times_out_and_is_asked_for_again() {
     // What became of each connection comes first.
     let ack = loop {
         match client.next(LONG).unwrap() {
-            Next::Ack(ack) => break ack,
-            next => assert!(matches!(next, Next::Lost(_) | Next::Connected), "{next:?}"),
+            Update::Ack(ack) => break ack,
+            next => assert!(
+                matches!(next, Update::Lost(_) | Update::Connected),
+                "{next:?}"
+            ),
         }
     };
     assert_eq!((ack.stream, ack.outcome), (stream(TEMPERATURE), Ok(())));
@@ -655,9 +658,9 @@ fn what_was_asked_for_last_holds_whatever_was_lost_meanwhile() {
         let mut acks = Vec::new();
         loop {
             match client.next(LONG).unwrap() {
-                Next::Ack(ack) => acks.push((ack.action, ack.outcome)),
-                Next::Gap(_) => break,
-                Next::Lost(_) => {}
+                Update::Ack(ack) => acks.push((ack.action, ack.outcome)),
+                Update::Gap(_) => break,
+                Update::Lost(_) => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -677,14 +680,14 @@ fn a_refusal_that_may_pass_is_asked_again_about_what_was_granted() {
     for status in [429, 503] {
         sim.set_faults(&[Fault::RefuseWith(HUMIDITY, status)]);
         sim.drop_all();
-        assert!(matches!(no_event(&mut client), Next::Lost(_)));
+        assert!(matches!(no_event(&mut client), Update::Lost(_)));
         until("it is refused", || {
-            let is_quiet = matches!(client.next(SHORT).unwrap(), Next::TimedOut);
+            let is_quiet = matches!(client.next(SHORT).unwrap(), Update::TimedOut);
             let is_refused = |seen: Seen| matches!(seen.what, What::NotGranted(_));
             is_quiet && seen.try_iter().any(is_refused)
         });
         sim.set_faults(&[]);
-        assert!(matches!(no_event(&mut client), Next::Gap(_)));
+        assert!(matches!(no_event(&mut client), Update::Gap(_)));
         assert_eq!(client.subscribed().count(), 2);
         assert_eq!(sim.publish(HUMIDITY, &json!(1)), 1);
         event(client.next(LONG).unwrap());
@@ -695,7 +698,7 @@ fn a_refusal_that_may_pass_is_asked_again_about_what_was_granted() {
     client
         .request(Action::Subscribe, &stream(HUMIDITY))
         .unwrap();
-    let Next::Ack(ack) = client.next(LONG).unwrap() else {
+    let Update::Ack(ack) = client.next(LONG).unwrap() else {
         panic!("no ack")
     };
     assert_eq!((ack.outcome.is_err(), ack.status), (true, Some(503)));
@@ -709,11 +712,11 @@ fn what_lay_in_a_buffer_was_heard_of_when_it_was_read() {
     // More than the WebSocket takes in one go, less than is read.
     sim.publish_burst(TEMPERATURE, &vec![json!(1); 100]);
     for _ in 0..100 {
-        assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+        assert!(matches!(client.next(LONG).unwrap(), Update::Event(_)));
     }
     let read = Instant::now();
     // It looks at the connection, and finds nothing.
     let next = client.next(Duration::from_millis(1)).unwrap();
-    assert!(matches!(next, Next::TimedOut), "{next:?}");
+    assert!(matches!(next, Update::TimedOut), "{next:?}");
     assert!(client.heard_at().unwrap() <= read);
 }

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Flood, Options, Records, Seen, Sim, What};
-use octave_ws::{Client, Next};
+use octave_ws::{Client, Update};
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 const LONG: Duration = Duration::from_secs(60);
@@ -76,7 +76,7 @@ fn an_event_takes_no_allocation_of_its_own() {
         let mut receive = |events: u64| {
             let before = COUNT.get();
             for _ in 0..events {
-                let Next::Event(event) = client.next(LONG).unwrap() else {
+                let Update::Event(event) = client.next(LONG).unwrap() else {
                     panic!("no event")
                 };
                 assert_eq!(event.message().len(), 350);
@@ -94,7 +94,7 @@ fn an_event_takes_no_allocation_of_its_own() {
 #[test]
 fn a_first_event_takes_one_connection_and_one_handshake() {
     let (_sim, mut client, seen) = flooded(Records::Full);
-    assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Event(_)));
     let seen: Vec<What> = seen.try_iter().map(|seen| seen.what).collect();
     let count = |wanted: fn(&What) -> bool| seen.iter().filter(|what| wanted(what)).count();
     assert_eq!(count(|what| matches!(what, What::Connected)), 1, "{seen:?}");

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use octave_ws::sim::{Fault, Options, Sim, What};
-use octave_ws::{Client, Config, ErrorKind, Next, Phase};
+use octave_ws::{Client, Config, ErrorKind, Phase, Update};
 use serde_json::json;
 
 use crate::patience::Told;
@@ -71,7 +71,7 @@ fn failure(bytes: &[u8]) -> (ErrorKind, String, Option<u16>) {
     let (sim, seen, mut client) = connected();
     sim.send_raw(bytes);
     let error = client.next(LONG).unwrap_err();
-    assert!(matches!(client.next(LONG).unwrap(), Next::Closed));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Closed));
     let peer = sim.addr().to_string();
     drop(sim);
     let closed = |what| match what {
@@ -204,7 +204,7 @@ fn what_stands_before_a_frame_that_fails_is_delivered() {
         // In one write, and so in one record.
         sim.send_raw(&[&good[..], &bad].concat());
         for n in 0..20 {
-            let Next::Event(event) = client.next(LONG).unwrap() else {
+            let Update::Event(event) = client.next(LONG).unwrap() else {
                 panic!("no event")
             };
             assert_eq!(event.elems::<usize>().unwrap(), n);
@@ -246,7 +246,7 @@ fn what_is_odd_but_allowed_loses_nothing() {
     let (sim, _seen, mut client) = connected();
     sim.send_raw(&bytes);
     for n in 0..200 {
-        let Next::Event(event) = client.next(LONG).unwrap() else {
+        let Update::Event(event) = client.next(LONG).unwrap() else {
             panic!("no event")
         };
         assert_eq!(event.elems::<usize>().unwrap(), n);
@@ -260,7 +260,7 @@ fn a_message_in_single_bytes_arrives() {
     for byte in frame(FIN | TEXT, &message(7)) {
         sim.send_raw(&[byte]);
     }
-    let Next::Event(event) = client.next(LONG).unwrap() else {
+    let Update::Event(event) = client.next(LONG).unwrap() else {
         panic!("no event")
     };
     assert_eq!(event.elems::<usize>().unwrap(), 7);
@@ -279,7 +279,7 @@ fn what_comes_in_while_an_answer_is_awaited_has_a_limit() {
     );
     // What was kept is there, and the client goes on.
     for _ in 0..MAX_MESSAGE {
-        assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+        assert!(matches!(client.next(LONG).unwrap(), Update::Event(_)));
     }
 }
 
@@ -399,7 +399,7 @@ fn a_session_answer_that_is_none_fails_within_its_limits() {
 }
 
 /// What comes first on a socket whose upgrade is answered so.
-fn upgrade(head: &str, rest: &'static [u8]) -> Result<Next, (ErrorKind, String)> {
+fn upgrade(head: &str, rest: &'static [u8]) -> Result<Update, (ErrorKind, String)> {
     let (sim, _seen) = start(&[Fault::UpgradeRaw(head.to_owned().leak(), rest)]);
     let connected = Client::connect(&config(&sim));
     let next = connected.and_then(|mut client| client.next(LONG));
@@ -427,7 +427,7 @@ fn an_upgrade_may_have_any_legal_form_and_frames_right_behind_it() {
         ),
     ] {
         let next = upgrade(&format!("{SWITCH}{headers}\r\n"), frame).unwrap();
-        assert!(matches!(next, Next::Event(_)), "{headers}: {next:?}");
+        assert!(matches!(next, Update::Event(_)), "{headers}: {next:?}");
     }
 }
 
@@ -544,7 +544,7 @@ fn an_event_of_8_mib_and_one_of_100_000_members_arrive() {
     let many = format!(r#"{{{},"value":1}}"#, members.join(","));
     for text in [&long, &many] {
         sim.send(text);
-        let Next::Event(event) = client.next(LONG).unwrap() else {
+        let Update::Event(event) = client.next(LONG).unwrap() else {
             panic!("no event")
         };
         assert_eq!(event.message(), text);
@@ -597,7 +597,7 @@ mod properties {
                 }
             }
             for n in 0..20 {
-                let Next::Event(event) = client.next(LONG).unwrap() else {
+                let Update::Event(event) = client.next(LONG).unwrap() else {
                     panic!("no event")
                 };
                 prop_assert_eq!(event.elems::<usize>().unwrap(), n);

@@ -14,7 +14,7 @@ use std::sync::{
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use octave_ws::{Action, Client, ErrorKind, Next, Phase, Stream};
+use octave_ws::{Action, Client, ErrorKind, Phase, Stream, Update};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tungstenite::{Bytes, Message};
 
@@ -58,11 +58,11 @@ fn an_ack_that_has_come_is_not_late_whatever_came_before_it() {
         client.request(Action::Subscribe, &stream()).unwrap();
         thread::sleep(BUSY);
         for _ in 0..events {
-            assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+            assert!(matches!(client.next(LONG).unwrap(), Update::Event(_)));
             // A caller that is slow lets the service write no faster.
             thread::sleep(Duration::from_millis(1));
         }
-        assert!(matches!(client.next(LONG).unwrap(), Next::Ack(_)));
+        assert!(matches!(client.next(LONG).unwrap(), Update::Ack(_)));
         drop(client);
         service.join().unwrap();
     }
@@ -135,8 +135,8 @@ fn an_ack_behind_a_message_that_keeps_coming_in_is_waited_for() {
     let config = config(&endpoint).ack_timeout(7 * ALLOWED);
     let mut client = Client::connect(&config).unwrap();
     client.request(Action::Subscribe, &stream()).unwrap();
-    assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
-    assert!(matches!(client.next(LONG).unwrap(), Next::Ack(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Event(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Ack(_)));
     drop(client);
     service.join().unwrap();
 }
@@ -196,8 +196,8 @@ fn an_ack_behind_a_tls_record_that_keeps_coming_in_is_waited_for() {
     client
         .request(Action::Unsubscribe, &path.parse().unwrap())
         .unwrap();
-    assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
-    assert!(matches!(client.next(LONG).unwrap(), Next::Ack(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Event(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Ack(_)));
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn no_time_at_all_returns_what_has_arrived_behind_pings() {
     client.send("{}").unwrap();
     sent.recv_timeout(LONG).unwrap();
     let next = client.next(Duration::ZERO).unwrap();
-    assert!(matches!(next, Next::Event(_)), "{next:?}");
+    assert!(matches!(next, Update::Event(_)), "{next:?}");
     drop(client);
     service.join().unwrap();
 }
@@ -235,7 +235,7 @@ fn a_flood_of_pongs_does_not_outlast_a_deadline_nor_a_stop() {
     let (done, ended) = mpsc::channel();
     let caller = thread::spawn(move || {
         let mut client = Client::connect(&config).unwrap();
-        assert!(matches!(client.next(ALLOWED).unwrap(), Next::TimedOut));
+        assert!(matches!(client.next(ALLOWED).unwrap(), Update::TimedOut));
         stop.stop();
         assert_eq!(client.next(LONG).unwrap_err().kind(), ErrorKind::Stopped);
         // It ends within its time, whatever comes in.
@@ -265,7 +265,7 @@ fn a_flood_of_pongs_does_not_put_off_the_end() {
         // Nothing else would end it.
         let mut lost = 0;
         let _ = client.close_within(Duration::MAX, |next| {
-            lost += usize::from(matches!(next, Next::Lost(_)));
+            lost += usize::from(matches!(next, Update::Lost(_)));
         });
         done.send(lost).unwrap();
     });
@@ -300,7 +300,7 @@ fn a_message_that_comes_slowly_is_no_flood() {
     client.subscribe(&"/a".parse().unwrap()).unwrap();
     begun.recv_timeout(LONG).unwrap();
     let mut events = 0;
-    let is_event = |next| matches!(next, Next::Event(_));
+    let is_event = |next| matches!(next, Update::Event(_));
     // Once the connection is known to live, the answer is not waited for.
     let _ = client.close_within(Duration::MAX, |next| events += usize::from(is_event(next)));
     assert_eq!(events, 1);
@@ -328,9 +328,9 @@ fn a_gap_begins_when_all_was_read_that_had_been_sent() {
     // A caller that is busy reads later what came before the end.
     thread::sleep(BUSY);
     for _ in 0..100 {
-        assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+        assert!(matches!(client.next(LONG).unwrap(), Update::Event(_)));
     }
-    let Next::Lost(loss) = client.next(LONG).unwrap() else {
+    let Update::Lost(loss) = client.next(LONG).unwrap() else {
         panic!("no loss")
     };
     // As long as what came first may have taken.
@@ -359,7 +359,7 @@ fn a_message_that_was_cut_off_began_before_the_gap() {
     let (endpoint, _service) = play([first, second]);
     let mut client = Client::connect(&config(&endpoint).retry_for(LONG)).unwrap();
     client.subscribe(&stream()).unwrap();
-    let Next::Lost(loss) = client.next(LONG).unwrap() else {
+    let Update::Lost(loss) = client.next(LONG).unwrap() else {
         panic!("no loss")
     };
     let begun_at = begun.recv_timeout(LONG).unwrap();
@@ -408,10 +408,10 @@ fn a_pong_that_has_come_is_one_whatever_is_watched() {
     client.watch(Some(OwnedFd::from(reader)));
     // Long enough for a ping to be sent, not for its answer.
     let next = client.next(ALLOWED + ALLOWED / 2);
-    assert!(matches!(next.unwrap(), Next::TimedOut));
+    assert!(matches!(next.unwrap(), Update::TimedOut));
     thread::sleep(BUSY);
     writer.write_all(b"x").unwrap();
-    assert!(matches!(client.next(LONG).unwrap(), Next::Readable));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Readable));
     drop(client);
     service.join().unwrap();
 }
@@ -435,12 +435,12 @@ fn what_is_always_readable_keeps_neither_events_nor_limits_back() {
     let error = loop {
         assert!(start.elapsed() < LONG, "it is never late");
         match client.next(LONG) {
-            Ok(Next::Event(_)) => events += 1,
-            Ok(Next::Ack(_)) => {
+            Ok(Update::Event(_)) => events += 1,
+            Ok(Update::Ack(_)) => {
                 acks += 1;
                 client.request(Action::Unsubscribe, &stream()).unwrap();
             }
-            Ok(Next::Readable) => readable += 1,
+            Ok(Update::Readable) => readable += 1,
             Ok(other) => panic!("{other:?}"),
             Err(error) => break error,
         }
@@ -465,10 +465,10 @@ fn what_is_watched_is_told_though_messages_come_without_a_pause() {
     let mut client = Client::connect(&config(&endpoint)).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     client.watch_hangup(Some(OwnedFd::from(writer)));
-    assert!(matches!(client.next(LONG).unwrap(), Next::Event(_)));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Event(_)));
     drop(reader);
     let start = Instant::now();
-    while !matches!(client.next(LONG).unwrap(), Next::Readable) {
+    while !matches!(client.next(LONG).unwrap(), Update::Readable) {
         assert!(start.elapsed() < LONG);
     }
 }
@@ -493,7 +493,7 @@ fn no_time_at_all_makes_an_attempt_and_hears_a_stop() {
     let mut reason = String::new();
     until("it connects", || {
         match client.next(Duration::ZERO).unwrap() {
-            Next::Gap(gap) => {
+            Update::Gap(gap) => {
                 reason = gap.reason;
                 true
             }
@@ -534,10 +534,10 @@ fn what_is_watched_cuts_an_attempt_short_once() {
         writer.write_all(b"x").unwrap();
         writer
     });
-    assert!(matches!(client.next(LONG).unwrap(), Next::Readable));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Readable));
     // Though nobody reads it.
     until("it connects", || {
-        matches!(client.next(LONG).unwrap(), Next::Connected)
+        matches!(client.next(LONG).unwrap(), Update::Connected)
     });
     drop(client);
     drop(thread.join().unwrap());
@@ -560,7 +560,7 @@ fn the_attempt_after_one_that_was_cut_short_comes_to_its_end() {
         }
     });
     let start = Instant::now();
-    while !matches!(client.next(LONG).unwrap(), Next::Connected) {
+    while !matches!(client.next(LONG).unwrap(), Update::Connected) {
         assert!(start.elapsed() < LONG, "it does not connect");
         reader.read_exact(&mut [0]).unwrap();
     }
@@ -576,14 +576,14 @@ fn somebody_can_be_called_while_it_connects_and_not_after() {
     let config = config(&endpoint)
         .retry_for(LONG)
         .connect_timeout(4 * BUSY)
-        .while_connecting(every, move || sender.send(Instant::now()).unwrap());
+        .watchdog(every, move || sender.send(Instant::now()).unwrap());
     let mut client = Client::new(&config).unwrap();
-    assert!(matches!(client.next(LONG).unwrap(), Next::Connected));
+    assert!(matches!(client.next(LONG).unwrap(), Update::Connected));
     let calls: Vec<Instant> = called.try_iter().collect();
     // While the first attempt hung, and until the second one was made.
     let span = *calls.last().unwrap() - calls[0];
     assert!(span >= BUSY && calls.len() > 5, "{} {span:?}", calls.len());
-    assert!(matches!(client.next(ALLOWED).unwrap(), Next::TimedOut));
+    assert!(matches!(client.next(ALLOWED).unwrap(), Update::TimedOut));
     assert_eq!(called.try_iter().count(), 0);
     drop(client);
     service.join().unwrap();
@@ -635,7 +635,7 @@ fn what_was_refused_for_now_is_asked_again_though_messages_come_without_a_pause(
     let mut client = Client::connect(&config(&endpoint).retry_for(LONG)).unwrap();
     client.subscribe(&stream()).unwrap();
     let deadline = Instant::now() + LONG;
-    while !matches!(client.next(LONG).unwrap(), Next::Gap(_)) {
+    while !matches!(client.next(LONG).unwrap(), Update::Gap(_)) {
         assert!(Instant::now() < deadline, "it is not asked for again");
     }
     drop(client);

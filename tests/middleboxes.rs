@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use octave_ws::sim::{Options, Sim, What};
-use octave_ws::{Client, Config, ErrorKind, Next, Phase};
+use octave_ws::{Client, Config, ErrorKind, Phase, Update};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 
@@ -45,7 +45,7 @@ fn exchange(sim: &Sim, config: &Config) {
     let mut client = Client::connect(config).unwrap();
     client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();
     sim.publish(TEMPERATURE, &json!(1));
-    let Next::Event(event) = client.next(LONG).unwrap() else {
+    let Update::Event(event) = client.next(LONG).unwrap() else {
         panic!("no event")
     };
     assert_eq!(event.elems::<i32>().unwrap(), 1);

@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use octave_ws::{Client, Config, Credentials, Next, Token};
+use octave_ws::{Client, Config, Credentials, Token, Update};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -87,12 +87,12 @@ fn play(faults: &[(Place, Fault)]) {
         let (mut losses, mut gaps) = (0, 0);
         loop {
             match client.next(Duration::from_secs(60)).unwrap() {
-                Next::Event(_) => break,
+                Update::Event(_) => break,
                 // Where nothing is subscribed, there is nothing to lose.
-                Next::Lost(_) if client.loss().is_none() => {}
-                Next::Connected => {}
-                Next::Lost(_) => losses += 1,
-                Next::Gap(_) => {
+                Update::Lost(_) if client.loss().is_none() => {}
+                Update::Connected => {}
+                Update::Lost(_) => losses += 1,
+                Update::Gap(_) => {
                     gaps += 1;
                     assert_eq!(losses, gaps);
                 }

@@ -98,7 +98,7 @@ const LIBRARY: [&str; 25] = [
     "source",
     "endpoint",
     "cookies",
-    "next",
+    "update",
     "pulse",
     "step",
     "error",

@@ -150,7 +150,7 @@ fn a_certificate_that_will_not_do_is_final_and_gets_nothing() {
         let error = failure(&endpoint, &trusted.pem);
         assert_eq!(
             (error.phase(), error.kind()),
-            (Phase::Tls, ErrorKind::Untrusted),
+            (Phase::Tls, ErrorKind::Tls),
             "{name}"
         );
         assert!(!error.is_retryable(), "{name}");
@@ -209,7 +209,7 @@ fn tls_1_1_is_final_and_gets_nothing() {
             received
         });
         let error = failure(&endpoint, &authority("any").pem);
-        assert_eq!(error.kind(), ErrorKind::Untrusted, "{}", error.in_full());
+        assert_eq!(error.kind(), ErrorKind::Tls, "{}", error.in_full());
         let text = error.to_string();
         assert!(text.starts_with("tls: no TLS in common with "), "{text}");
         assert!(
@@ -239,7 +239,7 @@ fn an_alert_that_may_pass_is_tried_four_times_more() {
                 .endpoint(endpoint)
                 .retry_for(Duration::from_secs(60));
             let error = Client::connect(&config).err().unwrap();
-            assert_eq!(error.kind(), ErrorKind::Untrusted, "{}", error.in_full());
+            assert_eq!(error.kind(), ErrorKind::Tls, "{}", error.in_full());
             server.join().unwrap();
         })
     });

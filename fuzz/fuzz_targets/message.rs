@@ -4,7 +4,7 @@ use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use octave_ws::{Client, Next};
+use octave_ws::{Client, Update};
 use octave_ws_fuzz::{Place, Service};
 
 #[path = "../../tests/strict/mod.rs"]
@@ -27,7 +27,7 @@ fuzz_target!(|text: &str| -> Corpus {
     let mut next = || client.next(Duration::from_secs(60)).expect("a message");
     let first = next();
     match &first {
-        Next::Event(event) => {
+        Update::Event(event) => {
             assert!(text.contains(event.message()));
             assert!(event.message().contains(event.value()));
             // A second parser has the same opinion.
@@ -36,12 +36,12 @@ fuzz_target!(|text: &str| -> Corpus {
             let _ = (event.id(), event.stream_id(), event.path());
             let _ = (event.creation_date(), event.generated_date());
         }
-        Next::Unknown(unknown) => assert_eq!(unknown.text(), text),
+        Update::Unknown(unknown) => assert_eq!(unknown.text(), text),
         other => panic!("{other:?}"),
     }
     // An answer that answers nothing is passed over.
-    if !matches!(&first, Next::Event(event) if event.message() == MARK) {
-        assert!(matches!(next(), Next::Event(event) if event.message() == MARK));
+    if !matches!(&first, Update::Event(event) if event.message() == MARK) {
+        assert!(matches!(next(), Update::Event(event) if event.message() == MARK));
     }
     Corpus::Keep
 });

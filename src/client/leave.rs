@@ -6,7 +6,7 @@ use super::{Client, State};
 use crate::Result;
 use crate::connection::Arrival;
 use crate::connection::close::{Farewell, Patience};
-use crate::next::Next;
+use crate::update::Update;
 
 impl Client {
     /// Unsubscribes all streams, closes the WebSocket with code 1000, and waits for the answers, up to
@@ -19,12 +19,12 @@ impl Client {
     }
 
     /// Closes as [`Client::close`] does, and passes to the callback what arrives before the streams are
-    /// unsubscribed. A [`Next::Lost`] says that events may be missing from the end: nothing of the
+    /// unsubscribed. A [`Update::Lost`] says that events may be missing from the end: nothing of the
     /// service has shown that the connection lasted until now.
     ///
     /// # Errors
     /// As [`Client::close`].
-    pub fn close_with(self, callback: impl FnMut(Next)) -> Result<()> {
+    pub fn close_with(self, callback: impl FnMut(Update)) -> Result<()> {
         self.leave(&Patience::default(), callback)
     }
 
@@ -34,7 +34,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::close`].
-    pub fn close_within(self, timeout: Duration, callback: impl FnMut(Next)) -> Result<()> {
+    pub fn close_within(self, timeout: Duration, callback: impl FnMut(Update)) -> Result<()> {
         let answers = match self.config.ping_timeout {
             Duration::ZERO => self.config.ack_timeout,
             timeout => timeout,
@@ -42,7 +42,7 @@ impl Client {
         self.leave(&Patience::new(answers, timeout), callback)
     }
 
-    fn leave(mut self, patience: &Patience, mut callback: impl FnMut(Next)) -> Result<()> {
+    fn leave(mut self, patience: &Patience, mut callback: impl FnMut(Update)) -> Result<()> {
         self.queue.drain(..).for_each(&mut callback);
         let State::Open(connection) = self.state else {
             return Ok(());
@@ -50,14 +50,14 @@ impl Client {
         let streams = self.subscriptions.subscribed().iter().cloned();
         let Farewell { closed, lost } =
             connection.close(streams, patience, |arrival| match arrival {
-                Arrival::Event(event) => callback(Next::Event(event)),
-                Arrival::Unknown(unknown) => callback(Next::Unknown(unknown)),
+                Arrival::Event(event) => callback(Update::Event(event)),
+                Arrival::Unknown(unknown) => callback(Update::Unknown(unknown)),
                 // The answers are those that it waits for itself.
                 Arrival::Ack(_) | Arrival::Pong(_) | Arrival::Watched => {}
             });
         // One that is not over yet began before.
         if let (Some(loss), None) = (lost, self.loss) {
-            callback(Next::Lost(loss));
+            callback(Update::Lost(loss));
         }
         closed
     }

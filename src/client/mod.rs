@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::{ErrorKind, Phase};
-use crate::next::{Loss, Next};
 use crate::protocol::{Action, Backoff, Event, Stream, Subscriptions};
 use crate::secret::Quote;
 use crate::transport::Route;
 use crate::transport::attention::Watched;
+use crate::update::{Loss, Update};
 use crate::{Error, Result};
 
 use postponed::Postponed;
@@ -28,21 +28,21 @@ mod watch;
 /// connection; [`Client::close`] closes it properly.
 ///
 /// If [`Config::retry_for`] allows it, the client reconnects after a loss, with growing delays and a
-/// new session, and subscribes all streams again. The service does not replay events: [`Next::Lost`]
-/// reports the loss at once, and [`Next::Gap`] the period for which events may be missing.
+/// new session, and subscribes all streams again. The service does not replay events: [`Update::Lost`]
+/// reports the loss at once, and [`Update::Gap`] the period for which events may be missing.
 ///
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// use octave_ws::{Client, Config, Next};
+/// use octave_ws::{Client, Config, Update};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut client = Client::connect(&Config::from_env()?.retry_for(Duration::MAX))?;
 /// client.subscribe(&"/my_company/devices/gw1/temperature".parse()?)?;
 /// loop {
 ///     match client.next(Duration::from_secs(60))? {
-///         Next::Event(event) => println!("{}", event.value()),
-///         Next::Gap(gap) => eprintln!("events may be missing: {}", gap.reason),
+///         Update::Event(event) => println!("{}", event.value()),
+///         Update::Gap(gap) => eprintln!("events may be missing: {}", gap.reason),
 ///         _ => {}
 ///     }
 /// }
@@ -69,7 +69,7 @@ pub struct Client {
     late: u32,
     aside: Aside,
     /// What came in and was not asked for yet.
-    queue: VecDeque<Next>,
+    queue: VecDeque<Update>,
 }
 
 /// What the caller has to see to besides.
@@ -116,7 +116,7 @@ impl Client {
     }
 
     /// Creates a client that is not connected yet. [`Client::next`] connects, as it does after a loss,
-    /// and returns [`Next::Connected`]. This allows a program to [watch](Client::watch) something else
+    /// and returns [`Update::Connected`]. This allows a program to [watch](Client::watch) something else
     /// meanwhile.
     ///
     /// # Errors
@@ -164,7 +164,7 @@ impl Client {
         self.ask(Action::Unsubscribe, stream)
     }
 
-    /// Sends a request without waiting. [`Client::next`] returns the answer, as [`Next::Ack`].
+    /// Sends a request without waiting. [`Client::next`] returns the answer, as [`Update::Ack`].
     ///
     /// # Errors
     /// As [`Client::next`].
@@ -186,7 +186,7 @@ impl Client {
     }
 
     /// Sends a text message unchanged, for requests that have no method. The answer is a
-    /// [`Next::Unknown`]. A subscription made this way is not restored after a loss, nor ended by
+    /// [`Update::Unknown`]. A subscription made this way is not restored after a loss, nor ended by
     /// [`Client::close`].
     ///
     /// # Errors
@@ -195,7 +195,7 @@ impl Client {
         self.on_connection(|connection| connection.send(text))
     }
 
-    /// Sends a ping (RFC 6455 §5.5.2). The answer is a [`Next::Pong`]; of several pings, only the last
+    /// Sends a ping (RFC 6455 §5.5.2). The answer is a [`Update::Pong`]; of several pings, only the last
     /// may be answered.
     ///
     /// # Errors
@@ -222,7 +222,7 @@ impl Client {
     /// # Errors
     /// `Stopped`, after which the client can still be used and closed. After any other error, which
     /// says how the connection ended, the client is closed.
-    pub fn next(&mut self, timeout: Duration) -> Result<Next> {
+    pub fn next(&mut self, timeout: Duration) -> Result<Update> {
         let deadline = Instant::now().checked_add(timeout);
         self.next_by(deadline)
     }
@@ -233,11 +233,11 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::next`].
-    pub fn next_buffered(&mut self) -> Result<Option<Next>> {
+    pub fn next_buffered(&mut self) -> Result<Option<Update>> {
         if self.queue.is_empty()
             && let Some(event) = self.take_event()?
         {
-            return Ok(Some(Next::Event(event)));
+            return Ok(Some(Update::Event(event)));
         }
         Ok(self.queue.pop_front())
     }
@@ -248,13 +248,13 @@ impl Client {
     /// # fn run(client: &mut octave_ws::Client) -> octave_ws::Result<()> {
     /// use std::ops::ControlFlow;
     ///
-    /// use octave_ws::Next;
+    /// use octave_ws::Update;
     ///
     /// client.run(|next| {
     ///     match next {
-    ///         Next::Event(event) => println!("{}", event.value()),
-    ///         Next::Ack(ack) => eprintln!("{} {}: {:?}", ack.action, ack.stream, ack.outcome),
-    ///         Next::Gap(gap) => eprintln!("events may be missing: {}", gap.reason),
+    ///         Update::Event(event) => println!("{}", event.value()),
+    ///         Update::Ack(ack) => eprintln!("{} {}: {:?}", ack.action, ack.stream, ack.outcome),
+    ///         Update::Gap(gap) => eprintln!("events may be missing: {}", gap.reason),
     ///         _ => {}
     ///     }
     ///     ControlFlow::Continue(())
@@ -264,10 +264,10 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::next`], including `Stopped`.
-    pub fn run(&mut self, mut callback: impl FnMut(Next) -> ControlFlow<()>) -> Result<()> {
+    pub fn run(&mut self, mut callback: impl FnMut(Update) -> ControlFlow<()>) -> Result<()> {
         loop {
             match self.next_by(None)? {
-                Next::Closed => return Err(closed()),
+                Update::Closed => return Err(closed()),
                 next => {
                     if callback(next).is_break() {
                         return Ok(());
@@ -297,18 +297,18 @@ impl Client {
         self.config.connect_deadline = deadline;
     }
 
-    fn next_by(&mut self, deadline: Option<Instant>) -> Result<Next> {
+    fn next_by(&mut self, deadline: Option<Instant>) -> Result<Update> {
         loop {
             if let Some(next) = self.next_buffered()? {
                 return Ok(next);
             }
             if let State::Closed = self.state {
-                return Ok(Next::Closed);
+                return Ok(Update::Closed);
             }
             let watched = self.aside.watched.clone();
             // Fails for good once nothing is left to hand over.
             if !self.advance(deadline, &watched)? {
-                return Ok(Next::TimedOut);
+                return Ok(Update::TimedOut);
             }
         }
     }
@@ -332,8 +332,8 @@ impl<'a> Events<'a> {
     fn wait(&mut self) -> Result<Event> {
         loop {
             match self.client.next_by(None)? {
-                Next::Event(event) => return Ok(event),
-                Next::Closed => return Err(closed()),
+                Update::Event(event) => return Ok(event),
+                Update::Closed => return Err(closed()),
                 _ => {}
             }
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Instant;
 
 use super::{Client, State};
-use crate::next::Loss;
+use crate::update::Loss;
 use crate::{Error, Stream};
 
 impl Client {

@@ -2,9 +2,9 @@
 
 use super::Client;
 use crate::error::{ErrorKind, Phase};
-use crate::next::Next;
 use crate::protocol::{Action, Stream};
 use crate::transport::attention::Watched;
+use crate::update::Update;
 use crate::{Error, Result};
 
 /// A subscription is given up that was not answered on so many connections.
@@ -21,15 +21,18 @@ impl Client {
         self.late = 0;
         let ticket = self.request_ticket(action, stream)?;
         loop {
-            let is_answer = |next: &Next| match next {
-                Next::Ack(ack) => ack.ticket == ticket,
+            let is_answer = |next: &Update| match next {
+                Update::Ack(ack) => ack.ticket == ticket,
                 _ => false,
             };
-            self.queue.iter_mut().skip(looked_at).for_each(Next::detach);
+            self.queue
+                .iter_mut()
+                .skip(looked_at)
+                .for_each(Update::detach);
             let mut new = self.queue.iter().skip(looked_at);
-            kept += new.clone().map(Next::cost).sum::<usize>();
+            kept += new.clone().map(Update::cost).sum::<usize>();
             if let Some(at) = new.position(is_answer)
-                && let Some(Next::Ack(ack)) = self.queue.remove(looked_at + at)
+                && let Some(Update::Ack(ack)) = self.queue.remove(looked_at + at)
             {
                 return ack.outcome.map_err(|words| {
                     // The caller asks again, or does not.
@@ -51,7 +54,7 @@ impl Client {
             }
             looked_at = self.queue.len();
             match self.take_event()? {
-                Some(event) => self.queue.push_back(Next::Event(event)),
+                Some(event) => self.queue.push_back(Update::Event(event)),
                 None if self.queue.len() > looked_at => {}
                 None => _ = self.advance(None, &Watched::default())?,
             }

@@ -9,10 +9,10 @@ use super::{Client, State, closed};
 use crate::clock;
 use crate::connection::{Arrival, Connection};
 use crate::error::{ErrorKind, Phase};
-use crate::next::{Gap, Loss, Next};
 use crate::protocol::{Ack, Action, Event, Retry};
 use crate::transport::attention::Watched;
 use crate::transport::wire;
+use crate::update::{Gap, Loss, Update};
 use crate::{Error, Result};
 
 /// How long after an attempt that was cut short the next one is made.
@@ -65,10 +65,10 @@ impl Client {
 
     fn arrived(&mut self, read: Result<Arrival>) -> Result<()> {
         match read {
-            Ok(Arrival::Event(event)) => self.queue.push_back(Next::Event(event)),
-            Ok(Arrival::Unknown(unknown)) => self.queue.push_back(Next::Unknown(unknown)),
-            Ok(Arrival::Pong(time)) => self.queue.push_back(Next::Pong(time)),
-            Ok(Arrival::Watched) => self.queue.push_back(Next::Readable),
+            Ok(Arrival::Event(event)) => self.queue.push_back(Update::Event(event)),
+            Ok(Arrival::Unknown(unknown)) => self.queue.push_back(Update::Unknown(unknown)),
+            Ok(Arrival::Pong(time)) => self.queue.push_back(Update::Pong(time)),
+            Ok(Arrival::Watched) => self.queue.push_back(Update::Readable),
             Ok(Arrival::Ack(ack)) => {
                 self.acknowledged(ack);
                 self.send_requests();
@@ -114,7 +114,7 @@ impl Client {
         // Where nobody reads what is watched, it does not keep an attempt from being made.
         if watched.is_ready() && !(is_time && self.aside.was_notified) {
             self.aside.was_notified = true;
-            self.queue.push_back(Next::Readable);
+            self.queue.push_back(Update::Readable);
             return Ok(true);
         }
         self.aside.was_notified = false;
@@ -135,7 +135,7 @@ impl Client {
                 self.aside.cut_short = true;
                 self.aside.was_notified = true;
                 self.state = State::Waiting(Instant::now() + CUT_SHORT);
-                self.queue.push_back(Next::Readable);
+                self.queue.push_back(Update::Readable);
             }
             Err(error) => self.failed(error)?,
         }
@@ -148,7 +148,7 @@ impl Client {
         self.connections += 1;
         // A gap tells of those that end a loss.
         if self.loss.is_none() {
-            self.queue.push_back(Next::Connected);
+            self.queue.push_back(Update::Connected);
         }
         self.backoff.connected();
         self.postponed = Postponed::new(Instant::now());
@@ -185,7 +185,7 @@ impl Client {
                 reason: error.to_string(),
             };
             if retry_at.is_some() {
-                self.queue.push_back(Next::Lost(loss.clone()));
+                self.queue.push_back(Update::Lost(loss.clone()));
             }
             // Events may come before the answer to the subscription.
             let had_stream = connection.has_events() || !self.subscriptions.subscribed().is_empty();
@@ -219,7 +219,7 @@ impl Client {
 
     pub(super) fn disconnected(&mut self) {
         let acks = self.subscriptions.disconnected();
-        self.queue.extend(acks.into_iter().map(Next::Ack));
+        self.queue.extend(acks.into_iter().map(Update::Ack));
     }
 
     pub(super) fn send_requests(&mut self) {
@@ -235,7 +235,10 @@ impl Client {
     }
 
     fn acknowledged(&mut self, mut ack: Ack) {
-        if ack.may_pass() && !self.config.retry_for.is_zero() && self.subscriptions.postpone(&ack) {
+        if ack.is_transient()
+            && !self.config.retry_for.is_zero()
+            && self.subscriptions.postpone(&ack)
+        {
             let words = ack.outcome.as_ref().err().cloned().unwrap_or_default();
             let stream = ack.stream.clone();
             let now = Instant::now();
@@ -246,14 +249,14 @@ impl Client {
                 );
             }
             ack.is_retried = true;
-            self.queue.push_back(Next::Ack(ack));
+            self.queue.push_back(Update::Ack(ack));
             return;
         }
         if (ack.action, &ack.outcome) == (Action::Subscribe, &Ok(())) {
             self.backoff.granted();
         }
         if self.subscriptions.acknowledged(&ack) {
-            self.queue.push_back(Next::Ack(ack));
+            self.queue.push_back(Update::Ack(ack));
         }
         self.settle();
     }
@@ -270,7 +273,7 @@ impl Client {
             let to = clock::now();
             // The clock may have been set back since.
             let from = from.min(to);
-            self.queue.push_back(Next::Gap(Gap { from, to, reason }));
+            self.queue.push_back(Update::Gap(Gap { from, to, reason }));
         }
     }
 }

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::{Arrival, Connection};
 use crate::error::{ErrorKind, Phase};
-use crate::next::Loss;
 use crate::protocol::{Action, ON_THE_WAY, Request, Stream};
 use crate::transport::attention::Watched;
+use crate::update::Loss;
 use crate::{Error, Result};
 
 /// How long the answer to a close may take.

@@ -6,7 +6,7 @@ use crate::error::{ErrorKind, Phase};
 use crate::handshake::UpgradeRequest;
 use crate::protocol::{
     Ack, Action, Due, Event, Exchange, HEARTBEAT, Incoming, Liveness, Look, ON_THE_WAY, Overdue,
-    Request, Stream, Text, Unknown,
+    Request, Stream, Text, UnknownMessage,
 };
 use crate::secret::Quote;
 use crate::session::{self, Session};
@@ -64,7 +64,7 @@ fn may_do_on_another(error: &Error) -> bool {
 pub(crate) enum Arrival {
     Event(Event),
     Ack(Ack),
-    Unknown(Unknown),
+    Unknown(UnknownMessage),
     /// The answer to a ping that was asked for, after so long.
     Pong(Duration),
     /// Nothing did, or not only that: what is watched is ready.
@@ -358,7 +358,7 @@ impl Connection {
                 return Ok(answered.map(|at| Arrival::Pong(at.elapsed())));
             }
             Received::Binary => {
-                let unknown = Unknown::new(Text::default(), "it is binary and not UTF-8");
+                let unknown = UnknownMessage::new(Text::default(), "it is binary and not UTF-8");
                 return Ok(Some(Arrival::Unknown(unknown)));
             }
             Received::Close(words) => {
@@ -380,7 +380,9 @@ impl Connection {
                     ack.text = text;
                     Arrival::Ack(ack)
                 }
-                None => Arrival::Unknown(Unknown::new(text, "it answers no pending request")),
+                None => {
+                    Arrival::Unknown(UnknownMessage::new(text, "it answers no pending request"))
+                }
             },
         };
         Ok(Some(arrival))

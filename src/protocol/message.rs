@@ -62,7 +62,7 @@ pub(crate) fn request(msg_id: u64, action: Action, stream: &Stream) -> String {
 pub(crate) enum Incoming {
     Event(Event),
     Answer(Answer, Text),
-    Unknown(Unknown),
+    Unknown(UnknownMessage),
 }
 
 /// An event of a stream, as the service sent it.
@@ -201,12 +201,12 @@ pub(crate) struct Answer {
 
 /// A message that is neither an event nor an answer to a request.
 #[derive(Clone)]
-pub struct Unknown {
+pub struct UnknownMessage {
     text: Text,
     reason: &'static str,
 }
 
-impl Unknown {
+impl UnknownMessage {
     pub(crate) fn new(text: Text, reason: &'static str) -> Self {
         Self { text, reason }
     }
@@ -227,9 +227,9 @@ impl Unknown {
     }
 }
 
-impl fmt::Debug for Unknown {
+impl fmt::Debug for UnknownMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unknown")
+        f.debug_struct("UnknownMessage")
             .field("reason", &self.reason)
             .field("text", &self.text())
             .finish()
@@ -264,7 +264,7 @@ impl Incoming {
                     Unfit::NotObject => "it is not a JSON object",
                     Unfit::NotJson => "it is not JSON",
                 };
-                return Self::Unknown(Unknown::new(text, reason));
+                return Self::Unknown(UnknownMessage::new(text, reason));
             }
         };
         let is_message = match kind {
@@ -292,7 +292,10 @@ impl Incoming {
         }
         match head.and_then(answer) {
             Some(answer) => Self::Answer(answer, text),
-            None => Self::Unknown(Unknown::new(text, "it is neither an event nor an answer")),
+            None => Self::Unknown(UnknownMessage::new(
+                text,
+                "it is neither an event nor an answer",
+            )),
         }
     }
 }

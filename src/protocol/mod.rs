@@ -34,10 +34,10 @@ mod subscriptions;
 
 pub(crate) use backoff::{Backoff, Retry};
 pub(crate) use exchange::{Due, Exchange, Liveness};
-pub use message::{Action, Event, Unknown};
+pub use message::{Action, Event, UnknownMessage};
 pub(crate) use message::{HEARTBEAT, Incoming, Text, detach, session_answer};
 pub(crate) use overdue::{Look, ON_THE_WAY, Overdue};
 pub use request::Ack;
-pub(crate) use request::{Request, may_pass};
+pub(crate) use request::{Request, is_transient};
 pub use stream::{ParseStreamError, Stream};
 pub(crate) use subscriptions::Subscriptions;

@@ -31,8 +31,8 @@ pub struct Ack {
 
 impl Ack {
     /// Returns whether it is a temporary refusal: status 408, 425, 429 or 5xx.
-    pub fn may_pass(&self) -> bool {
-        self.outcome.is_err() && self.status.is_some_and(may_pass)
+    pub fn is_transient(&self) -> bool {
+        self.outcome.is_err() && self.status.is_some_and(is_transient)
     }
 
     /// Returns whether the client asks again by itself, after a delay: a temporary refusal, where
@@ -50,7 +50,7 @@ impl Ack {
 }
 
 /// Whether the same again, later, may not be refused with this status, as of HTTP.
-pub(crate) fn may_pass(status: u16) -> bool {
+pub(crate) fn is_transient(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..)
 }
 
@@ -83,9 +83,9 @@ mod tests {
         ] {
             let mut ack = granted();
             ack.status = status;
-            assert!(!ack.may_pass(), "{status:?}");
+            assert!(!ack.is_transient(), "{status:?}");
             ack.outcome = Err(String::new());
-            assert_eq!(ack.may_pass(), passes, "{status:?}");
+            assert_eq!(ack.is_transient(), passes, "{status:?}");
         }
     }
 

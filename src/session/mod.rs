@@ -95,7 +95,7 @@ pub(crate) fn open(
         }
         if !endpoint.tls && post::is_tls(&error) {
             let message = format!("{endpoint} speaks TLS: give https:// in the endpoint");
-            return Error::new(Phase::Session, ErrorKind::Untrusted, message);
+            return Error::new(Phase::Session, ErrorKind::Tls, message);
         }
         if post::is_too_long(&error) {
             let message = format!("the answer of {endpoint} is too long");

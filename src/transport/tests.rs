@@ -44,7 +44,7 @@ fn a_name_is_looked_up_and_each_address_tried() {
 fn an_authority_that_is_not_trusted_is_final() {
     let sim = Sim::start().unwrap();
     let (kind, text) = failure(&config(sim.endpoint()), LONG);
-    assert_eq!(kind, ErrorKind::Untrusted);
+    assert_eq!(kind, ErrorKind::Tls);
     let peer = sim.addr();
     let verdict = "is from a CA that is not trusted";
     assert_eq!(text, format!("tls: the certificate of {peer} {verdict}"));
@@ -309,7 +309,7 @@ fn plain_http_on_the_port_is_final() {
     });
     let text = format!("tls: {addr} does not speak TLS");
     let got = failure(&config(format!("https://{addr}")), LONG);
-    assert_eq!(got, (ErrorKind::Untrusted, text));
+    assert_eq!(got, (ErrorKind::Tls, text));
     server.join().unwrap();
 }
 

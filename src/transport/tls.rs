@@ -83,7 +83,8 @@ fn roots(ca_pem: Option<&[u8]>) -> Result<RootCertStore> {
 /// Shakes hands with the service, by the deadline that `wire` has.
 ///
 /// # Errors
-/// `Untrusted` for a certificate or a TLS that will not do, now or later. The others may pass.
+/// Returns `Tls` if the certificate is invalid or TLS failed for good, and else an error after which
+/// another attempt is made.
 pub(crate) fn handshake(
     mut wire: Wire,
     config: &Arc<ClientConfig>,
@@ -144,11 +145,11 @@ fn failed(endpoint: &Endpoint, error: io::Error) -> Error {
                  this program was built"
             );
             // Machines without a battery begin in 1970, until they have asked for the time.
-            new(ErrorKind::Untrusted, message).retry_as(Retry::Always)
+            new(ErrorKind::Tls, message).retry_as(Retry::Always)
         }
         Some(rustls::Error::InvalidCertificate(why)) => {
             let message = format!("the certificate of {endpoint} {}", verdict(why));
-            new(ErrorKind::Untrusted, message)
+            new(ErrorKind::Tls, message)
         }
         None
         | Some(rustls::Error::AlertReceived(
@@ -157,14 +158,14 @@ fn failed(endpoint: &Endpoint, error: io::Error) -> Error {
             let message = format!("the connection to {endpoint} was lost");
             new(ErrorKind::Disconnected, message).because(error)
         }
-        Some(rustls::Error::AlertReceived(alert)) if may_pass(*alert) => {
+        Some(rustls::Error::AlertReceived(alert)) if is_transient(*alert) => {
             let message = format!("{endpoint} refused the handshake");
-            let failed = new(ErrorKind::Untrusted, message).retry_as(Retry::AtMost(MAX_ALERTS));
+            let failed = new(ErrorKind::Tls, message).retry_as(Retry::AtMost(MAX_ALERTS));
             failed.because(error)
         }
         Some(rustls::Error::InvalidMessage(_)) => {
             let message = format!("{endpoint} does not speak TLS");
-            new(ErrorKind::Untrusted, message)
+            new(ErrorKind::Tls, message)
         }
         Some(
             rustls::Error::PeerIncompatible(
@@ -175,11 +176,11 @@ fn failed(endpoint: &Endpoint, error: io::Error) -> Error {
         ) => {
             let message =
                 format!("no TLS in common with {endpoint}: it speaks neither TLS 1.2 nor TLS 1.3");
-            new(ErrorKind::Untrusted, message)
+            new(ErrorKind::Tls, message)
         }
         Some(_) => {
             let message = format!("no TLS in common with {endpoint}");
-            new(ErrorKind::Untrusted, message).because(error)
+            new(ErrorKind::Tls, message).because(error)
         }
     }
 }
@@ -189,7 +190,7 @@ const MAX_ALERTS: u32 = 4;
 
 /// Whether an alert (RFC 8446 §6.2) may be gone the next time, as those of a service that is being
 /// set up. Those about certificates and versions are not.
-fn may_pass(alert: AlertDescription) -> bool {
+fn is_transient(alert: AlertDescription) -> bool {
     use AlertDescription as Alert;
     !matches!(
         alert,

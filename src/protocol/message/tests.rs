@@ -27,7 +27,7 @@ fn ack(text: &str) -> Answer {
     }
 }
 
-fn unknown(text: &str) -> Unknown {
+fn unknown(text: &str) -> UnknownMessage {
     match Incoming::parse(Text::from(text)) {
         Incoming::Unknown(unknown) => unknown,
         other => panic!("{other:?}"),

@@ -58,11 +58,11 @@ impl Failure {
     }
 
     /// A subscription that was, for now or for good.
-    pub(crate) fn refused(message: String, may_pass: bool) -> Self {
+    pub(crate) fn refused(message: String, is_transient: bool) -> Self {
         Self {
             code: REFUSED,
             message,
-            advice: Some(refused_stream(may_pass).to_owned()),
+            advice: Some(refused_stream(is_transient).to_owned()),
             is_told: false,
         }
     }
@@ -197,8 +197,8 @@ fn code(error: &Error) -> u8 {
 
 const LATER: &str = "try again later";
 
-fn refused_stream(may_pass: bool) -> &'static str {
-    if may_pass {
+fn refused_stream(is_transient: bool) -> &'static str {
+    if is_transient {
         LATER
     } else {
         "check the name of the stream, and what the user may read"
@@ -243,7 +243,7 @@ fn advice(error: &Error, origins: &Origins) -> Option<String> {
         (ErrorKind::Disconnected | ErrorKind::TimedOut, Phase::Resolve | Phase::Connect, _) => {
             "check the endpoint and the network".to_owned()
         }
-        (ErrorKind::Untrusted, Phase::Tls, _) => match &origins.ca_file {
+        (ErrorKind::Tls, Phase::Tls, _) => match &origins.ca_file {
             Some(Given { value, origin }) => {
                 format!("check the endpoint, the clock and the CA file {value:?}, set by {origin}")
             }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use octave_ws::settings::{Given, Origins};
-use octave_ws::{Client, Config, ErrorKind, Next, Phase, Step, Stop};
+use octave_ws::{Client, Config, ErrorKind, Phase, Step, Stop, Update};
 use serde_json::{Value, json};
 
 use crate::clock;
@@ -110,8 +110,8 @@ fn examine(
     let by = Instant::now() + pong;
     loop {
         match next(&mut client, by)? {
-            Next::Pong(_) => break,
-            Next::Event(found) => event = event.or(Some(found)),
+            Update::Pong(_) => break,
+            Update::Event(found) => event = event.or(Some(found)),
             _ => {}
         }
         // Whatever else comes in, and however much.
@@ -125,7 +125,7 @@ fn examine(
     report.at("event");
     let by = Instant::now() + EVENT;
     while has_streams && event.is_none() && by > Instant::now() {
-        if let Next::Event(found) = next(&mut client, by)? {
+        if let Update::Event(found) = next(&mut client, by)? {
             event = Some(found);
         }
     }
@@ -143,7 +143,7 @@ fn examine(
     Ok(client.close()?)
 }
 
-fn next(client: &mut Client, by: Instant) -> Result<Next, Failure> {
+fn next(client: &mut Client, by: Instant) -> Result<Update, Failure> {
     client
         .next(by.saturating_duration_since(Instant::now()))
         .map_err(failure)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
-use octave_ws::{Client, Config, Event, Gap, Loss, Next, Stop, Stream};
+use octave_ws::{Client, Config, Event, Gap, Loss, Stop, Stream, Update};
 
 use crate::clock;
 use crate::exit::{End, Failure, INCOMPLETE, OUTPUT};
@@ -151,7 +151,7 @@ impl<'a> Run<'a> {
     /// A client that is not connected yet.
     fn client(&self, mut config: Config) -> Result<Client, End> {
         if let Some((every, feed)) = self.notify.as_ref().and_then(Notify::feeder) {
-            config = config.while_connecting(every, feed);
+            config = config.watchdog(every, feed);
         }
         let mut client = Client::new(&config)?;
         if self.settings.can_reload() {
@@ -181,16 +181,16 @@ impl<'a> Run<'a> {
         let has_enough = self.has_enough();
         let is_written = can_be_written(&end);
         let closed = client.close_within(self.time_to_leave(&end), |next| match next {
-            Next::Event(event) if is_written && printed.is_ok() && !self.has_enough() => {
+            Update::Event(event) if is_written && printed.is_ok() && !self.has_enough() => {
                 printed = self.print(&event);
             }
-            Next::Gap(Gap {
+            Update::Gap(Gap {
                 from, to, reason, ..
             }) if is_written && printed.is_ok() => {
                 printed = self.gap("connected again", from, to, &reason);
             }
-            Next::Event(_) if !is_written || printed.is_err() => self.unread += 1,
-            Next::Lost(last) if !has_enough => loss = Some(last),
+            Update::Event(_) if !is_written || printed.is_err() => self.unread += 1,
+            Update::Lost(last) if !has_enough => loss = Some(last),
             _ => {}
         });
         let is_lost = loss.is_some();

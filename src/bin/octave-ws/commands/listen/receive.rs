@@ -3,7 +3,7 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use octave_ws::{Ack, Action, Client, Next};
+use octave_ws::{Ack, Action, Client, Update};
 
 use super::Run;
 use crate::exit::{End, Failure, INCOMPLETE, UNAVAILABLE};
@@ -39,18 +39,18 @@ impl Run<'_> {
             if self.connections > 0 {
                 self.connected(client)?;
             }
-            let is_quiet = matches!(next, Ok(Next::TimedOut));
+            let is_quiet = matches!(next, Ok(Update::TimedOut));
             if next.is_err() {
                 self.refused(client, true)?;
             }
             match next {
-                Ok(Next::Event(event)) => {
+                Ok(Update::Event(event)) => {
                     self.print(&event)?;
                     if self.has_enough() {
                         return Ok(());
                     }
                 }
-                Ok(Next::Connected) => {
+                Ok(Update::Connected) => {
                     self.connected(client)?;
                     // The client asks again on later ones.
                     if client.connections() == 1 {
@@ -59,17 +59,17 @@ impl Run<'_> {
                         }
                     }
                 }
-                Ok(Next::Ack(ack)) => self.answered(ack, &client.peer())?,
+                Ok(Update::Ack(ack)) => self.answered(ack, &client.peer())?,
                 // Without a stream there was nothing to lose.
-                Ok(Next::Lost(_)) if client.loss().is_none() => {}
-                Ok(Next::Lost(loss)) => {
+                Ok(Update::Lost(_)) if client.loss().is_none() => {}
+                Ok(Update::Lost(loss)) => {
                     self.status.lost();
                     self.write(&Record::Lost(&loss))?;
                     // Before more is said of it.
                     self.output.flush()?;
                     self.refused(client, true)?;
                 }
-                Ok(Next::Gap(gap)) => {
+                Ok(Update::Gap(gap)) => {
                     let added = mem::take(&mut self.added);
                     for stream in client.subscribed() {
                         if !added.contains(stream) {
@@ -79,14 +79,14 @@ impl Run<'_> {
                     self.status.resumed();
                     self.gap("connected again", gap.from, gap.to, &gap.reason)?;
                 }
-                Ok(Next::Unknown(unknown)) => {
+                Ok(Update::Unknown(unknown)) => {
                     let count = self.skipped.entry(unknown.reason().to_owned()).or_default();
                     *count += 1;
                     if *count == 1 {
                         log::warn!("a message was skipped: {}", unknown.reason());
                     }
                 }
-                Ok(Next::Readable) => {
+                Ok(Update::Readable) => {
                     if self.output.is_left() {
                         return Err(End::ReaderGone);
                     }
@@ -97,7 +97,7 @@ impl Run<'_> {
                         }
                     }
                 }
-                Ok(Next::TimedOut | Next::Pong(_)) => {}
+                Ok(Update::TimedOut | Update::Pong(_)) => {}
                 Ok(_) => {
                     let closed = "socket: the connection is closed";
                     return Err(Failure::new(UNAVAILABLE, closed).into());
@@ -230,7 +230,7 @@ impl Run<'_> {
         if ack.is_retried() {
             return self.write(&Record::Refused(&ack.stream));
         }
-        let may_pass = ack.may_pass();
+        let is_transient = ack.is_transient();
         let stream = ack.stream;
         if ack.action == Action::Unsubscribe {
             self.unanswered.unsubscribed(&stream);
@@ -258,7 +258,7 @@ impl Run<'_> {
                 if self.settings.require == Require::Any {
                     log::warn!("subscribe: {peer} refused {stream}: {words}");
                 }
-                self.refusals.add(stream, words, may_pass);
+                self.refusals.add(stream, words, is_transient);
             }
         }
         self.settle()

@@ -15,15 +15,15 @@ pub(super) struct Refusals {
     /// Each with the words of the service.
     refused: BTreeMap<Stream, String>,
     /// Whether the first refusal may be temporary.
-    may_pass: bool,
+    is_transient: bool,
     /// When the last answer came since the first of them.
     answered_at: Option<Instant>,
 }
 
 impl Refusals {
-    pub(super) fn add(&mut self, stream: Stream, words: String, may_pass: bool) {
+    pub(super) fn add(&mut self, stream: Stream, words: String, is_transient: bool) {
         if self.refused.is_empty() {
-            self.may_pass = may_pass;
+            self.is_transient = is_transient;
         }
         self.refused.insert(stream, words);
         self.answered();
@@ -63,6 +63,6 @@ impl Refusals {
             format!("{count} of {streams} streams: {}", each.join("; "))
         };
         let message = format!("subscribe: {peer} refused {what}");
-        Failure::refused(message, self.may_pass)
+        Failure::refused(message, self.is_transient)
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use octave_ws::{Action, Client, Config, ErrorKind, Next, Printable, Stop, Stream};
+use octave_ws::{Action, Client, Config, ErrorKind, Printable, Stop, Stream, Update};
 use serde_json::value::RawValue;
 
 use crate::commands::shell::cut::Refused;
@@ -129,7 +129,7 @@ impl Shell {
                 return self.outcome();
             }
             let next = match client.next(Duration::ZERO) {
-                Ok(Next::TimedOut) => {
+                Ok(Update::TimedOut) => {
                     self.output.flush()?;
                     if let Some(prompt) = self.typed.prompt() {
                         stderr::status(&prompt);
@@ -140,26 +140,26 @@ impl Shell {
                 found => found,
             };
             match next? {
-                Next::Event(event) => self.print(event.message())?,
-                Next::Ack(ack) => {
+                Update::Event(event) => self.print(event.message())?,
+                Update::Ack(ack) => {
                     self.asked = self.asked.saturating_sub(1);
                     self.refused += usize::from(ack.outcome.is_err());
                     self.print(ack.message())?;
                 }
-                Next::Unknown(unknown) => {
+                Update::Unknown(unknown) => {
                     self.refused += usize::from(self.sent.answered(unknown.text()));
                     self.print(unknown.text())?;
                 }
-                Next::Pong(time) => {
+                Update::Pong(time) => {
                     self.pinged_at = None;
                     log::info!("pong after {:.1} ms", time.as_secs_f64() * 1000.0);
                 }
-                Next::Closed => {
+                Update::Closed => {
                     let closed = "socket: the connection is closed";
                     return Err(Failure::new(UNAVAILABLE, closed).into());
                 }
-                Next::Readable if self.output.is_left() => return Err(End::ReaderGone),
-                Next::Readable => self.suspend()?,
+                Update::Readable if self.output.is_left() => return Err(End::ReaderGone),
+                Update::Readable => self.suspend()?,
                 _ => {}
             }
         }

@@ -1,11 +1,11 @@
 use std::time::{Duration, SystemTime};
 
-use crate::protocol::{Ack, Event, Unknown, detach};
+use crate::protocol::{Ack, Event, UnknownMessage, detach};
 
 /// A result of [`Client::next`](crate::Client::next).
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Next {
+pub enum Update {
     /// An event of a stream.
     Event(Event),
     /// The answer to a [`Client::request`](crate::Client::request), or the refusal of a stream when it
@@ -21,7 +21,7 @@ pub enum Next {
     /// The connection and all subscriptions are restored: the end of a loss that had any.
     Gap(Gap),
     /// A message that the protocol does not define.
-    Unknown(Unknown),
+    Unknown(UnknownMessage),
     /// The answer to a [`Client::ping`](crate::Client::ping), and the round trip time.
     Pong(Duration),
     /// A [watched](crate::Client::watch) descriptor is readable, or the one of
@@ -33,7 +33,7 @@ pub enum Next {
     Closed,
 }
 
-impl Next {
+impl Update {
     /// Makes it ready to be kept: it keeps no more than itself.
     pub(crate) fn detach(&mut self) {
         match self {
