@@ -80,7 +80,7 @@ pub use secret::Token;
 pub use session::SessionId;
 pub use step::Step;
 pub use stop::Stop;
-pub use update::{Gap, Loss, Update};
+pub use update::{FdReady, Gap, Loss, Update};
 
 /// The README's example is compiled, too.
 #[cfg(doctest)]

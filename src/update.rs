@@ -24,9 +24,8 @@ pub enum Update {
     Unknown(UnknownMessage),
     /// The answer to a [`Client::ping`](crate::Client::ping), and the round trip time.
     Pong(Duration),
-    /// A [watched](crate::Client::watch) descriptor is readable, or the one of
-    /// [`Client::watch_hangup`](crate::Client::watch_hangup) has no reader any more.
-    Readable,
+    /// A watched descriptor is ready.
+    FdReady(FdReady),
     /// Nothing arrived before the timeout.
     TimedOut,
     /// The client is closed for good. An earlier call returned the error that closed it.
@@ -55,6 +54,17 @@ impl Update {
             _ => 0,
         }
     }
+}
+
+/// Which watched descriptor is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FdReady {
+    /// The one with this index in the arguments of [`Client::watch`](crate::Client::watch) is readable
+    /// or at its end.
+    Readable(usize),
+    /// The one of [`Client::watch_hangup`](crate::Client::watch_hangup) has no reader any more.
+    HungUp,
 }
 
 /// A lost connection, not yet restored.

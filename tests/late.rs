@@ -14,7 +14,7 @@ use std::sync::{
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use octave_ws::{Action, Client, ErrorKind, Phase, Stream, Update};
+use octave_ws::{Action, Client, ErrorKind, FdReady, Phase, Stream, Update};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tungstenite::{Bytes, Message};
 
@@ -404,14 +404,18 @@ fn a_pong_that_has_come_is_one_whatever_is_watched() {
         .ping_interval(ALLOWED)
         .ping_timeout(ALLOWED);
     let mut client = Client::connect(&config).unwrap();
+    let (quiet, _open) = std::io::pipe().unwrap();
     let (reader, mut writer) = std::io::pipe().unwrap();
-    client.watch(Some(OwnedFd::from(reader)));
+    client.watch([quiet, reader].map(OwnedFd::from));
     // Long enough for a ping to be sent, not for its answer.
     let next = client.next(ALLOWED + ALLOWED / 2);
     assert!(matches!(next.unwrap(), Update::TimedOut));
     thread::sleep(BUSY);
     writer.write_all(b"x").unwrap();
-    assert!(matches!(client.next(LONG).unwrap(), Update::Readable));
+    let Update::FdReady(ready) = client.next(LONG).unwrap() else {
+        panic!("not ready")
+    };
+    assert_eq!(ready, FdReady::Readable(1));
     drop(client);
     service.join().unwrap();
 }
@@ -440,7 +444,7 @@ fn what_is_always_readable_keeps_neither_events_nor_limits_back() {
                 acks += 1;
                 client.request(Action::Unsubscribe, &stream()).unwrap();
             }
-            Ok(Update::Readable) => readable += 1,
+            Ok(Update::FdReady(_)) => readable += 1,
             Ok(other) => panic!("{other:?}"),
             Err(error) => break error,
         }
@@ -468,7 +472,7 @@ fn what_is_watched_is_told_though_messages_come_without_a_pause() {
     assert!(matches!(client.next(LONG).unwrap(), Update::Event(_)));
     drop(reader);
     let start = Instant::now();
-    while !matches!(client.next(LONG).unwrap(), Update::Readable) {
+    while !matches!(client.next(LONG).unwrap(), Update::FdReady(FdReady::HungUp)) {
         assert!(start.elapsed() < LONG);
     }
 }
@@ -534,7 +538,7 @@ fn what_is_watched_cuts_an_attempt_short_once() {
         writer.write_all(b"x").unwrap();
         writer
     });
-    assert!(matches!(client.next(LONG).unwrap(), Update::Readable));
+    assert!(matches!(client.next(LONG).unwrap(), Update::FdReady(_)));
     // Though nobody reads it.
     until("it connects", || {
         matches!(client.next(LONG).unwrap(), Update::Connected)

@@ -68,7 +68,10 @@ impl Client {
             Ok(Arrival::Event(event)) => self.queue.push_back(Update::Event(event)),
             Ok(Arrival::Unknown(unknown)) => self.queue.push_back(Update::Unknown(unknown)),
             Ok(Arrival::Pong(time)) => self.queue.push_back(Update::Pong(time)),
-            Ok(Arrival::Watched) => self.queue.push_back(Update::Readable),
+            Ok(Arrival::Watched) => {
+                let ready = self.aside.watched.ready();
+                self.queue.extend(ready.map(Update::FdReady));
+            }
             Ok(Arrival::Ack(ack)) => {
                 self.acknowledged(ack);
                 self.send_requests();
@@ -112,9 +115,11 @@ impl Client {
         }
         let is_time = at <= Instant::now();
         // Where nobody reads what is watched, it does not keep an attempt from being made.
-        if watched.is_ready() && !(is_time && self.aside.was_notified) {
+        if let Some(ready) = watched.ready()
+            && !(is_time && self.aside.was_notified)
+        {
             self.aside.was_notified = true;
-            self.queue.push_back(Update::Readable);
+            self.queue.push_back(Update::FdReady(ready));
             return Ok(true);
         }
         self.aside.was_notified = false;
@@ -131,13 +136,15 @@ impl Client {
         match Connection::open(&self.config, &mut self.route, &mut self.quote) {
             Ok(connection) => self.opened(connection),
             // Which is nobody's fault.
-            Err(error) if may_cut_short && error.is_retryable() && watched.is_ready() => {
-                self.aside.cut_short = true;
-                self.aside.was_notified = true;
-                self.state = State::Waiting(Instant::now() + CUT_SHORT);
-                self.queue.push_back(Update::Readable);
-            }
-            Err(error) => self.failed(error)?,
+            Err(error) => match watched.ready() {
+                Some(ready) if may_cut_short && error.is_retryable() => {
+                    self.aside.cut_short = true;
+                    self.aside.was_notified = true;
+                    self.state = State::Waiting(Instant::now() + CUT_SHORT);
+                    self.queue.push_back(Update::FdReady(ready));
+                }
+                _ => self.failed(error)?,
+            },
         }
         Ok(true)
     }

@@ -8,7 +8,7 @@ use super::Client;
 impl Client {
     /// Lets [`Client::next`] wait for these descriptors, too, in place of earlier ones, for a program
     /// that has nowhere else to wait for both. While one of them is readable or at its end,
-    /// [`Client::next`] returns [`Update::Readable`](crate::Update::Readable) in turn with what arrives
+    /// [`Client::next`] returns [`Update::FdReady`](crate::Update::FdReady) in turn with what arrives
     /// from the service. It interrupts an attempt to connect, which is repeated a second later.
     ///
     /// ```no_run
@@ -24,7 +24,7 @@ impl Client {
     }
 
     /// Lets [`Client::next`] watch a descriptor that is written to: once it has no reader any more,
-    /// [`Client::next`] returns [`Update::Readable`](crate::Update::Readable).
+    /// [`Client::next`] returns [`Update::FdReady`](crate::Update::FdReady).
     pub fn watch_hangup(&mut self, written: Option<OwnedFd>) {
         self.aside.watched.hangup = written.map(Arc::new);
     }

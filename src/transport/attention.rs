@@ -6,6 +6,7 @@ use rustix::event::PollFlags;
 use crate::Stop;
 use crate::pulse::Pulse;
 use crate::ready::is_ready_now;
+use crate::update::FdReady;
 
 /// What else is looked at while something is waited for.
 #[derive(Clone, Default)]
@@ -43,7 +44,18 @@ pub(crate) struct Watched {
 impl Watched {
     /// Whether a wait would end at once.
     pub(crate) fn is_ready(&self) -> bool {
-        self.entries().any(|(fd, what)| is_ready_now(fd, what))
+        self.ready().is_some()
+    }
+
+    /// Returns which descriptor would end a wait at once.
+    pub(crate) fn ready(&self) -> Option<FdReady> {
+        let hangup = self.hangup.as_deref();
+        if hangup.is_some_and(|fd| is_ready_now(fd, PollFlags::empty())) {
+            return Some(FdReady::HungUp);
+        }
+        let mut readable = self.readable.iter();
+        let at = readable.position(|fd| is_ready_now(fd, PollFlags::IN));
+        at.map(FdReady::Readable)
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {

@@ -86,7 +86,7 @@ impl Run<'_> {
                         log::warn!("a message was skipped: {}", unknown.reason());
                     }
                 }
-                Ok(Update::Readable) => {
+                Ok(Update::FdReady(_)) => {
                     if self.output.is_left() {
                         return Err(End::ReaderGone);
                     }

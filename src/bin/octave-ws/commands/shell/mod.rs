@@ -158,8 +158,8 @@ impl Shell {
                     let closed = "socket: the connection is closed";
                     return Err(Failure::new(UNAVAILABLE, closed).into());
                 }
-                Update::Readable if self.output.is_left() => return Err(End::ReaderGone),
-                Update::Readable => self.suspend()?,
+                Update::FdReady(_) if self.output.is_left() => return Err(End::ReaderGone),
+                Update::FdReady(_) => self.suspend()?,
                 _ => {}
             }
         }
