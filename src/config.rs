@@ -27,7 +27,7 @@ pub struct Config {
     pub(crate) source: Source<Credentials>,
     pub(crate) endpoint: Url,
     pub(crate) allow_plaintext: bool,
-    pub(crate) ca_pem: Option<Vec<u8>>,
+    pub(crate) ca_pem: Option<Pem>,
     pub(crate) ca_source: Source<Vec<u8>>,
     pub(crate) proxy: Option<Url>,
     pub(crate) no_proxy: String,
@@ -43,6 +43,16 @@ pub struct Config {
     pub(crate) stop: Option<Stop>,
     pub(crate) observer: Observer,
     pub(crate) pulse: Pulse,
+}
+
+/// Certificates, which `Debug` does not print.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Pem(pub(crate) Vec<u8>);
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pem({} bytes)", self.0.len())
+    }
 }
 
 /// As good as for ever, and no danger to the arithmetic of instants.
@@ -116,7 +126,7 @@ impl Config {
 
     /// Sets the CA certificates to trust instead of the bundled web roots, in PEM.
     pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.ca_pem = Some(pem.into());
+        self.ca_pem = Some(Pem(pem.into()));
         self
     }
 

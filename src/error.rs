@@ -1,5 +1,6 @@
 use std::error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::protocol::{Action, Retry, Stream, is_transient};
@@ -19,8 +20,10 @@ use crate::protocol::{Action, Retry, Stream, is_transient};
 /// assert_eq!(error.setting(), Some(Setting::Token));
 /// assert_eq!(error.to_string(), "config: the token is empty");
 /// ```
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     phase: Phase,
     kind: ErrorKind,
@@ -28,7 +31,7 @@ struct Inner {
     setting: Option<Setting>,
     status: Option<u16>,
     stream: Option<Stream>,
-    source: Option<Box<dyn error::Error + Send + Sync>>,
+    source: Option<Arc<dyn error::Error + Send + Sync>>,
     retry_after: Option<Duration>,
     /// In place of what phase and kind say.
     retry: Option<Retry>,
@@ -135,6 +138,37 @@ pub enum Setting {
     Proxy,
 }
 
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Config => "invalid configuration",
+            Self::System => "system error",
+            Self::Disconnected => "disconnected",
+            Self::TimedOut => "timed out",
+            Self::Tls => "TLS failed",
+            Self::Status(status) => return write!(f, "HTTP status {status}"),
+            Self::Refused => "refused",
+            Self::Malformed => "malformed answer",
+            Self::UnusableId => "unusable session id",
+            Self::TooLong => "message too long",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Endpoint => "endpoint",
+            Self::User => "user",
+            Self::Company => "company",
+            Self::Token => "token",
+            Self::CaPem => "CA certificates",
+            Self::Proxy => "proxy",
+        })
+    }
+}
+
 impl Error {
     pub(crate) fn new(phase: Phase, kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
@@ -167,7 +201,7 @@ impl Error {
         mut self,
         source: impl Into<Box<dyn error::Error + Send + Sync>>,
     ) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(Arc::from(source.into()));
         self
     }
 
@@ -186,7 +220,7 @@ impl Error {
         self.0.phase
     }
 
-    /// The kind of an error.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }

@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 use crate::protocol::{Ack, Event, UnknownMessage, detach};
 
 /// A result of [`Client::next`](crate::Client::next).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Update {
     /// An event of a stream.
@@ -77,6 +77,14 @@ pub struct Loss {
     pub reason: String,
 }
 
+impl Loss {
+    /// Creates a loss, for tests of code that handles one.
+    pub fn new(from: SystemTime, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self { from, reason }
+    }
+}
+
 /// A period for which events may be missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -89,16 +97,42 @@ pub struct Gap {
     pub reason: String,
 }
 
+impl Gap {
+    /// Creates a gap, for tests of code that handles one.
+    pub fn new(from: SystemTime, to: SystemTime, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self { from, to, reason }
+    }
+}
+
+/// A date in UTC and milliseconds, RFC 3339.
+#[cfg(feature = "serde")]
+fn date(at: SystemTime) -> String {
+    humantime::format_rfc3339_millis(at).to_string()
+}
+
+/// With its date in UTC and milliseconds, RFC 3339.
+#[cfg(feature = "serde")]
+impl serde_core::Serialize for Loss {
+    fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde_core::ser::SerializeStruct;
+
+        let mut loss = serializer.serialize_struct("Loss", 2)?;
+        loss.serialize_field("from", &date(self.from))?;
+        loss.serialize_field("reason", &self.reason)?;
+        loss.end()
+    }
+}
+
 /// With its dates in UTC and milliseconds, RFC 3339.
 #[cfg(feature = "serde")]
 impl serde_core::Serialize for Gap {
     fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde_core::ser::SerializeStruct;
 
-        let date = |at: &SystemTime| humantime::format_rfc3339_millis(*at).to_string();
         let mut gap = serializer.serialize_struct("Gap", 3)?;
-        gap.serialize_field("from", &date(&self.from))?;
-        gap.serialize_field("to", &date(&self.to))?;
+        gap.serialize_field("from", &date(self.from))?;
+        gap.serialize_field("to", &date(self.to))?;
         gap.serialize_field("reason", &self.reason)?;
         gap.end()
     }

@@ -4,10 +4,13 @@
 use std::env;
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use octave_ws::sim::Sim;
-use octave_ws::{Client, Config, Error, ErrorKind, Stream, Update};
+use octave_ws::{
+    Ack, Action, Client, Config, Credentials, Error, ErrorKind, Event, Gap, Loss, Stream, Token,
+    Update,
+};
 use serde_json::json;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -72,6 +75,49 @@ fn events_come_one_after_the_other_until_an_error() {
     let lost = events.next().unwrap().unwrap_err();
     assert!(lost.to_string().ends_with("closed with 1012"), "{lost}");
     assert!(events.next().is_none());
+}
+
+#[test]
+fn what_a_handler_takes_can_be_made_without_a_service() {
+    let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+    let stream: Stream = TEMPERATURE.parse().unwrap();
+    let text = r#"{"type":"message","resource":"/a","value":{"elems":{"t":1}}}"#;
+    let event = Event::from_message(text).unwrap();
+    assert_eq!((event.message(), event.resource()), (text, Some("/a")));
+    assert!(Event::from_message(r#"{"head":{}}"#).is_none());
+    let refused = Ack::new(Action::Subscribe, stream, Err("no".to_owned()));
+    let updates = [
+        Update::Event(event),
+        Update::Lost(Loss::new(at(1), "gone")),
+        Update::Gap(Gap::new(at(1), at(2), "gone")),
+        Update::Ack(refused),
+    ];
+    let serialized = updates.clone().map(|update| match update {
+        Update::Event(event) => serde_json::to_value(event),
+        Update::Lost(loss) => serde_json::to_value(loss),
+        Update::Gap(gap) => serde_json::to_value(gap),
+        Update::Ack(ack) => serde_json::to_value(ack),
+        other => panic!("{other:?}"),
+    });
+    let (from, to) = ("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:02.000Z");
+    let wanted = [
+        json!({"elems": {"t": 1}}),
+        json!({"from": from, "reason": "gone"}),
+        json!({"from": from, "to": to, "reason": "gone"}),
+        json!({
+            "action": "subscribe", "stream": TEMPERATURE, "ok": false, "reason": "no",
+            "status": null,
+        }),
+    ];
+    assert_eq!(serialized.map(Result::unwrap), wanted);
+
+    let config = Config::new(Credentials::new("c", Token::new("t"))).ca_pem("secret");
+    let debug = format!("{config:?}");
+    assert!(debug.contains("ca_pem: Some(Pem(6 bytes))"), "{debug}");
+    let error = Client::connect(&config.endpoint("nowhere")).unwrap_err();
+    assert_eq!(error.clone().in_full(), error.in_full());
+    assert_eq!(error.kind().to_string(), "invalid configuration");
+    assert_eq!(error.setting().unwrap().to_string(), "endpoint");
 }
 
 #[test]

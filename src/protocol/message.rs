@@ -99,6 +99,15 @@ enum Resource {
 }
 
 impl Event {
+    /// Creates an event of the text of a message, for tests of code that handles one. Returns `None`
+    /// for a text that is not an event.
+    pub fn from_message(text: impl Into<String>) -> Option<Self> {
+        match Incoming::parse(Text::from(text.into())) {
+            Incoming::Event(event) => Some(event),
+            _ => None,
+        }
+    }
+
     /// Returns the whole message, `{"type":"message","resource":...,"value":...}`: one JSON document,
     /// which may contain line breaks between its tokens.
     pub fn message(&self) -> &str {

@@ -30,6 +30,19 @@ pub struct Ack {
 }
 
 impl Ack {
+    /// Creates an answer, for tests of code that handles one.
+    pub fn new(action: Action, stream: Stream, outcome: Result<(), String>) -> Self {
+        Self {
+            action,
+            stream,
+            outcome,
+            status: None,
+            ticket: 0,
+            is_retried: false,
+            text: Text::default(),
+        }
+    }
+
     /// Returns whether it is a temporary refusal: status 408, 425, 429 or 5xx.
     pub fn is_transient(&self) -> bool {
         self.outcome.is_err() && self.status.is_some_and(is_transient)
@@ -46,6 +59,22 @@ impl Ack {
     /// unsubscribes, too.
     pub fn message(&self) -> &str {
         &self.text
+    }
+}
+
+/// With `outcome` as `ok` and the `reason` of a refusal.
+#[cfg(feature = "serde")]
+impl serde_core::Serialize for Ack {
+    fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde_core::ser::SerializeStruct;
+
+        let mut ack = serializer.serialize_struct("Ack", 5)?;
+        ack.serialize_field("action", &self.action.to_string())?;
+        ack.serialize_field("stream", &self.stream)?;
+        ack.serialize_field("ok", &self.outcome.is_ok())?;
+        ack.serialize_field("reason", &self.outcome.as_ref().err())?;
+        ack.serialize_field("status", &self.status)?;
+        ack.end()
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use rustls::ClientConfig;
 
-use crate::config::Config;
+use crate::config::{Config, Pem};
 use crate::endpoint::{Endpoint, HostPort, IpVersion};
 use crate::error::{ErrorKind, Phase, Setting};
 use crate::step::{Observer, Step};
@@ -73,7 +73,7 @@ impl Route {
             Some(url) => Some(Proxy::parse(url.expose_secret())?),
             None => None,
         };
-        let tls = tls::configure(config.ca_pem.as_deref())?;
+        let tls = tls::configure(config.ca_pem.as_ref())?;
         let stop = match &config.stop {
             Some(stop) => stop.clone(),
             None => Stop::new().map_err(|error| {
@@ -102,7 +102,7 @@ impl Route {
     pub(crate) fn renew_trust(&mut self, config: &mut Config) {
         let asked = config.ca_source.ask();
         let renewed = asked.map(|asked| {
-            let pem = asked?;
+            let pem = Pem(asked?);
             // As long as they are the same, sessions are resumed.
             if config.ca_pem.as_ref() != Some(&pem) {
                 self.tls = tls::configure(Some(&pem)).map_err(|error| error.to_string())?;

@@ -12,6 +12,7 @@ use rustls::{
 };
 
 use crate::clock::{self, Clock};
+use crate::config::Pem;
 use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase, Setting};
 use crate::printable::{self, Printable};
@@ -39,7 +40,7 @@ const MAX_LINE: usize = 64;
 ///
 /// # Errors
 /// `Config` where none of them can be used.
-pub(crate) fn configure(ca_pem: Option<&[u8]>) -> Result<Arc<ClientConfig>> {
+pub(crate) fn configure(ca_pem: Option<&Pem>) -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(ring::default_provider());
     let mut tls = ClientConfig::builder_with_details(provider, Arc::new(Clock))
         .with_safe_default_protocol_versions()
@@ -50,8 +51,8 @@ pub(crate) fn configure(ca_pem: Option<&[u8]>) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(tls))
 }
 
-fn roots(ca_pem: Option<&[u8]>) -> Result<RootCertStore> {
-    let Some(pem) = ca_pem else {
+fn roots(ca_pem: Option<&Pem>) -> Result<RootCertStore> {
+    let Some(Pem(pem)) = ca_pem else {
         return Ok(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect());
     };
     let mut roots = RootCertStore::empty();
