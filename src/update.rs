@@ -12,9 +12,8 @@ pub enum Update {
     /// is subscribed again after a loss. After a temporary refusal the client asks again, see
     /// [`Ack::is_retried`](crate::Ack::is_retried).
     Ack(Ack),
-    /// There is a connection: the first of a client made by [`Client::new`](crate::Client::new), or one
-    /// after a loss while nothing was subscribed by [`Client::subscribe`](crate::Client::subscribe) or
-    /// [`Client::request`](crate::Client::request).
+    /// A connection is open: the first of a client made by [`Client::new`](crate::Client::new), or one
+    /// after a loss, before the streams are subscribed again.
     Connected,
     /// The connection is lost. Events are missed until the next one.
     Lost(Loss),

@@ -307,6 +307,7 @@ fn a_lost_connection_is_made_again_with_every_stream_and_the_gap_is_told() {
             panic!("no loss")
         };
         assert_eq!((client.loss(), client.is_connected()), (Some(&loss), false));
+        assert!(matches!(no_event(&mut client), Update::Connected));
         let Update::Gap(gap) = no_event(&mut client) else {
             panic!("no gap")
         };
@@ -338,6 +339,7 @@ fn a_stream_that_is_refused_the_second_time_is_told() {
     sim.set_faults(&[Fault::Refuse(HUMIDITY)]);
     sim.drop_all();
     assert!(matches!(no_event(&mut client), Update::Lost(_)));
+    assert!(matches!(no_event(&mut client), Update::Connected));
     let Update::Ack(ack) = no_event(&mut client) else {
         panic!("no ack")
     };
@@ -414,6 +416,7 @@ fn what_was_asked_for_while_there_was_no_connection_is_not_forgotten() {
         .request(Action::Subscribe, &stream(HUMIDITY))
         .unwrap();
     client.unsubscribe(&stream(TEMPERATURE)).unwrap();
+    assert!(matches!(no_event(&mut client), Update::Connected));
     let Update::Ack(ack) = no_event(&mut client) else {
         panic!("no ack")
     };
@@ -660,7 +663,7 @@ fn what_was_asked_for_last_holds_whatever_was_lost_meanwhile() {
             match client.next(LONG).unwrap() {
                 Update::Ack(ack) => acks.push((ack.action, ack.outcome)),
                 Update::Gap(_) => break,
-                Update::Lost(_) => {}
+                Update::Lost(_) | Update::Connected => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -681,6 +684,7 @@ fn a_refusal_that_may_pass_is_asked_again_about_what_was_granted() {
         sim.set_faults(&[Fault::RefuseWith(HUMIDITY, status)]);
         sim.drop_all();
         assert!(matches!(no_event(&mut client), Update::Lost(_)));
+        assert!(matches!(no_event(&mut client), Update::Connected));
         until("it is refused", || {
             let is_quiet = matches!(client.next(SHORT).unwrap(), Update::TimedOut);
             let is_refused = |seen: Seen| matches!(seen.what, What::NotGranted(_));

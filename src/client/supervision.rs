@@ -154,9 +154,7 @@ impl Client {
         self.state = State::Open(connection);
         self.connections += 1;
         // A gap tells of those that end a loss.
-        if self.loss.is_none() {
-            self.queue.push_back(Update::Connected);
-        }
+        self.queue.push_back(Update::Connected);
         self.backoff.connected();
         self.postponed = Postponed::new(Instant::now());
         self.subscriptions.connected();

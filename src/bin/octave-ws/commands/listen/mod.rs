@@ -88,8 +88,6 @@ struct Run<'a> {
     hangups: Hangups,
     settings: &'a ListenSettings,
     status: RunStatus,
-    /// Of how many connections a record was written.
-    connections: u64,
     /// The streams of the last reload.
     streams: Vec<Stream>,
     unanswered: Unanswered,
@@ -127,7 +125,6 @@ impl<'a> Run<'a> {
             added: BTreeSet::new(),
             refusals: Refusals::default(),
             unread: 0,
-            connections: 0,
             skipped: BTreeMap::new(),
         })
     }

@@ -35,10 +35,6 @@ impl Run<'_> {
                 Ok(Some(next)) => Ok(next),
                 Err(error) => Err(error),
             };
-            // The first one comes by itself.
-            if self.connections > 0 {
-                self.connected(client)?;
-            }
             let is_quiet = matches!(next, Ok(Update::TimedOut));
             if next.is_err() {
                 self.refused(client, true)?;
@@ -51,7 +47,7 @@ impl Run<'_> {
                     }
                 }
                 Ok(Update::Connected) => {
-                    self.connected(client)?;
+                    self.connected(&client.peer())?;
                     // The client asks again on later ones.
                     if client.connections() == 1 {
                         for stream in &self.streams {
@@ -125,16 +121,10 @@ impl Run<'_> {
         }
     }
 
-    /// Tells of each connection that it was not yet told of.
-    fn connected(&mut self, client: &Client) -> Result<(), End> {
-        while self.connections < client.connections() {
-            self.connections += 1;
-            let peer = client.peer();
-            log::info!("connected to {peer}");
-            self.write(&Record::Connected(&peer))?;
-            self.status.was_connected = true;
-        }
-        Ok(())
+    fn connected(&mut self, peer: &str) -> Result<(), End> {
+        log::info!("connected to {peer}");
+        self.status.was_connected = true;
+        self.write(&Record::Connected(peer))
     }
 
     /// What a run is that is at its end: done, unless it is bounded and not connected, or has missed
