@@ -9,6 +9,10 @@
 //! behind the feature `sim`. Types that only carry data ([`Gap`], [`Step`], [`ErrorKind`] and others)
 //! have no example of their own: those of the types that return them show them.
 //!
+//! It logs by the crate `log`, with targets that begin with `octave_ws`: `warn` for what an operator
+//! has to know, such as a lost connection and the delay of the next attempt, `debug` for the steps of
+//! connecting and for requests, `trace` for pings. No record contains the token or a session id.
+//!
 //! ```
 //! # #[cfg(feature = "sim")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

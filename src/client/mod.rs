@@ -27,6 +27,10 @@ mod watch;
 /// [`Client::next`] or [`Client::run`] all the time, so that pings are answered. Dropping it drops the
 /// connection; [`Client::close`] closes it properly.
 ///
+/// A first program needs [`Client::connect`], [`Client::subscribe`], [`Client::next`] and
+/// [`Client::close`]. Many streams are subscribed sooner by [`Client::request`], which does not wait; a
+/// program with descriptors of its own uses [`Client::watch`].
+///
 /// If [`Config::retry_for`] allows it, the client reconnects after a loss, with growing delays and a
 /// new session, and subscribes all streams again. The service does not replay events: [`Update::Lost`]
 /// reports the loss at once, and [`Update::Gap`] the period for which events may be missing.
