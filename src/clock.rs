@@ -4,7 +4,7 @@ use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 
 /// What the clock reads, and 1970 where it is set to before: no format has earlier dates.
-pub(crate) fn now() -> SystemTime {
+pub fn now() -> SystemTime {
     SystemTime::now().max(SystemTime::UNIX_EPOCH)
 }
 
@@ -35,9 +35,9 @@ impl Moment {
     }
 }
 
-/// Whether the clock was never set: it reads a time before this was built.
-pub(crate) fn is_unset() -> bool {
-    now() < SystemTime::UNIX_EPOCH + Duration::from_secs(BUILT_AT)
+/// Returns whether a clock that reads this was never set: it is before the time of the build.
+pub fn is_unset(reading: SystemTime) -> bool {
+    reading < SystemTime::UNIX_EPOCH + Duration::from_secs(BUILT_AT)
 }
 
 /// As a Unix time, by the build script.

@@ -45,7 +45,8 @@ compile_error!("octave-ws needs a Unix: it waits with poll(2), on pipes and sock
 #[doc(hidden)]
 pub mod arguments;
 mod client;
-mod clock;
+#[doc(hidden)]
+pub mod clock;
 mod config;
 mod connection;
 mod cookies;

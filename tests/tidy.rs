@@ -109,8 +109,8 @@ const LIBRARY: [&str; 25] = [
     "stop",
     "ready",
 ];
-const PROGRAM: [&str; 9] = [
-    "main", "commands", "status", "output", "settings", "exit", "signals", "wait", "clock",
+const PROGRAM: [&str; 8] = [
+    "main", "commands", "status", "output", "settings", "exit", "signals", "wait",
 ];
 
 #[test]

@@ -139,7 +139,7 @@ fn failed(endpoint: &Endpoint, error: io::Error) -> Error {
     match inner {
         Some(rustls::Error::InvalidCertificate(
             why @ (CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }),
-        )) if clock::is_unset() => {
+        )) if clock::is_unset(clock::now()) => {
             let verdict = verdict(why);
             let message = format!(
                 "the certificate of {endpoint} {verdict}, and that clock was never set: it is before \

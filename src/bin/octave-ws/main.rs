@@ -15,7 +15,6 @@ use crate::settings::parse::{Asked, USAGE};
 use crate::status::stderr;
 use crate::status::style::Style;
 
-mod clock;
 mod commands;
 mod exit;
 mod output;

@@ -4,10 +4,9 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use octave_ws::{Event, Loss, Printable, Stream};
+use octave_ws::{Event, Loss, Printable, Stream, clock};
 use serde_json::Value;
 
-use crate::clock;
 use crate::settings::ListenSettings;
 use crate::settings::args::Format;
 

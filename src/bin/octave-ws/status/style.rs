@@ -1,10 +1,9 @@
 //! How a line of the log looks to its reader.
 
 use log::Level;
-use octave_ws::Printable;
+use octave_ws::{Printable, clock};
 use serde_json::json;
 
-use crate::clock;
 use crate::settings::args::LogFormat;
 use crate::wait::terminal;
 

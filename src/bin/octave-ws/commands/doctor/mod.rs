@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use octave_ws::settings::{Given, Origins};
-use octave_ws::{Client, Config, ErrorKind, Phase, Step, Stop, Update};
+use octave_ws::{Client, Config, ErrorKind, Phase, Step, Stop, Update, clock};
 use serde_json::{Value, json};
 
-use crate::clock;
 use crate::commands::doctor::certificate::Certificate;
 use crate::commands::doctor::report::Report;
 use crate::exit::origin;
@@ -23,9 +22,6 @@ const EVENT: Duration = Duration::from_secs(3);
 
 /// How long a pong is.
 const PONG: Duration = Duration::from_secs(10);
-
-/// A clock before that (RFC 3339) has never been set.
-const THIS_AGE: &str = "2025-01-01T00:00:00Z";
 
 /// Clocks that differ by less agree.
 const AGREED: Duration = Duration::from_secs(5);
@@ -254,7 +250,7 @@ fn config_line(origins: &Origins, proxy: Option<String>) -> Vec<String> {
 
 fn clock_line(now: SystemTime) -> (Vec<String>, Value) {
     let time = humantime::format_rfc3339_seconds(now).to_string();
-    let is_set = time.as_str() >= THIS_AGE;
+    let is_set = !clock::is_unset(now);
     let mut words = vec![time.clone()];
     if !is_set {
         words.push(
@@ -318,10 +314,13 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_never_set_is_told() {
-        let (words, facts) = clock_line(SystemTime::UNIX_EPOCH);
-        assert_eq!(words[0], "1970-01-01T00:00:00Z");
-        assert!(words[1].starts_with("was never set"));
-        assert_eq!(facts["is_set"], false);
+        // Before any build of this.
+        for time in ["1970-01-01T00:00:00Z", "2025-06-01T00:00:00Z"] {
+            let (words, facts) = clock_line(humantime::parse_rfc3339(time).unwrap());
+            assert_eq!(words[0], time);
+            assert!(words[1].starts_with("was never set"));
+            assert_eq!(facts["is_set"], false);
+        }
         assert_eq!(clock_line(clock::now()).0.len(), 1);
     }
 

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
-use octave_ws::{Client, Config, Event, Gap, Loss, Stop, Stream, Update};
+use octave_ws::{Client, Config, Event, Gap, Loss, Stop, Stream, Update, clock};
 
-use crate::clock;
 use crate::exit::{End, Failure, INCOMPLETE, OUTPUT};
 use crate::output::Output;
 use crate::output::record::{Lines, Record};
