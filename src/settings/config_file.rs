@@ -89,7 +89,7 @@ impl ConfigFile {
             let text = match value {
                 Value::String(text) => text,
                 Value::Number(number) if key == "max_message" => number.to_string(),
-                _ => return Err(wrong("is not a string")),
+                _ => return Err(wrong("is not a string: put the value into quotes")),
             };
             if texts.contains_key(&key) {
                 return Err(wrong("is given twice"));

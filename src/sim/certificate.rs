@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::kept::Kept;
+use super::kept::{Kept, PUBLIC, SECRET};
 
 /// The names that each certificate of the stand-in is valid for.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -33,14 +33,14 @@ impl Authority {
 
     /// The one that is kept, or else a new one.
     pub(super) fn new(kept: &Kept) -> io::Result<Self> {
-        let key = kept.text(KEY, || {
+        let key = kept.text(KEY, SECRET, || {
             let key = KeyPair::generate().map_err(io::Error::other)?;
             Ok(key.serialize_pem())
         })?;
         let key =
             KeyPair::from_pem(&key).map_err(|_| kept.unusable(KEY, "not a private key in PEM"))?;
         let params = ca().map_err(io::Error::other)?;
-        let pem = kept.text(Self::FILE, || {
+        let pem = kept.text(Self::FILE, PUBLIC, || {
             let signed = params.self_signed(&key).map_err(io::Error::other)?;
             Ok(signed.pem())
         })?;

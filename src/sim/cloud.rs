@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustls::crypto::ring;
 use serde_json::{Value, json};
 
-use super::kept::Kept;
+use super::kept::{Kept, SECRET};
 use super::script::{self, Script};
 use super::stream::{DEMO, Stream};
 
@@ -58,7 +58,7 @@ impl Cloud {
     /// The company `demo`, with the device `gw1`.
     pub(super) fn demo(any_stream: bool, script: Option<Script>, kept: &Kept) -> io::Result<Self> {
         let token = |name| {
-            let text = kept.text(name, || Ok(format!("{}\n", random_hex(16)?)))?;
+            let text = kept.text(name, SECRET, || Ok(format!("{}\n", random_hex(16)?)))?;
             match text.trim() {
                 "" => Err(kept.unusable(name, "no token")),
                 token => Ok(token.to_owned()),

@@ -1,10 +1,14 @@
 //! What a stand-in keeps over restarts.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
+
+/// Permissions of a secret, and of what others may read.
+pub(super) const SECRET: u32 = 0o600;
+pub(super) const PUBLIC: u32 = 0o644;
 
 /// A folder of small texts, if anything is kept.
 pub(super) struct Kept(Option<PathBuf>);
@@ -14,9 +18,7 @@ impl Kept {
         let Some(folder) = folder else {
             return Ok(Self(None));
         };
-        let mut builder = DirBuilder::new();
-        let created = builder.recursive(true).mode(0o700).create(&folder);
-        let absolute = created.and_then(|()| folder.canonicalize());
+        let absolute = fs::create_dir_all(&folder).and_then(|()| folder.canonicalize());
         Ok(Self(Some(
             absolute.map_err(|error| named(&folder, &error))?,
         )))
@@ -26,16 +28,18 @@ impl Kept {
         self.0.as_ref().map(|folder| folder.join(name))
     }
 
-    /// Returns the text that is kept by this name, or else keeps what `make` returns.
+    /// Returns the text that is kept by this name, or else keeps what `make` returns, with these
+    /// permissions.
     pub(super) fn text(
         &self,
         name: &str,
+        mode: u32,
         make: impl FnOnce() -> io::Result<String>,
     ) -> io::Result<String> {
         let Some(path) = self.path(name) else {
             return make();
         };
-        match fs::read_to_string(&path) {
+        match read(&path) {
             Ok(text) => return Ok(text),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(named(&path, &error)),
@@ -43,7 +47,9 @@ impl Kept {
         let text = make()?;
         // Whole, or not at all.
         let part = path.with_extension(format!("part-{}", process::id()));
-        let written = create(&part).and_then(|mut file| {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(mode);
+        let written = options.open(&part).and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             fs::rename(&part, &path)
@@ -62,10 +68,12 @@ impl Kept {
     }
 }
 
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(path)
+fn read(path: &Path) -> io::Result<String> {
+    // A pipe would be waited for.
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidData, "not a file"));
+    }
+    fs::read_to_string(path)
 }
 
 fn named(path: &Path, error: &io::Error) -> io::Error {

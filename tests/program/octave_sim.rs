@@ -132,6 +132,9 @@ fn it_ends_with_the_status_of_the_command() {
     assert_eq!(code(&["--"]).0, 64);
     assert_eq!(code(&["--rate", "-1"]).0, 64);
     assert_eq!(code(&["--listen", "0.0.0.0:0"]).0, 64);
+    let wrong = "error: usage: --listen :8443: give an IP address and a port, such as 127.0.0.1:8443 \
+                 (see --help)\n";
+    assert_eq!(code(&["--listen", ":8443"]), (64, wrong.to_owned()));
 }
 
 #[test]
@@ -259,7 +262,7 @@ fn its_state_is_kept_over_restarts() {
     };
     assert_eq!(but_endpoint(&first), but_endpoint(&second));
     assert_eq!(ca, fs::read(state.join("ca.pem")).unwrap());
-    for (name, mode) in [("", 0o700), ("ca-key.pem", 0o600), ("token", 0o600)] {
+    for (name, mode) in [("ca-key.pem", 0o600), ("ca.pem", 0o644), ("token", 0o600)] {
         let metadata = fs::metadata(state.join(name)).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o777, mode, "{name}");
     }
@@ -292,6 +295,11 @@ fn its_state_is_kept_over_restarts() {
         assert_eq!((status, told), (69, wanted));
         fs::remove_file(state.join(name)).unwrap();
     }
+    let (fifo, mode) = (state.join("token"), rustix::fs::Mode::RWXU);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, mode).unwrap();
+    let (status, told) = code(&["--state", state.to_str().unwrap(), "--", "true"]);
+    let wanted = format!("error: {:?}: not a file\n", state.join("token"));
+    assert_eq!((status, told), (69, wanted));
     assert_eq!(code(&["--state", "/dev/null/x", "--", "true"]).0, 69);
 }
 

@@ -300,6 +300,7 @@ fn a_config_file_that_is_wrong_says_where() {
     let (sim, _seen) = start(0.0);
     let keys = "ack_timeout, ca_file, company, connect_timeout, endpoint, heartbeat, max_message, \
                 ping_interval, ping_timeout, proxy, token_file, user";
+    let quotes = |key| format!(": \"{key}\" is not a string: put the value into quotes");
     for (text, what) in [
         (
             "{",
@@ -320,8 +321,8 @@ fn a_config_file_that_is_wrong_says_where() {
             r#"{"token": "x"}"#,
             format!(": no key \"token\": the keys are {keys}"),
         ),
-        (r#"{"user": null}"#, ": \"user\" is not a string".to_owned()),
-        (r#"{"user": 5}"#, ": \"user\" is not a string".to_owned()),
+        (r#"{"user": null}"#, quotes("user")),
+        (r#"{"user": 5}"#, quotes("user")),
         (
             r#"{"user": "a", "user": "b"}"#,
             ": \"user\" is given twice".to_owned(),

@@ -163,6 +163,8 @@ fn a_script_is_done_to_its_end_and_all_answers_are_printed() {
         "",
         &format!("subscribe {TEMPERATURE}"),
         "subscribe nothing",
+        "subscribe",
+        "ping x",
         "subscribed",
         "ping",
         &format!("unsubscribe {TEMPERATURE}"),
@@ -191,6 +193,11 @@ fn a_script_is_done_to_its_end_and_all_answers_are_printed() {
         told.contains("\"subscribed\" is not a command (see help)"),
         "{told}"
     );
+    assert!(
+        told.contains("subscribe takes a STREAM, such as /"),
+        "{told}"
+    );
+    assert!(told.contains("ping takes no argument\n"), "{told}");
     assert!(told.contains("pong after "), "{told}");
     let sent = What::Text(r#"{ "not": "a request" }"#.to_owned());
     assert!(asked(&seen).contains(&sent));

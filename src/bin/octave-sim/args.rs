@@ -17,7 +17,8 @@ use crate::command::Command;
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     description = "A stand-in for the Octave cloud service on this machine: sessions, subscriptions
-and events over TLS, with a CA and a token that are created at each start.
+and events over TLS, with a CA and a token of its own, which are new at each
+start unless --state keeps them.
 
 It has one company, demo, whose device gw1 has the streams
 /demo/devices/gw1/temperature, /demo/devices/gw1/humidity and
@@ -41,8 +42,13 @@ pub(crate) struct Args {
     #[argh(switch, short = 'v')]
     pub(crate) verbose: bool,
 
-    /// address to listen on (default: 127.0.0.1:0, a free port)
-    #[argh(option, arg_name = "ADDR", default = "([127, 0, 0, 1], 0).into()")]
+    /// address and port to listen on (default: 127.0.0.1:0, a free port)
+    #[argh(
+        option,
+        arg_name = "ADDR",
+        default = "([127, 0, 0, 1], 0).into()",
+        from_str_fn(parse_listen)
+    )]
     pub(crate) listen: SocketAddr,
 
     /// allow an address of --listen that other machines can connect to
@@ -170,6 +176,11 @@ impl Args {
         };
         Ok(Asked::Run(args, command))
     }
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let wanted = "give an IP address and a port, such as 127.0.0.1:8443";
+    text.parse().map_err(|_| wanted.to_owned())
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {

@@ -88,7 +88,7 @@ pub(crate) struct Args {
     #[argh(option, arg_name = "DURATION", from_str_fn(parse_duration))]
     pub(crate) ping_timeout: Option<Duration>,
 
-    /// send {"type":"heartbeat"} this often, at most once a second (default:
+    /// send {"type":"heartbeat"} at this interval, at least 1s (default:
     /// never)
     #[argh(option, arg_name = "DURATION", from_str_fn(parse_heartbeat))]
     pub(crate) heartbeat: Option<Duration>,
@@ -305,7 +305,8 @@ pub(crate) struct Shell {
     help_triggers("-h", "--help"),
     note = "Prints one line for each stage: config, clock, dns, tcp, proxy, tls, session,
 upgrade, subscribe, ping, event. doctor stops at the first stage that fails,
-prints what to do about it, and exits with its code.",
+refused streams aside, prints what to do about it, and exits with its code. A
+pong may take 10s, unless --ping-timeout says otherwise.",
     example = "{command_name} /my_company/devices/gw1/temperature"
 )]
 pub(crate) struct Doctor {

@@ -296,6 +296,10 @@ impl Shell {
                 Ok(())
             }
             ("quit" | "exit", "") => return Ok(true),
+            ("ping" | "help" | "quit" | "exit", _) => {
+                stderr::line(&format!("{word} takes no argument"));
+                Ok(())
+            }
             _ => {
                 stderr::line(&format!("{line:?} is not a command (see help)"));
                 Ok(())
@@ -306,6 +310,12 @@ impl Shell {
     }
 
     fn ask(&mut self, action: Action, stream: &str, client: &mut Client) -> octave_ws::Result<()> {
+        if stream.is_empty() {
+            stderr::line(&format!(
+                "{action} takes a STREAM, such as /my_company/devices/gw1/temperature"
+            ));
+            return Ok(());
+        }
         match stream.parse::<Stream>() {
             Err(error) => {
                 stderr::line(&error.to_string());
