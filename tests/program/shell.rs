@@ -397,7 +397,8 @@ fn commands_that_cannot_be_read_are_refused_and_the_others_done() {
 #[test]
 fn streams_that_are_given_are_subscribed_before_what_is_typed() {
     let (sim, seen) = start(0.0);
-    let mut command = octave_ws(&sim, &["shell", TEMPERATURE, HUMIDITY]);
+    // The same one counts once.
+    let mut command = octave_ws(&sim, &["shell", TEMPERATURE, HUMIDITY, TEMPERATURE]);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut typed = child.stdin.take().unwrap();
     writeln!(typed, "unsubscribe {TEMPERATURE}").unwrap();
@@ -417,6 +418,22 @@ fn streams_that_are_given_are_subscribed_before_what_is_typed() {
     let mut command = octave_ws(&sim, &["shell", "/demo/none"]);
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(77), "{}", stderr(&output));
+}
+
+#[test]
+fn requests_that_are_never_answered_keep_no_command_from_being_read() {
+    let (sim, _seen) = start_with(Options::default().faults([Fault::AckSilent]));
+    let mut shell = Shell::start(&sim);
+    for n in 0..64 {
+        let request = r#""object":"event","type":"subscribe","path":"/demo/devices/gw1/humidity""#;
+        shell.line(&format!("{{\"msgId\":\"{n}\",{request}}}"));
+    }
+    shell.line("nonsense\nquit");
+    let (code, _, told) = shell.wait();
+    assert!(told.contains("\"nonsense\" is not a command"), "{told}");
+    let last = "error: shell: requests were not answered in time: 64\n";
+    assert!(told.ends_with(last), "{told}");
+    assert_eq!(code, Some(76));
 }
 
 #[test]

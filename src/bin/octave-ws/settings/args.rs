@@ -285,9 +285,9 @@ pub(crate) struct Session {
     name = "shell",
     usage = "[OPTIONS] [STREAM...]",
     help_triggers("-h", "--help"),
-    note = "Commands: subscribe STREAM, unsubscribe STREAM, ping, help, quit. JSON that
-starts with {{ is sent as is, once its braces are closed. At the end of input,
-shell unsubscribes and closes the connection. It does not reconnect.",
+    note = "Commands: subscribe STREAM, unsubscribe STREAM, ping, help, quit, exit. JSON
+that starts with {{ is sent as is, once its braces are closed. At the end of
+input, shell unsubscribes and closes the connection. It does not reconnect.",
     example = "echo ping | {command_name}"
 )]
 pub(crate) struct Shell {

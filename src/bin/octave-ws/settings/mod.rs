@@ -110,7 +110,7 @@ impl Settings {
                 mem::take(capture).into()
             }
             Command::Shell(shell) => {
-                let streams = mem::take(&mut shell.streams);
+                let streams = streams::each_once(mem::take(&mut shell.streams));
                 source::reserve_stdin().map_err(Failure::input)?;
                 let is_edited = io::stdin().is_terminal() && io::stderr().is_terminal();
                 let config = connection::config(args)?;

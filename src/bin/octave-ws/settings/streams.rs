@@ -72,14 +72,20 @@ fn resolve(
             }
         }));
     }
-    let mut seen = HashSet::new();
-    streams.retain(|stream| seen.insert(stream.clone()));
+    let mut streams = each_once(streams);
     if let Some(shard) = shard {
         let all = streams.len();
         streams.retain(|stream| shard.holds(stream));
         log::info!("shard {shard}: {} of {all} streams", streams.len());
     }
     Ok(streams)
+}
+
+/// The same streams without repetitions.
+pub(crate) fn each_once(mut streams: Vec<Stream>) -> Vec<Stream> {
+    let mut seen = HashSet::new();
+    streams.retain(|stream| seen.insert(stream.clone()));
+    streams
 }
 
 fn named(path: &str) -> String {

@@ -1,16 +1,13 @@
-//! What is typed at the prompt, and what has become of it.
+//! What is typed at the prompt.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use octave_ws::{Action, Stream};
 use rustix::io::Errno;
 use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr,
 };
-use serde_json::Value;
 
 use crate::commands::shell::cut::{Commands, Refused};
 use crate::commands::shell::line_editor::{Editor, Pressed};
@@ -246,74 +243,4 @@ impl Drop for Raw {
         // A terminal that is gone needs no care, and one that is stopped is not waited for.
         let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
     }
-}
-
-/// The requests that were typed as they stand.
-#[derive(Default)]
-pub(crate) struct Sent {
-    /// Those that wait for their answer, by their `msgId`.
-    waiting: Vec<(String, Action, Stream)>,
-    subscribed: BTreeSet<Stream>,
-}
-
-impl Sent {
-    /// Takes note of a text, if it is a request.
-    pub(crate) fn note(&mut self, text: &str) {
-        if let Ok(message) = serde_json::from_str(text)
-            && let Some(request) = request(&message)
-        {
-            self.waiting.push(request);
-        }
-    }
-
-    /// Takes note of a message, if it answers one. Returns whether it refuses it.
-    pub(crate) fn answered(&mut self, text: &str) -> bool {
-        let message: Value = serde_json::from_str(text).unwrap_or_default();
-        let head = &message["head"];
-        let id = id(&head["msgId"]);
-        let Some(at) = self.waiting.iter().position(|(of, ..)| *of == id) else {
-            return false;
-        };
-        let (_, action, stream) = self.waiting.remove(at);
-        match (action, &head["ok"]) {
-            (Action::Subscribe, Value::Bool(true)) => self.subscribed.insert(stream),
-            (Action::Unsubscribe, Value::Bool(true)) => self.subscribed.remove(&stream),
-            _ => false,
-        };
-        head["ok"] == false
-    }
-
-    /// How many wait for their answer.
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// The streams that are subscribed by it, or may be: those without an answer included.
-    pub(crate) fn subscribed(&self) -> BTreeSet<&Stream> {
-        let mut subscribed: BTreeSet<&Stream> = self.subscribed.iter().collect();
-        let waiting = self.waiting.iter();
-        subscribed.extend(waiting.filter_map(|(_, action, stream)| match action {
-            Action::Subscribe => Some(stream),
-            _ => None,
-        }));
-        subscribed
-    }
-}
-
-fn request(message: &Value) -> Option<(String, Action, Stream)> {
-    let action = match message["type"].as_str()? {
-        "subscribe" => Action::Subscribe,
-        "unsubscribe" => Action::Unsubscribe,
-        _ => return None,
-    };
-    let stream = message.get("path").or(message.get("streamId"))?;
-    let stream = stream.as_str()?.parse().ok()?;
-    Some((id(&message["msgId"]), action, stream))
-}
-
-/// Services answer a number with a string and the other way about.
-fn id(msg_id: &Value) -> String {
-    msg_id
-        .as_str()
-        .map_or_else(|| msg_id.to_string(), str::to_owned)
 }

@@ -9,8 +9,9 @@ use octave_ws::{Action, Client, Config, ErrorKind, Printable, Stop, Stream, Upda
 use serde_json::value::RawValue;
 
 use crate::commands::shell::cut::Refused;
-use crate::commands::shell::input::{Sent, Typed};
-use crate::exit::{End, Failure, UNAVAILABLE, USAGE};
+use crate::commands::shell::input::Typed;
+use crate::commands::shell::sent::{ANSWER_WITHIN, Sent};
+use crate::exit::{End, Failure, PROTOCOL, UNAVAILABLE, USAGE};
 use crate::output::Output;
 use crate::settings::ShellSettings;
 use crate::signals::{self, Deadly};
@@ -20,6 +21,7 @@ use crate::wait;
 mod cut;
 mod input;
 mod line_editor;
+mod sent;
 
 const HELP: [&str; 6] = [
     "subscribe STREAM      subscribe to a stream, by its id or path",
@@ -29,9 +31,6 @@ const HELP: [&str; 6] = [
     "quit, exit            unsubscribe, close and exit; so does end of input",
     "{...}                 send JSON unchanged; it may span several lines",
 ];
-
-/// How long the last answers are waited for.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// As many commands may wait for their answers.
 const WINDOW: usize = 64;
@@ -178,6 +177,11 @@ impl Shell {
         if let Some(refused) = self.not_done {
             return Err(Failure::new(USAGE, format!("input: {}", refused.message())).into());
         }
+        let unanswered = self.asked + self.sent.unanswered();
+        if unanswered > 0 {
+            let message = format!("shell: requests were not answered in time: {unanswered}");
+            return Err(Failure::new(PROTOCOL, message).into());
+        }
         if self.refused > 0 {
             let message = format!("shell: requests were refused: {}", self.refused);
             return Err(Failure::refused(message, false).into());
@@ -186,20 +190,25 @@ impl Shell {
     }
 
     fn is_answered(&self) -> bool {
-        self.asked == 0 && self.pinged_at.is_none() && self.sent.waiting() == 0
+        let is_any_due = self.sent.due(Instant::now()).next().is_some();
+        self.asked == 0 && self.pinged_at.is_none() && !is_any_due
     }
 
     /// Whether another line may be acted upon: not while too many wait for their answers, nor, in
     /// a script, while a ping waits for its own.
     fn may_act(&self) -> bool {
         let is_pinging = self.pong_by().is_some_and(|by| by > Instant::now());
-        self.leave_by.is_none() && self.asked + self.sent.waiting() < WINDOW && !is_pinging
+        self.leave_by.is_none() && !self.is_window_full() && !is_pinging
+    }
+
+    fn is_window_full(&self) -> bool {
+        self.asked + self.sent.due(Instant::now()).count() >= WINDOW
     }
 
     /// Until when a script waits for a pong.
     fn pong_by(&self) -> Option<Instant> {
         let pinged_at = self.pinged_at.filter(|_| !self.typed.is_terminal());
-        pinged_at.map(|at| at + LAST_ANSWERS)
+        pinged_at.map(|at| at + ANSWER_WITHIN)
     }
 
     /// For how long nothing is to be done where nothing comes in.
@@ -208,8 +217,10 @@ impl Shell {
         if self.may_act() && (has_more || !self.streams.is_empty()) {
             return Duration::ZERO;
         }
-        let by = self.leave_by.into_iter().chain(self.pong_by()).min();
-        by.map_or(Duration::MAX, |by| {
+        let now = Instant::now();
+        let answered_by = self.sent.due(now).min().filter(|_| self.is_window_full());
+        let by = [self.leave_by, self.pong_by(), answered_by];
+        by.into_iter().flatten().min().map_or(Duration::MAX, |by| {
             by.saturating_duration_since(Instant::now())
         })
     }
@@ -269,7 +280,7 @@ impl Shell {
         if is_over {
             self.typed.leave();
             stderr::status("");
-            self.leave_by = Some(Instant::now() + LAST_ANSWERS);
+            self.leave_by = Some(Instant::now() + ANSWER_WITHIN);
         }
         Ok(())
     }
