@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, PublicKeyData,
 };
 use rustls::ServerConfig;
 use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::kept::{Kept, PUBLIC, SECRET};
@@ -44,6 +45,13 @@ impl Authority {
             let signed = params.self_signed(&key).map_err(io::Error::other)?;
             Ok(signed.pem())
         })?;
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes())
+            .map_err(|_| kept.unusable(Self::FILE, "not a certificate in PEM"))?;
+        let own = key.subject_public_key_info();
+        if !certificate.windows(own.len()).any(|part| part == own) {
+            let what = "not the certificate of ca-key.pem: remove both, and they are made again";
+            return Err(kept.unusable(Self::FILE, what));
+        }
         Ok(Self {
             issuer: Issuer::new(params, key),
             pem,

@@ -61,6 +61,9 @@ impl Cloud {
             let text = kept.text(name, SECRET, || Ok(format!("{}\n", random_hex(16)?)))?;
             match text.trim() {
                 "" => Err(kept.unusable(name, "no token")),
+                token if !token.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                    Err(kept.unusable(name, "a token is one word of ASCII"))
+                }
                 token => Ok(token.to_owned()),
             }
         };

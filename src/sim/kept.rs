@@ -45,17 +45,22 @@ impl Kept {
             Err(error) => return Err(named(&path, &error)),
         }
         let text = make()?;
-        // Whole, or not at all.
+        // Whole, or not at all, and that of the first of several that start at once.
         let part = path.with_extension(format!("part-{}", process::id()));
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(mode);
         let written = options.open(&part).and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
-            fs::rename(&part, &path)
+            match fs::hard_link(&part, &path) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+                _ => Ok(()),
+            }
         });
-        written.map_err(|error| named(&path, &error))?;
-        Ok(text)
+        // There is none where it could not be created.
+        let _ = fs::remove_file(&part);
+        let text = written.and_then(|()| read(&path));
+        text.map_err(|error| named(&path, &error))
     }
 
     /// An error about the text of this name.

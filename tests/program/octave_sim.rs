@@ -284,7 +284,7 @@ fn its_state_is_kept_over_restarts() {
     .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 
-    for name in ["ca-key.pem", "token"] {
+    for name in ["token", "ca-key.pem"] {
         fs::write(state.join(name), "\n").unwrap();
         let (status, told) = code(&["--state", state.to_str().unwrap(), "--", "true"]);
         let what = match name {
@@ -295,12 +295,50 @@ fn its_state_is_kept_over_restarts() {
         assert_eq!((status, told), (69, wanted));
         fs::remove_file(state.join(name)).unwrap();
     }
+    fs::remove_file(state.join("ca.pem")).unwrap();
+    let sim_ca = octave_ws::sim::Sim::start().unwrap().ca_pem().to_owned();
+    for (name, wrong, what) in [
+        ("token", "two words", "a token is one word of ASCII"),
+        ("ca.pem", "none", "not a certificate in PEM"),
+        (
+            "ca.pem",
+            &sim_ca,
+            "not the certificate of ca-key.pem: remove both, and they are made again",
+        ),
+    ] {
+        fs::write(state.join(name), wrong).unwrap();
+        let (status, told) = code(&["--state", state.to_str().unwrap(), "--", "true"]);
+        let wanted = format!("error: {:?}: {what}\n", state.join(name));
+        assert_eq!((status, told), (69, wanted));
+        fs::remove_file(state.join(name)).unwrap();
+    }
     let (fifo, mode) = (state.join("token"), rustix::fs::Mode::RWXU);
     rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, mode).unwrap();
     let (status, told) = code(&["--state", state.to_str().unwrap(), "--", "true"]);
     let wanted = format!("error: {:?}: not a file\n", state.join("token"));
     assert_eq!((status, told), (69, wanted));
     assert_eq!(code(&["--state", "/dev/null/x", "--", "true"]).0, 69);
+}
+
+#[test]
+fn those_that_start_at_once_share_their_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let octave_ws = env!("CARGO_BIN_EXE_octave-ws");
+    for round in 0..5 {
+        let state = folder.path().join(round.to_string());
+        let starts: Vec<_> = (0..4)
+            .map(|_| {
+                let mut command = octave_sim(&["--state"]);
+                let command = command.arg(&state).args(["--", octave_ws, "session"]);
+                command.spawn().unwrap()
+            })
+            .collect();
+        for start in starts {
+            let output = start.wait_with_output().unwrap();
+            assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        }
+        assert_eq!(fs::read_dir(&state).unwrap().count(), 4);
+    }
 }
 
 #[test]
