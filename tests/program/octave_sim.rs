@@ -132,6 +132,7 @@ fn it_ends_with_the_status_of_the_command() {
     assert_eq!(code(&["--"]).0, 64);
     assert_eq!(code(&["--rate", "-1"]).0, 64);
     assert_eq!(code(&["--listen", "0.0.0.0:0"]).0, 64);
+    assert_eq!(code(&["--state", ""]).0, 64);
     let wrong = "error: usage: --listen :8443: give an IP address and a port, such as 127.0.0.1:8443 \
                  (see --help)\n";
     assert_eq!(code(&["--listen", ":8443"]), (64, wrong.to_owned()));
@@ -318,6 +319,33 @@ fn its_state_is_kept_over_restarts() {
     let wanted = format!("error: {:?}: not a file\n", state.join("token"));
     assert_eq!((status, told), (69, wanted));
     assert_eq!(code(&["--state", "/dev/null/x", "--", "true"]).0, 69);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn files_that_were_left_by_one_that_was_killed_do_not_matter() {
+    let folder = tempfile::tempdir().unwrap();
+    // An address of its own: no other test takes its port meanwhile.
+    // In a container, the number of a process may be the same at each start.
+    let leave = r#"for n in "" -1; do : >"$TMPDIR/octave-sim-$$-$0$n.pem"; done; exec "$@""#;
+    let port = std::net::TcpListener::bind("127.0.77.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let mut command = Command::new("sh");
+    command
+        .args([
+            "-c",
+            leave,
+            &port.to_string(),
+            env!("CARGO_BIN_EXE_octave-sim"),
+        ])
+        .arg(format!("--listen=127.0.77.1:{port}"))
+        .args(["--", env!("CARGO_BIN_EXE_octave-ws"), "session"]);
+    let output = command.env("TMPDIR", folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
 #[test]

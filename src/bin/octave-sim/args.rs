@@ -163,6 +163,13 @@ impl Args {
                 args.listen
             ));
         }
+        if args
+            .state
+            .as_ref()
+            .is_some_and(|folder| folder.as_os_str().is_empty())
+        {
+            return Err("--state: give a folder".to_owned());
+        }
         if args.size < Flood::MIN_SIZE {
             return Err(format!(
                 "--size {}: give at least {}",

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::env;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -15,8 +15,8 @@ pub(crate) struct Environment {
     variables: Vec<(&'static str, String)>,
     /// Where none is kept.
     _ca_file: Option<TemporaryFile>,
-    /// In place of a config file of the user or the machine.
-    config_file: TemporaryFile,
+    /// In place of a config file of the user or the machine, where there is a command to read it.
+    config_file: Option<TemporaryFile>,
 }
 
 /// What could lead a client elsewhere, with whatever begins with `OCTAVE_CLOUD_`.
@@ -32,17 +32,15 @@ const ELSEWHERE: [&str; 8] = [
 ];
 
 impl Environment {
-    pub(crate) fn of(sim: &Sim) -> io::Result<Self> {
-        // No two processes have the same port at a time.
+    pub(crate) fn of(sim: &Sim, has_command: bool) -> io::Result<Self> {
         let name = format!("octave-sim-{}-{}", process::id(), sim.addr().port());
-        let file = |extension| env::temp_dir().join(&name).with_extension(extension);
         let (ca_file, temporary) = if let Some(kept) = sim.ca_file() {
             (kept.to_path_buf(), None)
         } else {
-            let temporary = TemporaryFile::create(file("pem"), sim.ca_pem())?;
+            let temporary = TemporaryFile::create(&name, "pem", sim.ca_pem())?;
             (temporary.0.clone(), Some(temporary))
         };
-        let config_file = TemporaryFile::create(file("json"), "{}\n")?;
+        let config_file = has_command.then(|| TemporaryFile::create(&name, "json", "{}\n"));
         let variables = vec![
             ("OCTAVE_ENDPOINT", sim.endpoint()),
             ("OCTAVE_CA_FILE", ca_file.to_string_lossy().into_owned()),
@@ -53,7 +51,7 @@ impl Environment {
         Ok(Self {
             variables,
             _ca_file: temporary,
-            config_file,
+            config_file: config_file.transpose()?,
         })
     }
 
@@ -74,7 +72,11 @@ impl Environment {
             }
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command.env("OCTAVE_CONFIG", &self.config_file.0);
+        let config_file = self
+            .config_file
+            .iter()
+            .map(|file| ("OCTAVE_CONFIG", &file.0));
+        command.envs(config_file);
     }
 }
 
@@ -90,17 +92,26 @@ fn quoted(value: &str) -> Cow<'_, str> {
 
 struct TemporaryFile(PathBuf);
 
+const MOST_LEFT: u32 = 1000;
+
 impl TemporaryFile {
-    fn create(path: PathBuf, text: &str) -> io::Result<Self> {
+    fn create(name: &str, extension: &str, text: &str) -> io::Result<Self> {
         let named = |path: &Path, error: io::Error| {
             io::Error::new(error.kind(), format!("{path:?}: {error}"))
         };
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| named(&path, error))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        let mut path = env::temp_dir().join(format!("{name}.{extension}"));
+        let mut file = options.open(&path);
+        // One that was killed has left its files, and its number and port may come again.
+        for n in 1..=MOST_LEFT {
+            if !matches!(&file, Err(error) if error.kind() == ErrorKind::AlreadyExists) {
+                break;
+            }
+            path.set_file_name(format!("{name}-{n}.{extension}"));
+            file = options.open(&path);
+        }
+        let mut file = file.map_err(|error| named(&path, error))?;
         let created = Self(path);
         let written = file.write_all(text.as_bytes());
         written.map_err(|error| named(&created.0, error))?;

@@ -86,8 +86,6 @@ fn print_line(line: &str) {
 }
 
 fn run(args: &Args, command: Option<Command>) -> Result<u8, Failure> {
-    // Before there is anything to interrupt.
-    let mut signals = command::signals()?;
     let (observer, seen) = mpsc::channel();
     let sim = Sim::start_with(Options {
         listen: args.listen,
@@ -108,7 +106,9 @@ fn run(args: &Args, command: Option<Command>) -> Result<u8, Failure> {
     let teller = thread::Builder::new()
         .name("octave-sim tells".to_owned())
         .spawn(move || log_seen(&seen))?;
-    let environment = Environment::of(&sim)?;
+    // From here on there are files to remove.
+    let mut signals = command::signals()?;
+    let environment = Environment::of(&sim, command.is_some())?;
     let code = if let Some(command) = command {
         command.run(&environment, &mut signals)?
     } else {
