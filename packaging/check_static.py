@@ -124,6 +124,7 @@ def resolver(_, program):
                 part = "/" + Path(part).name
             inside.append(part)
         script = """cat "$OCTAVE_CA_FILE" >"$0/ca.pem"
+            unset OCTAVE_CONFIG
             export OCTAVE_CA_FILE=/ca.pem OCTAVE_ENDPOINT="https://localhost:${OCTAVE_ENDPOINT##*:}"
             exec chroot "$0" "$@\""""
         args = ["session", "--url"]
