@@ -456,7 +456,7 @@ fn silence_is_pinged_and_a_peer_that_does_not_answer_is_given_up() {
         (error.kind(), error.phase()),
         (ErrorKind::TimedOut, Phase::Socket)
     );
-    let text = format!("socket: no sign of life from {}", sim.addr());
+    let text = format!("socket: no response to ping from {}", sim.addr());
     assert_eq!(error.to_string(), text);
     assert!(told(sim, &seen).contains(&What::Swallowed));
 }

@@ -109,7 +109,7 @@ impl Client {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Ok(()) => {}
             Err(error) => {
-                let message = "no way to wait";
+                let message = "poll failed";
                 return Err(Error::new(Phase::Connect, ErrorKind::System, message).because(error));
             }
         }

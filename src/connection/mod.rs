@@ -293,7 +293,7 @@ impl Connection {
         let Due::AckLate(action, stream) = due else {
             self.overdue.reset();
             if *due == Due::Dead && is_empty && look.bytes == before.bytes {
-                let message = format!("no sign of life from {}", self.socket.peer());
+                let message = format!("no response to ping from {}", self.socket.peer());
                 return Err(Error::new(Phase::Socket, ErrorKind::TimedOut, message));
             }
             return Ok(());

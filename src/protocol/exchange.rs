@@ -47,7 +47,7 @@ pub(crate) enum Due {
     Nothing(Option<Instant>),
     Ping,
     Heartbeat,
-    /// The peer gave no sign of life after a ping: it is gone.
+    /// The peer has not answered a ping in time.
     Dead,
     /// The request went unanswered.
     AckLate(Action, Stream),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::Error;
 
-/// What is longer has no end.
+/// The maximum size of a file.
 const MOST: u64 = 64 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();

@@ -16,7 +16,7 @@ pub(crate) struct Head {
     pub(crate) rest: Vec<u8>,
 }
 
-/// Longer heads are none.
+/// The maximum size of a head.
 const MAX_LENGTH: usize = 16 << 10;
 const MAX_HEADERS: usize = 128;
 

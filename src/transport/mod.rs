@@ -77,7 +77,7 @@ impl Route {
         let stop = match &config.stop {
             Some(stop) => stop.clone(),
             None => Stop::new().map_err(|error| {
-                let message = "no pipe for stopping";
+                let message = "cannot create a pipe";
                 Error::new(Phase::Config, ErrorKind::System, message).because(error)
             })?,
         };
@@ -321,7 +321,7 @@ impl<'a> Hop<'a> {
         let new = |kind, message| Error::new(Phase::Resolve, kind, message).about(self.setting);
         match error.kind() {
             io::ErrorKind::WouldBlock => {
-                let message = format!("{name} was not looked up in time");
+                let message = format!("DNS lookup of {name} timed out");
                 new(ErrorKind::TimedOut, message)
             }
             io::ErrorKind::NotFound => {

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::wait;
 
-/// What is longer has no end.
+/// The maximum size of a file.
 const MOST: usize = 64 << 20;
 
 /// How the files of the configuration are read.

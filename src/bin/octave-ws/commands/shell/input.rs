@@ -208,7 +208,7 @@ struct Raw {
     own: Termios,
 }
 
-/// A character that none is: POSIX, `_POSIX_VDISABLE`.
+/// Disables a control character: POSIX, `_POSIX_VDISABLE`.
 const VDISABLE: u8 = 0;
 
 impl Raw {
