@@ -131,6 +131,53 @@ const ONE_THING: &str = "standard input is read for one thing: the token, the st
                          commands of shell (see --help)\n";
 
 #[test]
+fn a_stream_that_is_lost_twice_before_the_gap_has_a_record_for_the_last_connection() {
+    let (wanted, asked) = mpsc::channel();
+    let first: Box<Part> = Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
+        let request = socket.read().unwrap();
+        grant(&mut socket, &request);
+        // The one that the reload adds has no answer.
+        socket.read().unwrap();
+        wanted.send(()).unwrap();
+    });
+    let second: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        let requests = [socket.read().unwrap(), socket.read().unwrap()];
+        let of_added = requests
+            .iter()
+            .find(|request| request.to_text().unwrap().contains("\"/b\""));
+        grant(&mut socket, of_added.unwrap());
+    });
+    let third: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| serve_out(&mut socket));
+    let (endpoint, service) = play([first, second, third]);
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("list");
+    fs::write(&list, "/a\n").unwrap();
+    let option = format!("--streams-file={}", list.display());
+    let mut child = led_to(&endpoint, &["listen", &option, "-Frecord"])
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut await_told = |what: &str| until(what, || log.next().unwrap().unwrap().contains(what));
+    await_told("subscribed to /a");
+    fs::write(&list, "/a\n/b\n").unwrap();
+    kill(&child, Signal::HUP);
+    asked.recv().unwrap();
+    await_told("connected again");
+    kill(&child, Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    service.join().unwrap();
+    let records = lines(&output);
+    let connected = records
+        .iter()
+        .rposition(|record| record["kind"] == "connected")
+        .unwrap();
+    let subscribed = |record: &&Value| record["kind"] == "subscribed";
+    let subscribed = records[connected..].iter().filter(subscribed);
+    let subscribed: Vec<_> = subscribed.map(|record| &record["stream"]).collect();
+    assert_eq!(subscribed, ["/a", "/b"], "{records:?}");
+}
+
+#[test]
 fn a_stream_that_is_added_during_an_outage_is_recorded_once() {
     let (sim, seen) = start(0.0);
     let list = file(&sim, "outage", &format!("{TEMPERATURE}\n"));

@@ -90,8 +90,9 @@ struct Run<'a> {
     /// The streams of the last reload.
     streams: Vec<Stream>,
     unanswered: Unanswered,
-    /// The streams that were added after a loss, and have their record before the gap.
-    added: BTreeSet<Stream>,
+    /// The streams that have a record on this connection before the end of the gap: those that were
+    /// added by a reload.
+    recorded: BTreeSet<Stream>,
     refusals: Refusals,
     /// How many events came that nobody would have read.
     unread: u64,
@@ -121,7 +122,7 @@ impl<'a> Run<'a> {
             status: RunStatus::new(streams.len()),
             unanswered: Unanswered::of(streams),
             streams: streams.clone(),
-            added: BTreeSet::new(),
+            recorded: BTreeSet::new(),
             refusals: Refusals::default(),
             unread: 0,
             skipped: BTreeMap::new(),

@@ -66,9 +66,9 @@ impl Run<'_> {
                     self.refused(client, true)?;
                 }
                 Ok(Update::Gap(gap)) => {
-                    let added = mem::take(&mut self.added);
+                    let recorded = mem::take(&mut self.recorded);
                     for stream in client.subscribed() {
-                        if !added.contains(stream) {
+                        if !recorded.contains(stream) {
                             self.write(&Record::Subscribed(stream))?;
                         }
                     }
@@ -124,6 +124,8 @@ impl Run<'_> {
     fn connected(&mut self, peer: &str) -> Result<(), End> {
         log::info!("connected to {peer}");
         self.status.was_connected = true;
+        // The records of the connection before do not count for this one.
+        self.recorded.clear();
         self.write(&Record::Connected(peer))
     }
 
@@ -240,7 +242,7 @@ impl Run<'_> {
                 self.refusals.answered();
                 self.write(&Record::Subscribed(&stream))?;
                 if self.status.is_lost() {
-                    self.added.insert(stream);
+                    self.recorded.insert(stream);
                 }
             }
             Err(words) => {
