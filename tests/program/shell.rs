@@ -11,6 +11,7 @@ use octave_ws::sim::{Fault, Options, Seen, Sim, What};
 use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr};
 use serde_json::{Value, json};
+use tungstenite::Message;
 
 use super::memory::led_to;
 use super::patience::{Told, until};
@@ -66,6 +67,8 @@ fn what_was_subscribed_without_a_msg_id_is_unsubscribed_though_nothing_was_answe
     let (endpoint, service) = play([Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
         let request = socket.read().unwrap();
         assert!(!request.to_text().unwrap().contains("msgId"));
+        // It answers nothing.
+        socket.send(Message::text(r#"{"other":1}"#)).unwrap();
         let request = socket.read().unwrap();
         let text = request.to_text().unwrap();
         assert!(
@@ -83,6 +86,8 @@ fn what_was_subscribed_without_a_msg_id_is_unsubscribed_though_nothing_was_answe
         r#"{{"object":"event","type":"subscribe","path":"/a"}}"#
     )
     .unwrap();
+    let mut printed = BufReader::new(child.stdout.take().unwrap());
+    printed.read_line(&mut String::new()).unwrap();
     drop(typed);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));

@@ -38,6 +38,9 @@ impl Sent {
     pub(crate) fn answered(&mut self, text: &str) -> bool {
         let message: Value = serde_json::from_str(text).unwrap_or_default();
         let head = &message["head"];
+        if !head.is_object() {
+            return false;
+        }
         let id = id(&head["msgId"]);
         let Some(at) = self.waiting.iter().position(|of| of.msg_id == id) else {
             return false;
