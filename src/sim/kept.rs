@@ -57,13 +57,13 @@ impl Kept {
                 _ => Ok(()),
             }
         });
-        // There is none where it could not be created.
+        // Fails if the file could not be created.
         let _ = fs::remove_file(&part);
         let text = written.and_then(|()| read(&path));
         text.map_err(|error| named(&path, &error))
     }
 
-    /// An error about the text of this name.
+    /// Returns an error about the text of this name.
     pub(super) fn unusable(&self, name: &str, what: &str) -> io::Error {
         let message = match self.path(name) {
             Some(path) => format!("{path:?}: {what}"),

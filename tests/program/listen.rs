@@ -587,7 +587,8 @@ fn the_log_suits_its_reader() {
         .unwrap();
     let wrong = octave_ws(&sim, &["listen", "/a", "-4", "-6", "--log-format=json"]).output();
     let misspelt = octave_ws(&sim, &["--log-format", "json", "lisen"]).output();
-    for output in [shell.wait_with_output(), wrong, misspelt] {
+    let joined = octave_ws(&sim, &["lisen", "--log-format=json"]).output();
+    for output in [shell.wait_with_output(), wrong, misspelt, joined] {
         let output = output.unwrap();
         assert!(!output.stderr.is_empty());
         let is_json = |line: &str| serde_json::from_str::<Value>(line).is_ok();

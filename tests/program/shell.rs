@@ -434,9 +434,16 @@ fn requests_that_are_never_answered_keep_no_command_from_being_read() {
         shell.line(&format!("{{\"msgId\":\"{n}\",{request}}}"));
     }
     shell.line("nonsense\nquit");
+    // One without JSON, meanwhile.
+    let mut other = Shell::start(&sim);
+    other.line("subscribe /demo/devices/gw1/humidity\nquit");
     let (code, _, told) = shell.wait();
     assert!(told.contains("\"nonsense\" is not a command"), "{told}");
     let last = "error: shell: requests were not answered in time: 64\n";
+    assert!(told.ends_with(last), "{told}");
+    assert_eq!(code, Some(76));
+    let (code, _, told) = other.wait();
+    let last = "error: shell: requests were not answered in time: 1\n";
     assert!(told.ends_with(last), "{told}");
     assert_eq!(code, Some(76));
 }

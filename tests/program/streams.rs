@@ -57,6 +57,11 @@ fn streams_of_a_file_are_listened_to_with_those_that_are_given() {
     }
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), lines(&output).len()), (Some(0), 2));
+    // Neither was subscribed again.
+    let mut rest = seen
+        .iter()
+        .take_while(|seen| !matches!(seen.what, What::Closed(_)));
+    assert!(!rest.any(|seen| matches!(seen.what, What::Subscribed(_))));
 }
 
 #[test]

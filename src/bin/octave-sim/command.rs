@@ -28,7 +28,7 @@ pub(crate) fn signals() -> io::Result<Signals> {
     Signals::new(signals.into_iter().chain(hangup))
 }
 
-/// Whether the parent process, such as nohup(1), has the process ignore SIGHUP.
+/// Returns whether SIGHUP is ignored since the start, as under nohup(1).
 fn is_hangup_ignored() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -13,9 +13,9 @@ use octave_ws::sim::Sim;
 /// Variables and the files that they name, which exist as long as this.
 pub(crate) struct Environment {
     variables: Vec<(&'static str, String)>,
-    /// Where none is kept.
+    /// The CA certificate, unless a state folder has it.
     _ca_file: Option<TemporaryFile>,
-    /// In place of a config file of the user or the machine, where there is a command to read it.
+    /// Replaces the config file of the user or the machine, for a command.
     config_file: Option<TemporaryFile>,
 }
 
@@ -55,7 +55,7 @@ impl Environment {
         })
     }
 
-    /// A `KEY=value` line each, for sh(1) to read, too.
+    /// Returns a `KEY=value` line for each variable, which sh(1) can read.
     pub(crate) fn lines(&self) -> String {
         let lines = self.variables.iter();
         let lines: Vec<_> = lines
@@ -92,6 +92,7 @@ fn quoted(value: &str) -> Cow<'_, str> {
 
 struct TemporaryFile(PathBuf);
 
+/// The number of left files that are passed over.
 const MOST_LEFT: u32 = 1000;
 
 impl TemporaryFile {

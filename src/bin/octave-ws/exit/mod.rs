@@ -57,7 +57,7 @@ impl Failure {
         Self::new(USAGE, help::with_hint(&message.into()))
     }
 
-    /// A subscription that was, for now or for good.
+    /// Creates the failure of a refused subscription. If `is_transient`, the advice is to try again.
     pub(crate) fn refused(message: String, is_transient: bool) -> Self {
         Self {
             code: REFUSED,

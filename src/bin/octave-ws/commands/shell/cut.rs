@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::mem;
 
-/// The most bytes of a command.
+/// The maximum size of a command, in bytes.
 pub(crate) const LONGEST: usize = 1 << 20;
 
 /// Commands of an input that comes in pieces: a line each, or JSON over several lines.
@@ -89,13 +89,13 @@ impl Commands {
         self.whole.is_empty()
     }
 
-    /// Returns whether JSON has begun that goes on.
+    /// Returns whether JSON has begun whose braces are open.
     pub(crate) fn is_json_open(&self) -> bool {
         matches!(&self.kind, Kind::Json(braces) if braces.depth > 0)
     }
 }
 
-/// How far JSON has been read: what is open.
+/// Counts the braces and brackets of JSON that are open.
 struct Braces {
     depth: usize,
     is_string: bool,

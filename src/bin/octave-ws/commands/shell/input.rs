@@ -1,4 +1,4 @@
-//! What is typed at the prompt.
+//! Reads commands from the prompt or a script.
 
 use std::fs::File;
 use std::io;
@@ -175,12 +175,12 @@ impl Typed {
         }
     }
 
-    /// The next command that is whole.
+    /// Returns the next complete command.
     pub(crate) fn command(&mut self) -> Option<Result<String, Refused>> {
         self.commands.pop()
     }
 
-    /// Whether there is a command that is whole.
+    /// Returns whether a command is complete.
     pub(crate) fn has_command(&self) -> bool {
         !self.commands.is_empty()
     }
@@ -190,7 +190,7 @@ impl Typed {
         self.is_torn
     }
 
-    /// Whether the last command has been taken.
+    /// Returns whether the input is at its end and every command was taken.
     pub(crate) fn is_over(&self) -> bool {
         self.is_over && self.commands.is_empty()
     }

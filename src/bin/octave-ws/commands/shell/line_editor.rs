@@ -32,10 +32,10 @@ pub(crate) enum Pressed {
     End,
 }
 
-/// As many lines are remembered.
+/// The number of lines in the history.
 const REMEMBERED: usize = 100;
 
-/// As long as this, in characters.
+/// The maximum length of a line in the history, in characters.
 const LONGEST_REMEMBERED: usize = 4096;
 
 impl Editor {
@@ -81,13 +81,13 @@ impl Editor {
         (self.line[start..end].iter().collect(), behind)
     }
 
-    /// The character before the cursor, with the marks above it, begins here.
+    /// Returns the start of the character before the cursor, with its combining marks.
     fn previous(&self) -> usize {
         let before = &self.line[..self.cursor];
         before.iter().rposition(|&c| width(c) > 0).unwrap_or(0)
     }
 
-    /// The character at the cursor, with the marks above it, ends here.
+    /// Returns the end of the character at the cursor, with its combining marks.
     fn next(&self) -> usize {
         let behind = self.line.iter().skip(self.cursor + 1);
         let marks = behind.take_while(|&&c| width(c) == 0).count();
@@ -162,7 +162,7 @@ impl Editor {
     }
 }
 
-/// The columns of a character: none for a mark above another one.
+/// Returns the columns of a character: 0 for a combining mark.
 fn width(c: char) -> usize {
     c.width().unwrap_or(0)
 }

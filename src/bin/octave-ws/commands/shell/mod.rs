@@ -106,7 +106,7 @@ struct Shell {
     asked: usize,
     pinged_at: Option<Instant>,
     sent: Sent,
-    /// How many requests the service has refused.
+    /// The number of requests that the service has refused.
     refused: usize,
     /// Why a command of the input was not done.
     not_done: Option<Refused>,

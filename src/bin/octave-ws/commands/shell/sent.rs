@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use octave_ws::{Action, Stream};
 use serde_json::Value;
 
-/// How long an answer is waited for.
+/// The time limit of an answer.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// The requests that were typed as they stand.
@@ -54,7 +54,7 @@ impl Sent {
         head["ok"] == false
     }
 
-    /// When the answers are due of those whose answer is waited for.
+    /// Returns the time limits, after now, of the requests without an answer.
     pub(crate) fn due(&self, now: Instant) -> impl Iterator<Item = Instant> {
         let due = self
             .waiting
@@ -63,8 +63,8 @@ impl Sent {
         due.filter(move |due| *due > now)
     }
 
-    /// How many had to be answered and were not. The answer to one without a `msgId` cannot be told
-    /// from others.
+    /// Returns the number of requests without an answer. A request without a `msgId` is not counted: its
+    /// answer cannot be identified.
     pub(crate) fn unanswered(&self) -> usize {
         let waiting = self.waiting.iter();
         waiting.filter(|waiting| waiting.msg_id.is_some()).count()
