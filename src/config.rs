@@ -33,6 +33,7 @@ pub struct Config {
     pub(crate) no_proxy: String,
     pub(crate) ip_version: Option<IpVersion>,
     pub(crate) connect_timeout: Duration,
+    /// Of [`Client::set_connect_deadline`](crate::Client::set_connect_deadline).
     pub(crate) connect_deadline: Option<Instant>,
     pub(crate) retry_for: Duration,
     pub(crate) ack_timeout: Duration,
@@ -170,13 +171,6 @@ impl Config {
     /// upgrade. Must not be zero. Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout.min(FOREVER);
-        self
-    }
-
-    /// Sets a deadline for connecting, with all retries. A failure after it closes the client. Default:
-    /// none.
-    pub fn connect_deadline(mut self, deadline: Instant) -> Self {
-        self.connect_deadline = Some(deadline);
         self
     }
 

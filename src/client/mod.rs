@@ -106,11 +106,7 @@ impl Client {
     pub fn connect(config: &Config) -> Result<Self> {
         let mut client = Self::new(config)?;
         while let State::Waiting(at) = client.state {
-            let deadline = client.config.connect_deadline;
-            if !client.attempt_by(at, deadline, &Watched::default())? {
-                let message = format!("no connection to {} in time", client.peer());
-                return Err(Error::new(Phase::Connect, ErrorKind::TimedOut, message));
-            }
+            client.attempt_by(at, None, &Watched::default())?;
         }
         client.queue.clear();
         match client.state {
@@ -296,7 +292,9 @@ impl Client {
         Events::new(self)
     }
 
-    /// Replaces [`Config::connect_deadline`].
+    /// Sets a deadline for connecting, with all retries, until it is replaced. A failure after it
+    /// closes the client. A run of limited time sets it before [`Client::next`] connects. Default:
+    /// none.
     pub fn set_connect_deadline(&mut self, deadline: Option<Instant>) {
         self.config.connect_deadline = deadline;
     }

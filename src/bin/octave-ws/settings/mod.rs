@@ -157,10 +157,7 @@ impl Settings {
             (true, None) => Duration::ZERO,
             (false, time) => time.unwrap_or(Duration::MAX),
         };
-        let mut config = connection::config(args)?.retry_for(retry_for);
-        if let Some(deadline) = settings.deadline {
-            config = config.connect_deadline(deadline);
-        }
+        let config = connection::config(args)?.retry_for(retry_for);
         Ok(Self::Listen(config, settings))
     }
 }
