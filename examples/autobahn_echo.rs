@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fs;
 use std::time::Duration;
 
-use octave_ws::sim::echo;
+use octave_ws::echo::echo;
 use octave_ws::{Config, Credentials, Token};
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -51,6 +51,9 @@ mod config;
 mod connection;
 mod cookies;
 mod credentials;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod echo;
 mod endpoint;
 mod error;
 mod handshake;

@@ -13,7 +13,7 @@ use tungstenite::Message;
 
 use crate::TEMPERATURE;
 
-/// Subscribes to a stream of the stand-in that the environment names, and reads to the end.
+/// Subscribes to a stream of the service that the environment names, and reads to the end.
 pub(crate) fn run() {
     let config = Config::from_env().unwrap();
     let url = SessionId::request(&config).unwrap().url(&config).unwrap();

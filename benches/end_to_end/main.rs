@@ -8,14 +8,15 @@ use std::env;
 use std::process::{Command, ExitCode, Stdio};
 
 use crate::measure::Usage;
+use crate::service::{Events, Records, Service};
 
 mod floor;
 mod measure;
+mod service;
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 
 const CLIENT: &str = env!("CARGO_BIN_EXE_octave-ws");
-const STAND_IN: &str = env!("CARGO_BIN_EXE_octave-sim");
 
 /// Who receives.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,7 +42,7 @@ struct Row {
     name: &'static str,
     events: u32,
     size: usize,
-    records: &'static str,
+    records: Records,
     /// Who is measured.
     peer: Peer,
     /// In comparison with whom, and how many times its CPU time is allowed.
@@ -53,7 +54,7 @@ const ROWS: [Row; 7] = [
         name: "350 B, full records",
         events: 1_000_000,
         size: 350,
-        records: "full",
+        records: Records::Full,
         peer: EVENT,
         bars: &[(Peer::Floor, 1.75), (Peer::Websocat, 0.5)],
     },
@@ -61,7 +62,7 @@ const ROWS: [Row; 7] = [
         name: "350 B, a record each",
         events: 1_000_000,
         size: 350,
-        records: "single",
+        records: Records::Single,
         peer: EVENT,
         // What a quarter of websocat was, where both were measured.
         bars: &[(Peer::Floor, 1.88), (Peer::Websocat, 0.25)],
@@ -70,7 +71,7 @@ const ROWS: [Row; 7] = [
         name: "10 KB",
         events: 100_000,
         size: 10_000,
-        records: "full",
+        records: Records::Full,
         peer: EVENT,
         bars: &[(Peer::Floor, 1.68), (Peer::Websocat, 0.75)],
     },
@@ -78,7 +79,7 @@ const ROWS: [Row; 7] = [
         name: "1 MB",
         events: 1_000,
         size: 1_000_000,
-        records: "full",
+        records: Records::Full,
         peer: EVENT,
         bars: &[(Peer::Floor, 2.8), (Peer::Websocat, 0.6)],
     },
@@ -86,7 +87,7 @@ const ROWS: [Row; 7] = [
         name: "350 B, into a pipe",
         events: 1_000_000,
         size: 350,
-        records: "full",
+        records: Records::Full,
         peer: Peer::Client("event", Out::Pipe),
         bars: &[(Peer::Websocat, 0.55)],
     },
@@ -94,7 +95,7 @@ const ROWS: [Row; 7] = [
         name: "350 B, --format record",
         events: 1_000_000,
         size: 350,
-        records: "full",
+        records: Records::Full,
         peer: Peer::Client("record", Out::Null),
         bars: &[(EVENT, 1.2)],
     },
@@ -102,7 +103,7 @@ const ROWS: [Row; 7] = [
         name: "350 B, --format text",
         events: 1_000_000,
         size: 350,
-        records: "full",
+        records: Records::Full,
         peer: Peer::Client("text", Out::Null),
         bars: &[(EVENT, 2.5)],
     },
@@ -220,12 +221,16 @@ fn count_instructions() -> bool {
 }
 
 fn instructions(program: &[&str], events: u32, size: usize) -> u64 {
-    let mut sim = Command::new(STAND_IN);
-    sim.args(["--flood", &events.to_string()]);
-    sim.args(["--size", &size.to_string(), "--", "valgrind"]);
-    sim.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-    sim.args(program);
-    let output = sim.stdout(Stdio::null()).output().unwrap();
+    let service = Service::start(Events {
+        count: events,
+        size,
+        records: Records::Full,
+    });
+    let mut valgrind = Command::new("valgrind");
+    service.configure(&mut valgrind);
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+    valgrind.args(program);
+    let output = valgrind.stdout(Stdio::null()).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     let collected = told.split("Collected : ").nth(1);
     let count = collected.and_then(|rest| rest.split_whitespace().next());
@@ -248,7 +253,7 @@ fn compare_memory(runs: usize) -> bool {
                 name: format,
                 events: 1,
                 size: usize::try_from(size).expect("a size"),
-                records: "full",
+                records: Records::Full,
                 peer: EVENT,
                 bars: &[],
             };
@@ -277,34 +282,34 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 impl Row {
-    /// Runs a peer under the stand-in.
+    /// Runs a peer against a service of its own.
     fn run(&self, peer: Peer) -> Usage {
         let own = env::current_exe().unwrap();
-        let file = env::temp_dir().join(format!("octave-ws-bench-{}", std::process::id()));
-        let file = file.to_str().unwrap();
-        let mut sim = Command::new(STAND_IN);
-        sim.args(["--flood", &self.events.to_string()]);
-        sim.args(["--size", &self.size.to_string()]);
-        sim.args(["--records", self.records, "--"]);
+        let service = Service::start(Events {
+            count: self.events,
+            size: self.size,
+            records: self.records,
+        });
+        let file = service.folder().join("usage");
+        let mut command = Command::new(&own);
+        service.configure(&mut command).arg("measure").arg(&file);
         // Whoever is compared writes to the same.
         let out = match self.peer {
             Peer::Client(_, Out::Pipe) => "pipe",
             _ => "null",
         };
-        sim.arg(&own).args(["measure", file, out]);
+        command.arg(out);
         match peer {
-            Peer::Floor => sim.arg(&own).arg("floor"),
+            Peer::Floor => command.arg(&own).arg("floor"),
             Peer::Client(format, _) => {
                 let listen = ["listen", TEMPERATURE, "--no-reconnect", "-q"];
-                sim.arg(CLIENT).args(listen).args(["--format", format])
+                command.arg(CLIENT).args(listen).args(["--format", format])
             }
-            Peer::Websocat => sim.args(["sh", "-c", WEBSOCAT, CLIENT, TEMPERATURE]),
+            Peer::Websocat => command.args(["sh", "-c", WEBSOCAT, CLIENT, TEMPERATURE]),
         };
-        let status = sim.status().unwrap();
+        let status = command.status().unwrap();
         assert!(status.success(), "{peer:?}: {status}");
-        let usage = measure::read(file);
-        std::fs::remove_file(file).unwrap();
-        usage
+        measure::read(&file)
     }
 }
 

@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ pub(crate) fn run(file: &str, is_piped: bool, program: &[String]) {
 }
 
 /// What [`run`] has written.
-pub(crate) fn read(file: &str) -> Usage {
+pub(crate) fn read(file: &Path) -> Usage {
     let text = fs::read_to_string(file).unwrap();
     let (cpu, peak) = text.split_once(' ').unwrap();
     Usage {

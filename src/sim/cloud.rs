@@ -289,8 +289,6 @@ pub(super) enum Order {
     Send(String),
     /// Below the WebSocket.
     SendRaw(Vec<u8>),
-    /// The flood, of this stream.
-    Flood(Stream),
     Close(u16),
     Drop,
 }
@@ -335,10 +333,6 @@ impl Subscriber {
                 .iter()
                 .map(|message| Order::Send(message.to_string())),
         );
-    }
-
-    pub(super) fn flood(&self, stream: Stream) {
-        self.order([Order::Flood(stream), Order::Close(1000)]);
     }
 
     pub(super) fn hang_up(&self, code: Option<u16>) {

@@ -37,9 +37,7 @@ use crate::{Config, Credentials, Stop, Token};
 mod certificate;
 mod cloud;
 mod connection;
-mod echo;
 mod fault;
-mod flood;
 mod http;
 mod kept;
 mod log;
@@ -50,9 +48,7 @@ mod socket;
 mod stream;
 
 use certificate::Authority;
-pub use echo::echo;
 pub use fault::Fault;
-pub use flood::{Flood, Records};
 use kept::Kept;
 pub use log::{Seen, What};
 pub use options::Options;
@@ -83,8 +79,8 @@ impl Sim {
     ///
     /// # Errors
     /// As [`Sim::start`], and `InvalidInput` if the address is not one of loopback and no other is
-    /// allowed, or the rate or the size of a flood is out of range, and `InvalidData` if what the
-    /// state folder keeps cannot be used.
+    /// allowed, or the rate is out of range, and `InvalidData` if what the state folder keeps cannot
+    /// be used.
     pub fn start_with(options: Options) -> io::Result<Self> {
         options.check()?;
         let listener = TcpListener::bind(options.listen)?;
@@ -94,7 +90,6 @@ impl Sim {
         let shared = Arc::new(Shared {
             authority: Authority::new(&kept)?,
             cloud: cloud::Cloud::demo(options.any_stream, options.script, &kept)?,
-            flood: options.flood,
             faults: options.faults.into(),
             observer: options.observer,
             stop: Stop::new()?,

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 
 use super::fault::Fault;
-use super::flood::Flood;
 use super::log::Seen;
 use super::script::Script;
 
@@ -36,8 +35,6 @@ pub struct Options {
     pub count: Option<u64>,
     /// Contents of these events. Default: generated measurements.
     pub script: Option<Script>,
-    /// Events to send as fast as they are read, to measure clients. Default: none.
-    pub flood: Option<Flood>,
     /// Accept every path as a stream. Default: only the streams of the company `demo`.
     pub any_stream: bool,
     /// Receives what clients do.
@@ -83,12 +80,6 @@ impl Options {
         self
     }
 
-    /// Sets [`flood`](Options#structfield.flood).
-    pub fn flood(mut self, flood: Flood) -> Self {
-        self.flood = Some(flood);
-        self
-    }
-
     /// Sets [`any_stream`](Options#structfield.any_stream).
     pub fn any_stream(mut self) -> Self {
         self.any_stream = true;
@@ -116,13 +107,6 @@ impl Options {
             let message = format!("a rate of {} is not between 0 and 1000000", self.rate);
             return Err(io::Error::new(ErrorKind::InvalidInput, message));
         }
-        if self.flood.is_some_and(|flood| flood.size < Flood::MIN_SIZE) {
-            let message = format!(
-                "the messages of a flood have {} bytes at least",
-                Flood::MIN_SIZE
-            );
-            return Err(io::Error::new(ErrorKind::InvalidInput, message));
-        }
         Ok(())
     }
 }
@@ -136,7 +120,6 @@ impl Default for Options {
             rate: 0.0,
             count: None,
             script: None,
-            flood: None,
             any_stream: false,
             observer: None,
             faults: Vec::new(),

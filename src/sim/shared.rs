@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::certificate::Authority;
 use super::cloud::Cloud;
 use super::fault::Fault;
-use super::flood::Flood;
 use super::log::{Seen, What};
 use crate::Stop;
 
@@ -15,7 +14,6 @@ use crate::Stop;
 pub(super) struct Shared {
     pub(super) authority: Authority,
     pub(super) cloud: Cloud,
-    pub(super) flood: Option<Flood>,
     pub(super) faults: Mutex<Vec<Fault>>,
     pub(super) observer: Option<Sender<Seen>>,
     pub(super) stop: Stop,

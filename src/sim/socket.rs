@@ -15,11 +15,9 @@ use tungstenite::{Error, Message};
 
 use super::cloud::{Order, Subscriber};
 use super::fault::Fault;
-use super::flood::Records;
 use super::http::Request;
 use super::log::What;
 use super::shared::{Log, Shared, refusal};
-use super::stream::Stream;
 use crate::transport::wire;
 
 type Tls = StreamOwned<ServerConnection, TcpStream>;
@@ -128,7 +126,6 @@ impl Session<'_> {
                         self.send(text)?;
                     }
                     Order::SendRaw(bytes) => self.send_raw(&bytes)?,
-                    Order::Flood(stream) => self.flood(&stream)?,
                     Order::Close(code) => {
                         let code = CloseCode::from(code);
                         let reason = Utf8Bytes::default();
@@ -193,37 +190,6 @@ impl Session<'_> {
             }
             if self.socket.get_ref().conn.wants_write() {
                 self.wait_to_write()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends the events of a flood.
-    fn flood(&mut self, stream: &Stream) -> tungstenite::Result<()> {
-        /// As much at once as TLS buffers, with its headers.
-        const CHUNK: usize = 32 << 10;
-
-        let Some(flood) = self.shared.flood else {
-            return Ok(());
-        };
-        let frame = flood.frame(stream);
-        let batch = u64::try_from(CHUNK / frame.len())
-            .unwrap_or_default()
-            .max(1);
-        let frames = frame.repeat(usize::try_from(batch).unwrap_or(1));
-        let mut left = flood.events;
-        while left > 0 {
-            let now = batch.min(left);
-            left -= now;
-            let bytes = &frames[..frame.len() * usize::try_from(now).unwrap_or(1)];
-            match flood.records {
-                Records::Single if frame.len() < CHUNK => {
-                    for frame in bytes.chunks(frame.len()) {
-                        self.socket.get_mut().conn.writer().write_all(frame)?;
-                    }
-                    self.send_raw(&[])?;
-                }
-                Records::Full | Records::Single => self.send_raw(bytes)?,
             }
         }
         Ok(())
@@ -309,9 +275,6 @@ impl Session<'_> {
         match action {
             Some("subscribe") => {
                 self.subscriber.subscribe(&stream);
-                if self.granted_at.is_none() && self.shared.flood.is_some() {
-                    self.subscriber.flood(stream);
-                }
                 self.granted_at.get_or_insert_with(Instant::now);
                 // Told once it is so: whoever watches may publish now.
                 self.log.saw(What::Subscribed(name.to_owned()));

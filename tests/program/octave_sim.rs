@@ -7,7 +7,6 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use rustix::process::Signal;
-use serde_json::Value;
 
 use super::{TEMPERATURE, end_with_its_test, kill, stderr, text};
 
@@ -533,44 +532,4 @@ fn it_has_as_many_events_and_whatever_streams_it_is_told() {
         .unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(text(&output.stdout).lines().count(), 7);
-}
-
-#[test]
-fn a_flood_is_so_many_events_of_so_many_bytes_and_a_close() {
-    for (size, records) in [
-        (256, "single"),
-        (70_000, "single"),
-        (300, "full"),
-        (70_000, "full"),
-    ] {
-        let command = [
-            "--flood=1000",
-            &format!("--size={size}"),
-            &format!("--records={records}"),
-            "--",
-            env!("CARGO_BIN_EXE_octave-ws"),
-            "listen",
-            TEMPERATURE,
-            "--no-reconnect",
-            "--format=message",
-        ];
-        let output = octave_sim(&command).output().unwrap();
-        assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
-        assert!(
-            stderr(&output).contains(" closed with 1000\n"),
-            "{}",
-            stderr(&output)
-        );
-        let lines: Vec<&str> = text(&output.stdout).lines().collect();
-        assert_eq!(lines.len(), 1000);
-        assert!(
-            lines.iter().all(|line| line.len() == size),
-            "{size} {records}"
-        );
-        let message: Value = serde_json::from_str(lines[0]).unwrap();
-        assert_eq!(message["value"]["path"], TEMPERATURE);
-    }
-    let output = octave_sim(&["--flood=1", "--size=255"]).output().unwrap();
-    let wanted = "error: usage: --size 255: give at least 256 (see --help)\n";
-    assert_eq!((output.status.code(), stderr(&output)), (Some(64), wanted));
 }

@@ -10,7 +10,7 @@ use argh::{ArgsInfo, EarlyExit, FromArgs};
 
 use octave_ws::arguments::help;
 use octave_ws::arguments::normalize::{Normalized, normalize};
-use octave_ws::sim::{Fault, Flood, Records, Script, Sim};
+use octave_ws::sim::{Fault, Script, Sim};
 
 use crate::command::Command;
 
@@ -71,18 +71,6 @@ pub(crate) struct Args {
     /// printed by octave-ws, or only the elems of events
     #[argh(option, arg_name = "FILE", from_str_fn(parse_events))]
     pub(crate) events: Option<Script>,
-
-    /// send N events as fast as they are read, then close; to measure clients
-    #[argh(option, arg_name = "N")]
-    pub(crate) flood: Option<u64>,
-
-    /// size of a message of --flood in bytes, at least 256 (default: 350)
-    #[argh(option, arg_name = "BYTES", default = "350")]
-    pub(crate) size: usize,
-
-    /// TLS records of --flood: full, or a single event in each (default: full)
-    #[argh(option, arg_name = "full|single", default = "Records::Full")]
-    pub(crate) records: Records,
 
     /// accept any path as a stream
     #[argh(switch)]
@@ -169,13 +157,6 @@ impl Args {
             .is_some_and(|folder| folder.as_os_str().is_empty())
         {
             return Err("--state: give a folder".to_owned());
-        }
-        if args.size < Flood::MIN_SIZE {
-            return Err(format!(
-                "--size {}: give at least {}",
-                args.size,
-                Flood::MIN_SIZE
-            ));
         }
         let command = match halves.next().map(Command::new) {
             Some(None) => return Err("no COMMAND behind --".to_owned()),

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use octave_ws::arguments::help;
-use octave_ws::sim::{Flood, Options, Seen, Sim};
+use octave_ws::sim::{Options, Seen, Sim};
 
 use crate::args::{Args, Asked};
 use crate::command::Command;
@@ -94,11 +94,6 @@ fn run(args: &Args, command: Option<Command>) -> Result<u8, Failure> {
         rate: args.rate,
         count: args.count,
         script: args.events.clone(),
-        flood: args.flood.map(|events| Flood {
-            events,
-            size: args.size,
-            records: args.records,
-        }),
         any_stream: args.any_stream,
         faults: args.fault.clone(),
         observer: args.verbose.then_some(observer),

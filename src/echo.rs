@@ -1,3 +1,5 @@
+//! The socket by itself, for conformance suites.
+
 use std::time::{Duration, Instant};
 
 use crate::cookies::Cookies;
@@ -10,8 +12,7 @@ use crate::{Config, Result};
 /// Opens a WebSocket at a path of the endpoint and echoes every message until the server closes.
 /// Returns the last text.
 ///
-/// Conformance suites ask this of a client. It uses the same layers as a
-/// [`Client`](crate::Client), without a session. `examples/autobahn_echo.rs` calls it.
+/// It uses the same layers as a [`Client`](crate::Client), without a session.
 ///
 /// # Errors
 /// Those of connecting and of the WebSocket protocol; `TimedOut` after `timeout`.
