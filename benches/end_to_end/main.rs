@@ -189,7 +189,7 @@ fn compare(args: &[String]) -> ExitCode {
 /// whether those are too many. What tungstenite and rustls take of them differs with the CPU: how it
 /// decrypts and copies.
 fn count_instructions() -> bool {
-    const BARS: [(u32, usize, u64); 2] = [(10_000, 350, 3_400), (1_000, 10_000, 5_000)];
+    const BARS: [(u32, usize, u64); 2] = [(40_000, 350, 3_400), (4_000, 10_000, 5_000)];
 
     let has_valgrind = Command::new("valgrind")
         .arg("--version")
