@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Shows that a package works on Debian: installs it in a container, runs its services under systemd
-# against the stand-in, and purges it. Then the same without a package, as the README says.
+# against the stand-in, and purges it. Then the same without a package, as packaging/README.md
+# says.
 #
 #   packaging/check_deb.sh octave-ws_VERSION_ARCHITECTURE.deb
 #
@@ -25,7 +26,7 @@ cp -a "$pristine" "$root"
 mkdir "$root/check"
 cp "$deb" "$root/check/octave-ws.deb"
 cp packaging/check_deb_inside.sh "$root/check/check.sh"
-cp -r README.md packaging target/release/octave-sim "$root/check/"
+cp -r packaging target/release/octave-sim "$root/check/"
 # The same binary, copied by hand.
 dpkg-deb --fsys-tarfile "$deb" | tar -xO ./usr/bin/octave-ws >"$root/check/octave-ws-here-linux-musl"
 cat >"$root/etc/systemd/system/check.service" <<'EOF'

@@ -34,12 +34,12 @@ edit() {
     cat /check/token >/etc/octave-ws/token
     echo /demo/devices/gw1/temperature >>/etc/octave-ws/streams
 }
-# The code of the README that has a word in it.
+# The code of the recipes that has a word in it.
 recipe() {
     awk -v word="$1" '
         /^```/ { if (is_code && index(code, word)) printf "%s", code; is_code = !is_code; code = ""; next }
         is_code { code = code $0 "\n" }
-    ' /check/README.md
+    ' /check/packaging/README.md
 }
 # The line for cron, as cron runs it, and shorter.
 run_by_cron() {

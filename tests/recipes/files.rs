@@ -19,11 +19,13 @@ use super::{Gateway, STREAMS, assert_done, signal, streams, text};
 #[ignore = "it is run with the programs of others"]
 fn a_file_every_quarter_of_an_hour_by_cron() {
     let gateway = Gateway::new("cron", 50.0, &streams());
-    let recipe = gateway.recipe("A file every quarter of an hour, by cron");
+    let recipe = gateway.recipe("One minute of events every quarter of an hour, by cron");
     let entry = recipe.lines().find(|line| !line.starts_with('#')).unwrap();
     // crontab(5): five fields, the user, and the command, in which % has to be escaped.
     let fields: Vec<&str> = entry.splitn(7, ' ').collect();
     assert_eq!(fields[..6], ["*/15", "*", "*", "*", "*", "octave-ws"]);
+    let busybox = gateway.recipe("The same, by BusyBox");
+    assert!(busybox.ends_with(&format!("\n*/15 * * * * {}\n", fields[6])));
     let (plain, escaped) = (fields[6].replace("\\%", ""), fields[6].replace("\\%", "%"));
     assert!(!plain.contains('%'));
     let command = escaped.replace("--duration 1m", "--duration 500ms");

@@ -26,6 +26,7 @@ fn applets(gateway: &Gateway) -> PathBuf {
         "cut",
         "date",
         "mkdir",
+        "mv",
         "rm",
         "rmdir",
         "sed",
@@ -38,6 +39,32 @@ fn applets(gateway: &Gateway) -> PathBuf {
         symlink("/bin/busybox", applets.join(name)).unwrap();
     }
     applets
+}
+
+/// Runs the recipe's line of root's cron.
+fn rotate_by_recipe(gateway: &Gateway, script: &Path, applets: &Path) {
+    let recipe = gateway.recipe("A file a day, by BusyBox");
+    let entry = recipe.lines().find(|line| !line.starts_with('#')).unwrap();
+    let reload = format!("/bin/busybox sh {}", script.display());
+    let line = entry.strip_prefix("0 0 * * * ").unwrap();
+    let line = line.replace("/etc/init.d/S80octave-ws", &reload);
+    let mut rotate = gateway.command("/bin/busybox");
+    rotate.args(["sh", "-c", &line]).env("PATH", applets);
+    assert_done(&rotate.output().unwrap());
+    let is_of_day = |file: &PathBuf| {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        name.strip_prefix("events.")
+            .and_then(|rest| rest.strip_suffix(".jsonl"))
+            .is_some_and(|day| day.parse::<u8>().is_ok())
+    };
+    assert_eq!(
+        gateway
+            .files()
+            .iter()
+            .filter(|file| is_of_day(file))
+            .count(),
+        1
+    );
 }
 
 #[test]
@@ -84,9 +111,7 @@ fn a_service_by_busybox() {
     // There is one of it.
     assert_eq!(text(&run("start").stdout), "octave-ws is running\n");
     let events = gateway.folder.join("var/lib/octave-ws/events.jsonl");
-    let moved = events.with_extension("old");
-    fs::rename(&events, &moved).unwrap();
-    assert_done(&run("reload"));
+    rotate_by_recipe(&gateway, &path, &applets);
     until("there is another file", || events.exists());
     assert_done(&run("restart"));
     gateway.await_subscriptions(STREAMS.len());

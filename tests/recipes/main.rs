@@ -1,4 +1,4 @@
-//! The README's recipes, with the programs that they name.
+//! The recipes of `packaging/README.md`, with the programs that they name.
 //!
 //! Run with `cargo test --all-features --test recipes -- --ignored`.
 #![cfg(all(feature = "cli", feature = "sim"))]
@@ -73,16 +73,12 @@ impl Gateway {
         Self { sim, seen, folder }
     }
 
-    /// The code below a heading of the README, with the paths of this gateway.
+    /// The code below a heading of the recipes, with the paths of this gateway.
     fn recipes(&self, heading: &str) -> Vec<String> {
-        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/README.md");
         let readme = fs::read_to_string(readme).unwrap();
-        let (_, section) = readme.split_once(&format!("\n### {heading}\n")).unwrap();
-        let next = section
-            .find("\n## ")
-            .into_iter()
-            .chain(section.find("\n### "));
-        let section = &section[..next.min().unwrap()];
+        let (_, section) = readme.split_once(&format!("\n## {heading}\n")).unwrap();
+        let section = section.split("\n## ").next().unwrap();
         // Between fences, the first of which says what it is.
         let fenced = section.split("```").skip(1).step_by(2);
         let code = fenced.map(|fenced| fenced.split_once('\n').unwrap().1);
