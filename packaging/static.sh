@@ -41,7 +41,7 @@ source=/usr/lib/rustlib/src/rust
 if ! [ -x /usr/bin/cargo ] || ! [ -e "$source" ] || ! command -v readelf >/dev/null; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
-        rustc-web cargo-web rust-web-src libstd-rust-web-dev python3-venv binutils
+        rustc-web cargo-web rust-web-src libstd-rust-web-dev python3-venv binutils ca-certificates
 fi
 version=$(/usr/bin/rustc --version | cut -d' ' -f2)
 least=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)

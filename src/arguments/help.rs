@@ -6,15 +6,21 @@ use argh::{FlagInfo, FlagInfoKind};
 /// As wide as any terminal.
 const WIDTH: usize = 80;
 
-/// Puts the options of a help text of argh's in place of those that it has there.
+/// Replaces the options of a help text of argh's, and puts them after its commands.
 pub fn with_options(text: &str, flags: &[FlagInfo<'_>], note: &str) -> String {
     const HEADING: &str = "\nOptions:\n";
     let Some((before, rest)) = text.split_once(HEADING) else {
         return text.to_owned();
     };
     let after = rest.split_once("\n\n").map_or("", |(_, after)| after);
+    let (commands, after) = match after.split_once("\n\n") {
+        Some((commands, after)) if commands.starts_with("Commands:\n") => {
+            (format!("\n{commands}\n"), after)
+        }
+        _ => (String::new(), after),
+    };
     let options = options(flags);
-    format!("{before}{HEADING}{options}{note}\n{after}")
+    format!("{before}{commands}{HEADING}{options}{note}\n{after}")
 }
 
 fn options(flags: &[FlagInfo<'_>]) -> String {

@@ -107,8 +107,10 @@ fn each_config_key_is_in_the_readme_and_the_other_way_about() {
 }
 
 #[test]
-fn each_exit_code_of_help_is_in_the_readme_and_the_other_way_about() {
+fn help_has_commands_first_and_the_exit_codes_of_the_readme() {
     let help = help(&["-h"]);
+    let (commands, options) = (help.find("\nCommands:\n"), help.find("\nOptions:\n"));
+    assert!(commands.is_some() && commands < options, "{help}");
     let codes = help.split_once("Error codes:\n").unwrap().1;
     let offered: Vec<&str> = codes
         .lines()

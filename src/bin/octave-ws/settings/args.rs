@@ -223,7 +223,8 @@ events are written directly.",
 
     /// output format: event (the Event object), message (the whole message of
     /// the service), record (events and connection changes, with timestamps)
-    /// or text (human-readable). Default: text on a terminal, event otherwise
+    /// or text (human-readable, with the time of arrival). Default: text on a
+    /// terminal, event otherwise
     #[argh(option, short = 'F', arg_name = "FORMAT")]
     format: Option<Format>,
 
