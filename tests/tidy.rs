@@ -61,6 +61,7 @@ fn one_room_knows_each_library_and_few_the_wall_clock() {
             &[
                 "args.rs",
                 "parse.rs",
+                "values.rs",
                 "completions.rs",
                 "help.rs",
                 "normalize.rs",

@@ -11,30 +11,16 @@ use serde_json::Value;
 use serde_json::error::Category;
 
 use crate::settings::files::{Files, unreadable};
-use crate::settings::origin::{Given, Origin};
+use crate::settings::source::{SettingSource, SettingValue};
+use crate::settings::table;
 use crate::{Error, Result};
 
-/// A JSON object of strings, whose keys are those of [`KEYS`]. A size may be a number.
+/// A JSON object of strings. A size may be a number.
 #[derive(Default)]
 pub(crate) struct ConfigFile {
     path: PathBuf,
     members: BTreeMap<String, String>,
 }
-
-const KEYS: [&str; 12] = [
-    "ack_timeout",
-    "ca_file",
-    "company",
-    "connect_timeout",
-    "endpoint",
-    "heartbeat",
-    "max_message",
-    "ping_interval",
-    "ping_timeout",
-    "proxy",
-    "token_file",
-    "user",
-];
 
 /// Whether no way leads there: a folder may not be entered, a link leads to itself. A file that may
 /// not be read is there.
@@ -45,10 +31,10 @@ fn is_out_of_reach(path: &Path) -> bool {
 impl ConfigFile {
     /// Reads the file that is named, or else the first that exists where config files are kept.
     /// None is as good as an empty one, unless it is named.
-    pub(crate) fn read(named: Option<(PathBuf, Origin)>, files: Files) -> Result<Self> {
-        if let Some((path, origin)) = named {
+    pub(crate) fn read(named: Option<(PathBuf, SettingSource)>, files: Files) -> Result<Self> {
+        if let Some((path, source)) = named {
             let text = read(&path, files)
-                .map_err(|error| unreadable(&format!("{path:?}, set by {origin},"), error))?;
+                .map_err(|error| unreadable(&format!("{path:?}, set by {source},"), error))?;
             return Self::parse(path, &text);
         }
         for path in places() {
@@ -75,11 +61,11 @@ impl ConfigFile {
                 _ => format!("{what}: {error}"),
             })
         })?;
-        if let Some((key, _)) = members
-            .iter()
-            .find(|(key, _)| !KEYS.contains(&key.as_str()))
-        {
-            let keys = KEYS.join(", ");
+        let keys = table::keys();
+        let is_unknown = |key: &str| !keys.contains(key);
+        if let Some((key, _)) = members.iter().find(|(key, _)| is_unknown(key)) {
+            let keys: Vec<&str> = keys.into_iter().collect();
+            let keys = keys.join(", ");
             let message = format!("{path:?}: no key {key:?}: the keys are {keys}");
             return Err(Error::config(message));
         }
@@ -102,26 +88,18 @@ impl ConfigFile {
         })
     }
 
-    pub(crate) fn get(&self, key: &'static str) -> Option<Given> {
-        self.members.get(key).map(|value| Given {
+    pub(crate) fn get(&self, key: &'static str) -> Option<SettingValue> {
+        self.members.get(key).map(|value| SettingValue {
             value: value.clone(),
-            origin: Origin::Key {
+            source: SettingSource::Key {
                 key,
                 file: self.path.clone(),
             },
         })
     }
 
-    /// The value of a key, as `parse` reads it.
-    pub(crate) fn parsed<T>(
-        &self,
-        key: &'static str,
-        parse: impl FnOnce(&str) -> std::result::Result<T, String>,
-    ) -> Result<Option<T>> {
-        let value = self.members.get(key).map(|value| parse(value));
-        value
-            .transpose()
-            .map_err(|what| Error::config(format!("{:?}: {key:?}: {what}", self.path)))
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }
 

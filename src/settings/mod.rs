@@ -1,52 +1,40 @@
 //! Settings from several sources, in order of precedence: options, the variables `OCTAVE_*`, the
 //! config file, the variables of other programs, and the defaults.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::settings::config_file::ConfigFile;
 use crate::settings::files::unreadable;
-use crate::settings::token::Found;
+use crate::settings::table::{LIMITS, TEXTS};
+use crate::settings::token::FoundToken;
 use crate::{Config, Credentials, Error, IpVersion, Result, Setting};
 
 mod config_file;
 pub mod environment;
 mod files;
-mod origin;
+mod source;
+mod table;
 mod token;
 mod values;
 
 pub use files::Files;
-pub use origin::{Given, Origin, Origins};
+pub use source::{SettingSource, SettingSources, SettingValue};
 pub use values::{parse_duration, parse_heartbeat, parse_size, parse_timeout};
 
 /// The variables of other programs that name a proxy.
 const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
-type DurationParser = fn(&str) -> std::result::Result<Duration, String>;
-
-type DurationSetter = fn(Config, Duration) -> Config;
-
 /// Settings given by options. The other sources supply the rest.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    pub config: Option<(PathBuf, Origin)>,
-    pub endpoint: Option<String>,
-    pub user: Option<String>,
-    pub company: Option<String>,
-    pub token_file: Option<String>,
-    pub ca_file: Option<String>,
-    pub proxy: Option<String>,
+    pub config: Option<(PathBuf, SettingSource)>,
     pub ip_version: Option<IpVersion>,
     pub allow_plaintext: bool,
-    pub connect_timeout: Option<Duration>,
-    pub ack_timeout: Option<Duration>,
-    pub ping_interval: Option<Duration>,
-    pub ping_timeout: Option<Duration>,
-    pub heartbeat: Option<Duration>,
-    pub max_message: Option<usize>,
+    /// The values of all other options, by the keys that they stand for.
+    pub options: BTreeMap<&'static str, String>,
 }
 
 impl Config {
@@ -91,7 +79,7 @@ impl Config {
     /// As [`Config::from_env`].
     pub fn from_env_and_file(path: impl Into<PathBuf>) -> Result<Self> {
         let settings = Settings {
-            config: Some((path.into(), Origin::Caller)),
+            config: Some((path.into(), SettingSource::Caller)),
             ..Settings::default()
         };
         let (config, _) = settings.resolve(Files::BLOCKING)?;
@@ -104,35 +92,26 @@ impl Settings {
     ///
     /// # Errors
     /// `Config`, for what is missing or wrong.
-    pub fn resolve(self, files: Files) -> Result<(Config, Origins)> {
+    pub fn resolve(self, files: Files) -> Result<(Config, SettingSources)> {
         let named = match self.config {
             None => environment::first(&["OCTAVE_CONFIG"])?
-                .map(|Given { value, origin }| (value.into(), origin)),
+                .map(|SettingValue { value, source }| (value.into(), source)),
             given => given,
         };
         let file = ConfigFile::read(named, files)?;
-        let text = |option, name, variables: &[&'static str], key| -> Result<_> {
-            Ok(given(option, name, variables)?.or_else(|| file.get(key)))
-        };
+        let options = &self.options;
+        debug_assert!(options.keys().all(|key| table::keys().contains(key)));
+        let text = |key| -> Result<_> { Ok(given(options, key)?.or_else(|| file.get(key))) };
 
-        let variables = &["OCTAVE_COMPANY", "OCTAVE_CLOUD_COMPANY"];
-        let company = text(self.company, "--company", variables, "company")?;
-        let company = company.ok_or_else(|| {
+        let company = text("company")?.ok_or_else(|| {
             let message = "no company: set OCTAVE_COMPANY, or company in the config file";
             Error::config(message).about(Setting::Company)
         })?;
-        let variables = &["OCTAVE_USER", "OCTAVE_CLOUD_USER"];
-        let user = text(self.user, "--user", variables, "user")?;
         // One that is configured can be left out by `--user=`.
-        let user = user.filter(|user| !user.value.is_empty());
-        let token = token::find(self.token_file, &file, files)?;
+        let user = text("user")?.filter(|user| !user.value.is_empty());
+        let token = token::find(given(options, "token_file")?, &file, files)?;
         let mut config = authenticated(&company, user.as_ref(), &token, files);
-        let endpoint = text(
-            self.endpoint,
-            "--endpoint",
-            &["OCTAVE_ENDPOINT"],
-            "endpoint",
-        )?;
+        let endpoint = text("endpoint")?;
         if let Some(endpoint) = &endpoint {
             config = config.endpoint(endpoint.value.clone());
         }
@@ -142,69 +121,45 @@ impl Settings {
         if self.allow_plaintext {
             config = config.allow_plaintext();
         }
-        let ca_file = match text(self.ca_file, "--ca-file", &["OCTAVE_CA_FILE"], "ca_file")? {
+        let ca_file = match text("ca_file")? {
             None => environment::first(&["SSL_CERT_FILE"])?,
             given => given,
         };
-        if let Some(Given { value, origin }) = &ca_file {
-            config = trusting(config, value, origin, files)?;
+        if let Some(SettingValue { value, source }) = &ca_file {
+            config = trusting(config, value, source, files)?;
         }
-        let proxy = text(self.proxy, "--proxy", &["OCTAVE_PROXY"], "proxy")?;
-        let (mut config, proxy) = proxied(config, proxy)?;
-        let durations: [(_, _, DurationParser, DurationSetter); 5] = [
-            (
-                "connect_timeout",
-                self.connect_timeout,
-                parse_timeout,
-                Config::connect_timeout,
-            ),
-            (
-                "ack_timeout",
-                self.ack_timeout,
-                parse_timeout,
-                Config::ack_timeout,
-            ),
-            (
-                "ping_interval",
-                self.ping_interval,
-                parse_duration,
-                Config::ping_interval,
-            ),
-            (
-                "ping_timeout",
-                self.ping_timeout,
-                parse_duration,
-                Config::ping_timeout,
-            ),
-            (
-                "heartbeat",
-                self.heartbeat,
-                parse_heartbeat,
-                Config::heartbeat,
-            ),
-        ];
-        for (key, option, parse, set) in durations {
-            if let Some(value) = option.or(file.parsed(key, parse)?) {
-                config = set(config, value);
-            }
+        let (mut config, proxy) = proxied(config, text("proxy")?)?;
+        for (key, set) in LIMITS {
+            config = if let Some(text) = options.get(key) {
+                let option = SettingSource::Option(key);
+                set(config, text).map_err(|what| Error::config(format!("{option}: {what}")))?
+            } else if let Some(text) = file.get(key) {
+                let file = file.path();
+                let wrong = |what| Error::config(format!("{file:?}: {key:?}: {what}"));
+                set(config, &text.value).map_err(wrong)?
+            } else {
+                config
+            };
         }
-        if let Some(bytes) = self.max_message.or(file.parsed("max_message", parse_size)?) {
-            config = config.max_message(bytes);
-        }
-        let origins = Origins {
+        let sources = SettingSources {
             endpoint,
             user,
             company: Some(company),
-            token: Some(token.origin),
+            token: Some(token.source),
             ca_file,
             proxy,
         };
-        Ok((config, origins))
+        Ok((config, sources))
     }
 }
 
 /// With credentials whose token is that of now, where it is in a file.
-fn authenticated(company: &Given, user: Option<&Given>, token: &Found, files: Files) -> Config {
+fn authenticated(
+    company: &SettingValue,
+    user: Option<&SettingValue>,
+    token: &FoundToken,
+    files: Files,
+) -> Config {
     let company = company.value.clone();
     let user = user.map(|user| user.value.clone());
     let with = move |token| {
@@ -225,8 +180,8 @@ fn authenticated(company: &Given, user: Option<&Given>, token: &Found, files: Fi
 }
 
 /// With the CA certificates of a file, as they are at each connection.
-fn trusting(config: Config, path: &str, origin: &Origin, files: Files) -> Result<Config> {
-    let what = format!("CA file {path:?}, set by {origin},");
+fn trusting(config: Config, path: &str, source: &SettingSource, files: Files) -> Result<Config> {
+    let what = format!("CA file {path:?}, set by {source},");
     let path = PathBuf::from(path);
     // What is no file can be read but once.
     let is_lasting = path.is_file();
@@ -244,24 +199,19 @@ fn trusting(config: Config, path: &str, origin: &Origin, files: Files) -> Result
     })
 }
 
-/// What the option says, or else the variables.
-fn given(
-    option: Option<String>,
-    name: &'static str,
-    variables: &[&'static str],
-) -> Result<Option<Given>> {
-    match option {
-        None => environment::first(variables),
-        Some(value) => {
-            let origin = Origin::Option(name);
-            Ok(Some(Given { value, origin }))
-        }
+/// Returns the value of a setting's option, or else that of its variables.
+fn given(options: &BTreeMap<&str, String>, key: &'static str) -> Result<Option<SettingValue>> {
+    if let Some(value) = options.get(key).cloned() {
+        let source = SettingSource::Option(key);
+        return Ok(Some(SettingValue { value, source }));
     }
+    let texts = TEXTS.iter().find(|(known, _)| *known == key);
+    texts.map_or(Ok(None), |(_, variables)| environment::first(variables))
 }
 
 /// With the proxy that is given, or that the variables of other programs name. An empty one is how
 /// not to use those.
-fn proxied(config: Config, proxy: Option<Given>) -> Result<(Config, Option<Origin>)> {
+fn proxied(config: Config, proxy: Option<SettingValue>) -> Result<(Config, Option<SettingSource>)> {
     let (proxy, exempt) = match proxy {
         None => {
             let exempt = environment::first(&["NO_PROXY", "no_proxy"])?;
@@ -272,6 +222,8 @@ fn proxied(config: Config, proxy: Option<Given>) -> Result<(Config, Option<Origi
     };
     Ok(match proxy.filter(|proxy| !proxy.value.is_empty()) {
         None => (config, None),
-        Some(Given { value, origin }) => (config.proxy(value).no_proxy(exempt), Some(origin)),
+        Some(SettingValue { value, source }) => {
+            (config.proxy(value).no_proxy(exempt), Some(source))
+        }
     })
 }

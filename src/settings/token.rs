@@ -8,32 +8,36 @@ use std::path::{Path, PathBuf};
 use crate::settings::config_file::ConfigFile;
 use crate::settings::environment;
 use crate::settings::files::{Files, unreadable};
-use crate::settings::origin::{Given, Origin};
+use crate::settings::source::SettingValue;
 use crate::{Error, Result, Setting, Token};
 
 /// Nothing longer is a token.
 const MAX_TOKEN: usize = 64 << 10;
 
 /// A token, and where it was.
-pub(crate) struct Found {
+pub(crate) struct FoundToken {
     text: String,
-    pub(crate) origin: String,
+    pub(crate) source: String,
     /// Where another one may be found later.
     pub(crate) file: Option<PathBuf>,
 }
 
-impl Found {
+impl FoundToken {
     pub(crate) fn token(&self) -> Token {
         Token::new(&self.text)
     }
 }
 
-/// The token of the file that is named, the environment, systemd's credentials or the file that the
-/// config names, whichever is there first.
-pub(crate) fn find(option: Option<String>, config: &ConfigFile, files: Files) -> Result<Found> {
-    let found = look(option, config, files)?;
+/// Returns the token of the named file, the environment, systemd's credentials or the file that the
+/// config file names, whichever is there first.
+pub(crate) fn find(
+    named: Option<SettingValue>,
+    config: &ConfigFile,
+    files: Files,
+) -> Result<FoundToken> {
+    let found = look(named, config, files)?;
     if let Some(what) = odd(found.text.trim()) {
-        log::warn!("the token from {} {what}", found.origin);
+        log::warn!("the token from {} {what}", found.source);
     }
     Ok(found)
 }
@@ -82,19 +86,15 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
-fn look(option: Option<String>, config: &ConfigFile, files: Files) -> Result<Found> {
-    if let Some(value) = option {
-        let origin = Origin::Option("--token-file");
-        return from_setting(&Given { value, origin }, files);
-    }
-    if let Some(path) = environment::first(&["OCTAVE_TOKEN_FILE"])? {
+fn look(named: Option<SettingValue>, config: &ConfigFile, files: Files) -> Result<FoundToken> {
+    if let Some(path) = named {
         return from_setting(&path, files);
     }
     if let Some(token) = environment::first(&["OCTAVE_TOKEN", "OCTAVE_CLOUD_TOKEN"])? {
-        return Ok(Found {
+        return Ok(FoundToken {
             // As at the beginning of a file.
             text: token.value.trim_start_matches('\u{feff}').to_owned(),
-            origin: token.origin.to_string(),
+            source: token.source.to_string(),
             file: None,
         });
     }
@@ -112,22 +112,22 @@ fn look(option: Option<String>, config: &ConfigFile, files: Files) -> Result<Fou
     Err(Error::config(message).about(Setting::Token))
 }
 
-fn from_setting(path: &Given, files: Files) -> Result<Found> {
+fn from_setting(path: &SettingValue, files: Files) -> Result<FoundToken> {
     if path.value == "-" {
         let what = "token on standard input";
         let stdin = (files.stdin)().map_err(|error| unreadable(what, error))?;
-        return Ok(Found {
+        return Ok(FoundToken {
             text: read(&stdin, what, files)?,
-            origin: "standard input".to_owned(),
+            source: "standard input".to_owned(),
             file: None,
         });
     }
-    from_file(Path::new(&path.value), &path.origin.to_string(), files)
+    from_file(Path::new(&path.value), &path.source.to_string(), files)
 }
 
-fn from_file(path: &Path, setter: &str, files: Files) -> Result<Found> {
-    let origin = format!("{path:?}, set by {setter}");
-    let what = format!("token file {origin},");
+fn from_file(path: &Path, setter: &str, files: Files) -> Result<FoundToken> {
+    let source = format!("{path:?}, set by {setter}");
+    let what = format!("token file {source},");
     let file = (files.open)(path).map_err(|error| unreadable(&what, error))?;
     let metadata = file.metadata().ok();
     let mode = metadata.as_ref().map(|data| data.permissions().mode());
@@ -136,9 +136,9 @@ fn from_file(path: &Path, setter: &str, files: Files) -> Result<Found> {
     }
     // A pipe gives it once.
     let is_lasting = metadata.is_some_and(|data| data.is_file());
-    Ok(Found {
+    Ok(FoundToken {
         text: read(&file, &what, files)?,
-        origin,
+        source,
         file: is_lasting.then(|| path.to_owned()),
     })
 }

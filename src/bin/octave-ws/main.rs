@@ -10,8 +10,9 @@ use octave_ws::Stop;
 use crate::commands::{doctor, listen, session, shell};
 use crate::exit::Failure;
 use crate::settings::Settings;
-use crate::settings::args::{Args, Command, LogFormat};
+use crate::settings::args::{Args, Command};
 use crate::settings::parse::{Asked, USAGE};
+use crate::settings::values::LogFormat;
 use crate::status::stderr;
 use crate::status::style::Style;
 

@@ -5,12 +5,12 @@ use std::fmt;
 use std::io;
 
 use octave_ws::arguments::help;
-use octave_ws::settings::{Given, Origins};
+use octave_ws::settings::{SettingSources, SettingValue};
 use octave_ws::{Error, ErrorKind, Phase, Setting};
 
 use crate::wait::Cut;
 
-pub(crate) mod origin;
+pub(crate) mod source;
 
 /// Exit codes: those of `sysexits.h`, as the README lists them.
 pub(crate) const USAGE: u8 = 64;
@@ -169,11 +169,11 @@ impl From<&Error> for Failure {
         if cause.and_then(Cut::of).is_some() {
             return Self::late(&error.in_full());
         }
-        let origins = origin::kept();
+        let sources = source::setting_sources();
         Self {
             code: code(error),
             message: error.in_full(),
-            advice: advice(error, origins),
+            advice: advice(error, sources),
             is_told: false,
         }
     }
@@ -205,27 +205,27 @@ fn refused_stream(is_transient: bool) -> &'static str {
     }
 }
 
-fn advice(error: &Error, origins: &Origins) -> Option<String> {
-    let proxy = || match origins.of(Setting::Proxy) {
-        Some(origin) => format!("the proxy, set by {origin}"),
+fn advice(error: &Error, sources: &SettingSources) -> Option<String> {
+    let proxy = || match sources.of(Setting::Proxy) {
+        Some(source) => format!("the proxy, set by {source}"),
         None => "the proxy".to_owned(),
     };
     Some(match (error.kind(), error.phase(), error.setting()) {
-        (ErrorKind::Config, _, Some(setting)) => match (origins.of(setting), setting) {
-            (Some(origin), Setting::Token) => format!("from {origin}"),
-            (Some(origin), Setting::CaPem) => {
-                let file = origins.ca_file.as_ref().map(|file| &file.value);
-                format!("{:?}, set by {origin}", file.map_or("", String::as_str))
+        (ErrorKind::Config, _, Some(setting)) => match (sources.of(setting), setting) {
+            (Some(source), Setting::Token) => format!("from {source}"),
+            (Some(source), Setting::CaPem) => {
+                let file = sources.ca_file.as_ref().map(|file| &file.value);
+                format!("{:?}, set by {source}", file.map_or("", String::as_str))
             }
-            (Some(origin), _) => format!("set by {origin}"),
+            (Some(source), _) => format!("set by {source}"),
             (None, Setting::Company) => "see --company".to_owned(),
             (None, Setting::Token) => "see --token-file".to_owned(),
             (None, _) => return None,
         },
-        (ErrorKind::Refused, Phase::Session, _) if is_http_to_https(error, origins) => {
+        (ErrorKind::Refused, Phase::Session, _) if is_http_to_https(error, sources) => {
             "give https:// in the endpoint".to_owned()
         }
-        (ErrorKind::Refused, Phase::Session, _) => credentials(origins),
+        (ErrorKind::Refused, Phase::Session, _) => credentials(sources),
         (ErrorKind::Refused, Phase::Proxy, _) => {
             format!("check the user and password of {}", proxy())
         }
@@ -243,9 +243,9 @@ fn advice(error: &Error, origins: &Origins) -> Option<String> {
         (ErrorKind::Disconnected | ErrorKind::TimedOut, Phase::Resolve | Phase::Connect, _) => {
             "check the endpoint and the network".to_owned()
         }
-        (ErrorKind::Tls, Phase::Tls, _) => match &origins.ca_file {
-            Some(Given { value, origin }) => {
-                format!("check the endpoint, the clock and the CA file {value:?}, set by {origin}")
+        (ErrorKind::Tls, Phase::Tls, _) => match &sources.ca_file {
+            Some(SettingValue { value, source }) => {
+                format!("check the endpoint, the clock and the CA file {value:?}, set by {source}")
             }
             None => "check the endpoint, --ca-file and the clock".to_owned(),
         },
@@ -263,31 +263,31 @@ fn advice(error: &Error, origins: &Origins) -> Option<String> {
 }
 
 /// Whether HTTP was spoken to a port of HTTPS, by the words of the usual servers.
-fn is_http_to_https(error: &Error, origins: &Origins) -> bool {
-    let is_plain = |given: &Given| given.value.starts_with("http://");
+fn is_http_to_https(error: &Error, sources: &SettingSources) -> bool {
+    let is_plain = |given: &SettingValue| given.value.starts_with("http://");
     let words = error.to_string();
-    origins.endpoint.as_ref().is_some_and(is_plain)
+    sources.endpoint.as_ref().is_some_and(is_plain)
         && (words.contains("HTTPS") || words.contains("SSL"))
 }
 
 /// Whose were refused, and where they came from. The token is not shown.
-fn credentials(origins: &Origins) -> String {
-    let Origins {
+fn credentials(sources: &SettingSources) -> String {
+    let SettingSources {
         user,
         company: Some(company),
         token: Some(token),
         ..
-    } = origins
+    } = sources
     else {
         return "check OCTAVE_USER, OCTAVE_COMPANY and the token".to_owned();
     };
     let (users, user) = match user {
         Some(user) => (
-            format!("{}, ", user.origin),
+            format!("{}, ", user.source),
             format!("user {:?}", user.value),
         ),
         None => (String::new(), "no user".to_owned()),
     };
-    let Given { value, origin } = company;
-    format!("check {users}{origin} and the token: {user}, company {value:?}, token from {token}")
+    let SettingValue { value, source } = company;
+    format!("check {users}{source} and the token: {user}, company {value:?}, token from {token}")
 }

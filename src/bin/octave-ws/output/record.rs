@@ -8,7 +8,7 @@ use octave_ws::{Event, Loss, Printable, Stream, clock};
 use serde_json::Value;
 
 use crate::settings::ListenSettings;
-use crate::settings::args::Format;
+use crate::settings::values::Format;
 
 /// Something that a run meets with.
 pub(crate) enum Record<'a> {

@@ -3,12 +3,16 @@
 
 use std::time::Duration;
 
-use argh::{ArgsInfo, FromArgValue, FromArgs};
+use argh::{ArgsInfo, FromArgs};
 use octave_ws::Stream;
 use octave_ws::arguments::completions;
-use octave_ws::settings::{parse_duration, parse_heartbeat, parse_size, parse_timeout};
+use octave_ws::settings::parse_duration;
 
 use crate::settings::streams::Shard;
+use crate::settings::values::{
+    Format, LogFormat, Require, parse_count, valid_duration, valid_heartbeat, valid_size,
+    valid_timeout,
+};
 
 /// Receive events from Sierra Wireless Octave cloud streams in real time.
 #[derive(FromArgs, ArgsInfo)]
@@ -72,30 +76,30 @@ pub(crate) struct Args {
     pub(crate) ipv6: bool,
 
     /// timeout for each phase of connecting (default: 10s)
-    #[argh(option, arg_name = "DURATION", from_str_fn(parse_timeout))]
-    pub(crate) connect_timeout: Option<Duration>,
+    #[argh(option, arg_name = "DURATION", from_str_fn(valid_timeout))]
+    pub(crate) connect_timeout: Option<String>,
 
     /// timeout for the acknowledgement of a request (default: 10s)
-    #[argh(option, arg_name = "DURATION", from_str_fn(parse_timeout))]
-    pub(crate) ack_timeout: Option<Duration>,
+    #[argh(option, arg_name = "DURATION", from_str_fn(valid_timeout))]
+    pub(crate) ack_timeout: Option<String>,
 
     /// send a ping after this much silence (default: 20s; 0s disables pings)
-    #[argh(option, arg_name = "DURATION", from_str_fn(parse_duration))]
-    pub(crate) ping_interval: Option<Duration>,
+    #[argh(option, arg_name = "DURATION", from_str_fn(valid_duration))]
+    pub(crate) ping_interval: Option<String>,
 
     /// reconnect if a ping is not answered within this time (default: 20s;
     /// 0s disables pings)
-    #[argh(option, arg_name = "DURATION", from_str_fn(parse_duration))]
-    pub(crate) ping_timeout: Option<Duration>,
+    #[argh(option, arg_name = "DURATION", from_str_fn(valid_duration))]
+    pub(crate) ping_timeout: Option<String>,
 
     /// send {"type":"heartbeat"} at this interval, at least 1s (default:
     /// never)
-    #[argh(option, arg_name = "DURATION", from_str_fn(parse_heartbeat))]
-    pub(crate) heartbeat: Option<Duration>,
+    #[argh(option, arg_name = "DURATION", from_str_fn(valid_heartbeat))]
+    pub(crate) heartbeat: Option<String>,
 
     /// maximum size of a message (default: 16MiB)
-    #[argh(option, arg_name = "SIZE", from_str_fn(parse_size))]
-    pub(crate) max_message: Option<usize>,
+    #[argh(option, arg_name = "SIZE", from_str_fn(valid_size))]
+    pub(crate) max_message: Option<String>,
 
     /// allow an http:// endpoint, to which the token is sent unencrypted
     #[argh(switch)]
@@ -341,52 +345,4 @@ pub(crate) struct Completions {
     /// bash, zsh or fish
     #[argh(positional, arg_name = "SHELL")]
     pub(crate) shell: completions::Shell,
-}
-
-/// What a line of output holds.
-#[derive(Clone, Copy, FromArgValue)]
-pub(crate) enum Format {
-    Event,
-    Message,
-    Record,
-    Text,
-}
-
-/// What a line on standard error is.
-#[derive(Clone, Copy, FromArgValue)]
-pub(crate) enum LogFormat {
-    Text,
-    Json,
-}
-
-impl LogFormat {
-    /// The one that is typed, whatever is wrong with the other words.
-    pub(crate) fn typed(words: &[String]) -> Self {
-        let is_joined = words.iter().any(|word| word == "--log-format=json");
-        if is_joined
-            || words
-                .windows(2)
-                .any(|pair| pair == ["--log-format", "json"])
-        {
-            Self::Json
-        } else {
-            Self::Text
-        }
-    }
-}
-
-/// How many of the streams a run can do without.
-#[derive(Clone, Copy, Default, PartialEq, Eq, FromArgValue)]
-pub(crate) enum Require {
-    #[default]
-    All,
-    Any,
-}
-
-/// A number from 1 up.
-fn parse_count(text: &str) -> Result<u64, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("give a whole number, at least 1".to_owned()),
-        Ok(count) => Ok(count),
-    }
 }

@@ -4,12 +4,13 @@ use std::io::{self, IsTerminal};
 use std::mem;
 use std::time::{Duration, Instant};
 
-use octave_ws::settings::environment;
+use octave_ws::settings::{environment, parse_duration};
 use octave_ws::{Config, Stream};
 
 use crate::exit::Failure;
-use crate::settings::args::{Args, Command, Format, Listen, Require};
+use crate::settings::args::{Args, Command, Listen};
 use crate::settings::streams::Sources;
+use crate::settings::values::{Format, Require};
 use crate::wait::source;
 
 pub(crate) mod args;
@@ -19,6 +20,7 @@ pub(crate) mod connection;
 pub(crate) mod parse;
 
 pub(crate) mod streams;
+pub(crate) mod values;
 
 /// What to do, and with what.
 pub(crate) enum Settings {
@@ -128,7 +130,8 @@ impl Settings {
                     Some(_) => sources.resolve()?,
                     None => sources.given,
                 };
-                let pong = args.ping_timeout.filter(|timeout| !timeout.is_zero());
+                let pong = args.ping_timeout.as_deref().map(parse_duration);
+                let pong = pong.and_then(Result::ok).filter(|time| !time.is_zero());
                 return Ok(Self::Doctor(DoctorSettings {
                     config: connection::config(args),
                     streams,

@@ -4,7 +4,7 @@ use log::Level;
 use octave_ws::{Printable, clock};
 use serde_json::json;
 
-use crate::settings::args::LogFormat;
+use crate::settings::values::LogFormat;
 use crate::wait::terminal;
 
 /// Who reads standard error.

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use octave_ws::settings::{Given, Origins};
+use octave_ws::settings::{SettingSources, SettingValue};
 use octave_ws::{Client, Config, ErrorKind, Phase, Step, Stop, Update, clock};
 use serde_json::{Value, json};
 
 use crate::commands::doctor::certificate::Certificate;
 use crate::commands::doctor::report::Report;
-use crate::exit::origin;
+use crate::exit::source;
 use crate::exit::{Failure, UNAVAILABLE};
 use crate::settings::DoctorSettings;
 use crate::wait::terminal;
@@ -59,7 +59,7 @@ fn examine(
     let config = settings.config?;
     // It checks all of them.
     let proxy = config.proxy_in_use()?;
-    let words = config_line(origin::kept(), proxy);
+    let words = config_line(source::setting_sources(), proxy);
     report.passed(&words, json!({ "settings": words }));
 
     report.at("clock");
@@ -218,31 +218,31 @@ fn record(step: &Step, report: &Report) {
 }
 
 /// A few words on each, and where it came from.
-fn config_line(origins: &Origins, proxy: Option<String>) -> Vec<String> {
-    let word = |name: &str, given: &Option<Given>| match given {
-        Some(Given { value, origin }) => format!("{name} {value} ({origin})"),
+fn config_line(sources: &SettingSources, proxy: Option<String>) -> Vec<String> {
+    let word = |name: &str, given: &Option<SettingValue>| match given {
+        Some(SettingValue { value, source }) => format!("{name} {value} ({source})"),
         None => format!("no {name}"),
     };
     let mut words = vec![
-        word("company", &origins.company),
-        word("user", &origins.user),
+        word("company", &sources.company),
+        word("user", &sources.user),
         format!(
             "token from {}",
-            origins.token.as_deref().unwrap_or_default()
+            sources.token.as_deref().unwrap_or_default()
         ),
-        match &origins.endpoint {
-            Some(_) => word("endpoint", &origins.endpoint),
+        match &sources.endpoint {
+            Some(_) => word("endpoint", &sources.endpoint),
             None => format!("endpoint {}", Config::ENDPOINT),
         },
     ];
-    if origins.ca_file.is_some() {
-        words.push(word("CA file", &origins.ca_file));
+    if sources.ca_file.is_some() {
+        words.push(word("CA file", &sources.ca_file));
     }
     // Of the URL, which may hold a password, no more is told.
-    if let Some(origin) = &origins.proxy {
+    if let Some(source) = &sources.proxy {
         words.push(match proxy {
-            Some(proxy) => format!("proxy {proxy} ({origin})"),
-            None => format!("no proxy for this endpoint ({origin} less NO_PROXY)"),
+            Some(proxy) => format!("proxy {proxy} ({source})"),
+            None => format!("no proxy for this endpoint ({source} less NO_PROXY)"),
         });
     }
     words

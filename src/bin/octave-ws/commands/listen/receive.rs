@@ -8,7 +8,7 @@ use octave_ws::{Ack, Action, Client, Update};
 use super::Run;
 use crate::exit::{End, Failure, INCOMPLETE, UNAVAILABLE};
 use crate::output::record::Record;
-use crate::settings::args::Require;
+use crate::settings::values::Require;
 use crate::status::progress::Progress;
 use crate::status::systemd::Notify;
 use crate::wait;

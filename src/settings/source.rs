@@ -1,13 +1,14 @@
-//! Where the settings came from, for whoever has to mend one.
+//! Where the settings came from, for errors about them.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::Setting;
 
-/// What is said of a setting: an option, a variable, or a key and its file.
+/// The source of a setting.
 #[derive(Clone, Debug)]
-pub enum Origin {
+pub enum SettingSource {
+    /// The option of a key.
     Option(&'static str),
     /// The program that links the library.
     Caller,
@@ -18,46 +19,48 @@ pub enum Origin {
     },
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Option(name) | Self::Variable(name) => f.write_str(name),
+            Self::Option(key) => write!(f, "--{}", key.replace('_', "-")),
+            Self::Variable(name) => f.write_str(name),
             Self::Caller => f.write_str("the program"),
             Self::Key { key, file } => write!(f, "{key:?} in {file:?}"),
         }
     }
 }
 
-/// A value, and where it came from.
+/// The value of a setting, and its source.
 #[derive(Clone, Debug)]
-pub struct Given {
+pub struct SettingValue {
     pub value: String,
-    pub origin: Origin,
+    pub source: SettingSource,
 }
 
-/// Where those settings came from that a failure can be about. None is where a default holds.
+/// The sources of the settings that a failure can be about; `None` for a default.
 #[derive(Debug)]
-pub struct Origins {
-    pub endpoint: Option<Given>,
-    pub user: Option<Given>,
-    pub company: Option<Given>,
+pub struct SettingSources {
+    pub endpoint: Option<SettingValue>,
+    pub user: Option<SettingValue>,
+    pub company: Option<SettingValue>,
     /// As it is told: the token may have been in a file that something else names.
     pub token: Option<String>,
-    pub ca_file: Option<Given>,
-    pub proxy: Option<Origin>,
+    pub ca_file: Option<SettingValue>,
+    pub proxy: Option<SettingSource>,
 }
 
-impl Origins {
+impl SettingSources {
     /// Who or what set it.
     pub fn of(&self, setting: Setting) -> Option<String> {
-        let given = |given: &Option<Given>| given.as_ref().map(|given| given.origin.to_string());
+        let given =
+            |given: &Option<SettingValue>| given.as_ref().map(|given| given.source.to_string());
         match setting {
             Setting::Endpoint => given(&self.endpoint),
             Setting::User => given(&self.user),
             Setting::Company => given(&self.company),
             Setting::Token => self.token.clone(),
             Setting::CaPem => given(&self.ca_file),
-            Setting::Proxy => self.proxy.as_ref().map(Origin::to_string),
+            Setting::Proxy => self.proxy.as_ref().map(SettingSource::to_string),
         }
     }
 }

@@ -1,0 +1,70 @@
+//! The values of options.
+
+use argh::FromArgValue;
+use octave_ws::settings::{parse_duration, parse_heartbeat, parse_size, parse_timeout};
+
+/// What a line of output holds.
+#[derive(Clone, Copy, FromArgValue)]
+pub(crate) enum Format {
+    Event,
+    Message,
+    Record,
+    Text,
+}
+
+/// What a line on standard error is.
+#[derive(Clone, Copy, FromArgValue)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+impl LogFormat {
+    /// The one that is typed, whatever is wrong with the other words.
+    pub(crate) fn typed(words: &[String]) -> Self {
+        let is_joined = words.iter().any(|word| word == "--log-format=json");
+        if is_joined
+            || words
+                .windows(2)
+                .any(|pair| pair == ["--log-format", "json"])
+        {
+            Self::Json
+        } else {
+            Self::Text
+        }
+    }
+}
+
+/// How many of the streams a run can do without.
+#[derive(Clone, Copy, Default, PartialEq, Eq, FromArgValue)]
+pub(crate) enum Require {
+    #[default]
+    All,
+    Any,
+}
+
+/// A number from 1 up.
+pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("give a whole number, at least 1".to_owned()),
+        Ok(count) => Ok(count),
+    }
+}
+
+// The library parses them again, as it does those of the config file.
+
+pub(crate) fn valid_duration(text: &str) -> Result<String, String> {
+    parse_duration(text).map(|_| text.to_owned())
+}
+
+pub(crate) fn valid_timeout(text: &str) -> Result<String, String> {
+    parse_timeout(text).map(|_| text.to_owned())
+}
+
+pub(crate) fn valid_heartbeat(text: &str) -> Result<String, String> {
+    parse_heartbeat(text).map(|_| text.to_owned())
+}
+
+pub(crate) fn valid_size(text: &str) -> Result<String, String> {
+    parse_size(text).map(|_| text.to_owned())
+}

@@ -1,0 +1,48 @@
+//! The settings that options and the config file have in common.
+
+use std::collections::BTreeSet;
+
+use crate::Config;
+use crate::settings::values::{parse_duration, parse_heartbeat, parse_size, parse_timeout};
+
+/// The settings of texts, by their keys in the config file, with the variables that set them, too. An
+/// option's name is the key with hyphens.
+pub(crate) const TEXTS: [(&str, &[&str]); 6] = [
+    ("ca_file", &["OCTAVE_CA_FILE"]),
+    ("company", &["OCTAVE_COMPANY", "OCTAVE_CLOUD_COMPANY"]),
+    ("endpoint", &["OCTAVE_ENDPOINT"]),
+    ("proxy", &["OCTAVE_PROXY"]),
+    ("token_file", &["OCTAVE_TOKEN_FILE"]),
+    ("user", &["OCTAVE_USER", "OCTAVE_CLOUD_USER"]),
+];
+
+/// Parses a value and sets it. Fails with what to give instead.
+pub(crate) type Setter = fn(Config, &str) -> std::result::Result<Config, String>;
+
+/// The other settings, which options and the config file set.
+pub(crate) const LIMITS: [(&str, Setter); 6] = [
+    ("ack_timeout", |config, text| {
+        Ok(config.ack_timeout(parse_timeout(text)?))
+    }),
+    ("connect_timeout", |config, text| {
+        Ok(config.connect_timeout(parse_timeout(text)?))
+    }),
+    ("heartbeat", |config, text| {
+        Ok(config.heartbeat(parse_heartbeat(text)?))
+    }),
+    ("max_message", |config, text| {
+        Ok(config.max_message(parse_size(text)?))
+    }),
+    ("ping_interval", |config, text| {
+        Ok(config.ping_interval(parse_duration(text)?))
+    }),
+    ("ping_timeout", |config, text| {
+        Ok(config.ping_timeout(parse_duration(text)?))
+    }),
+];
+
+/// Returns all keys.
+pub(crate) fn keys() -> BTreeSet<&'static str> {
+    let texts = TEXTS.iter().map(|(key, _)| *key);
+    texts.chain(LIMITS.iter().map(|(key, _)| *key)).collect()
+}
