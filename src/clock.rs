@@ -3,7 +3,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 
-/// What the clock reads, and 1970 where it is set to before: no format has earlier dates.
+/// Returns the time, or 1970 if the clock is set to before: no format has earlier dates.
 pub fn now() -> SystemTime {
     SystemTime::now().max(SystemTime::UNIX_EPOCH)
 }

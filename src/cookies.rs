@@ -34,7 +34,7 @@ impl Cookies {
         }
     }
 
-    /// What is to be shown nowhere.
+    /// Returns the values, which must not be shown.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
         let values = self.0.iter().map(|(_, value)| value.as_str());
         values.filter(|value| value.len() >= MIN_SECRET)

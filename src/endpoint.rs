@@ -29,7 +29,7 @@ pub(crate) struct Endpoint {
     pub(crate) at: HostPort,
     /// As it goes into a URL or a Host header.
     pub(crate) authority: String,
-    /// What comes before `/session`: nothing, or a path without its last slash.
+    /// The part of the path before `/session`: empty, or without its last slash.
     pub(crate) prefix: String,
 }
 

@@ -271,7 +271,7 @@ impl Error {
         self
     }
 
-    /// How often the same again may help.
+    /// Returns whether, and how often, to repeat what failed.
     pub(crate) fn retry(&self) -> Retry {
         if let Some(retry) = self.0.retry {
             return retry;

@@ -12,7 +12,7 @@ use crate::transport::head::{self, Head, USER_AGENT};
 use crate::transport::wire;
 use crate::{Error, Result};
 
-/// What a service is asked for.
+/// The upgrade request.
 pub(crate) struct UpgradeRequest<'a> {
     pub(crate) path: &'a str,
     pub(crate) cookies: &'a Cookies,

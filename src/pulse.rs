@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Who is called now and then while it is waited.
+/// A function that is called at an interval during waits.
 #[derive(Clone, Default)]
 pub(crate) struct Pulse(Option<(Duration, Arc<Beat>)>);
 

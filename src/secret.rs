@@ -102,7 +102,8 @@ impl Quote {
     }
 }
 
-/// How long the secret is at the beginning of a text, as it is or as pages, JSON and URLs spell it.
+/// Returns the length of the secret at the beginning of a text: as it is, or as pages, JSON and
+/// URLs spell it.
 fn spelled(text: &str, secret: &str) -> Option<usize> {
     let mut rest = text;
     let mut left = secret.as_bytes();

@@ -24,7 +24,7 @@ pub(crate) struct Socket {
     limit: Option<Instant>,
 }
 
-/// What came in, short of what the WebSocket protocol settles by itself.
+/// A received message, except those that the WebSocket protocol handles itself.
 pub(crate) enum Received {
     Text(Utf8Bytes),
     /// A binary frame that is not text either.
@@ -40,8 +40,8 @@ pub(crate) enum Received {
 /// tungstenite fills as much with zeros before each read.
 const READ_BUFFER: usize = 16 << 10;
 
-/// How long a peer that is left may pause before it ends the connection, and take in all. Where its
-/// system found no room with ours, it tries again after 0.2 s, 0.4 s and 0.8 s.
+/// Timeout for a peer that is left to read everything and end the connection. Its system retries
+/// after 0.2 s, 0.4 s and 0.8 s if ours had no room.
 const LEAVE: Duration = Duration::from_millis(1500);
 const LEAVE_AT_MOST: Duration = Duration::from_millis(1800);
 
@@ -198,12 +198,12 @@ impl Socket {
         })
     }
 
-    /// What is known of what has come in over the connection.
+    /// Returns what the connection has received, and when.
     pub(crate) fn coming(&mut self) -> Coming {
         *self.link().wire().coming()
     }
 
-    /// How many bytes have come in by now, those included that were not read yet.
+    /// Returns the number of bytes received, those included that are not read yet.
     pub(crate) fn arrived(&mut self) -> u64 {
         let wire = self.link().wire();
         wire.coming().bytes + wire.unread()

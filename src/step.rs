@@ -85,7 +85,7 @@ impl fmt::Display for Step {
 
 type Notify = dyn Fn(&Step) + Send + Sync;
 
-/// Who is told of steps.
+/// The function that receives steps.
 #[derive(Clone, Default)]
 pub(crate) struct Observer(Option<Arc<Notify>>);
 

@@ -42,7 +42,7 @@ impl Update {
         }
     }
 
-    /// How much memory it takes, about.
+    /// Returns its approximate size in memory, in bytes.
     pub(crate) fn cost(&self) -> usize {
         // What it is in, and what an allocation takes besides.
         let own = 2 * size_of::<Self>();

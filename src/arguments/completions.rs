@@ -30,7 +30,7 @@ struct Program<'a> {
     choices: &'a [(&'a str, &'a [&'a str])],
 }
 
-/// What a value can be.
+/// The values that an option takes.
 enum Values {
     File,
     OneOf(String),
@@ -321,7 +321,7 @@ fn without_help<'a>(flags: &'a [FlagInfo<'a>]) -> impl Iterator<Item = &'a FlagI
     flags.iter().filter(|flag| flag.long != "--help")
 }
 
-/// What a flag is for, in a few words.
+/// Returns the description of a flag, shortened to a few words.
 fn brief(flag: &FlagInfo<'_>) -> String {
     let text = plain(flag.description);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -40,7 +40,7 @@ fn options(flags: &[FlagInfo<'_>]) -> String {
     names.iter().map(described).collect()
 }
 
-/// What argh tells of wrong usage.
+/// Formats the usage error of argh as one line.
 pub fn in_one_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     // A list follows a colon.

@@ -1,4 +1,4 @@
-//! What both programs do with their arguments. It is no part of the API of the library.
+//! Argument handling that both programs share. No part of the public API.
 
 pub mod completions;
 pub mod help;

@@ -1,4 +1,4 @@
-//! What people type, put the way argh takes it.
+//! Rewrites arguments as people type them into the form that argh parses.
 
 use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality};
 

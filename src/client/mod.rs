@@ -59,7 +59,7 @@ pub struct Client {
     quote: Quote,
     backoff: Backoff,
     state: State,
-    /// How many there were so far.
+    /// Number of connections so far.
     connections: u64,
     subscriptions: Subscriptions,
     postponed: Postponed,
@@ -67,16 +67,16 @@ pub struct Client {
     /// A failure that is to be logged once it is waited for the next attempt: by then, what came
     /// in before it has been handed over.
     pending_warning: Option<String>,
-    /// How it failed last, and how often in a row.
+    /// The last failure, and the number of its repetitions in a row.
     failure: Option<(Error, u32)>,
     /// On how many connections an answer did not come in time, since it was asked for.
     late: u32,
     aside: Aside,
-    /// What came in and was not asked for yet.
+    /// Updates that have arrived and are not returned yet.
     queue: VecDeque<Update>,
 }
 
-/// What the caller has to see to besides.
+/// The descriptors of the caller, and the state of watching them.
 #[derive(Default)]
 struct Aside {
     watched: Watched,

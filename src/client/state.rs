@@ -1,4 +1,4 @@
-//! How a client stands.
+//! The state of a client.
 
 use std::fmt;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! What keeps a client connected.
+//! Keeps a client connected.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::mem;
@@ -15,7 +15,7 @@ use crate::transport::wire;
 use crate::update::{Gap, Loss, Update};
 use crate::{Error, Result};
 
-/// How long after an attempt that was cut short the next one is made.
+/// Delay between an attempt that was cut short and the next one.
 const CUT_SHORT: Duration = Duration::from_secs(1);
 
 impl Client {

@@ -1,4 +1,4 @@
-//! What a client waits for besides.
+//! Watches descriptors of the caller.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

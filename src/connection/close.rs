@@ -9,7 +9,7 @@ use crate::transport::attention::Watched;
 use crate::update::Loss;
 use crate::{Error, Result};
 
-/// How long the answer to a close may take.
+/// Timeout for the answer to a close.
 const CLOSE: Duration = Duration::from_millis(750);
 
 /// As long as it may take to leave, unless the caller says otherwise, or once it is stopped.
@@ -24,20 +24,20 @@ const ALIVE: Duration = Duration::from_millis(750);
 const FLOOD: Duration = Duration::from_secs(1);
 const FLOOD_BYTES: u64 = 64 << 10;
 
-/// How long what has come is taken where there is no time.
+/// Time for reading what has arrived when the timeout is zero.
 const REST: Duration = Duration::from_millis(50);
 
-/// How a connection was left.
+/// The result of closing a connection.
 pub(crate) struct Farewell {
     pub(crate) closed: Result<()>,
-    /// What may have been lost before: that all was read that was sent before has not shown.
+    /// The loss before the close: nothing has shown that everything sent was received.
     pub(crate) lost: Option<Loss>,
 }
 
-/// How long it may take to leave.
+/// The timeouts of closing a connection.
 pub(crate) struct Patience {
-    /// How long the answers to the unsubscriptions are waited for. The time that the caller takes for
-    /// what comes in before them does not count.
+    /// Timeout for the answers to the unsubscriptions. The time that the caller takes for the
+    /// updates before them does not count.
     answers: Duration,
     /// For everything.
     all: Duration,
@@ -55,7 +55,7 @@ impl Patience {
         Self { answers, all }
     }
 
-    /// How long the answers to the unsubscriptions are waited for, all in all: a close takes time, too.
+    /// Returns the total timeout for the answers to the unsubscriptions: a close takes time, too.
     fn for_answers(&self) -> Duration {
         self.all / 8 * 7
     }

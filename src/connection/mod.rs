@@ -23,7 +23,7 @@ pub(crate) mod close;
 /// may stand behind them.
 const BEYOND: u64 = 256 << 10;
 
-/// How many bytes of requests wait for their answers at most: what the buffers of a peer take that
+/// Maximum size of the requests that wait for their answers: what the buffers of a peer take that
 /// reads nothing.
 const WINDOW: usize = 64 << 10;
 
@@ -44,7 +44,7 @@ pub(crate) struct Connection {
 
 struct Failed {
     error: Error,
-    /// How many bytes had come in by then.
+    /// Number of bytes received by then.
     bytes: u64,
 }
 
@@ -60,7 +60,7 @@ fn may_do_on_another(error: &Error) -> bool {
     }
 }
 
-/// What came in.
+/// What a connection has received.
 pub(crate) enum Arrival {
     Event(Event),
     Ack(Ack),

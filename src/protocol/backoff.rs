@@ -7,11 +7,11 @@ const LONGEST: Duration = Duration::from_secs(60);
 const LONGEST_ASKED: Duration = Duration::from_secs(5 * 60);
 /// A connection that was subscribed for so long starts the delays over.
 const STABLE: Duration = Duration::from_secs(15);
-/// How long a refusal may last that comes after all was well. Balancers that are being set up anew,
-/// captive portals and rotated tokens pass.
+/// Time for which refusals are retried after a connection was subscribed: those of restarted
+/// balancers, captive portals and rotated tokens pass.
 const PASSING: Duration = Duration::from_secs(15 * 60);
 
-/// How often the same again may help.
+/// Whether, and how often, to repeat what failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
     Never,
@@ -30,7 +30,7 @@ pub(crate) struct Backoff {
     /// When all streams were subscribed, if they are.
     subscribed_at: Option<Instant>,
     attempts: u32,
-    /// How many of them failed in a way that may be retried a few times only.
+    /// Number of failures that may be retried a few times only.
     limited: u32,
     /// Since when all of them have.
     limited_since: Option<Instant>,

@@ -5,7 +5,7 @@ use super::Stream;
 use super::message::{self, Action, Answer, Text, msg_id};
 use super::request::{Ack, Request};
 
-/// How a silent connection is told from a dead one.
+/// Keep-alive settings: they tell a silent connection from a dead one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Liveness {
     /// A ping after so long without a byte; zero turns pings off.
@@ -36,11 +36,11 @@ pub(crate) struct Exchange {
 struct Pending {
     request: Request,
     sent_at: Instant,
-    /// That of the text.
+    /// Length of the text, in bytes.
     length: usize,
 }
 
-/// What is to be done now.
+/// The next action of an exchange.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     /// Nothing, until then.
@@ -68,12 +68,12 @@ impl Exchange {
         }
     }
 
-    /// How many requests wait for their answer.
+    /// Returns the number of requests that wait for their answer.
     pub(crate) fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// How long those are together, in bytes.
+    /// Returns their total length, in bytes.
     pub(crate) fn pending_bytes(&self) -> usize {
         self.pending_bytes
     }
@@ -154,7 +154,8 @@ impl Exchange {
         Some(since + self.ack_timeout)
     }
 
-    /// What is to be done at `now`. A ping or heartbeat that is due counts as sent by this.
+    /// Returns the action that is due at `now`. A ping or heartbeat that is returned counts as
+    /// sent.
     pub(crate) fn due(&mut self, now: Instant) -> Due {
         let late_at = self.late_at();
         if late_at.is_some_and(|at| at <= now)

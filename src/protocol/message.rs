@@ -90,7 +90,7 @@ pub struct Event {
     resource: Resource,
 }
 
-/// What the message said of its resource, without a copy where it can be helped.
+/// The resource of a message, borrowed where possible.
 #[derive(Clone)]
 enum Resource {
     Absent,

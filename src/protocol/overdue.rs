@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
-/// How long an answer that is late is looked for behind what else comes in: what comes in behind a
-/// reader that was busy takes its time.
+/// Time for which a late answer is still looked for behind other messages: a peer that was busy may
+/// have sent much.
 const REPRIEVE: Duration = Duration::from_secs(1);
 
 /// As many bytes may come in meanwhile: more are not on their way at the same time, so that what is
@@ -15,7 +15,7 @@ pub(crate) struct Overdue {
     since: Option<Since>,
 }
 
-/// What there was when the deadline was found to have passed.
+/// The state when the deadline had passed.
 #[derive(Debug)]
 struct Since {
     bytes: u64,
@@ -23,14 +23,14 @@ struct Since {
     empty_at: Option<Instant>,
 }
 
-/// What a read has found.
+/// The result of a read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look {
     /// Whether there is nothing more to read.
     pub(crate) is_empty: bool,
     /// Whether a part of a message has come in, and not its end.
     pub(crate) is_amid: bool,
-    /// How many bytes have come in, on the whole.
+    /// Total number of bytes received.
     pub(crate) bytes: u64,
     /// When the last of them were read.
     pub(crate) heard_at: Instant,

@@ -23,7 +23,7 @@ pub struct Ack {
     pub outcome: Result<(), String>,
     /// The status in the answer, as in HTTP, if it has one.
     pub status: Option<u16>,
-    /// That of the request.
+    /// The ticket of the request.
     pub(crate) ticket: u64,
     pub(crate) is_retried: bool,
     pub(crate) text: Text,

@@ -2,7 +2,7 @@ use std::io::{self, ErrorKind, Read};
 
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 
-/// How the end of a body is found (RFC 9112 §6.3).
+/// The framing of a body (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// So many bytes.
@@ -152,7 +152,8 @@ mod tests {
         }
     }
 
-    /// What is read of these bytes, of which so many have come already, and what is left.
+    /// Reads a body from these bytes, the first `first` of which have arrived already; returns it
+    /// and the rest.
     fn body(text: &[u8], framing: Framing, first: usize) -> Result<(Vec<u8>, Vec<u8>), ErrorKind> {
         let mut bytes = text[..first].to_vec();
         let body = read(&mut Slow(&text[first..]), &mut bytes, framing, 100);

@@ -41,7 +41,7 @@ pub(super) struct Slot(Arc<Mutex<Option<LinkState>>>);
 
 pub(super) struct LinkState {
     pub(super) link: Link,
-    /// What has come in behind the head.
+    /// Bytes received after the head.
     pub(super) rest: Vec<u8>,
     pub(super) cookies: Cookies,
 }
@@ -232,7 +232,7 @@ fn without_secrets(head: &[u8], token: &str) -> Vec<u8> {
     shown
 }
 
-/// What came is TLS.
+/// The answer was TLS.
 #[derive(Debug)]
 pub(super) struct Tls;
 

@@ -1,4 +1,4 @@
-//! How files are read.
+//! Reading files.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -12,8 +12,8 @@ const MOST: u64 = 64 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// How files and standard input are opened and read: by calls that block, or as a program does that
-/// has a deadline.
+/// Functions that open and read files and standard input: blocking ones, or those of a program with
+/// deadlines.
 #[derive(Clone, Copy, Debug)]
 pub struct Files {
     /// Opens a file to be read.

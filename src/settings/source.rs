@@ -50,7 +50,7 @@ pub struct SettingSources {
 }
 
 impl SettingSources {
-    /// Who or what set it.
+    /// Returns the source of a setting.
     pub fn of(&self, setting: Setting) -> Option<String> {
         let given =
             |given: &Option<SettingValue>| given.as_ref().map(|given| given.source.to_string());

@@ -50,7 +50,7 @@ pub(crate) fn read_again(path: &Path, files: Files) -> Result<Token> {
     read(&file, &what, files).map(Token::new)
 }
 
-/// What is odd about a token: nothing that would be wrong, but as it comes to be by mistake.
+/// Returns a warning about a token that was probably pasted by mistake. Nothing of it is wrong.
 fn odd(token: &str) -> Option<&'static str> {
     let name = token
         .strip_prefix("export ")

@@ -35,7 +35,7 @@ struct State {
     sessions: HashMap<String, Instant>,
     subscribers: Vec<Arc<Subscriber>>,
     events: u64,
-    /// What each stream has had of its own, by its id.
+    /// The samples of each stream, by its id.
     samples: HashMap<String, Samples>,
 }
 
@@ -259,7 +259,7 @@ fn message(stream: &Stream, value: &str) -> String {
     format!(r#"{{"type":"message","resource":"{id}","value":{value}}}"#)
 }
 
-/// What a device might have measured.
+/// Returns a plausible measurement.
 fn sample(path: &str, n: u64) -> Value {
     // Up and down within a hundred steps, which every float holds.
     let step = (n % 200).abs_diff(100);
@@ -284,7 +284,7 @@ fn random_hex(bytes: usize) -> io::Result<String> {
     }))
 }
 
-/// What is to become of a client's socket.
+/// An action on a client's socket.
 pub(super) enum Order {
     Send(String),
     /// Below the WebSocket.
@@ -345,7 +345,7 @@ impl Subscriber {
         let _ = (&self.waker).write(&[1]);
     }
 
-    /// What waits to be done. The descriptor is readable again once there is more.
+    /// Returns the queued actions. The descriptor is readable again once there are more.
     pub(super) fn take(&self) -> VecDeque<Order> {
         let _ = (&self.wake).read(&mut [0; 256]);
         std::mem::take(&mut lock(&self.queue))

@@ -81,8 +81,8 @@ impl Fault {
         ("garbage", "an invalid message is sent before each event"),
     ];
 
-    /// How the connection ends after a subscription, if this ends it: after how long, and with
-    /// which code, if any.
+    /// Returns the time after a subscription at which this fault ends the connection, with the
+    /// close code, if any.
     pub(super) fn end(self) -> Option<(Duration, Option<u16>)> {
         let second = Duration::from_secs(1);
         match self {

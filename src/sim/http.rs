@@ -101,7 +101,7 @@ impl Request {
     }
 }
 
-/// What an answer says of the connection.
+/// Whether the connection stays open after an answer.
 #[derive(Clone, Copy)]
 pub(super) enum Kept {
     Open,

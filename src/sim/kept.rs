@@ -1,4 +1,4 @@
-//! What a stand-in keeps over restarts.
+//! State that a stand-in keeps over restarts.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};

@@ -13,7 +13,7 @@ pub struct Seen {
     pub what: What,
 }
 
-/// What a client did. `Display` gives one line.
+/// An action of a client. `Display` formats it as one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum What {

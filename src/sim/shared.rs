@@ -10,7 +10,7 @@ use super::fault::Fault;
 use super::log::{Seen, What};
 use crate::Stop;
 
-/// What the connections of one stand-in have in common.
+/// State that all connections of a stand-in share.
 pub(super) struct Shared {
     pub(super) authority: Authority,
     pub(super) cloud: Cloud,
@@ -29,7 +29,7 @@ impl Shared {
     }
 }
 
-/// What is told of one client, to whoever watches.
+/// The log of one client.
 pub(super) struct Log<'a> {
     pub(super) observer: Option<&'a Sender<Seen>>,
     pub(super) peer: SocketAddr,

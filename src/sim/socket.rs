@@ -33,7 +33,7 @@ pub(super) fn accept(link: &mut impl Write, request: &Request) -> io::Result<()>
     link.flush()
 }
 
-/// What proves that an upgrade was understood.
+/// Returns the `Sec-WebSocket-Accept` of a request.
 pub(super) fn accept_key(request: &Request) -> String {
     let key = request.header("sec-websocket-key").unwrap_or_default();
     derive_accept_key(key.as_bytes())
@@ -226,7 +226,7 @@ impl Session<'_> {
         }
     }
 
-    /// What there is to say to a client's text.
+    /// Returns the answer to a client's text, if it gets one.
     fn answer(&mut self, text: &str) -> Option<String> {
         let request: Value = serde_json::from_str(text).unwrap_or_default();
         let member = |name: &str| request.get(name).and_then(Value::as_str);

@@ -8,7 +8,7 @@ use crate::pulse::Pulse;
 use crate::ready::is_ready_now;
 use crate::update::FdReady;
 
-/// What else is looked at while something is waited for.
+/// What else a wait watches.
 #[derive(Clone, Default)]
 pub(crate) struct Attention {
     /// `None` while closing: the close handshake follows the stop.

@@ -2,10 +2,10 @@ use std::time::Instant;
 
 use crate::clock::Moment;
 
-/// What is known of what has come in.
+/// The amount and the time of received data.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Coming {
-    /// How many bytes.
+    /// Number of bytes.
     pub(crate) bytes: u64,
     /// When the last of them were read.
     pub(crate) heard_at: Instant,

@@ -25,7 +25,7 @@ pub(crate) struct Attempts {
     next_at: Instant,
     /// All that were begun, in order.
     tried: Vec<SocketAddr>,
-    /// How the last one failed.
+    /// The last failure.
     error: Option<io::Error>,
 }
 

@@ -12,7 +12,7 @@ pub(crate) const USER_AGENT: &str = concat!("octave-ws/", env!("CARGO_PKG_VERSIO
 pub(crate) struct Head {
     pub(crate) status: u16,
     headers: Vec<(String, Vec<u8>)>,
-    /// What came behind it.
+    /// Bytes received after the head.
     pub(crate) rest: Vec<u8>,
 }
 
@@ -84,7 +84,7 @@ impl Head {
         header.map(|(_, value)| value.as_slice())
     }
 
-    /// How long the server asks to wait, if it does.
+    /// Returns the delay that `Retry-After` asks for (RFC 9110 §10.2.3).
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.first("retry-after").and_then(retry_after)
     }
@@ -118,7 +118,7 @@ pub(crate) fn status_of(
     }
 }
 
-/// What may be told of a URL, if it has a host (RFC 3986 §3.2).
+/// Returns the parts of a URL that may be shown, if it has a host (RFC 3986 §3.2).
 fn target(url: &[u8], path: Option<&str>) -> Option<String> {
     let url = str::from_utf8(url).ok()?.trim();
     let (scheme, rest) = url.split_once("//")?;

@@ -7,7 +7,7 @@ use crate::transport::wire::Wire;
 /// A connection to the service, ready for HTTP and for what comes after.
 pub(crate) struct Link {
     layer: Layer,
-    /// What had come in when something last came out of it: TLS holds what has come since.
+    /// What had been received when the last read returned data: TLS buffers later data.
     given: Coming,
 }
 
@@ -36,7 +36,7 @@ impl Link {
         self.layer.wire()
     }
 
-    /// What had come in when something last came out of it.
+    /// Returns what had been received when the last read returned data.
     pub(crate) fn given(&self) -> &Coming {
         &self.given
     }
@@ -73,7 +73,7 @@ impl Read for Link {
     }
 }
 
-/// What fails for the sake of what came in is told by the next read, behind what came before it.
+/// Writes report no failure of received data: the next read does, after the data before it.
 impl Write for Link {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         match &mut self.layer {

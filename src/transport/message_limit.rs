@@ -14,18 +14,18 @@ use crate::transport::Link;
 /// room for a frame as soon as it is announced; a long one is handed to it in pieces.
 pub(crate) struct MessageLimit {
     link: Link,
-    /// What came in behind the answer to the upgrade.
+    /// Bytes received after the answer to the upgrade.
     early: io::Cursor<Vec<u8>>,
     frames: Frames,
-    /// How long the link had been waited for, before the message that is coming in.
+    /// The link's waiting time before the message that is being received.
     waited_before: Duration,
     /// When all had been read that was sent before the message that is coming in.
     complete_before: Moment,
-    /// What reads fail with, once what came before it is handed on.
+    /// The failure of reads, once the bytes before it are returned.
     failure: Option<NoEnd>,
 }
 
-/// How long a message may take to come in, whatever its length.
+/// Minimum time for a message to arrive, whatever its length.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// It may take a second more for each so many bytes: a tenth of what GPRS carries.
@@ -129,11 +129,11 @@ struct Frames {
     max_message: u64,
     /// The beginning of a header, which is handed on as a whole.
     head: Vec<u8>,
-    /// What is handed on before what comes in: a header.
+    /// Bytes of a header, returned before what arrives.
     pending: Vec<u8>,
-    /// How much of the payload of a frame, or of a piece of one, is still to come.
+    /// Bytes left of the payload of a frame, or of a piece of one.
     left: u64,
-    /// How much of the frame follows that piece, and whether it is the last one of its message.
+    /// Bytes of the frame after that piece, and whether it is the last frame of its message.
     rest: Option<(u64, bool)>,
     is_control: bool,
     /// Whether there is a message whose last frame has not begun.
@@ -141,7 +141,7 @@ struct Frames {
     /// The length of that message, as far as it was announced and as far as it has come.
     announced: u64,
     received: u64,
-    /// How many frames without content have come amid it.
+    /// Number of empty frames within the message.
     empty: u32,
     has_ended: bool,
 }
@@ -167,7 +167,7 @@ impl Frames {
         !self.head.is_empty() || self.left > 0 || self.is_open
     }
 
-    /// How long the message may take that is coming in.
+    /// Returns the time allowed for the message that is being received.
     fn allowed(&self) -> Duration {
         PATIENCE + Duration::from_secs(self.received / SLOWEST)
     }
@@ -184,7 +184,8 @@ impl Frames {
         n
     }
 
-    /// How many bytes to read at most: not beyond a header that is held back, nor beyond a piece.
+    /// Returns the maximum size of a read: not beyond a header that is held back, nor beyond a
+    /// piece.
     fn at_most(&self, most: usize) -> usize {
         if !self.head.is_empty() {
             return most.min(header_length(&self.head) - self.head.len());
@@ -300,7 +301,7 @@ impl Frames {
     }
 }
 
-/// How long a header is that begins so, as far as that can be told yet.
+/// Returns the length of the header with this beginning, as far as it is known yet.
 fn header_length(head: &[u8]) -> usize {
     let Some(second) = head.get(1) else { return 2 };
     let length = match second & 0x7f {
@@ -322,7 +323,7 @@ fn payload_length(head: &[u8]) -> u64 {
     }
 }
 
-/// How a message showed that it has no end.
+/// The limit that a message has exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoEnd {
     /// As long as it is by what has been announced of it.
@@ -337,7 +338,7 @@ pub(crate) enum NoEnd {
 }
 
 impl NoEnd {
-    /// What a read has failed with, if it is this.
+    /// Returns the exceeded limit inside an I/O error, if there is one.
     pub(crate) fn of(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
     }

@@ -242,7 +242,7 @@ impl Route {
     }
 }
 
-/// What of a configuration can be checked, by way of a route.
+/// Checks of the parts of a configuration that belong to the route.
 impl Config {
     /// Checks all that can be checked before anything is sent, as
     /// [`Client::connect`](crate::Client::connect) does.
@@ -263,7 +263,7 @@ impl Config {
     }
 }
 
-/// How long one of several may take: where it is not the last, it leaves time for the others.
+/// Returns the deadline of one of several attempts: it leaves time for the others.
 fn share(deadline: Instant, is_last: bool) -> Instant {
     let left = deadline.saturating_duration_since(Instant::now());
     if is_last {
@@ -288,7 +288,7 @@ impl<'a> Hop<'a> {
         Self { at, setting }
     }
 
-    /// What an error calls it, by one of its names.
+    /// Returns its name in errors.
     fn called(&self, name: &str) -> String {
         match self.setting {
             Setting::Proxy => format!("the proxy {name}"),

@@ -8,7 +8,7 @@ pub(crate) struct Login {
     password: Vec<u8>,
 }
 
-/// How long a user, a password and a name of a host may be: their length is told in one byte.
+/// Maximum length of a user, a password and a host name, which is sent in one byte.
 pub(crate) const MAX_LENGTH: usize = 255;
 
 /// Where a proxy is to connect to.
@@ -116,7 +116,7 @@ fn request(to: &Target<'_>) -> Vec<u8> {
     request
 }
 
-/// What is to be said, and behind it bytes with their length.
+/// Encodes a message: the bytes before, then bytes preceded by their length.
 fn said(before: &[u8], bytes: &[u8]) -> Vec<u8> {
     // Of what is longer there is nothing: see `MAX_LENGTH`.
     let length = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
@@ -141,7 +141,7 @@ impl fmt::Debug for Login {
     }
 }
 
-/// What a reply says, RFC 1928 §6.
+/// Returns the meaning of a reply code, RFC 1928 §6.
 pub(crate) fn words(code: u8) -> String {
     let words = match code {
         1 => "general failure",
@@ -161,7 +161,7 @@ pub(crate) fn words(code: u8) -> String {
 mod tests {
     use super::*;
 
-    /// What comes in, and what was sent.
+    /// The input of a played connection, and its output.
     struct Script(io::Cursor<Vec<u8>>, Vec<u8>);
 
     impl Read for Script {
@@ -185,7 +185,7 @@ mod tests {
         Login::new(b"u".to_vec(), b"pass".to_vec()).unwrap()
     }
 
-    /// What is sent, what is left, and the failure.
+    /// Plays a connection. Returns what was sent, the number of bytes left, and the failure.
     fn play(login: Option<&Login>, to: &Target<'_>, answers: &[u8]) -> (Vec<u8>, usize, String) {
         let mut script = Script(io::Cursor::new(answers.to_vec()), Vec::new());
         let done = connect(&mut script, login, to);

@@ -33,8 +33,8 @@ const MAX_NAMES: usize = 4;
 /// As much is shown of a line of a PEM file.
 const MAX_LINE: usize = 64;
 
-/// What TLS needs to know. One for all connections of a client, so that later ones resume the
-/// first one's session.
+/// Creates the TLS configuration. A client uses one for all connections, so that later ones resume
+/// the session of the first.
 ///
 /// The authorities to trust are those of `ca_pem`, or the bundled ones.
 ///
@@ -103,7 +103,7 @@ pub(crate) fn handshake(
     Ok(StreamOwned::new(tls, wire))
 }
 
-/// What has been agreed upon.
+/// Returns the step of a completed handshake.
 pub(crate) fn secured(stream: &Stream) -> Step {
     let tls = &stream.conn;
     let suite = tls.negotiated_cipher_suite().map(|suite| suite.suite());
@@ -186,7 +186,7 @@ fn failed(endpoint: &Endpoint, error: io::Error) -> Error {
     }
 }
 
-/// How often more it is tried after an alert that may pass.
+/// Number of retries after a transient alert.
 const MAX_ALERTS: u32 = 4;
 
 /// Whether an alert (RFC 8446 §6.2) may be gone the next time, as those of a service that is being
@@ -211,8 +211,7 @@ fn is_transient(alert: AlertDescription) -> bool {
     )
 }
 
-/// What is wrong with a certificate, in words: rustls has some of them as numbers and names of its
-/// own code.
+/// Describes a certificate error: rustls has some of them as numbers and as names of its own code.
 fn verdict(why: &CertificateError) -> String {
     let date = |time: SystemTime| humantime::format_rfc3339_seconds(time);
     let at = |time: &UnixTime| date(SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs()));
@@ -271,7 +270,7 @@ fn verdict(why: &CertificateError) -> String {
     }
 }
 
-/// What is wrong with a PEM file, which it has bytes of.
+/// Describes an error in a PEM file, without its bytes.
 fn broken(error: &pem::Error) -> String {
     let shown = |line: &[u8]| {
         let line = String::from_utf8_lossy(&line[..line.len().min(MAX_LINE)]).into_owned();

@@ -25,7 +25,7 @@ pub(crate) struct Wire {
     deadline: Option<Instant>,
     /// Whether that was ready while there was something to read.
     has_noticed: bool,
-    /// How long reads have waited, as long as that was measured.
+    /// Total waiting time of reads, while it is measured.
     waited: Duration,
     is_measured: bool,
     /// The first read under a new deadline takes what has already come, even if it has passed.
@@ -43,11 +43,10 @@ pub(crate) struct Wire {
 
 const BUFFER: usize = 64 << 10;
 
-/// How long one call of poll(2) waits, where there is a deadline: the longest are beyond what 32 bits
-/// hold.
+/// Maximum timeout of one poll(2), whose milliseconds have 32 bits.
 const AT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How finely is measured how long it waits.
+/// Resolution of the measured waiting time.
 const SLICE: Duration = Duration::from_secs(1);
 
 impl Wire {
@@ -103,8 +102,7 @@ impl Wire {
         self.is_measured = is_measured;
     }
 
-    /// How long they have waited, as far as it was measured. The time that the process did not run
-    /// is none of it.
+    /// Returns the measured waiting time, without time in which the process did not run.
     pub(crate) fn waited(&self) -> Duration {
         self.waited
     }
@@ -115,12 +113,12 @@ impl Wire {
         mem::take(&mut self.has_noticed) && self.attention.watched.is_ready()
     }
 
-    /// What is known of what has come in.
+    /// Returns what has been received.
     pub(crate) fn coming(&self) -> &Coming {
         &self.coming
     }
 
-    /// How many bytes have come in that were not read yet, as far as the system tells.
+    /// Returns the number of received bytes that are not read yet, as the system reports it.
     pub(crate) fn unread(&self) -> u64 {
         rustix::io::ioctl_fionread(&self.tcp).unwrap_or_default()
     }
@@ -379,7 +377,7 @@ impl fmt::Debug for Wire {
     }
 }
 
-/// What a read or write ends with that a [`Stop`] has ended.
+/// The error of a read or write that a [`Stop`] has ended.
 #[derive(Debug)]
 struct Stopped;
 

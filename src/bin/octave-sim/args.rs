@@ -89,7 +89,7 @@ pub(crate) struct Args {
     list_streams: bool,
 }
 
-/// What the command line asks for.
+/// The request of the command line.
 pub(crate) enum Asked {
     Run(Args, Option<Command>),
     /// To be printed on standard output.

@@ -19,7 +19,8 @@ pub(crate) struct Environment {
     config_file: Option<TemporaryFile>,
 }
 
-/// What could lead a client elsewhere, with whatever begins with `OCTAVE_CLOUD_`.
+/// Variables that could lead a client to another service. Those that begin with `OCTAVE_CLOUD_` are
+/// removed, too.
 const ELSEWHERE: [&str; 8] = [
     "OCTAVE_PROXY",
     "OCTAVE_TOKEN_FILE",

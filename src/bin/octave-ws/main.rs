@@ -94,7 +94,7 @@ fn run(start: Instant) -> Result<(), Failure> {
     }
 }
 
-/// How a command ends that was stopped before it began.
+/// Returns the outcome of a command that was stopped before it began.
 fn stopped(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Listen(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! What the program does: a room each.
+//! The commands, one module each.
 
 pub(crate) mod doctor;
 pub(crate) mod listen;

@@ -1,4 +1,4 @@
-//! How the program ends.
+//! Exit codes, errors and advice.
 
 use std::error;
 use std::fmt;
@@ -25,15 +25,15 @@ pub(crate) const CONFIG: u8 = 78;
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) code: u8,
-    /// What went wrong, in one line.
+    /// The error, in one line.
     pub(crate) message: String,
-    /// What to do about it.
+    /// The advice that follows in parentheses.
     pub(crate) advice: Option<String>,
     /// Whether the same reader has been told already.
     pub(crate) is_told: bool,
 }
 
-/// What stands behind `error: `.
+/// Formats the text after `error: `.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.advice {
@@ -71,7 +71,7 @@ impl Failure {
         Self::new(CONFIG, message)
     }
 
-    /// What was asked for was not done to its end.
+    /// Creates the failure of a command that a signal has stopped before its end.
     pub(crate) fn stopped() -> Self {
         Self::new(INCOMPLETE, "stopped before it was done")
     }

@@ -1,4 +1,4 @@
-//! What the records of a file say of its end.
+//! Reads from the last records of a file when the previous run ended.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

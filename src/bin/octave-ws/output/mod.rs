@@ -39,7 +39,7 @@ pub(crate) struct Output {
     begun: usize,
     /// Where in them events end, and the length of their messages.
     events: Vec<(usize, u64)>,
-    /// How many events were lost to an output that takes no more, and the length of their messages.
+    /// Number of events lost to an output that failed, and the total length of their messages.
     lost: (u64, u64),
     /// Where the file is still to be put in its place.
     part: Option<Part>,
@@ -158,7 +158,7 @@ impl Output {
         self.missing_since.take()
     }
 
-    /// What nobody is at the other end of once the reader is gone, if there is one.
+    /// Returns a descriptor that reports the reader's departure, if the output has a reader.
     pub(crate) fn reader(&self) -> io::Result<Option<OwnedFd>> {
         if self.is_file() {
             return Ok(None);
@@ -247,12 +247,13 @@ impl Output {
         self.flush()
     }
 
-    /// How many events that were written have not come out, and the length of their messages.
+    /// Returns the number of written events that did not reach the output, and the total length of
+    /// their messages.
     pub(crate) fn lost(&self) -> (u64, u64) {
         self.lost
     }
 
-    /// How long a file in the making is, so that what is written from now on can be taken back.
+    /// Returns the length of `FILE.part`, so that what is written from now on can be taken back.
     pub(crate) fn length(&self) -> Option<u64> {
         let part = self.part.as_ref()?;
         Some(part.file().metadata().ok()?.len())

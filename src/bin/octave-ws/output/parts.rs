@@ -8,7 +8,7 @@ use octave_ws::Printable;
 
 use crate::output::record::Line;
 
-/// How long a piece is at most, before it is escaped.
+/// Maximum length of a piece, before escaping.
 const PIECE: usize = 64 << 10;
 
 /// A line as it is, with its end. Raw line breaks stand between tokens only (RFC 8259 §7): they can be

@@ -1,4 +1,4 @@
-//! What a line of output holds.
+//! Formats the lines of output.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -36,7 +36,7 @@ pub(crate) struct Summary {
 pub(crate) struct Lines {
     format: Format,
     is_coloured: bool,
-    /// That of the column of paths, in characters.
+    /// Width of the column of paths, in characters.
     width: usize,
     now: Now,
     /// Of the last line.

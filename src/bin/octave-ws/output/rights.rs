@@ -1,4 +1,4 @@
-//! What a file keeps of the one that it replaces: who owns it, and who else may read it.
+//! Copies the owner and the permissions of a file to its replacement.
 
 use std::fs::{File, Metadata, Permissions};
 use std::io;

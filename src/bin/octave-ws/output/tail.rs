@@ -1,4 +1,4 @@
-//! What stands behind the last line break of a file.
+//! Repairs the end of a file, after its last line break.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use serde_core::de::IgnoredAny;
 
-/// What was found there, and what was done about it.
+/// The end of a file, as found and repaired.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Tail {
     /// Nothing: the last line is whole.
@@ -19,7 +19,7 @@ pub(crate) enum Tail {
     Line,
 }
 
-/// How often a file is looked at that becomes shorter meanwhile, or never was as long as it says.
+/// Attempts to read a file that becomes shorter meanwhile, or whose length is wrong.
 const LOOKS: u32 = 100;
 
 /// Sees to it that what is appended begins a line. Nothing is cut off unless the file is ours
@@ -149,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    /// What is made of a file, alone or not, and what stands in it then.
+    /// Repairs a file, and returns its repair and its text.
     fn mended(text: &str, is_alone: bool) -> (Tail, String) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");

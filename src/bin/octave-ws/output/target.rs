@@ -19,7 +19,8 @@ use crate::output::tail::{self, Tail};
 use crate::wait;
 use crate::wait::sink::{self, Sink};
 
-/// How often to look for the reader of a named pipe, or for the end of a lock: nothing tells of it.
+/// Interval of checks for the reader of a named pipe, or for the end of a lock: nothing signals
+/// either.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The system follows as many symbolic links.

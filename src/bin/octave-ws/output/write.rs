@@ -1,4 +1,4 @@
-//! How lines that were held back come out.
+//! Writes buffered lines.
 
 use std::io::{self, Seek, SeekFrom, Write};
 use std::mem;

@@ -133,7 +133,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// How long it may take as a whole.
+    /// Returns the timeout for the whole run.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         match self {
             Self::Listen(listen) => listen.timeout,

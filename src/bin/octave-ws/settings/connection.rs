@@ -1,4 +1,4 @@
-//! What all commands connect with.
+//! The connection settings of all commands.
 
 use octave_ws::settings::{SettingSource, Settings};
 use octave_ws::{Config, IpVersion};

@@ -22,7 +22,7 @@ pub(crate) mod parse;
 pub(crate) mod streams;
 pub(crate) mod values;
 
-/// What to do, and with what.
+/// A command with its settings.
 pub(crate) enum Settings {
     Listen(Config, ListenSettings),
     Session(Config, Shown),
@@ -32,23 +32,23 @@ pub(crate) enum Settings {
     Completions(String),
 }
 
-/// What `shell` begins with.
+/// The settings of `shell`.
 pub(crate) struct ShellSettings {
     pub(crate) streams: Vec<Stream>,
     /// Whether lines are edited.
     pub(crate) is_edited: bool,
 }
 
-/// What `doctor` looks at.
+/// The settings of `doctor`.
 pub(crate) struct DoctorSettings {
     pub(crate) config: Result<Config, Failure>,
     pub(crate) streams: Vec<Stream>,
-    /// How long a pong may take, unless as usual.
+    /// Timeout for a pong, if not the default.
     pub(crate) pong: Option<Duration>,
     pub(crate) is_json: bool,
 }
 
-/// What `session` prints.
+/// The output of `session`.
 #[derive(Clone, Copy)]
 pub(crate) enum Shown {
     Id,
@@ -64,7 +64,7 @@ pub(crate) enum Destination {
     WholeFile(String),
 }
 
-/// What `listen` or `capture` is to do.
+/// The settings of `listen` and `capture`.
 #[allow(
     clippy::struct_excessive_bools,
     reason = "each is a setting of its own"

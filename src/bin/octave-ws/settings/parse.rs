@@ -7,7 +7,7 @@ use octave_ws::arguments::normalize::{Normalized, normalize};
 
 use crate::settings::args::Args;
 
-/// What the command line asks for.
+/// The request of the command line.
 pub(crate) enum Asked {
     Run(Box<Args>),
     /// To be printed on standard output.
@@ -16,7 +16,7 @@ pub(crate) enum Asked {
     Nothing,
 }
 
-/// What is told of the usage where there is no command.
+/// The usage text for a command line without a command.
 pub(crate) const USAGE: &str = "\
 Usage: octave-ws [OPTIONS] COMMAND [OPTIONS] [STREAM...]
 

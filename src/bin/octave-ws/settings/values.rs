@@ -3,7 +3,7 @@
 use argh::FromArgValue;
 use octave_ws::settings::{parse_duration, parse_heartbeat, parse_size, parse_timeout};
 
-/// What a line of output holds.
+/// The format of a line of output.
 #[derive(Clone, Copy, FromArgValue)]
 pub(crate) enum Format {
     Event,
@@ -12,7 +12,7 @@ pub(crate) enum Format {
     Text,
 }
 
-/// What a line on standard error is.
+/// The format of a line on standard error.
 #[derive(Clone, Copy, FromArgValue)]
 pub(crate) enum LogFormat {
     Text,
@@ -35,7 +35,7 @@ impl LogFormat {
     }
 }
 
-/// How many of the streams a run can do without.
+/// The streams that must be granted.
 #[derive(Clone, Copy, Default, PartialEq, Eq, FromArgValue)]
 pub(crate) enum Require {
     #[default]

@@ -1,4 +1,4 @@
-//! What is said of a run: on standard error, on the terminal's last line, to systemd.
+//! Reports a run: on standard error, on the terminal's last line, to systemd.
 
 pub(crate) mod progress;
 pub(crate) mod run;

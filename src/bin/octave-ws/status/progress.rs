@@ -1,4 +1,4 @@
-//! How far a run is, for whoever looks at it: the last line of the terminal.
+//! Shows the progress of a run on the last line of the terminal.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! How far a run is.
+//! The state and the counts of a run.
 
 use std::mem;
 use std::time::Instant;
@@ -10,7 +10,7 @@ pub(crate) struct RunStatus {
     pub(crate) was_connected: bool,
     pub(crate) streams: usize,
     pub(crate) summary: Summary,
-    /// How many of the gaps began before the run.
+    /// Number of gaps that began before the run.
     pub(crate) pauses: u64,
     /// As many streams wait for their first answer.
     pub(crate) unanswered: usize,
@@ -44,7 +44,7 @@ impl RunStatus {
         }
     }
 
-    /// How it is about the connection.
+    /// Returns the state of the connection, for people.
     pub(crate) fn state(&self) -> String {
         if !self.was_connected {
             "connecting".to_owned()

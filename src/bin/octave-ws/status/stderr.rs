@@ -1,4 +1,4 @@
-//! What is said on standard error: a line each.
+//! Writes lines on standard error.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,4 @@
-//! How a line of the log looks to its reader.
+//! Formats log lines for their reader.
 
 use log::Level;
 use octave_ws::{Printable, clock};
@@ -7,14 +7,13 @@ use serde_json::json;
 use crate::settings::values::LogFormat;
 use crate::wait::terminal;
 
-/// Who reads standard error.
+/// The reader of standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
     Terminal,
     /// A file or a pipe: read later, when it has to say when something was lost.
     Stream,
-    /// That of systemd, which knows the time itself. It takes a priority at the beginning of a line,
-    /// sd-daemon(3).
+    /// The journal of systemd, which adds the time. A line begins with a priority, sd-daemon(3).
     Journal,
     Json,
 }

@@ -1,4 +1,4 @@
-//! What a service manager is told: `sd_notify(3)`.
+//! Notifies a service manager: `sd_notify(3)`.
 
 use std::env;
 use std::io;
@@ -20,7 +20,7 @@ use crate::wait;
 /// A service manager that listens.
 pub(crate) struct Notify {
     socket: UnixDatagram,
-    /// What it was told last, and when.
+    /// The last status sent, and its time.
     status: String,
     told_at: Option<Instant>,
     /// Whether there may be more to tell since.
@@ -109,7 +109,7 @@ impl Notify {
         watchdog.is_some_and(|watchdog| watchdog.feed(heard_at))
     }
 
-    /// How often to feed the watchdog while it is being connected, and what does that.
+    /// Returns the interval and the function that feed the watchdog while the client connects.
     pub(crate) fn feeder(&self) -> Option<(Duration, impl Fn() + Send + Sync + 'static)> {
         let watchdog = Arc::clone(self.watchdog.as_ref()?);
         Some((watchdog.pause / 2, move || {

@@ -17,26 +17,24 @@ pub(crate) mod sink;
 pub(crate) mod source;
 pub(crate) mod terminal;
 
-/// How long a reader that reads nothing is waited for, once the process is stopped: a stop has two
-/// seconds for all.
+/// Timeout for a stalled reader after a stop, which has two seconds for everything.
 const LAST_WAIT: Duration = Duration::from_millis(1900);
 
 /// The same, once the run is over.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long one call of poll(2) waits, where there is an end: the longest waits are beyond what 32 bits
-/// hold.
+/// Maximum timeout of one poll(2), whose milliseconds have 32 bits.
 const AT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How soon to write again where that has failed though poll(2) said that it would not.
+/// Delay before the next attempt of a write that failed although poll(2) reported room.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// What ends the waits of the process.
+/// The limits of the waits of this process.
 struct Limits {
     stop: Option<Stop>,
     deadline: Option<Instant>,
     end: Option<Instant>,
-    /// When no reader is waited for any more. Set once the stop is noticed.
+    /// The deadline for readers, which is set once the stop is noticed.
     last: Option<Instant>,
 }
 
@@ -47,17 +45,17 @@ static LIMITS: Mutex<Limits> = Mutex::new(Limits {
     last: None,
 });
 
-/// From now on the stop ends each wait: at once, or soon where it is for a reader.
+/// Makes a stop end each wait: at once, or soon after where a reader is waited for.
 pub(crate) fn set_stop(stop: &Stop) {
     limits().stop = Some(stop.clone());
 }
 
-/// From now on no wait goes beyond this.
+/// Limits each wait to a deadline.
 pub(crate) fn set_deadline(deadline: Option<Instant>) {
     limits().deadline = deadline;
 }
 
-/// From this time on a reader is waited for only as long as it takes something now and then.
+/// Limits the waits for a reader from this time on: the reader has to take something now and then.
 pub(crate) fn set_end(end: Option<Instant>) {
     limits().end = end;
 }
@@ -183,7 +181,7 @@ fn is_ready_now(fd: impl AsFd, what: PollFlags) -> bool {
     poll_until(&mut fds, Some(Instant::now())).is_ok_and(|ready| ready > 0)
 }
 
-/// How a wait was cut short.
+/// The reason for which a wait ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
     /// By the stop.
@@ -195,7 +193,7 @@ pub(crate) enum Cut {
 }
 
 impl Cut {
-    /// What an operation has failed with, if it is this.
+    /// Returns the reason inside an I/O error, if there is one.
     pub(crate) fn of(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
     }
@@ -223,7 +221,7 @@ fn limits() -> MutexGuard<'static, Limits> {
     LIMITS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many of them are ready, which is none once the time has come.
+/// Returns the number of ready descriptors, 0 at the deadline.
 fn poll_until(fds: &mut [PollFd<'_>], until: Option<Instant>) -> io::Result<usize> {
     loop {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));

@@ -1,4 +1,4 @@
-//! What is written to without waiting but in the one place for it.
+//! An output that is written without blocking.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -154,8 +154,8 @@ impl Sink {
         }
     }
 
-    /// How many bytes of whole lines are best written together: as many as a pipe takes whole or not
-    /// at all, so that the lines of several programs in one pipe are not mixed.
+    /// Returns the best size of a write of whole lines: what a pipe takes whole or not at all, so
+    /// that the lines of several programs in one pipe are not mixed.
     pub(crate) fn at_once(&self) -> usize {
         match self.kind {
             Kind::File => usize::MAX,

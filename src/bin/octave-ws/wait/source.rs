@@ -1,4 +1,4 @@
-//! What is read: files, pipes and standard input, without waiting but in the one place for it.
+//! Reads files, pipes and standard input without blocking.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -16,7 +16,7 @@ use crate::wait;
 /// The maximum size of a file.
 const MOST: usize = 64 << 20;
 
-/// How the files of the configuration are read.
+/// Opens and reads the files of the configuration.
 pub(crate) const FILES: Files = Files {
     open,
     stdin: || {

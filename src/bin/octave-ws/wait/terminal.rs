@@ -1,4 +1,4 @@
-//! What there is to ask of the terminals that standard output and standard error are, or are not.
+//! Queries the terminals of standard output and standard error.
 
 use std::env;
 use std::io::{self, IsTerminal};
@@ -23,7 +23,7 @@ pub(crate) fn is_stdout_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// How wide the terminal is that is standard output, where it tells.
+/// Returns the width of the terminal on standard output, if known.
 pub(crate) fn stdout_columns() -> Option<usize> {
     columns(io::stdout())
 }

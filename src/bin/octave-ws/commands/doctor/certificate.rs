@@ -1,5 +1,4 @@
-//! What a certificate says of itself (X.509, RFC 5280), to be shown. Whether it can be trusted has
-//! been decided elsewhere.
+//! Reads the fields of a certificate to show (X.509, RFC 5280). Trust has been decided elsewhere.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str;

@@ -17,10 +17,10 @@ use crate::wait::terminal;
 mod certificate;
 mod report;
 
-/// How long an event is waited for, at the end.
+/// Timeout for an event, in the last stage.
 const EVENT: Duration = Duration::from_secs(3);
 
-/// How long a pong is.
+/// Default timeout for a pong.
 const PONG: Duration = Duration::from_secs(10);
 
 /// Clocks that differ by less agree.

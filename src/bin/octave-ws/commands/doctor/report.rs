@@ -1,4 +1,4 @@
-//! What the doctor writes down: a line for each stage, as soon as it is over.
+//! The report of `doctor`: a line for each stage, as soon as the stage is over.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ struct Inner {
     width: usize,
     stage: &'static str,
     since: Instant,
-    /// What kept a line from being written.
+    /// The failure to write a line.
     failure: Option<Failure>,
 }
 

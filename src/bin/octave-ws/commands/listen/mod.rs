@@ -25,7 +25,8 @@ mod refusals;
 mod reload;
 mod unanswered;
 
-/// How long it may take to leave the service, and after a stop, which has two seconds for all.
+/// Timeouts for leaving the service: at a regular end, and after a stop, which has two seconds for
+/// everything.
 const LEAVE: Duration = Duration::from_millis(1500);
 const LEAVE_STOPPED: Duration = Duration::from_millis(1700);
 
@@ -58,7 +59,7 @@ impl ListenSettings {
             .is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// What an end is for whoever has started the program.
+    /// Returns the outcome of a run: which ends are failures depends on the command.
     fn outcome(&self, end: Result<(), End>) -> Result<(), Failure> {
         match end {
             Err(End::Failed(failure)) => Err(failure),
@@ -94,11 +95,11 @@ struct Run<'a> {
     /// added by a reload.
     recorded: BTreeSet<Stream>,
     refusals: Refusals,
-    /// How many events came that nobody would have read.
+    /// Number of events that arrived and cannot be written.
     unread: u64,
     progress: Option<Progress<'a>>,
     notify: Option<Notify>,
-    /// How many messages of which kind. The first one of a kind has been warned of.
+    /// Number of skipped messages by reason. The first of each has been warned of.
     skipped: BTreeMap<String, u64>,
 }
 
@@ -222,8 +223,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// How long taking leave may last. A run that needs its connection at its end asks whether there
-    /// is one.
+    /// Returns the timeout for leaving the service. A run that needs its connection at its end
+    /// checks it.
     fn time_to_leave(&self, end: &Result<(), End>) -> Duration {
         let most = match end {
             Ok(()) if !self.has_enough() => Duration::MAX,

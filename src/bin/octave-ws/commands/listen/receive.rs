@@ -1,4 +1,4 @@
-//! What comes in during a run, until it is at its end.
+//! Receives updates until the run is at its end.
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -129,8 +129,7 @@ impl Run<'_> {
         self.write(&Record::Connected(peer))
     }
 
-    /// What a run is that is at its end: done, unless it is bounded and not connected, or has missed
-    /// what it must not.
+    /// Fails if a bounded run has no connection at its end, or an open loss.
     fn done(&self, client: &Client) -> Result<(), End> {
         if !self.settings.is_bounded || client.is_connected() && client.loss().is_none() {
             return Ok(());

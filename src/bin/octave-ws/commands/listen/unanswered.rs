@@ -9,7 +9,7 @@ pub(super) struct Unanswered {
     waiting: BTreeSet<Stream>,
     /// The streams that were given up.
     gone: BTreeSet<Stream>,
-    /// How many answers to subscriptions that were given up may still come before the one to the
+    /// Number of answers to abandoned subscriptions that may still come before the answer to the
     /// unsubscription.
     outdated: BTreeMap<Stream, u32>,
 }

@@ -97,7 +97,7 @@ impl Typed {
         self.is_terminal
     }
 
-    /// What is readable when there is something to [read](Typed::read).
+    /// Returns a descriptor that is readable when [`Typed::read`] has something to read.
     pub(crate) fn watched(&self) -> io::Result<OwnedFd> {
         self.input.as_fd().try_clone_to_owned()
     }
@@ -166,7 +166,7 @@ impl Typed {
         Ok(())
     }
 
-    /// What stands before a line.
+    /// Returns the prompt of the current line.
     fn marker(&self) -> &'static str {
         if self.commands.is_json_open() {
             GOES_ON

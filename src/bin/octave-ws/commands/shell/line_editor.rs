@@ -21,7 +21,7 @@ pub(crate) struct Editor {
     rest: Vec<u8>,
 }
 
-/// What came of a key.
+/// The effect of a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Pressed {
     /// The line is done.

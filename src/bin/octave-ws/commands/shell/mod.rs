@@ -102,7 +102,7 @@ struct Shell {
     is_watched: Option<bool>,
     /// Whether what comes in is for eyes.
     is_seen: bool,
-    /// How many commands wait for an answer.
+    /// Number of commands that wait for an answer.
     asked: usize,
     pinged_at: Option<Instant>,
     sent: Sent,
