@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         [at, agent, ca] => (at, agent, Some(ca)),
         _ => return Err("usage: autobahn_echo HOST:PORT AGENT [CA]".into()),
     };
-    // Nobody asks for these.
+    // Not checked.
     let config = Config::new(Credentials::new("none", Token::new("none")));
     let config = match ca {
         Some(ca) => config

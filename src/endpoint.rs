@@ -93,7 +93,7 @@ impl HostPort {
             Some(text) => text.split_once(']').ok_or("missing ]")?,
             None => text.split_at(text.find(':').unwrap_or(text.len())),
         };
-        // Not by http's `Uri::port`, to which a port that is none is no port.
+        // Not by http's `Uri::port`, which ignores an invalid port.
         let port = match rest.strip_prefix(':').map(str::parse) {
             None if rest.is_empty() => default_port,
             Some(Ok(port)) if port != 0 => port,

@@ -265,7 +265,7 @@ impl Error {
         !matches!(self.retry(), Retry::Never | Retry::AtMost(0))
     }
 
-    /// The same may help so often, whatever kind of failure it is.
+    /// Overrides how often to repeat, whatever the kind.
     pub(crate) fn retry_as(mut self, retry: Retry) -> Self {
         self.0.retry = Some(retry);
         self

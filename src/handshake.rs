@@ -20,9 +20,9 @@ pub(crate) struct UpgradeRequest<'a> {
     pub(crate) quote: &'a Quote,
 }
 
-/// The client's handshake, RFC 6455 §4.1. Not tungstenite's, which refuses a legal
-/// `Connection: keep-alive, Upgrade` and takes extensions that nobody asked for. Returns what came
-/// behind the answer: frames.
+/// The client's handshake, RFC 6455 §4.1. Not tungstenite's, which refuses a legal `Connection:
+/// keep-alive, Upgrade` and takes extensions that were not offered. Returns the bytes after the
+/// answer: frames.
 pub(crate) fn handshake(
     link: &mut Link,
     endpoint: &Endpoint,

@@ -149,12 +149,12 @@ impl Socket {
         self.write(Message::Ping(payload.to_vec().into()), deadline)
     }
 
-    /// The attempt to connect is over: nobody is called while it waits.
+    /// Ends the attempt to connect: waits no longer feed the watchdog.
     pub(crate) fn set_connected(&mut self) {
         self.link().wire().set_connected();
     }
 
-    /// From now on a read that finds nothing ends while this is ready, too.
+    /// Makes a read without data end while this is ready, too.
     pub(crate) fn watch(&mut self, watched: Watched) {
         self.link().wire().watch(watched);
     }
@@ -251,8 +251,8 @@ impl Socket {
         loop {
             match step {
                 Ok(()) | Err(tungstenite::Error::Utf8(_)) => {}
-                // RFC 6455 §7.1.1: the server ends the TCP connection first. Whoever has
-                // answered need not wait for that.
+                // RFC 6455 §7.1.1: the server ends the TCP connection first. After an answer there
+                // is no need to wait for that.
                 Err(_) if answered => break,
                 Err(tungstenite::Error::ConnectionClosed) => break,
                 Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -2,7 +2,7 @@ use std::fmt;
 use std::result::Result;
 use std::sync::Arc;
 
-/// Where a value can be had anew that may change, if anywhere.
+/// A function that returns the current value of a setting that can change, if there is one.
 #[derive(Clone)]
 pub(crate) struct Source<T>(Option<Arc<Ask<T>>>);
 
@@ -17,7 +17,8 @@ impl<T> Source<T> {
         })))
     }
 
-    /// Returns the value of now, or why there is none. `None` where it does not change.
+    /// Returns the current value, or the error of the function. `None` where the value cannot
+    /// change.
     pub(crate) fn ask(&self) -> Option<Result<T, String>> {
         self.0.as_ref().map(|ask| ask())
     }

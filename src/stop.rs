@@ -27,7 +27,7 @@ use crate::ready;
 #[derive(Clone)]
 pub struct Stop(Arc<Pipe>);
 
-/// Nobody reads from it: that it has become readable is the signal.
+/// Never read: being readable is the signal.
 struct Pipe {
     read: OwnedFd,
     write: OwnedFd,

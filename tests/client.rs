@@ -542,7 +542,7 @@ fn a_ping_is_answered_once_and_timed() {
             .count(),
         2
     );
-    // A pong that nobody has asked for is a sign of life and no more.
+    // An unsolicited pong shows life, and no more.
     let pong = [[0x8a, 8].as_slice(), &2_u64.to_be_bytes()].concat();
     assert_eq!(sim.send_raw(&pong), 1);
     sim.send_raw(b"\x81\x01x");

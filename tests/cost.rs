@@ -18,7 +18,7 @@ use octave_ws::{Client, Update};
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 const LONG: Duration = Duration::from_secs(60);
 
-/// Counts allocations, each thread its own: the stand-in's are none of the client's.
+/// Counts the allocations of each thread: the stand-in's do not count for the client.
 struct Counting;
 
 thread_local! {

@@ -1,5 +1,5 @@
-//! What goes wrong on a socket, and what becomes of it: a failure is told to the service by a close
-//! and to the caller by an error, or nothing is lost.
+//! Faults of a socket, and their outcome: a close for the service, and an error for the caller, or no
+//! loss.
 #![cfg(feature = "sim")]
 
 use std::sync::mpsc;
@@ -277,7 +277,7 @@ fn what_comes_in_while_an_answer_is_awaited_has_a_limit() {
         (error.kind(), error.phase()),
         (ErrorKind::TooLong, Phase::Subscribe)
     );
-    // What was kept is there, and the client goes on.
+    // The kept updates are there, and the client works.
     for _ in 0..MAX_MESSAGE {
         assert!(matches!(client.next(LONG).unwrap(), Update::Event(_)));
     }

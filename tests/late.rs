@@ -238,7 +238,7 @@ fn a_flood_of_pongs_does_not_outlast_a_deadline_nor_a_stop() {
         assert!(matches!(client.next(ALLOWED).unwrap(), Update::TimedOut));
         stop.stop();
         assert_eq!(client.next(LONG).unwrap_err().kind(), ErrorKind::Stopped);
-        // It ends within its time, whatever comes in.
+        // It ends in time, although data keeps arriving.
         let _ = client.close();
         done.send(()).unwrap();
     });
@@ -539,7 +539,7 @@ fn what_is_watched_cuts_an_attempt_short_once() {
         writer
     });
     assert!(matches!(client.next(LONG).unwrap(), Update::FdReady(_)));
-    // Though nobody reads it.
+    // Although it is not read.
     until("it connects", || {
         matches!(client.next(LONG).unwrap(), Update::Connected)
     });

@@ -197,7 +197,7 @@ fn no_two_modules_need_each_other() {
     for folder in ["src", "src/bin/octave-ws", "src/bin/octave-sim"] {
         let mut modules = modules(&root.join(folder));
         assert!(modules.values().any(|known| !known.is_empty()), "{folder}");
-        // Those that need no other that is left go, until there are none.
+        // Removes modules that need no remaining one, until none is left.
         loop {
             let left: BTreeSet<String> = modules.keys().cloned().collect();
             let before = modules.len();

@@ -208,7 +208,7 @@ fn count_instructions() -> bool {
     let client = [CLIENT, "listen", TEMPERATURE, "--no-reconnect", "-q"];
     for (events, size, bar) in BARS {
         let [client, floor] = [&client[..], &own].map(|program| {
-            // What is the same for more events is none of their cost.
+            // The fixed cost cancels.
             let [some, twice] = [events, 2 * events].map(|n| instructions(program, n, size));
             (twice - some) / u64::from(events)
         });
@@ -293,7 +293,7 @@ impl Row {
         let file = service.folder().join("usage");
         let mut command = Command::new(&own);
         service.configure(&mut command).arg("measure").arg(&file);
-        // Whoever is compared writes to the same.
+        // All peers write to the same.
         let out = match self.peer {
             Peer::Client(_, Out::Pipe) => "pipe",
             _ => "null",

@@ -80,7 +80,7 @@ pub struct Client {
 #[derive(Default)]
 struct Aside {
     watched: Watched,
-    /// Whether the caller was told last that something of it is ready.
+    /// Whether the last update was [`Update::FdReady`].
     was_notified: bool,
     /// Whether the last attempt to connect was cut short by it. The next one is not, so that one
     /// comes to its end.
@@ -90,9 +90,9 @@ struct Aside {
 #[allow(clippy::large_enum_variant, reason = "there is one of them")]
 enum State {
     Open(Connection),
-    /// For the time of the next attempt.
+    /// Until the next attempt.
     Waiting(Instant),
-    /// For good, which is told once all is handed over that came before.
+    /// Closed by an error, which is returned after all updates before it.
     Failed(Error),
     Closed,
 }

@@ -81,7 +81,7 @@ impl Client {
         Ok(())
     }
 
-    /// Asks for the streams that were postponed until now, whatever comes in meanwhile.
+    /// Requests the streams that were postponed until now, even while data arrives.
     fn restore_postponed(&mut self) {
         if self.postponed.until.is_none() {
             return;
@@ -114,7 +114,7 @@ impl Client {
             }
         }
         let is_time = at <= Instant::now();
-        // Where nobody reads what is watched, it does not keep an attempt from being made.
+        // Ready descriptors that the caller does not read must not prevent an attempt.
         if let Some(ready) = watched.ready()
             && !(is_time && self.aside.was_notified)
         {
@@ -135,7 +135,7 @@ impl Client {
         self.route.renew_trust(&mut self.config);
         match Connection::open(&self.config, &mut self.route, &mut self.quote) {
             Ok(connection) => self.opened(connection),
-            // Which is nobody's fault.
+            // The attempt was cut short, which is no failure.
             Err(error) => match watched.ready() {
                 Some(ready) if may_cut_short && error.is_retryable() => {
                     self.aside.cut_short = true;
@@ -149,7 +149,7 @@ impl Client {
         Ok(true)
     }
 
-    /// Takes a new connection, and subscribes on it to whatever is wanted.
+    /// Takes a new connection, and restores the subscriptions.
     fn opened(&mut self, connection: Connection) {
         self.state = State::Open(connection);
         self.connections += 1;
@@ -180,7 +180,7 @@ impl Client {
             .is_some_and(|deadline| deadline <= now);
         let retry_at = retry_at.filter(|_| !is_over);
         let retry_at = retry_at.map(|at| self.route.next_attempt().map_or(at, |next| next.max(at)));
-        // What was lost first, whatever follows.
+        // The loss is reported first.
         if let State::Open(connection) = open
             && self.loss.is_none()
         {

@@ -37,7 +37,7 @@ pub(crate) struct Connection {
     watched: Watched,
     overdue: Overdue,
     has_events: bool,
-    /// Why the connection is of no more use. It is told once all is handed on that has come.
+    /// The failure of the connection, returned after everything that has arrived.
     failed: Option<Failed>,
     ack_timeout: Duration,
 }
@@ -48,9 +48,8 @@ struct Failed {
     bytes: u64,
 }
 
-/// Whether an upgrade may do on a new connection that did not on the one that was kept from the
-/// session. That may have ended without a word, and some balancers know the server of a WebSocket
-/// by its connection alone.
+/// Returns whether to retry an upgrade on a new connection after it failed on the one kept from the
+/// session: that may have ended silently, and some balancers route a WebSocket by its connection.
 fn may_do_on_another(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Disconnected => true,
@@ -175,8 +174,8 @@ impl Connection {
         Err(Error::new(Phase::Socket, ErrorKind::Disconnected, message))
     }
 
-    /// Keeps a failure until all is handed on that has come. The first one counts. A stop is none: what
-    /// was to be sent is written with what follows, and the next read tells of it.
+    /// Keeps the first failure until everything that has arrived is returned. A stop is no failure:
+    /// unsent data is written with the next, and the next read returns the stop.
     fn unless_failed(&mut self, done: Result<()>) {
         if let Err(error) = done
             && error.kind() != ErrorKind::Stopped
@@ -213,8 +212,8 @@ impl Connection {
         self.watched = watched;
     }
 
-    /// The next thing to come in, `None` if that is nothing by the deadline. What has come is taken
-    /// before anything is held against the peer, and handed on before any failure is told.
+    /// Returns the next arrival, `None` at the deadline. What has arrived is returned before the
+    /// peer is judged, and before any failure.
     ///
     /// # Errors
     /// `Stopped` leaves the connection as it was. After any other it is of no more use.
@@ -304,7 +303,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The next thing of what has come before a failure, which is told behind it.
+    /// Returns the next of the arrivals before a failure, which follows them.
     fn read_rest(&mut self) -> Result<Option<Arrival>> {
         loop {
             let since = self.failed.as_ref().map_or(0, |failed| failed.bytes);

@@ -256,7 +256,7 @@ mod tests {
             now
         };
         now = refused(&mut backoff, now);
-        // Whatever happens in between begins the time anew.
+        // Another failure in between restarts the time.
         assert!(backoff.failed(Retry::Always, None, 0, now).is_some());
         now = refused(&mut backoff, now);
         backoff.connected();
@@ -280,8 +280,8 @@ mod tests {
         proptest! {
             #![proptest_config(property(256))]
 
-            /// Whatever goes wrong, and in whatever order: a delay is within its bounds, and it is
-            /// given up when, and only when, it has to be.
+            /// For any order of failures, a delay is within its bounds, and retries end when, and
+            /// only when, they have to.
             #[test]
             fn delays_keep_within_their_bounds(
                 retry_for in 0_u64..100_000,

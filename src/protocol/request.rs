@@ -49,8 +49,8 @@ impl Ack {
     }
 
     /// Returns whether the client asks again by itself, after a delay: a temporary refusal, where
-    /// [`Config::retry_for`](crate::Config::retry_for) allows retries and nobody waits for the answer
-    /// in [`Client::subscribe`](crate::Client::subscribe).
+    /// [`Config::retry_for`](crate::Config::retry_for) allows retries, and no
+    /// [`Client::subscribe`](crate::Client::subscribe) waits for the answer.
     pub fn is_retried(&self) -> bool {
         self.is_retried
     }

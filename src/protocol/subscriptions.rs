@@ -4,8 +4,8 @@ use super::Stream;
 use super::message::{Action, Text};
 use super::request::{Ack, Request};
 
-/// The account of what is wanted, what is subscribed, and what has yet to be asked for, from one
-/// connection to the next. What was asked for last is what holds, in whatever order answers come.
+/// The requested, the granted and the pending subscriptions, across connections. The last request
+/// of a stream counts, in any order of answers.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     /// Requests that have not been sent on this connection.
@@ -14,7 +14,7 @@ pub(crate) struct Subscriptions {
     pending: BTreeMap<Stream, Vec<Pending>>,
     /// The last request of a stream whose ack has told how that stands, where others await theirs.
     decided: BTreeMap<Stream, u64>,
-    /// Streams that have been acknowledged, on whatever connection.
+    /// Streams that have been acknowledged, on any connection.
     subscribed: BTreeSet<Stream>,
     last_ticket: u64,
 }
@@ -177,7 +177,7 @@ impl Subscriptions {
         }
     }
 
-    /// Nobody waits any more for the answer to a request.
+    /// Abandons a request.
     pub(crate) fn give_up(&mut self, stream: &Stream, ticket: u64) {
         self.take(stream, ticket);
     }
@@ -381,8 +381,8 @@ mod tests {
         proptest! {
             #![proptest_config(property(256))]
 
-            /// Whatever is lost, and whenever: once a connection lasts, the service has exactly what
-            /// the caller asked for last, and believes to have, and nothing waits for ever.
+            /// For any losses: once a connection lasts, the service and the account have exactly
+            /// what the caller asked for last, and no request waits forever.
             #[test]
             fn no_stream_is_forgotten(steps in prop::collection::vec((0_u8..6, 0_usize..4), 0..60)) {
                 let streams = ["/a", "/b", "/c", "/d"].map(|path| path.parse::<Stream>().unwrap());

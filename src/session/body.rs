@@ -203,7 +203,7 @@ mod tests {
             assert_eq!(unknown.unwrap_err().kind(), ErrorKind::Unsupported);
             assert_eq!(decode(&body, b"Identity", 100).unwrap(), body);
         }
-        // However far it would go on.
+        // However long it is.
         for (coding, body) in compressed(10 << 20) {
             let long = decode(&body, coding.as_bytes(), 100);
             assert_eq!(long.unwrap_err().kind(), ErrorKind::FileTooLarge);

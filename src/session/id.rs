@@ -2,8 +2,7 @@ use std::fmt;
 
 use crate::endpoint::Endpoint;
 
-/// A session id. Whoever knows it can read the streams: `Debug` is redacted, and there is no
-/// `Display`.
+/// A session id. It gives access to the streams: `Debug` is redacted, and there is no `Display`.
 ///
 /// ```
 /// # #[cfg(feature = "sim")]

@@ -85,7 +85,7 @@ pub(crate) fn post(
     let is_kept = framing != Framing::ToTheEnd
         && head.version == Version::HTTP_11
         && !has(&head.headers, "connection", "close")
-        // Nobody has asked for it.
+        // It was not asked for.
         && rest.is_empty();
     let header = |name| head.headers.get(name).map(HeaderValue::as_bytes);
     let answer = Answer {
@@ -117,7 +117,7 @@ fn framing(status: StatusCode, headers: &HeaderMap) -> io::Result<Framing> {
         .ok_or(io::ErrorKind::InvalidData.into())
 }
 
-/// Whether a header is a list that has this, in whatever case.
+/// Returns whether a header is a list with this value, in any case.
 fn has(headers: &HeaderMap, name: &str, wanted: &str) -> bool {
     let values = headers.get_all(name).into_iter();
     values

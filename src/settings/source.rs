@@ -43,7 +43,7 @@ pub struct SettingSources {
     pub endpoint: Option<SettingValue>,
     pub user: Option<SettingValue>,
     pub company: Option<SettingValue>,
-    /// As it is told: the token may have been in a file that something else names.
+    /// For errors: the token may have been in a file that another setting names.
     pub token: Option<String>,
     pub ca_file: Option<SettingValue>,
     pub proxy: Option<SettingSource>,

@@ -13,7 +13,7 @@ use super::kept::{Kept, SECRET};
 use super::script::{self, Script};
 use super::stream::{DEMO, Stream};
 
-/// A session that nobody opened a socket for is forgotten after this.
+/// Lifetime of a session without a socket.
 const SESSION_LIFE: Duration = Duration::from_secs(60);
 
 /// The company: who may come in, what streams it has, who listens to them.
@@ -142,7 +142,7 @@ impl Cloud {
             .retain(|other| !Arc::ptr_eq(other, subscriber));
     }
 
-    /// Sends events to whoever is subscribed to the stream; to how many they went.
+    /// Sends events to the subscribers of the stream. Returns their number.
     pub(super) fn publish(&self, stream: &Stream, elems: &[Value]) -> usize {
         let mut state = self.state();
         let messages = elems.iter();

@@ -39,7 +39,7 @@ impl Log<'_> {
     pub(super) fn saw(&self, what: What) {
         if let Some(observer) = self.observer {
             let peer = self.peer;
-            // Whoever has stopped watching misses nothing.
+            // The observer may have stopped.
             let _ = observer.send(Seen { peer, what });
         }
     }

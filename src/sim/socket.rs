@@ -95,7 +95,7 @@ impl Session<'_> {
                 continue;
             }
             if self.wait(blocked, end.map(|(at, _)| at))? {
-                // Goodbyes are said once, to whoever still listens.
+                // The close is sent once, without waiting.
                 let frame = CloseFrame {
                     code: CloseCode::Away,
                     reason: "the stand-in stops".into(),
@@ -177,7 +177,7 @@ impl Session<'_> {
         unless_blocked(self.socket.write(Message::text(text))).map(drop)
     }
 
-    /// Past the socket, and patiently: there is nobody else to be served here.
+    /// Writes below the WebSocket, and waits: this thread serves one client.
     fn send_raw(&mut self, mut bytes: &[u8]) -> tungstenite::Result<()> {
         while unless_blocked(self.socket.flush())?.is_none() {
             self.wait_to_write()?;
@@ -276,7 +276,7 @@ impl Session<'_> {
             Some("subscribe") => {
                 self.subscriber.subscribe(&stream);
                 self.granted_at.get_or_insert_with(Instant::now);
-                // Told once it is so: whoever watches may publish now.
+                // Logged once it is done: an observer may publish now.
                 self.log.saw(What::Subscribed(name.to_owned()));
                 Ok(())
             }

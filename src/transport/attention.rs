@@ -35,9 +35,9 @@ impl Attention {
 /// Descriptors of the caller's that a wait ends for.
 #[derive(Clone, Default)]
 pub(crate) struct Watched {
-    /// Once there is something to read of one of them, or its end.
+    /// Ready once one of them has data, or its end.
     pub(crate) readable: Arc<[OwnedFd]>,
-    /// Once nobody is at the other end.
+    /// Ready once its other end is closed.
     pub(crate) hangup: Option<Arc<OwnedFd>>,
 }
 
@@ -61,7 +61,7 @@ impl Watched {
     pub(super) fn entries(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
         let readable = self.readable.iter();
         let readable = readable.map(|fd| (fd.as_fd(), PollFlags::IN));
-        // Which is told whether it is asked for or not.
+        // poll(2) reports a hangup unasked.
         let hangup = self.hangup.as_deref();
         let hangup = hangup.map(|fd| (fd.as_fd(), PollFlags::empty()));
         readable.chain(hangup)

@@ -52,8 +52,8 @@ impl Attempts {
         self.rest.is_empty()
     }
 
-    /// The next connection to come about. What else was begun is given up, and begun anew by the
-    /// next call.
+    /// Returns the next connection to succeed. Drops the other attempts; the next call starts them
+    /// again.
     ///
     /// # Errors
     /// `WouldBlock` once `deadline` has passed or something watched is ready, that of the last
@@ -89,14 +89,14 @@ impl Attempts {
         }
     }
 
-    /// Begins what is due: where none goes on, at once.
+    /// Starts the attempts that are due: one at once if there is none.
     fn begin_due(&mut self) {
         while (self.begun.is_empty() || self.next_at <= Instant::now())
             && let Some(addr) = self.rest.pop_front()
         {
             let begun = begin(addr);
             if let (Err(Errno::MFILE | Errno::NFILE), false) = (&begun, self.begun.is_empty()) {
-                // There are no descriptors left: those attempts that go on may do.
+                // No descriptors are left: the attempts in progress may succeed.
                 self.rest.push_front(addr);
                 self.next_at = Instant::now() + DELAY;
                 break;
@@ -164,7 +164,7 @@ fn begin(addr: SocketAddr) -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
     match connect(&socket, &addr) {
-        // After an interruption, too, the connection goes on being made: POSIX, connect().
+        // After an interruption, too, the connection is still being made: POSIX, connect().
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
         Err(error) => Err(error),
     }
@@ -179,7 +179,7 @@ pub(crate) mod tests {
 
     const LONG: Duration = Duration::from_secs(10);
 
-    /// Nobody accepts, and one connection fills the queue: what comes then is left hanging.
+    /// The listener does not accept, and one connection fills its queue: later ones hang.
     pub(crate) fn black_hole() -> (SocketAddr, Vec<OwnedFd>) {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
@@ -234,7 +234,7 @@ pub(crate) mod tests {
         assert_eq!(next(&mut attempts, LONG).unwrap(), there);
         let took = start.elapsed();
         assert!(took >= DELAY && took < LONG / 5, "{took:?}");
-        // What was begun beside it is begun anew.
+        // The other attempt is started again.
         assert!(!attempts.is_over() && attempts.begun.is_empty());
         assert_eq!(attempts.tried(), [gone, hole, there]);
         let error = next(&mut attempts, DELAY / 5).unwrap_err();

@@ -5,7 +5,7 @@ use crate::clock;
 use crate::endpoint::HostPort;
 use crate::secret::Quote;
 
-/// Of both requests: some firewalls refuse whatever has none.
+/// Sent with both requests: some firewalls refuse requests without it.
 pub(crate) const USER_AGENT: &str = concat!("octave-ws/", env!("CARGO_PKG_VERSION"));
 
 /// The head of an HTTP answer.
@@ -21,8 +21,8 @@ const MAX_LENGTH: usize = 16 << 10;
 const MAX_HEADERS: usize = 128;
 
 impl Head {
-    /// Reads the head of the final answer to its end. Interim ones come before it that nobody has
-    /// asked for, as 103, and say nothing of it (RFC 9110 §15.2); 101 is a final one.
+    /// Reads the head of the final answer to its end, past interim ones, such as 103, which a
+    /// server may send unasked (RFC 9110 §15.2); 101 is a final one.
     ///
     /// # Errors
     /// Those of the connection, `UnexpectedEof` for its end and `InvalidData` for what is no head.
@@ -89,16 +89,15 @@ impl Head {
         self.first("retry-after").and_then(retry_after)
     }
 
-    /// Whether one of the values of a header is `token`, in whatever case.
+    /// Returns whether one of the values of a header is `token`, in any case.
     pub(crate) fn has(&self, name: &'static str, token: &str) -> bool {
         self.values(name)
             .any(|value| value.eq_ignore_ascii_case(token.as_bytes()))
     }
 }
 
-/// A status that is no success and whose it is, as errors tell it. Of where a redirect leads the
-/// scheme and the host are told, and the path where it is the one that was asked for: the rest of
-/// its `Location` may hold secrets.
+/// Creates the error of a status that is no success. Of a redirect, it shows the scheme and the
+/// host of its `Location`, and the path if it is the requested one: the rest may hold secrets.
 pub(crate) fn status_of(
     peer: &str,
     status: u16,

@@ -51,7 +51,7 @@ impl Link {
         if let Layer::Tls(stream) = &mut self.layer {
             stream.conn.send_close_notify();
         }
-        // Whoever has gone already need not be told.
+        // The peer may be gone already.
         let _ = self.flush();
     }
 }

@@ -9,9 +9,9 @@ use crate::transport::Link;
 
 /// A link below a WebSocket, which sees to it that a message has an end.
 ///
-/// tungstenite's read comes back when a message is whole. What is sent instead may be fragments
-/// without end, empty ones even, or a byte now and then, and is none of its business. It also makes
-/// room for a frame as soon as it is announced; a long one is handed to it in pieces.
+/// tungstenite's read returns when a message is complete. A peer can send fragments without end,
+/// empty ones even, or a byte now and then, which tungstenite does not limit. It also allocates a
+/// frame's size as soon as it is announced; a long frame is handed to it in pieces.
 pub(crate) struct MessageLimit {
     link: Link,
     /// Bytes received after the answer to the upgrade.
@@ -602,7 +602,7 @@ mod tests {
         proptest! {
             #![proptest_config(property(256))]
 
-            /// Whatever the frames, and however they are cut: the same messages, and no long frame.
+            /// For any frames, cut anywhere: the same messages, and no long frame.
             #[test]
             fn frames_arrive_whole_or_in_pieces(
                 parts in prop::collection::vec((0_u8..3, prop_oneof![

@@ -40,7 +40,7 @@ pub(crate) struct Route {
     pub(crate) observer: Observer,
     proxy: Option<Proxy>,
     resolver: Resolver,
-    /// Looks the endpoint up that a proxy is told the address of.
+    /// Resolves the endpoint for a proxy that takes its address.
     behind: Resolver,
     tls: Arc<ClientConfig>,
     dials: Dials,
@@ -151,7 +151,7 @@ impl Route {
         self.dials.0.get(BEFORE).map(|at| *at + SPAN)
     }
 
-    /// Of the targets of a proxy, one may do where another does not.
+    /// Connects through a proxy, which may reach one target but not another.
     fn dial_to_one_of(
         &mut self,
         addrs: &[SocketAddr],
@@ -170,8 +170,8 @@ impl Route {
         }
     }
 
-    /// The addresses of the endpoint that the proxy is to be told, one of which may do; one that is
-    /// none where it is told the name, or there is no proxy.
+    /// Returns the addresses of the endpoint for the proxy; a single `None` where the proxy takes
+    /// the name, or there is no proxy.
     fn targets(&mut self, deadline: Instant) -> Result<Vec<Option<SocketAddr>>> {
         if self.proxy.as_ref().is_none_or(Proxy::resolves) {
             return Ok(vec![None]);
@@ -181,7 +181,7 @@ impl Route {
         Ok(addrs.into_iter().map(Some).collect())
     }
 
-    /// The first to connect is taken. What fails behind that may do with another.
+    /// Takes the first address that connects. After a later failure, another one may succeed.
     fn dial_one_of(
         &mut self,
         addrs: &[SocketAddr],

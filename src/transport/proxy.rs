@@ -223,7 +223,7 @@ fn asked(head: &Head) -> String {
         let is_plain = |&b: &u8| b.is_ascii_alphanumeric() || b == b'-';
         !word.is_empty() && word.iter().all(is_plain)
     };
-    // What has a parameter for its first word goes on with the scheme before it.
+    // A value that begins with a parameter continues the scheme before it.
     let schemes: Vec<_> = head
         .values("proxy-authenticate")
         .filter_map(|value| value.split(|&b| b == b' ').next())

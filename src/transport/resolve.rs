@@ -16,8 +16,8 @@ use crate::transport::wire;
 
 /// Looks names up, one at a time.
 ///
-/// A look-up that takes longer than there is time goes on: whoever asks next gets its answer. Some
-/// name servers drop what is asked about IPv6, and the system waits for that for 15 s.
+/// A lookup that takes longer than there is time continues, and the next call for the name gets its
+/// answer. Some name servers drop questions about IPv6, and the system waits 15 s for them.
 pub(crate) struct Resolver {
     version: Option<IpVersion>,
     running: Option<Lookup>,
@@ -143,7 +143,7 @@ impl Lookup {
         let look_up = move || {
             let answer = Answer::of(look_up);
             *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
-            // Whoever waits for it is told that there is one.
+            // Wakes the thread that waits.
             drop(running);
         };
         let thread = thread::Builder::new().name("resolve".to_owned());

@@ -40,7 +40,7 @@ const NAME: u8 = 3;
 const IPV6: u8 = 4;
 
 impl Login {
-    /// `None` where they are longer than may be, or there is none of them.
+    /// Returns `None` where one is empty or too long.
     pub(crate) fn new(user: Vec<u8>, password: Vec<u8>) -> Option<Self> {
         let fits = |bytes: &[u8]| (1..=MAX_LENGTH).contains(&bytes.len());
         (fits(&user) && fits(&password)).then_some(Self { user, password })
@@ -74,7 +74,7 @@ pub(crate) fn connect(
     if code != 0 {
         return Err(Failure::Reply(code));
     }
-    // The address that it connects from is nobody's business.
+    // The address of the proxy's own socket does not matter.
     let length = match kind {
         IPV4 => 4,
         IPV6 => 16,

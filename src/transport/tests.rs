@@ -254,7 +254,7 @@ fn a_socks_proxy_is_told_the_address_or_the_name_and_has_its_deadline() {
     for (scheme, host, target) in [
         ("socks5", "localhost", &b"\x01\x7f\x00\x00\x01\x00\x50"[..]),
         ("socks5h", "localhost", b"\x03\x09localhost\x00\x50"),
-        // Some proxies look up whatever they are given as a name.
+        // Some proxies look up any text as a name.
         ("socks5h", "127.0.0.1", b"\x01\x7f\x00\x00\x01\x00\x50"),
         ("socks5h", "[::1]", ipv6),
     ] {
@@ -286,7 +286,7 @@ fn a_proxy_connects_or_has_its_deadline() {
     let proxy = thread::spawn(move || {
         let (mut tcp, _) = listener.accept().unwrap();
         tcp.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
-        // What is sent next goes on to the service.
+        // The next bytes go to the service.
         let mut sent = String::new();
         tcp.read_to_string(&mut sent).unwrap();
         sent

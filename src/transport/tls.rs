@@ -27,10 +27,10 @@ pub(crate) type Stream = StreamOwned<ClientConnection, Wire>;
 /// Sessions remembered for resumption: those of one service.
 const SESSIONS: usize = 4;
 
-/// As many names of a certificate are told.
+/// Maximum number of a certificate's names in an error.
 const MAX_NAMES: usize = 4;
 
-/// As much is shown of a line of a PEM file.
+/// Maximum length of a PEM file's line in an error.
 const MAX_LINE: usize = 64;
 
 /// Creates the TLS configuration. A client uses one for all connections, so that later ones resume
@@ -74,7 +74,7 @@ fn roots(ca_pem: Option<&Pem>) -> Result<RootCertStore> {
         let message = unusable.into_iter().next().unwrap_or_else(none);
         return Err(Error::config(message).about(Setting::CaPem));
     }
-    // The others may do.
+    // The others are used.
     for message in unusable {
         log::warn!("{message}");
     }

@@ -92,7 +92,7 @@ impl Wire {
         self.is_buffered_only = is_buffered_only;
     }
 
-    /// From now on nobody is called while it waits.
+    /// Stops calling the function during waits.
     pub(crate) fn set_connected(&mut self) {
         self.attention.pulse = Pulse::default();
     }
@@ -123,7 +123,7 @@ impl Wire {
         rustix::io::ioctl_fionread(&self.tcp).unwrap_or_default()
     }
 
-    /// Whether what was written is lost. Reads go on to the end of what has come.
+    /// Returns whether written data is lost. Reads still return what has arrived.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.is_some()
     }

@@ -106,7 +106,7 @@ struct Run {
     lines: String,
     told: String,
     code: Option<i32>,
-    /// When it was told to stop, and how long it took.
+    /// The time of SIGTERM, and how long the stop took.
     stopped_at: SystemTime,
     took: Duration,
     /// Whether an earlier one has left lines, too.
@@ -191,7 +191,7 @@ fn play(seed: u64) -> Result<(), String> {
     let mut found = last.recv_timeout(LONG);
     let is_killed = output.is_some() && random.below(2) == 0;
     if is_killed {
-        // It goes on in the same file.
+        // The next run appends to the same file.
         thread::sleep(Duration::from_millis(random.below(200) as u64));
         kill(&child, Signal::KILL);
         child.wait().unwrap();

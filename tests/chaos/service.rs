@@ -99,7 +99,8 @@ impl Service {
         }
     }
 
-    /// The next connection, before which events happen that nobody sends. None once it is over.
+    /// Returns the next connection, before which events happen that are not sent. `None` once the
+    /// history is over.
     fn accept(&mut self) -> Option<TcpStream> {
         loop {
             let mut fds = [PollFd::new(&self.listener, PollFlags::IN)];
@@ -229,7 +230,7 @@ impl Service {
         let _ = kill_process(client.unwrap(), signal);
     }
 
-    /// Does something on a connection that goes on.
+    /// Does something on a connection that stays open.
     fn act(&mut self, peer: &mut Peer) -> io::Result<()> {
         match self.random.below(9) {
             0 => {

@@ -15,7 +15,7 @@ use octave_ws::sim::Seen;
 /// Longer than anything takes, on a busy machine too.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How long is waited between two looks at what tells nobody of its change: a file, a process.
+/// Interval of checks of a file or a process, whose changes nothing signals.
 const BETWEEN: Duration = Duration::from_millis(5);
 
 /// Looks now and then until it is so.

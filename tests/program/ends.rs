@@ -370,7 +370,7 @@ fn an_event_that_is_cut_off_by_the_end_is_a_loss() {
         grant(&mut socket, &request);
         tcp.write_all(&[0x81, 100, b'{']).unwrap();
         assert!(socket.read().unwrap().is_text());
-        // It goes on after the end, and has none.
+        // It continues after the end, and never ends.
         tcp.write_all(b"1").unwrap();
         let _ = io::copy(&mut tcp, &mut io::sink());
     })]);

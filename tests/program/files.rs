@@ -480,7 +480,7 @@ fn a_torn_line_beside_another_writer_stays_by_itself() {
     assert_eq!(text.lines().count(), 3);
 }
 
-/// The program as a user who may do nothing but what everybody may, if there is another one here.
+/// Runs the program as a user without rights, if there is another user here.
 pub(super) fn as_nobody(sim: &Sim, folder: &Path, args: &[&str]) -> Option<std::process::Command> {
     if !rustix::process::geteuid().is_root() {
         return None;
@@ -558,7 +558,7 @@ fn sighup_opens_the_file_again_and_loses_nothing() {
         sim.publish(TEMPERATURE, &json!(2 * n));
         await_lines(&file, 1);
         fs::rename(&file, old).unwrap();
-        // It still goes there: nobody has said anything yet.
+        // It is still written to the old file: no signal was sent yet.
         sim.publish(TEMPERATURE, &json!(2 * n + 1));
         await_lines(old, 2);
         kill(&child, Signal::HUP);
@@ -589,7 +589,7 @@ fn what_cannot_be_written_to_is_74_before_anything_is_sent() {
         (&missing, Errno::NOENT.to_string()),
         (&loops, Errno::LOOP.to_string()),
         (&secret.join("below"), Errno::NOTDIR.to_string()),
-        // There, nobody can make a file.
+        // No file can be created there.
         (Path::new("/proc/none"), Errno::NOENT.to_string()),
     ] {
         for command in ["listen", "capture"] {
@@ -603,7 +603,7 @@ fn what_cannot_be_written_to_is_74_before_anything_is_sent() {
     assert_eq!(output.status.code(), Some(64));
 }
 
-/// The number of the terminal of whoever opens it: 5, 0.
+/// The device number of /dev/tty: 5, 0.
 const TTY: u64 = 5 << 8;
 
 #[test]
@@ -786,7 +786,7 @@ fn the_summary_says_what_stands_in_the_file_and_how_the_process_ends() {
     assert!(text.ends_with(",\"exit\":74}\n"), "{text}");
 }
 
-/// A disk for files that is full after so many bytes, and once that was told has space again.
+/// A file system that is full after so many bytes, and has space again once that was reported.
 const DISK: &str = "
     #include <errno.h>
     #include <stdlib.h>
@@ -809,7 +809,7 @@ const DISK: &str = "
 fn what_a_full_disk_took_back_leaves_no_hole() {
     let (folder, _) = folder();
     let library = preloaded(DISK);
-    // How long a message is, of which each is told.
+    // Length of a message.
     let length = {
         let (sim, _seen, child) = subscribed(&["listen", TEMPERATURE, "-C1", "-Frecord"]);
         sim.publish(TEMPERATURE, &json!("x".repeat(300)));

@@ -595,7 +595,7 @@ fn the_log_suits_its_reader() {
         assert!(stderr(&output).lines().all(is_json), "{}", stderr(&output));
     }
 
-    // The journal is told to be another file, and this one.
+    // Standard error is announced as the journal, once falsely.
     let journal = tempfile::NamedTempFile::new().unwrap();
     let own = journal.as_file().metadata().unwrap();
     for is_journal in [false, true] {

@@ -177,7 +177,7 @@ fn stderr(output: &Output) -> &str {
     text(&output.stderr)
 }
 
-/// A line that was logged, without the time that warnings have where nobody sees them at once.
+/// A logged line, without the time that warnings have off the terminal.
 fn untimed(line: &str) -> &str {
     line.split_once("Z ").map_or(line, |(_, rest)| rest)
 }

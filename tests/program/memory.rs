@@ -1,4 +1,4 @@
-//! How much memory a client takes, whatever comes.
+//! The memory of a client, for any input.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -168,7 +168,7 @@ fn what_is_kept_while_an_answer_is_awaited_is_counted_as_it_is() {
             move |mut tcp: &TcpStream, mut socket: Socket<'_>| {
                 // The request is not answered.
                 socket.read().unwrap();
-                // Whoever floods does not wait for pongs.
+                // It does not wait for pongs.
                 let reader = tcp.try_clone().unwrap();
                 let reader = thread::spawn(move || io::copy(&mut &reader, &mut io::sink()));
                 while tcp.write_all(&flood).is_ok() {}

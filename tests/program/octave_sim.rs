@@ -71,7 +71,7 @@ fn a_command_runs_against_it() {
         "-C",
         "5",
     ];
-    // Whatever leads elsewhere is taken out.
+    // Variables that lead elsewhere are removed.
     let output = octave_sim(&args)
         .env("OCTAVE_CLOUD_TOKEN", "x")
         .env("OCTAVE_CONFIG", "/none")
@@ -237,7 +237,7 @@ fn its_state_is_kept_over_restarts() {
             out.read_line(&mut lines).unwrap();
         }
         fs::write(&file, lines).unwrap();
-        // A shell reads the lines, whatever the name of the folder.
+        // A shell reads the lines, for any name of the folder.
         let mut sh = Command::new("sh");
         sh.args(["-c", script]).arg(&file).env_clear();
         let variables = text(&sh.output().unwrap().stdout).to_owned();

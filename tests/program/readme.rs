@@ -18,7 +18,7 @@ fn help_of(program: &str, args: &[&str]) -> String {
     text(&output.stdout).to_owned()
 }
 
-/// What begins with `start` and goes on with small letters and hyphens, or capitals.
+/// Words that begin with `start` and continue with letters, hyphens and underscores.
 fn words<'a>(text: &'a str, start: &'a str) -> impl Iterator<Item = &'a str> {
     text.match_indices(start).map(move |(at, _)| {
         let is_part = |c: char| c.is_ascii_alphabetic() || "-_".contains(c);

@@ -148,7 +148,7 @@ fn a_stream_that_is_refused_for_good_later_leaves_the_others() {
         if code == 0 {
             assert_eq!(of_kind("event"), 1, "{records:?}");
         }
-        // Whatever the end, the gap is told.
+        // The gap is reported at any end.
         assert_eq!(of_kind("gap"), 1, "{records:?}");
         let refused = json!({"kind": "refused", "stream": HUMIDITY});
         let is_refused =

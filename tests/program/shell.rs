@@ -514,7 +514,7 @@ fn json_is_pasted_at_a_terminal_and_given_up_with_an_interrupt() {
     assert_eq!(interrupt(&screen), signal);
 }
 
-/// Types a line again and again, until nobody reads it any more.
+/// Types a line again and again, until it is no longer read.
 fn flood(shell: &mut Shell, mut line: impl FnMut(usize) -> String + Send + 'static) {
     let mut typed = shell.typed.take().unwrap();
     thread::spawn(move || {
@@ -584,7 +584,7 @@ fn a_terminal_is_as_it_was_after_a_signal_that_ends_it() {
         let status = child.wait().unwrap();
         assert!(is_as_it_was(&screen), "{signal:?}");
         match signal {
-            // As whoever has started it would be told without it.
+            // As its starter would see it without it.
             Signal::QUIT => assert_eq!(status.signal(), Some(signal.as_raw())),
             _ => assert_eq!(status.code(), Some(0)),
         }

@@ -74,7 +74,7 @@ fn nor_does_a_wait_for_the_next_attempt_hold_it_up() {
     assert_eq!(wait(&mut child, LONG).code(), Some(0));
 }
 
-/// A run that takes leave of a service that does not answer, since it was told to by SIGTERM.
+/// A run that closes its connection to a service that does not answer, after SIGTERM.
 fn leaving() -> (Sim, Child) {
     let (sim, seen) = start(0.0);
     let args = ["listen", TEMPERATURE, "-vv", "-Frecord"];
@@ -105,7 +105,7 @@ fn a_second_one_ends_it_at_once_and_a_repeat_does_not() {
     kill(&child, Signal::INT);
     assert_eq!(wait(&mut child, LONG).code(), Some(128 + 2));
 
-    // Later it is another one, which finds it still there where nobody reads.
+    // A later one finds the first still there, because it is not read.
     let (sim, seen) = start(0.0);
     let (_reader, writer) = io::pipe().unwrap();
     let mut program = octave_ws(&sim, &["listen", TEMPERATURE]);
@@ -169,7 +169,7 @@ fn what_the_starter_has_ignored_stays_ignored() {
     for signal in [Signal::INT, Signal::HUP] {
         kill(&child, signal);
     }
-    // It goes on.
+    // It continues.
     sim.publish(TEMPERATURE, &json!(1));
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();

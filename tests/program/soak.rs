@@ -57,7 +57,7 @@ fn what_was_written_to_a_subscription_that_ended_in_order_is_printed_once_and_in
         Err(_) => ends < CONNECTIONS,
     } {
         await_subscription(&seen);
-        // Whatever befell the client is over: it is subscribed for good.
+        // The faults are over: the client stays subscribed.
         sim.set_faults(&[Fault::Garbage]);
         let mut written = BTreeSet::new();
         for _ in 0..random.below(20) {

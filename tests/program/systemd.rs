@@ -52,7 +52,7 @@ impl Manager {
     }
 }
 
-/// What is told, taken at once: a queue that is full would keep the next from being told.
+/// Reads notifications at once: a full queue would block the next.
 fn listen_to(socket: UnixDatagram) -> Receiver<String> {
     let (sender, told) = mpsc::channel();
     thread::spawn(move || {
@@ -68,7 +68,7 @@ fn listen_to(socket: UnixDatagram) -> Receiver<String> {
     told
 }
 
-/// What is told, up to this.
+/// Reads notifications up to this one.
 fn await_told(told: &Receiver<String>, what: &str) -> Vec<String> {
     let mut all = vec![told.recv_timeout(LONG).unwrap()];
     while all.last().unwrap() != what {

@@ -31,7 +31,7 @@ use super::{
     terminal,
 };
 
-/// What would wait for ever is told by this from what is busy.
+/// Distinguishes a wait without end from a busy process.
 const GRACE: Duration = Duration::from_secs(60);
 
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -67,7 +67,7 @@ fn end(mut child: Child, time: Duration) -> (Option<i32>, String) {
     (code, told)
 }
 
-/// What nobody reads, as long as the other one is kept.
+/// A pipe that is not read, while its other end is kept.
 fn unread() -> [(OwnedFd, OwnedFd); 3] {
     let (pipe, writer) = io::pipe().unwrap();
     let (far, near) = UnixStream::pair().unwrap();
@@ -116,7 +116,7 @@ fn nor_the_end_of_the_run_for_longer_than_two_seconds() {
     }
 }
 
-/// A named pipe, with nobody at its other end.
+/// A named pipe, without a process at its other end.
 fn named_pipe(folder: &Path) -> PathBuf {
     let path = folder.join("pipe");
     let mode = Mode::RUSR | Mode::WUSR;

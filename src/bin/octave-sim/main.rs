@@ -81,7 +81,7 @@ impl From<io::Error> for Failure {
 
 /// In one write(2), so that the lines of the command and of this do not mix.
 fn print_line(line: &str) {
-    // Where standard error is gone there is nobody to tell.
+    // Standard error may be gone.
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
@@ -112,7 +112,7 @@ fn run(args: &Args, command: Option<Command>) -> Result<u8, Failure> {
         0
     };
     drop(sim);
-    // What clients did last is told, too.
+    // The last actions of clients are logged, too.
     let _ = teller.join();
     Ok(code)
 }

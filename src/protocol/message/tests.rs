@@ -278,7 +278,7 @@ fn a_session_answer_gives_an_id_or_refuses() {
     assert_eq!(answer, Ok(Err(refused.to_owned())));
     let without_head = session_answer(r#"{"body":{"id":"a"}}"#);
     assert_eq!(without_head, Ok(Ok("a".to_owned())));
-    // An id that is none is for the caller to refuse.
+    // The caller refuses an invalid id.
     let no_string = session_answer(r#"{"body":{"id":7}}"#);
     assert_eq!(no_string, Ok(Ok(String::new())));
     assert_eq!(session_answer("{}"), Err("it has no body.id"));

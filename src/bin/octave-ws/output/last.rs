@@ -132,7 +132,7 @@ mod tests {
             (vec![event(1), lost.clone(), gap, event(6)], at(6)),
             (vec![lost.clone(), summary.clone(), event(8)], at(8)),
             (vec![event(6), summary], at(7)),
-            // The first run, and others that had not told of their pause.
+            // The first run, and others without a record of their pause.
             (vec![connected.clone(), subscribed.clone()], at(5)),
             (vec![event(1), connected.clone()], at(1)),
             (vec![connected.clone(), event(1), connected.clone()], at(1)),

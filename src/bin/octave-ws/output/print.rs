@@ -14,7 +14,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         stdout.sync()
     });
     match written {
-        // Whoever does not read it misses nothing.
+        // The reader may have left.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => done.map_err(|error| Failure::output("standard output", &error)),
     }

@@ -70,9 +70,9 @@ struct Found {
     end: u64,
 }
 
-/// Looks for the last line of a file of this length. What begins as JSON objects do, and is none, is
-/// a torn record; after a power cut some file systems have NULs where data was to come, or before
-/// the rest of it.
+/// Finds the last line of a file of this length. A line that begins as a JSON object and is not
+/// JSON is a torn record; after a power cut some file systems have NULs where data was to come, or
+/// before the rest of it.
 fn find(file: &File, length: u64) -> io::Result<Found> {
     let end = behind(file, length, |b| b != 0)?;
     let start = last_line(file, end)?;

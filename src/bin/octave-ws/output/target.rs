@@ -101,7 +101,7 @@ fn stream(path: &Path, found: &Metadata) -> io::Result<Sink> {
     }
     loop {
         match Sink::open(path) {
-            // With a device it says that there is none behind it.
+            // For a device, ENXIO means that there is no such device.
             Err(error) if found.file_type().is_fifo() && is_nxio(&error) => wait::pause(LOOK)?,
             done => return done,
         }
@@ -185,7 +185,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Begins anew, with an empty file that has the permissions of the one to come.
+    /// Creates an empty file, with the permissions of the final one.
     ///
     /// # Errors
     /// Those of the operating system; `WouldBlock` where another process is about it; `Other` for
@@ -251,7 +251,7 @@ impl Part {
         fs::remove_file(&self.name)
     }
 
-    /// Makes it the whole one, so that it stays so whatever happens to the power.
+    /// Renames it to the final file, so that it survives a power cut.
     pub(crate) fn finish(&self) -> io::Result<()> {
         sink::sync(&self.file)?;
         if !is_there(&self.file, &self.name)? {
@@ -330,7 +330,7 @@ fn take_away(name: &Path, owner: Option<u32>) -> io::Result<()> {
     if !lock(&file) {
         return Err(Errno::WOULDBLOCK.into());
     }
-    // Between the two, whoever had it may have made it the whole one.
+    // In between, its owner may have renamed it to the final file.
     if is_there(&file, name)? {
         fs::remove_file(name)?;
     }
@@ -353,7 +353,7 @@ fn lock(file: &File) -> bool {
     locked(file, FlockOperation::NonBlockingLockExclusive)
 }
 
-/// Releases the lock, for whatever opens the file next.
+/// Releases the lock for the next process.
 pub(super) fn unlock(file: &File) {
     locked(file, FlockOperation::NonBlockingUnlock);
 }

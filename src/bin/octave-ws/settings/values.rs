@@ -20,7 +20,7 @@ pub(crate) enum LogFormat {
 }
 
 impl LogFormat {
-    /// The one that is typed, whatever is wrong with the other words.
+    /// Returns the format that the command line asks for, even if other words are wrong.
     pub(crate) fn typed(words: &[String]) -> Self {
         let is_joined = words.iter().any(|word| word == "--log-format=json");
         if is_joined

@@ -169,7 +169,7 @@ pub(crate) fn forget(noted: &OwnedFd) {
     while rustix::io::read(noted, &mut [0; 64]).is_ok_and(|n| n > 0) {}
 }
 
-/// Stops the process, as SIGTSTP does by default, until it is let go on.
+/// Suspends the process, as SIGTSTP does by default, until SIGCONT.
 pub(crate) fn suspend() -> io::Result<()> {
     low_level::emulate_default_handler(SIGTSTP)
 }

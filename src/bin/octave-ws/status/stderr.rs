@@ -11,8 +11,7 @@ use crate::wait;
 use crate::wait::sink::Sink;
 use crate::wait::terminal;
 
-/// Says what is logged, by this program and its library and by nobody else: others may know
-/// secrets.
+/// Prints the log of this program and its library. Other crates may log secrets.
 struct Report;
 
 /// Says in this style what is to be said before it is known what was asked for.
@@ -89,7 +88,7 @@ struct Screen {
 
 /// Returns the width of a status, in columns.
 pub(crate) fn columns() -> usize {
-    // Some terminals go on to the next line once the last column is written.
+    // Some terminals wrap once the last column is written.
     terminal::stderr_columns().map_or(usize::MAX, |columns| columns - 1)
 }
 
@@ -151,7 +150,7 @@ impl Screen {
             None => Sink::stderr(),
             Some(sink) => Ok(sink),
         };
-        // Where standard error is gone, or nobody reads it, there is nobody to tell.
+        // Standard error may be gone, or not read.
         if let Ok(sink) = sink {
             let _ = sink.write_all(&[text.as_bytes()], false);
             self.sink = Some(sink);

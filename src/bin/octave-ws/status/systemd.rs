@@ -44,7 +44,7 @@ struct Fed {
     has_asked: bool,
 }
 
-/// For a manager that does not take what it is told.
+/// Timeout for a manager that does not read.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 /// Between two statuses, at least.

@@ -160,9 +160,9 @@ fn input(fd: Option<BorrowedFd<'_>>, until: Option<Instant>) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether nobody is at the other end any more.
+/// Returns whether the other end is closed.
 pub(crate) fn is_left(fd: impl AsFd) -> bool {
-    // Which is told whether it is asked for or not.
+    // poll(2) reports a hangup unasked.
     is_ready_now(fd, PollFlags::empty())
 }
 

@@ -112,13 +112,13 @@ impl Sink {
                 Kind::Shared(PIPE_BUF)
             }
         } else {
-            // Devices that keep nobody waiting, /dev/null most of all.
+            // Devices that do not block, such as /dev/null.
             Kind::Shared(DEVICE_AT_ONCE)
         };
         Ok(Self { file, kind, bridge })
     }
 
-    /// Of a file that is open, and nobody else's.
+    /// Writes to an open file of its own.
     pub(crate) fn of_file(file: File) -> Self {
         Self {
             file,

@@ -188,7 +188,7 @@ mod tests {
         proptest! {
             #![proptest_config(property(256))]
 
-            /// Whoever has the key may write into a certificate what they like.
+            /// A CA can write any bytes into a certificate.
             #[test]
             fn any_bytes_are_read_or_not(at in 0_usize..2000, bytes in prop::collection::vec(any::<u8>(), 0..40)) {
                 let mut der = own();

@@ -26,7 +26,7 @@ const PONG: Duration = Duration::from_secs(10);
 /// Clocks that differ by less agree.
 const AGREED: Duration = Duration::from_secs(5);
 
-/// As many names of a certificate are told.
+/// Maximum number of a certificate's names in the report.
 const NAMES: usize = 4;
 
 /// Goes through the stages, up to the first that fails. A refused stream is one of several: it is
@@ -110,7 +110,7 @@ fn examine(
             Update::Event(found) => event = event.or(Some(found)),
             _ => {}
         }
-        // Whatever else comes in, and however much.
+        // Even if other messages keep arriving.
         if by <= Instant::now() {
             let message = format!("no pong from {} in {pong:?}", client.peer());
             return Err(Failure::new(UNAVAILABLE, message));
@@ -238,7 +238,7 @@ fn config_line(sources: &SettingSources, proxy: Option<String>) -> Vec<String> {
     if sources.ca_file.is_some() {
         words.push(word("CA file", &sources.ca_file));
     }
-    // Of the URL, which may hold a password, no more is told.
+    // The URL may hold a password.
     if let Some(source) = &sources.proxy {
         words.push(match proxy {
             Some(proxy) => format!("proxy {proxy} ({source})"),

@@ -229,7 +229,7 @@ impl<'a> Run<'a> {
         let most = match end {
             Ok(()) if !self.has_enough() => Duration::MAX,
             Err(End::Stopped) => wait::stopped().min(LEAVE_STOPPED),
-            // Nobody reads what would come.
+            // Later events would not be read.
             Err(End::Unread(_) | End::Overdue(_)) => Duration::ZERO,
             _ => LEAVE,
         };
@@ -243,7 +243,7 @@ impl<'a> Run<'a> {
         self.settings.count == Some(self.status.summary.events)
     }
 
-    /// Writes what is left to write. Whatever the end was: what has come in is not lost.
+    /// Writes what is left, so that no event is lost, whatever the end.
     fn finish(&mut self, end: Result<(), End>) -> Result<(), End> {
         for (reason, count) in self.skipped.iter().filter(|(_, count)| **count > 1) {
             log::warn!("messages were skipped, {count} times: {reason}");
@@ -300,13 +300,13 @@ impl<'a> Run<'a> {
             summary.exit = failure.code;
             let written = self.output.take_back(length);
             let written = written.and_then(|()| self.write(&Record::Summary(summary)));
-            // What went wrong first is told.
+            // The first failure is reported.
             let _ = written.and_then(|()| self.output.flush());
         }
         finished
     }
 
-    /// Tells what nobody has read of it, where that can still be told.
+    /// Reports the lines that were not read, where that is possible.
     fn unread(&mut self, cut: Cut) -> End {
         let mut summary = self.status.summary;
         let (events, bytes) = self.output.lost();

@@ -141,7 +141,7 @@ impl Run<'_> {
         Err(Failure::new(INCOMPLETE, message).into())
     }
 
-    /// Tells whoever watches how it stands.
+    /// Updates the status for systemd, the terminal and the summary.
     fn update_status(&mut self, client: &mut Client) {
         self.output.look(false);
         self.status.is_connected = client.is_connected();

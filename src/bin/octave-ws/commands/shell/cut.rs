@@ -59,7 +59,7 @@ impl Commands {
         }
     }
 
-    /// Takes the end of a line. JSON goes on until its braces are closed.
+    /// Takes the end of a line. JSON continues until its braces are closed.
     pub(crate) fn end_line(&mut self) {
         if self.is_json_open() {
             self.take(b"\n");

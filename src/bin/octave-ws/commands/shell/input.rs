@@ -200,8 +200,7 @@ const PROMPT: &str = "> ";
 /// Before a line of JSON that is not the first.
 const GOES_ON: &str = ". ";
 
-/// A terminal that hands on each key and shows none, for as long as this lives. Keys that send
-/// signals go on doing so.
+/// A terminal in raw mode: it passes each key without echo. Keys that send signals still do.
 struct Raw {
     terminal: File,
     before: Termios,

@@ -301,7 +301,7 @@ mod tests {
         proptest! {
             #![proptest_config(property(256))]
 
-            /// Whatever is typed, and however it is cut: the same lines.
+            /// For any input, cut anywhere: the same lines.
             #[test]
             fn keys_come_in_any_pieces(bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(0x1b), Just(b'['), Just(0xe6), Just(0xcc), Just(0x81)], 0..60), at in 0_usize..60, columns in 2_usize..20) {
                 let (mut whole, mut cut) = (Editor::default(), Editor::default());
