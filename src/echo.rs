@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::cookies::Cookies;
 use crate::handshake::UpgradeRequest;
-use crate::secret::Quote;
+use crate::secret::Redactor;
 use crate::socket::Socket;
 use crate::transport::Route;
 use crate::{Config, Result};
@@ -23,7 +23,7 @@ pub fn echo(config: &Config, path: &str, timeout: Duration) -> Result<String> {
     let request = UpgradeRequest {
         path,
         cookies: &Cookies::default(),
-        quote: &Quote::default(),
+        redactor: &Redactor::default(),
     };
     let socket = Socket::upgrade(
         link,

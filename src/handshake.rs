@@ -6,7 +6,7 @@ use tungstenite::handshake::derive_accept_key;
 use crate::cookies::Cookies;
 use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
-use crate::secret::Quote;
+use crate::secret::Redactor;
 use crate::transport::Link;
 use crate::transport::head::{self, Head, USER_AGENT};
 use crate::transport::wire;
@@ -17,7 +17,7 @@ pub(crate) struct UpgradeRequest<'a> {
     pub(crate) path: &'a str,
     pub(crate) cookies: &'a Cookies,
     /// For the words of the answer.
-    pub(crate) quote: &'a Quote,
+    pub(crate) redactor: &'a Redactor,
 }
 
 /// The client's handshake, RFC 6455 §4.1. Not tungstenite's, which refuses a legal `Connection:
@@ -31,7 +31,7 @@ pub(crate) fn handshake(
     let key = generate_key();
     let authority = &endpoint.authority;
     let (path, cookies) = (request.path, request.cookies.line());
-    let quote = request.quote;
+    let redactor = request.redactor;
     // One write: each becomes a TLS record.
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {USER_AGENT}\r\n\
@@ -43,15 +43,15 @@ pub(crate) fn handshake(
         .and_then(|()| link.flush())
         .and_then(|()| Head::read(link))
         .map_err(|error| broken(endpoint, error))?;
-    validate(&head, &key, endpoint, quote)?;
+    validate(&head, &key, endpoint, redactor)?;
     Ok(head.rest)
 }
 
-fn validate(head: &Head, key: &str, endpoint: &Endpoint, quote: &Quote) -> Result<()> {
+fn validate(head: &Head, key: &str, endpoint: &Endpoint, redactor: &Redactor) -> Result<()> {
     if head.status != 101 {
         let status = head.status;
         let (peer, location) = (endpoint.to_string(), head.first("location"));
-        let message = head::status_of(&peer, status, location, None, quote);
+        let message = head::status_of(&peer, status, location, None, redactor);
         let kind = ErrorKind::Status(status);
         let error = Error::new(Phase::Upgrade, kind, message);
         return Err(error.not_before(head.retry_after()));

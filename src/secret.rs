@@ -55,18 +55,18 @@ impl fmt::Debug for Url {
     }
 }
 
-/// Makes a peer's words fit to be shown: secrets that it may have echoed are taken out, what could
-/// steer a terminal is escaped, and at most 200 bytes are left.
+/// Makes a peer's text safe to show: removes secrets that the peer may have echoed, escapes control
+/// characters, and cuts the text at 200 bytes.
 #[derive(Clone, Default)]
-pub(crate) struct Quote {
-    /// The last one was used last.
+pub(crate) struct Redactor {
+    /// The last one was added last.
     secrets: Vec<String>,
 }
 
-/// As many secrets are remembered: those of some connections. A service may echo that of another.
+/// Maximum number of secrets: those of several connections, since a service may echo an earlier one.
 const MOST: usize = 64;
 
-impl Quote {
+impl Redactor {
     pub(crate) fn hide(&mut self, secret: &str) {
         if secret.is_empty() {
             return;
@@ -78,16 +78,16 @@ impl Quote {
         self.secrets.push(secret.to_owned());
     }
 
-    pub(crate) fn quote(&self, words: &str) -> String {
-        printable::words(&self.redact(words.trim()))
+    pub(crate) fn redact(&self, words: &str) -> String {
+        printable::words(&self.remove_secrets(words.trim()))
     }
 
-    /// In one go, so that none is found in what stands for another.
-    fn redact(&self, mut words: &str) -> String {
+    /// Replaces all secrets in one pass, so that no secret is found in a replacement.
+    fn remove_secrets(&self, mut words: &str) -> String {
         let mut shown = String::new();
         while let Some(first) = words.chars().next() {
             let secrets = self.secrets.iter();
-            // One that is part of another would leave the rest of that.
+            // The longest: a secret may be part of another.
             let found = secrets.filter_map(|secret| spelled(words, secret)).max();
             let length = if let Some(length) = found {
                 shown.push_str("[redacted]");
@@ -152,9 +152,9 @@ fn escaped(text: &str) -> Option<(Vec<u8>, usize)> {
     Some((found.into_bytes(), length))
 }
 
-impl fmt::Debug for Quote {
+impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Quote(redacted)")
+        f.write_str("Redactor(redacted)")
     }
 }
 
@@ -176,8 +176,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_known_in_each_spelling() {
-        let mut quote = Quote::default();
-        quote.hide("a/b+c&<\u{e4}");
+        let mut redactor = Redactor::default();
+        redactor.hide("a/b+c&<\u{e4}");
         for echoed in [
             "a/b+c&<\u{e4}",
             "a%2Fb%2bc%26%3C%C3%A4",
@@ -186,27 +186,27 @@ mod tests {
             "a&#47;b&#x2B;c&amp;&lt;&#228;",
             "%61/b+c&amp;&lt;\u{e4}",
         ] {
-            let told = quote.quote(&format!("no {echoed} here"));
+            let told = redactor.redact(&format!("no {echoed} here"));
             assert_eq!(told, "no [redacted] here", "{echoed}");
         }
         for other in ["a%2", "a/b", "a&#47", "a\\", "a%zz", "&;", "a&#x;"] {
-            assert_eq!(quote.quote(other), other);
+            assert_eq!(redactor.redact(other), other);
         }
     }
 
     #[test]
     fn words_of_a_peer_are_made_fit_to_be_shown() {
-        let mut quote = Quote::default();
-        quote.hide("tok");
-        quote.hide("sid");
-        quote.hide("a-sid.tok");
-        quote.hide("e");
+        let mut redactor = Redactor::default();
+        redactor.hide("tok");
+        redactor.hide("sid");
+        redactor.hide("a-sid.tok");
+        redactor.hide("e");
         assert_eq!(
-            quote.quote(" a-sid.tok: bad tok for\u{1b}[2J sid\u{9b}\u{202e}e "),
+            redactor.redact(" a-sid.tok: bad tok for\u{1b}[2J sid\u{9b}\u{202e}e "),
             "[redacted]: bad [redacted] for\\u{1b}[2J [redacted]\\u{9b}\\u{202e}[redacted]"
         );
         assert_eq!(
-            quote.quote(&"\u{e9}".repeat(300)),
+            redactor.redact(&"\u{e9}".repeat(300)),
             format!("{}...", "\u{e9}".repeat(100))
         );
     }

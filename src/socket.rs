@@ -11,9 +11,9 @@ use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
 use crate::handshake::{self, UpgradeRequest};
 use crate::transport::Link;
-use crate::transport::attention::Watched;
 use crate::transport::coming::Coming;
-use crate::transport::message_limit::{MessageLimit, NoEnd};
+use crate::transport::message_limit::{LimitExceeded, MessageLimit};
+use crate::transport::wait_context::Watched;
 use crate::transport::wire;
 use crate::{Error, Result};
 
@@ -160,8 +160,8 @@ impl Socket {
     }
 
     /// Whether that is so, and had to stand back for what came in.
-    pub(crate) fn take_noticed(&mut self) -> bool {
-        self.link().wire().take_noticed()
+    pub(crate) fn take_watch_ready(&mut self) -> bool {
+        self.link().wire().take_watch_ready()
     }
 
     /// Whether a part of a message has come in, or of a TLS record, and not its end.
@@ -296,7 +296,7 @@ impl Socket {
         use tungstenite::Error as E;
         use tungstenite::error::ProtocolError;
         if let E::Io(error) = &error
-            && let Some(no_end) = NoEnd::of(error)
+            && let Some(no_end) = LimitExceeded::of(error)
         {
             return self.without_end(no_end);
         }
@@ -333,16 +333,18 @@ impl Socket {
         Error::new(Phase::Socket, kind, message).because(error)
     }
 
-    fn without_end(&mut self, no_end: NoEnd) -> Error {
+    fn without_end(&mut self, no_end: LimitExceeded) -> Error {
         let peer = &self.peer;
         let (kind, code) = match no_end {
-            NoEnd::TooLong { .. } | NoEnd::Empty => (ErrorKind::TooLong, CloseCode::Size),
-            NoEnd::TooSlow => (ErrorKind::TimedOut, CloseCode::Size),
-            NoEnd::LongControl => (ErrorKind::Malformed, CloseCode::Protocol),
+            LimitExceeded::TooLong { .. } | LimitExceeded::Empty => {
+                (ErrorKind::TooLong, CloseCode::Size)
+            }
+            LimitExceeded::TooSlow => (ErrorKind::TimedOut, CloseCode::Size),
+            LimitExceeded::LongControl => (ErrorKind::Malformed, CloseCode::Protocol),
         };
         let message = match no_end {
-            NoEnd::LongControl => format!("{peer} broke the WebSocket protocol"),
-            NoEnd::TooLong { .. } | NoEnd::Empty | NoEnd::TooSlow => {
+            LimitExceeded::LongControl => format!("{peer} broke the WebSocket protocol"),
+            LimitExceeded::TooLong { .. } | LimitExceeded::Empty | LimitExceeded::TooSlow => {
                 format!("from {peer}: {no_end}")
             }
         };

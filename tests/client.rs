@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use octave_ws::sim::{Fault, Options, Seen, Sim, What};
+use octave_ws::sim::{ClientAction, Fault, Observation, Options, Sim};
 use octave_ws::{
     Action, Client, Config, Credentials, ErrorKind, Phase, Step, Stop, Stream, Token, Update,
 };
@@ -45,9 +45,9 @@ fn event(next: Update) -> octave_ws::Event {
 }
 
 /// What the stand-in has seen, once it is gone.
-fn told(sim: Sim, seen: &Told) -> Vec<What> {
+fn told(sim: Sim, seen: &Told) -> Vec<ClientAction> {
     drop(sim);
-    seen.iter().map(|seen| seen.what).collect()
+    seen.iter().map(|seen| seen.action).collect()
 }
 
 #[test]
@@ -64,14 +64,14 @@ fn one_tcp_connection_and_one_full_handshake_carry_everything() {
     client.close().unwrap();
     let told = told(sim, &seen);
     let [
-        What::Connected,
-        What::Handshake { resumed: false },
-        What::Session(_),
-        What::Opened(_),
-        What::Subscribed(_),
-        What::Unsubscribed(_),
-        What::Closed(Some(1000)),
-        What::Disconnected(None),
+        ClientAction::Connected,
+        ClientAction::Handshake { resumed: false },
+        ClientAction::Session(_),
+        ClientAction::Opened(_),
+        ClientAction::Subscribed(_),
+        ClientAction::Unsubscribed(_),
+        ClientAction::Closed(Some(1000)),
+        ClientAction::Disconnected(None),
     ] = &told[..]
     else {
         panic!("{told:?}")
@@ -86,9 +86,17 @@ fn a_connection_that_is_not_kept_is_made_again() {
         client.close().unwrap();
         let told = told(sim, &seen);
         let count = |what| told.iter().filter(|told| **told == what).count();
-        assert_eq!(count(What::Connected), 2, "{told:?}");
-        assert_eq!(count(What::Handshake { resumed: false }), 1, "{told:?}");
-        assert_eq!(count(What::Handshake { resumed: true }), 1, "{told:?}");
+        assert_eq!(count(ClientAction::Connected), 2, "{told:?}");
+        assert_eq!(
+            count(ClientAction::Handshake { resumed: false }),
+            1,
+            "{told:?}"
+        );
+        assert_eq!(
+            count(ClientAction::Handshake { resumed: true }),
+            1,
+            "{told:?}"
+        );
     }
 }
 
@@ -223,7 +231,8 @@ fn connecting_can_be_stopped() {
         let config = config(&sim).stop(stop.clone());
         let client = thread::spawn(move || Client::connect(&config).err().unwrap());
         // Not before that phase has begun.
-        seen.iter().find(|seen| seen.what == What::Swallowed);
+        seen.iter()
+            .find(|seen| seen.action == ClientAction::Ignored);
         stop.stop();
         let error = client.join().unwrap();
         assert_eq!((error.kind(), error.phase()), (ErrorKind::Stopped, phase));
@@ -242,8 +251,8 @@ fn a_stop_ends_a_wait_and_leave_can_still_be_taken() {
     stopper.join().unwrap();
     client.close().unwrap();
     let told = told(sim, &seen);
-    assert!(told.contains(&What::Unsubscribed(TEMPERATURE.to_owned())));
-    assert!(told.contains(&What::Closed(Some(1000))));
+    assert!(told.contains(&ClientAction::Unsubscribed(TEMPERATURE.to_owned())));
+    assert!(told.contains(&ClientAction::Closed(Some(1000))));
 }
 
 #[test]
@@ -323,11 +332,20 @@ fn a_lost_connection_is_made_again_with_every_stream_and_the_gap_is_told() {
     }
     client.close().unwrap();
     let told = told(sim, &seen);
-    let count = |is_it: fn(&What) -> bool| told.iter().filter(|what| is_it(what)).count();
-    assert_eq!(count(|what| matches!(what, What::Session(_))), 3);
-    assert_eq!(count(|what| matches!(what, What::Subscribed(_))), 3 + 2 + 2);
-    assert_eq!(count(|what| *what == What::Handshake { resumed: false }), 1);
-    assert_eq!(count(|what| *what == What::Handshake { resumed: true }), 2);
+    let count = |is_it: fn(&ClientAction) -> bool| told.iter().filter(|what| is_it(what)).count();
+    assert_eq!(count(|what| matches!(what, ClientAction::Session(_))), 3);
+    assert_eq!(
+        count(|what| matches!(what, ClientAction::Subscribed(_))),
+        3 + 2 + 2
+    );
+    assert_eq!(
+        count(|what| *what == ClientAction::Handshake { resumed: false }),
+        1
+    );
+    assert_eq!(
+        count(|what| *what == ClientAction::Handshake { resumed: true }),
+        2
+    );
 }
 
 #[test]
@@ -400,7 +418,9 @@ fn a_final_failure_is_not_retried() {
         let config = config(&sim).retry_for(Duration::MAX);
         Client::connect(&config).err().unwrap();
         let told = told(sim, &seen);
-        let asked = told.iter().filter(|what| matches!(what, What::Session(_)));
+        let asked = told
+            .iter()
+            .filter(|what| matches!(what, ClientAction::Session(_)));
         assert_eq!(asked.count(), sessions, "{fault:?}");
     }
 }
@@ -458,7 +478,7 @@ fn silence_is_pinged_and_a_peer_that_does_not_answer_is_given_up() {
     );
     let text = format!("socket: no response to ping from {}", sim.addr());
     assert_eq!(error.to_string(), text);
-    assert!(told(sim, &seen).contains(&What::Swallowed));
+    assert!(told(sim, &seen).contains(&ClientAction::Ignored));
 }
 
 #[test]
@@ -470,7 +490,10 @@ fn an_answered_ping_keeps_a_silent_connection() {
     assert!(matches!(client.next(timeout).unwrap(), Update::TimedOut));
     client.close().unwrap();
     let told = told(sim, &seen);
-    let pings = told.iter().filter(|what| **what == What::Ping).count();
+    let pings = told
+        .iter()
+        .filter(|what| **what == ClientAction::Ping)
+        .count();
     assert!((2..=10).contains(&pings), "{pings}");
 }
 
@@ -486,9 +509,12 @@ fn a_heartbeat_is_sent_if_it_is_asked_for() {
     assert!(matches!(client.next(timeout).unwrap(), Update::TimedOut));
     client.close().unwrap();
     let told = told(sim, &seen);
-    let heartbeats = told.iter().filter(|what| **what == What::Heartbeat).count();
+    let heartbeats = told
+        .iter()
+        .filter(|what| **what == ClientAction::Heartbeat)
+        .count();
     assert!((1..=2).contains(&heartbeats), "{heartbeats}");
-    assert!(!told.contains(&What::Ping));
+    assert!(!told.contains(&ClientAction::Ping));
 }
 
 #[test]
@@ -519,7 +545,8 @@ fn a_text_goes_out_as_it_stands_and_answers_come_in_as_they_were_sent() {
     );
 
     client.send("hello").unwrap();
-    let told = |seen: Seen| matches!(seen.what, What::Text(text) if text == "hello");
+    let told =
+        |seen: Observation| matches!(seen.action, ClientAction::Text(text) if text == "hello");
     assert!(seen.iter().any(told));
 }
 
@@ -538,7 +565,7 @@ fn a_ping_is_answered_once_and_timed() {
     assert!(matches!(client.next(Duration::ZERO), Ok(Update::TimedOut)));
     assert_eq!(
         seen.try_iter()
-            .filter(|seen| seen.what == What::Ping)
+            .filter(|seen| seen.action == ClientAction::Ping)
             .count(),
         2
     );
@@ -654,7 +681,7 @@ fn what_was_asked_for_last_holds_whatever_was_lost_meanwhile() {
         for action in actions {
             client.request(action, &stream(TEMPERATURE)).unwrap();
         }
-        let swallowed = |seen: &Seen| seen.what == What::Swallowed;
+        let swallowed = |seen: &Observation| seen.action == ClientAction::Ignored;
         assert_eq!(seen.iter().filter(swallowed).take(2).count(), 2);
         sim.set_faults(&[]);
         sim.drop_all();
@@ -687,7 +714,7 @@ fn a_refusal_that_may_pass_is_asked_again_about_what_was_granted() {
         assert!(matches!(no_event(&mut client), Update::Connected));
         until("it is refused", || {
             let is_quiet = matches!(client.next(SHORT).unwrap(), Update::TimedOut);
-            let is_refused = |seen: Seen| matches!(seen.what, What::NotGranted(_));
+            let is_refused = |seen: Observation| matches!(seen.action, ClientAction::NotGranted(_));
             is_quiet && seen.try_iter().any(is_refused)
         });
         sim.set_faults(&[]);

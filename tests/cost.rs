@@ -12,7 +12,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use octave_ws::sim::{Options, Sim, What};
+use octave_ws::sim::{ClientAction, Options, Sim};
 use octave_ws::{Client, Update};
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
@@ -96,12 +96,19 @@ fn a_first_event_takes_one_connection_and_one_handshake() {
     client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();
     sim.send(r#"{"value":1}"#);
     assert!(matches!(client.next(LONG).unwrap(), Update::Event(_)));
-    let seen: Vec<What> = seen.try_iter().map(|seen| seen.what).collect();
-    let count = |wanted: fn(&What) -> bool| seen.iter().filter(|what| wanted(what)).count();
-    assert_eq!(count(|what| matches!(what, What::Connected)), 1, "{seen:?}");
-    assert_eq!(count(|what| matches!(what, What::Handshake { .. })), 1);
-    assert_eq!(count(|what| matches!(what, What::Session(_))), 1);
-    assert_eq!(count(|what| matches!(what, What::Subscribed(_))), 1);
+    let seen: Vec<ClientAction> = seen.try_iter().map(|seen| seen.action).collect();
+    let count = |wanted: fn(&ClientAction) -> bool| seen.iter().filter(|what| wanted(what)).count();
+    assert_eq!(
+        count(|what| matches!(what, ClientAction::Connected)),
+        1,
+        "{seen:?}"
+    );
+    assert_eq!(
+        count(|what| matches!(what, ClientAction::Handshake { .. })),
+        1
+    );
+    assert_eq!(count(|what| matches!(what, ClientAction::Session(_))), 1);
+    assert_eq!(count(|what| matches!(what, ClientAction::Subscribed(_))), 1);
 }
 
 /// How long anything takes to the other side of a [`link`].

@@ -5,7 +5,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use octave_ws::sim::{Fault, Options, Sim, What};
+use octave_ws::sim::{ClientAction, Fault, Options, Sim};
 use octave_ws::{Client, Config, ErrorKind, Phase, Update};
 use serde_json::json;
 
@@ -75,10 +75,10 @@ fn failure(bytes: &[u8]) -> (ErrorKind, String, Option<u16>) {
     let peer = sim.addr().to_string();
     drop(sim);
     let closed = |what| match what {
-        What::Closed(code) => Some(code),
+        ClientAction::Closed(code) => Some(code),
         _ => None,
     };
-    let code = seen.iter().find_map(|seen| closed(seen.what)).flatten();
+    let code = seen.iter().find_map(|seen| closed(seen.action)).flatten();
     (error.kind(), error.to_string().replace(&peer, "PEER"), code)
 }
 
@@ -529,7 +529,7 @@ fn a_session_that_expires_again_and_again_is_final_after_five() {
     drop(sim);
     let sessions = seen
         .iter()
-        .filter(|seen| matches!(seen.what, What::Session(_)));
+        .filter(|seen| matches!(seen.action, ClientAction::Session(_)));
     assert_eq!(sessions.count(), 5);
 }
 

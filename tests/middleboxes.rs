@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use octave_ws::sim::{Options, Sim, What};
+use octave_ws::sim::{ClientAction, Options, Sim};
 use octave_ws::{Client, Config, ErrorKind, Phase, Update};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
@@ -251,6 +251,8 @@ fn tinyproxy_on_the_way_out() {
     assert_eq!(error.to_string(), message);
 
     drop(sim);
-    let connections = seen.iter().filter(|seen| seen.what == What::Connected);
+    let connections = seen
+        .iter()
+        .filter(|seen| seen.action == ClientAction::Connected);
     assert_eq!(connections.count(), 1);
 }

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use octave_ws::sim::{Options, Seen, Sim, What};
+use octave_ws::sim::{ClientAction, Observation, Options, Sim};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
@@ -200,7 +200,7 @@ fn several_clients_hear_the_same_events() {
 
 #[test]
 fn what_clients_do_is_told() {
-    let (observer, seen) = mpsc::channel::<Seen>();
+    let (observer, seen) = mpsc::channel::<Observation>();
     let sim = Sim::start_with(Options::default().observer(observer)).unwrap();
     let mut socket = open(&sim);
     ask(
@@ -210,15 +210,15 @@ fn what_clients_do_is_told() {
     socket.close(None).unwrap();
     while socket.read().is_ok() {}
     drop(sim);
-    let told: Vec<What> = seen.iter().map(|seen| seen.what).collect();
+    let told: Vec<ClientAction> = seen.iter().map(|seen| seen.action).collect();
     let [
-        What::Connected,
-        What::Handshake { resumed: false },
-        What::Session(given),
-        What::Opened(opened),
-        What::Subscribed(stream),
-        What::Closed(None),
-        What::Disconnected(None),
+        ClientAction::Connected,
+        ClientAction::Handshake { resumed: false },
+        ClientAction::Session(given),
+        ClientAction::Opened(opened),
+        ClientAction::Subscribed(stream),
+        ClientAction::Closed(None),
+        ClientAction::Disconnected(None),
     ] = &told[..]
     else {
         panic!("{told:?}")

@@ -6,9 +6,9 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::{ErrorKind, Phase};
 use crate::protocol::{Action, Backoff, Event, Stream, Subscriptions};
-use crate::secret::Quote;
+use crate::secret::Redactor;
 use crate::transport::Route;
-use crate::transport::attention::Watched;
+use crate::transport::wait_context::Watched;
 use crate::update::{Loss, Update};
 use crate::{Error, Result};
 
@@ -56,7 +56,7 @@ pub struct Client {
     config: Config,
     route: Route,
     /// The secrets of this connection and those before it.
-    quote: Quote,
+    redactor: Redactor,
     backoff: Backoff,
     state: State,
     /// Number of connections so far.
@@ -71,14 +71,14 @@ pub struct Client {
     failure: Option<(Error, u32)>,
     /// On how many connections an answer did not come in time, since it was asked for.
     late: u32,
-    aside: Aside,
+    watch_state: WatchState,
     /// Updates that have arrived and are not returned yet.
     queue: VecDeque<Update>,
 }
 
 /// The descriptors of the caller, and the state of watching them.
 #[derive(Default)]
-struct Aside {
+struct WatchState {
     watched: Watched,
     /// Whether the last update was [`Update::FdReady`].
     was_notified: bool,
@@ -126,7 +126,7 @@ impl Client {
         Ok(Self {
             config: config.clone(),
             route: Route::new(config)?,
-            quote: Quote::default(),
+            redactor: Redactor::default(),
             backoff: Backoff::new(config.retry_for, now),
             state: State::Waiting(now),
             connections: 0,
@@ -136,7 +136,7 @@ impl Client {
             pending_warning: None,
             failure: None,
             late: 0,
-            aside: Aside::default(),
+            watch_state: WatchState::default(),
             queue: VecDeque::new(),
         })
     }
@@ -307,7 +307,7 @@ impl Client {
             if let State::Closed = self.state {
                 return Ok(Update::Closed);
             }
-            let watched = self.aside.watched.clone();
+            let watched = self.watch_state.watched.clone();
             // Fails for good once nothing is left to hand over.
             if !self.advance(deadline, &watched)? {
                 return Ok(Update::TimedOut);

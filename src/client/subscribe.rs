@@ -3,7 +3,7 @@
 use super::Client;
 use crate::error::{ErrorKind, Phase};
 use crate::protocol::{Action, Stream};
-use crate::transport::attention::Watched;
+use crate::transport::wait_context::Watched;
 use crate::update::Update;
 use crate::{Error, Result};
 

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::connection::{Arrival, Connection};
 use crate::error::{ErrorKind, Phase};
 use crate::protocol::{Ack, Action, Event, Retry};
-use crate::transport::attention::Watched;
+use crate::transport::wait_context::Watched;
 use crate::transport::wire;
 use crate::update::{Gap, Loss, Update};
 use crate::{Error, Result};
@@ -69,7 +69,7 @@ impl Client {
             Ok(Arrival::Unknown(unknown)) => self.queue.push_back(Update::Unknown(unknown)),
             Ok(Arrival::Pong(time)) => self.queue.push_back(Update::Pong(time)),
             Ok(Arrival::Watched) => {
-                let ready = self.aside.watched.ready();
+                let ready = self.watch_state.watched.ready();
                 self.queue.extend(ready.map(Update::FdReady));
             }
             Ok(Arrival::Ack(ack)) => {
@@ -102,7 +102,7 @@ impl Client {
         if let Some(message) = self.pending_warning.take() {
             log::warn!("{message}");
         }
-        self.route.attention.watched = watched.clone();
+        self.route.wait_context.watched = watched.clone();
         let until = deadline.map_or(at, |deadline| deadline.min(at));
         match self.route.wait_until(until) {
             Err(error) if wire::is_stop(&error) => return Err(Error::stopped(Phase::Connect)),
@@ -116,30 +116,30 @@ impl Client {
         let is_time = at <= Instant::now();
         // Ready descriptors that the caller does not read must not prevent an attempt.
         if let Some(ready) = watched.ready()
-            && !(is_time && self.aside.was_notified)
+            && !(is_time && self.watch_state.was_notified)
         {
-            self.aside.was_notified = true;
+            self.watch_state.was_notified = true;
             self.queue.push_back(Update::FdReady(ready));
             return Ok(true);
         }
-        self.aside.was_notified = false;
+        self.watch_state.was_notified = false;
         if !is_time {
             return Ok(false);
         }
-        let may_cut_short = !self.aside.cut_short && !watched.is_ready();
+        let may_cut_short = !self.watch_state.cut_short && !watched.is_ready();
         if !may_cut_short {
-            self.route.attention.watched = Watched::default();
+            self.route.wait_context.watched = Watched::default();
         }
-        self.aside.cut_short = false;
+        self.watch_state.cut_short = false;
         self.config.renew_credentials();
         self.route.renew_trust(&mut self.config);
-        match Connection::open(&self.config, &mut self.route, &mut self.quote) {
+        match Connection::open(&self.config, &mut self.route, &mut self.redactor) {
             Ok(connection) => self.opened(connection),
             // The attempt was cut short, which is no failure.
             Err(error) => match watched.ready() {
                 Some(ready) if may_cut_short && error.is_retryable() => {
-                    self.aside.cut_short = true;
-                    self.aside.was_notified = true;
+                    self.watch_state.cut_short = true;
+                    self.watch_state.was_notified = true;
                     self.state = State::Waiting(Instant::now() + CUT_SHORT);
                     self.queue.push_back(Update::FdReady(ready));
                 }

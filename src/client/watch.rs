@@ -20,12 +20,12 @@ impl Client {
     /// # }
     /// ```
     pub fn watch(&mut self, readable: impl IntoIterator<Item = OwnedFd>) {
-        self.aside.watched.readable = readable.into_iter().collect();
+        self.watch_state.watched.readable = readable.into_iter().collect();
     }
 
     /// Lets [`Client::next`] watch a descriptor that is written to: once it has no reader any more,
     /// [`Client::next`] returns [`Update::FdReady`](crate::Update::FdReady).
     pub fn watch_hangup(&mut self, written: Option<OwnedFd>) {
-        self.aside.watched.hangup = written.map(Arc::new);
+        self.watch_state.watched.hangup = written.map(Arc::new);
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Arrival, Connection};
 use crate::error::{ErrorKind, Phase};
 use crate::protocol::{Action, ON_THE_WAY, Request, Stream};
-use crate::transport::attention::Watched;
+use crate::transport::wait_context::Watched;
 use crate::update::Loss;
 use crate::{Error, Result};
 

@@ -8,13 +8,13 @@ use crate::protocol::{
     Ack, Action, Due, Event, Exchange, HEARTBEAT, Incoming, Liveness, Look, ON_THE_WAY, Overdue,
     Request, Stream, Text, UnknownMessage,
 };
-use crate::secret::Quote;
+use crate::secret::Redactor;
 use crate::session::{self, Session};
 use crate::socket::{Received, Socket};
 use crate::step::Step;
 use crate::transport::Route;
-use crate::transport::attention::Watched;
 use crate::transport::coming::Coming;
+use crate::transport::wait_context::Watched;
 use crate::{Error, Result};
 
 pub(crate) mod close;
@@ -31,7 +31,7 @@ const WINDOW: usize = 64 << 10;
 pub(crate) struct Connection {
     socket: Socket,
     exchange: Exchange,
-    quote: Quote,
+    redactor: Redactor,
     /// The last ping that was asked for: how many there were, and when it was sent.
     ping: (u64, Option<Instant>),
     watched: Watched,
@@ -50,7 +50,7 @@ struct Failed {
 
 /// Returns whether to retry an upgrade on a new connection after it failed on the one kept from the
 /// session: that may have ended silently, and some balancers route a WebSocket by its connection.
-fn may_do_on_another(error: &Error) -> bool {
+fn should_retry_upgrade(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Disconnected => true,
         // At once would be before the time that was asked for.
@@ -74,16 +74,20 @@ impl Connection {
     /// Connects, asks for a session and opens its socket, all on one TCP connection where the
     /// service lets it be.
     /// The secrets of this connection are added to those that are not to be quoted.
-    pub(crate) fn open(config: &Config, route: &mut Route, quote: &mut Quote) -> Result<Self> {
+    pub(crate) fn open(
+        config: &Config,
+        route: &mut Route,
+        redactor: &mut Redactor,
+    ) -> Result<Self> {
         let credentials = &config.credentials;
         let link = route.dial(config.phase_deadline())?;
         let Session { id, cookies, link } =
-            session::open(link, route, credentials, quote, config.phase_deadline())?;
+            session::open(link, route, credentials, redactor, config.phase_deadline())?;
         let path = id.path(&route.endpoint);
         let request = UpgradeRequest {
             path: &path,
             cookies: &cookies,
-            quote,
+            redactor,
         };
         let upgrade = |link, route: &Route| {
             let deadline = config.phase_deadline();
@@ -97,7 +101,7 @@ impl Connection {
         };
         let kept = link.map(|link| upgrade(link, route));
         let mut socket = match kept {
-            Some(Err(error)) if may_do_on_another(&error) => {
+            Some(Err(error)) if should_retry_upgrade(&error) => {
                 log::debug!("{error}; trying again on a new connection");
                 let link = route.dial(config.phase_deadline())?;
                 let again = upgrade(link, route);
@@ -118,7 +122,7 @@ impl Connection {
         Ok(Self {
             socket,
             exchange: Exchange::new(liveness, config.ack_timeout, Instant::now()),
-            quote: quote.clone(),
+            redactor: redactor.clone(),
             ping: (0, None),
             watched: Watched::default(),
             overdue: Overdue::new(config.ack_timeout),
@@ -220,7 +224,7 @@ impl Connection {
     pub(crate) fn read(&mut self, deadline: Option<Instant>) -> Result<Option<Arrival>> {
         let mut passed = None;
         loop {
-            if self.socket.take_noticed() {
+            if self.socket.take_watch_ready() {
                 return Ok(Some(Arrival::Watched));
             }
             if self.failed.is_some() {
@@ -361,7 +365,7 @@ impl Connection {
                 return Ok(Some(Arrival::Unknown(unknown)));
             }
             Received::Close(words) => {
-                let (peer, words) = (self.socket.peer(), self.quote.quote(&words));
+                let (peer, words) = (self.socket.peer(), self.redactor.redact(&words));
                 let message = format!("{peer} closed {words}");
                 return Err(Error::new(Phase::Socket, ErrorKind::Disconnected, message));
             }
@@ -375,7 +379,7 @@ impl Connection {
             Incoming::Answer(answer, text) => match self.exchange.answered(&answer, Instant::now())
             {
                 Some(mut ack) => {
-                    ack.outcome = ack.outcome.map_err(|words| self.quote.quote(&words));
+                    ack.outcome = ack.outcome.map_err(|words| self.redactor.redact(&words));
                     ack.text = text;
                     Arrival::Ack(ack)
                 }

@@ -6,7 +6,7 @@ use serde_core::Deserialize;
 
 use super::Stream;
 use super::json::{JsonStr, string, words};
-use super::scanner::{Unfit, members};
+use super::scanner::{Invalid, members};
 
 /// A text that shares the bytes of the frame in which it came.
 pub(crate) use tungstenite::Utf8Bytes as Text;
@@ -270,8 +270,8 @@ impl Incoming {
             Ok(members) => members,
             Err(unfit) => {
                 let reason = match unfit {
-                    Unfit::NotObject => "it is not a JSON object",
-                    Unfit::NotJson => "it is not JSON",
+                    Invalid::NotObject => "it is not a JSON object",
+                    Invalid::NotJson => "it is not JSON",
                 };
                 return Self::Unknown(UnknownMessage::new(text, reason));
             }

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 /// Time for which a late answer is still looked for behind other messages: a peer that was busy may
 /// have sent much.
-const REPRIEVE: Duration = Duration::from_secs(1);
+const LATE_ACK_GRACE: Duration = Duration::from_secs(1);
 
 /// As many bytes may come in meanwhile: more are not on their way at the same time, so that what is
 /// behind them was sent later.
@@ -55,7 +55,7 @@ impl Overdue {
             Some(_) if last.is_amid => last.heard_at + self.ack_timeout,
             Some(Since {
                 empty_at: Some(at), ..
-            }) => *at + REPRIEVE,
+            }) => *at + LATE_ACK_GRACE,
             _ => now,
         }
     }
@@ -77,7 +77,7 @@ impl Overdue {
             return false;
         }
         let empty_at = *since.empty_at.get_or_insert(now);
-        look.bytes == since.bytes || look.is_amid || empty_at + REPRIEVE <= now
+        look.bytes == since.bytes || look.is_amid || empty_at + LATE_ACK_GRACE <= now
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// Why a text has no members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
+pub(super) enum Invalid {
     NotJson,
     /// It is another JSON document.
     NotObject,
@@ -20,7 +20,7 @@ pub(super) enum Unfit {
 pub(super) fn members<'a, const N: usize>(
     json: &'a str,
     names: [&str; N],
-) -> Result<[Option<&'a str>; N], Unfit> {
+) -> Result<[Option<&'a str>; N], Invalid> {
     let mut found = [None; N];
     let is_object = document(json.as_bytes(), |key, is_escaped, value| {
         let index = if is_escaped {
@@ -41,8 +41,8 @@ pub(super) fn members<'a, const N: usize>(
     });
     match is_object {
         Some(true) => Ok(found),
-        Some(false) => Err(Unfit::NotObject),
-        None => Err(Unfit::NotJson),
+        Some(false) => Err(Invalid::NotObject),
+        None => Err(Invalid::NotJson),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
 use crate::protocol::session_answer;
-use crate::secret::Quote;
+use crate::secret::Redactor;
 use crate::session::post::Answer;
 use crate::step::Step;
 use crate::transport::head;
@@ -31,12 +31,12 @@ impl SessionId {
         let mut config = config.clone();
         config.renew_credentials();
         let credentials = &config.credentials;
-        let mut quote = Quote::default();
+        let mut redactor = Redactor::default();
         let session = open(
             link,
             &route,
             credentials,
-            &mut quote,
+            &mut redactor,
             config.phase_deadline(),
         )?;
         if let Some(mut link) = session.link {
@@ -75,18 +75,18 @@ pub(crate) fn open(
     mut link: Link,
     route: &Route,
     credentials: &Credentials,
-    quote: &mut Quote,
+    redactor: &mut Redactor,
     deadline: Instant,
 ) -> Result<Session> {
     let Route {
         endpoint,
-        attention,
+        wait_context,
         ..
     } = route;
-    quote.hide(credentials.token.expose_secret());
+    redactor.hide(credentials.token.expose_secret());
     link.wire().set_deadline(Some(deadline));
     let (answer, link) = post::post(link, endpoint, credentials).map_err(|error| {
-        if attention.is_stopped() {
+        if wait_context.is_stopped() {
             return Error::stopped(Phase::Session);
         }
         if Instant::now() >= deadline {
@@ -115,20 +115,20 @@ pub(crate) fn open(
     answer
         .cookies
         .secrets()
-        .for_each(|cookie| quote.hide(cookie));
-    let id =
-        validate(&answer, endpoint, quote).map_err(|error| error.not_before(answer.retry_after))?;
+        .for_each(|cookie| redactor.hide(cookie));
+    let id = validate(&answer, endpoint, redactor)
+        .map_err(|error| error.not_before(answer.retry_after))?;
     route.observer.notify(&Step::SessionOpened {
         date: answer.date,
         is_kept: link.is_some(),
     });
-    quote.hide(id.expose_secret());
+    redactor.hide(id.expose_secret());
     let cookies = answer.cookies;
     Ok(Session { id, cookies, link })
 }
 
 /// Makes an id of an answer.
-fn validate(answer: &Answer, endpoint: &Endpoint, quote: &Quote) -> Result<SessionId> {
+fn validate(answer: &Answer, endpoint: &Endpoint, redactor: &Redactor) -> Result<SessionId> {
     let Answer {
         status,
         body,
@@ -139,8 +139,8 @@ fn validate(answer: &Answer, endpoint: &Endpoint, quote: &Quote) -> Result<Sessi
         let location = answer.location.as_deref();
         let path = format!("{}/session", endpoint.prefix);
         let peer = endpoint.to_string();
-        let mut message = head::status_of(&peer, *status, location, Some(&path), quote);
-        let words = quote.quote(words);
+        let mut message = head::status_of(&peer, *status, location, Some(&path), redactor);
+        let words = redactor.redact(words);
         if !words.is_empty() {
             message = format!("{message}: {words}");
         }
@@ -199,7 +199,7 @@ mod tests {
         let mut route = Route::new(&config.stop(stop.clone()))?;
         let link = route.dial(Instant::now() + LONG)?;
         let end = Instant::now() + timeout;
-        open(link, &route, credentials, &mut Quote::default(), end)
+        open(link, &route, credentials, &mut Redactor::default(), end)
     }
 
     fn credentials(sim: &Sim) -> Credentials {
@@ -269,9 +269,9 @@ mod tests {
                 is_encoded: false,
                 body: body.as_bytes().to_vec(),
             };
-            let mut quote = Quote::default();
-            quote.hide("hunter2");
-            let id = super::validate(&answer, &endpoint, &quote);
+            let mut redactor = Redactor::default();
+            redactor.hide("hunter2");
+            let id = super::validate(&answer, &endpoint, &redactor);
             id.map_err(|error| (error.kind(), error.to_string()))
         };
         let peer = "octave-ws.sierrawireless.io:443";

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::cloud::Credentials;
 use super::fault::Fault;
 use super::http::{Kept, Request, respond};
-use super::log::What;
+use super::log::ClientAction;
 use super::shared::{Log, Shared, refusal};
 use super::socket;
 use crate::transport::wire;
@@ -21,14 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) fn serve(tcp: TcpStream, peer: SocketAddr, shared: &Shared) {
     let observer = shared.observer.as_ref();
     let log = Log { observer, peer };
-    log.saw(What::Connected);
+    log.saw(ClientAction::Connected);
     let end = handshake(tcp, shared, &log).and_then(|mut link| requests(&mut link, shared, &log));
     let how = match end {
         Ok(()) => None,
         Err(error) if wire::is_stop(&error) => Some("the stand-in stops".to_owned()),
         Err(error) => Some(error.to_string()),
     };
-    log.saw(What::Disconnected(how));
+    log.saw(ClientAction::Disconnected(how));
 }
 
 fn handshake<'a>(tcp: TcpStream, shared: &'a Shared, log: &Log<'_>) -> io::Result<Link<'a>> {
@@ -43,7 +43,7 @@ fn handshake<'a>(tcp: TcpStream, shared: &'a Shared, log: &Log<'_>) -> io::Resul
     while link.tls.conn.is_handshaking() {
         link.patiently(|tls| tls.conn.complete_io(&mut tls.sock).map(drop))?;
     }
-    log.saw(What::handshake(link.tls.conn.handshake_kind()));
+    log.saw(ClientAction::handshake(link.tls.conn.handshake_kind()));
     Ok(link)
 }
 
@@ -75,7 +75,7 @@ fn requests(link: &mut Link<'_>, shared: &Shared, log: &Log<'_>) -> io::Result<(
                     return link.swallow(log);
                 }
                 socket::accept(link, &request)?;
-                log.saw(What::Opened(start_of(id)));
+                log.saw(ClientAction::Opened(start_of(id)));
                 return socket::serve(&mut link.tls, buffer, shared, log);
             }
             ["session", _, "ws"] => Err((404, "no such session, or it was used")),
@@ -110,7 +110,7 @@ fn requests(link: &mut Link<'_>, shared: &Shared, log: &Log<'_>) -> io::Result<(
                 let method = request.method();
                 let place = path.first().copied().unwrap_or_default();
                 let request = format!("{method} /{place}");
-                log.saw(What::Refused { request, status });
+                log.saw(ClientAction::Refused { request, status });
                 respond(link, status, kept, &refusal(&Value::Null, status, error))?;
             }
         }
@@ -133,7 +133,7 @@ fn session(request: &Request, shared: &Shared, log: &Log<'_>) -> io::Result<Answ
     };
     Ok(match shared.cloud.open_session(&credentials)? {
         Some(id) => {
-            log.saw(What::Session(start_of(&id)));
+            log.saw(ClientAction::Session(start_of(&id)));
             Ok(id)
         }
         None => Err((400, "invalid credentials")),
@@ -162,7 +162,7 @@ pub(super) struct Link<'a> {
 impl Link<'_> {
     /// Reads on and never answers.
     fn swallow(&mut self, log: &Log<'_>) -> io::Result<()> {
-        log.saw(What::Swallowed);
+        log.saw(ClientAction::Ignored);
         while self.read(&mut [0; 1024])? > 0 {}
         Ok(())
     }

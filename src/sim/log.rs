@@ -6,17 +6,17 @@ use rustls::HandshakeKind;
 /// An action of a client, received by [`Options::observer`](super::Options).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Seen {
+pub struct Observation {
     /// The address of the client.
     pub peer: SocketAddr,
     /// The action.
-    pub what: What,
+    pub action: ClientAction,
 }
 
 /// An action of a client. `Display` formats it as one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum What {
+pub enum ClientAction {
     /// Opened a TCP connection.
     Connected,
     /// Completed a TLS handshake.
@@ -34,7 +34,7 @@ pub enum What {
         status: u16,
     },
     /// Sent a request that is not answered, because of a fault.
-    Swallowed,
+    Ignored,
     /// Opened the WebSocket of a session: the first characters of its id.
     Opened(String),
     /// Subscribed to a stream, named as the client named it.
@@ -57,7 +57,7 @@ pub enum What {
     Disconnected(Option<String>),
 }
 
-impl What {
+impl ClientAction {
     pub(super) fn handshake(kind: Option<HandshakeKind>) -> Self {
         Self::Handshake {
             resumed: kind == Some(HandshakeKind::Resumed),
@@ -66,13 +66,13 @@ impl What {
 }
 
 /// One line, without a line break.
-impl fmt::Display for Seen {
+impl fmt::Display for Observation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.peer, self.what)
+        write!(f, "{}: {}", self.peer, self.action)
     }
 }
 
-impl fmt::Display for What {
+impl fmt::Display for ClientAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected => f.write_str("connected"),
@@ -82,7 +82,7 @@ impl fmt::Display for What {
             Self::Refused { request, status } => {
                 write!(f, "{} refused with {status}", request.escape_debug())
             }
-            Self::Swallowed => f.write_str("request not answered (fault)"),
+            Self::Ignored => f.write_str("request not answered (fault)"),
             Self::Opened(start) => write!(f, "socket of session {start}... opened"),
             Self::Subscribed(stream) => write!(f, "subscribed to {}", stream.escape_debug()),
             Self::Unsubscribed(stream) => {

@@ -50,7 +50,7 @@ mod stream;
 use certificate::Authority;
 pub use fault::Fault;
 use kept::Kept;
-pub use log::{Seen, What};
+pub use log::{ClientAction, Observation};
 pub use options::Options;
 pub use script::Script;
 use shared::Shared;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 
 use super::fault::Fault;
-use super::log::Seen;
+use super::log::Observation;
 use super::script::Script;
 
 /// Options of a stand-in. Later versions may add fields: use the setters, or end a literal with
@@ -38,7 +38,7 @@ pub struct Options {
     /// Accept every path as a stream. Default: only the streams of the company `demo`.
     pub any_stream: bool,
     /// Receives what clients do.
-    pub observer: Option<Sender<Seen>>,
+    pub observer: Option<Sender<Observation>>,
     /// Faults to simulate.
     pub faults: Vec<Fault>,
 }
@@ -87,7 +87,7 @@ impl Options {
     }
 
     /// Sets [`observer`](Options#structfield.observer).
-    pub fn observer(mut self, observer: Sender<Seen>) -> Self {
+    pub fn observer(mut self, observer: Sender<Observation>) -> Self {
         self.observer = Some(observer);
         self
     }

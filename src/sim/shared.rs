@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::certificate::Authority;
 use super::cloud::Cloud;
 use super::fault::Fault;
-use super::log::{Seen, What};
+use super::log::{ClientAction, Observation};
 use crate::Stop;
 
 /// State that all connections of a stand-in share.
@@ -15,7 +15,7 @@ pub(super) struct Shared {
     pub(super) authority: Authority,
     pub(super) cloud: Cloud,
     pub(super) faults: Mutex<Vec<Fault>>,
-    pub(super) observer: Option<Sender<Seen>>,
+    pub(super) observer: Option<Sender<Observation>>,
     pub(super) stop: Stop,
 }
 
@@ -31,16 +31,16 @@ impl Shared {
 
 /// The log of one client.
 pub(super) struct Log<'a> {
-    pub(super) observer: Option<&'a Sender<Seen>>,
+    pub(super) observer: Option<&'a Sender<Observation>>,
     pub(super) peer: SocketAddr,
 }
 
 impl Log<'_> {
-    pub(super) fn saw(&self, what: What) {
+    pub(super) fn saw(&self, action: ClientAction) {
         if let Some(observer) = self.observer {
             let peer = self.peer;
             // The observer may have stopped.
-            let _ = observer.send(Seen { peer, what });
+            let _ = observer.send(Observation { peer, action });
         }
     }
 }

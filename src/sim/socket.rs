@@ -16,7 +16,7 @@ use tungstenite::{Error, Message};
 use super::cloud::{Order, Subscriber};
 use super::fault::Fault;
 use super::http::Request;
-use super::log::What;
+use super::log::ClientAction;
 use super::shared::{Log, Shared, refusal};
 use crate::transport::wire;
 
@@ -83,7 +83,7 @@ impl Session<'_> {
                 Err(error) => return Err(io::Error::other(error)),
             };
             if self.granted_at.is_some() && self.shared.has(Fault::Stall) {
-                self.log.saw(What::Swallowed);
+                self.log.saw(ClientAction::Ignored);
                 return wire::wait(&self.shared.stop, PollFlags::IN, None, None);
             }
             let end = self.end();
@@ -207,20 +207,21 @@ impl Session<'_> {
                 None => Ok(()),
             },
             Message::Ping(_) => {
-                self.log.saw(What::Ping);
+                self.log.saw(ClientAction::Ping);
                 Ok(())
             }
             Message::Pong(_) => {
-                self.log.saw(What::Pong);
+                self.log.saw(ClientAction::Pong);
                 Ok(())
             }
             Message::Close(frame) => {
                 let code = frame.map(|frame| frame.code.into());
-                self.log.saw(What::Closed(code));
+                self.log.saw(ClientAction::Closed(code));
                 Ok(())
             }
             Message::Binary(_) | Message::Frame(_) => {
-                self.log.saw(What::Text("a binary frame".to_owned()));
+                self.log
+                    .saw(ClientAction::Text("a binary frame".to_owned()));
                 Ok(())
             }
         }
@@ -231,22 +232,22 @@ impl Session<'_> {
         let request: Value = serde_json::from_str(text).unwrap_or_default();
         let member = |name: &str| request.get(name).and_then(Value::as_str);
         if member("type") == Some("heartbeat") {
-            self.log.saw(What::Heartbeat);
+            self.log.saw(ClientAction::Heartbeat);
             return None;
         }
         let msg_id = &request["msgId"];
         if member("object") != Some("event") {
-            self.log.saw(What::Text(text.to_owned()));
+            self.log.saw(ClientAction::Text(text.to_owned()));
             return Some(refusal(msg_id, 400, "this is not a request"));
         }
         if self.shared.has(Fault::AckSilent) {
-            self.log.saw(What::Swallowed);
+            self.log.saw(ClientAction::Ignored);
             return None;
         }
         match self.act(member("type"), member("streamId"), member("path")) {
             Ok(()) => Some(granted(msg_id)),
             Err((status, reason)) => {
-                self.log.saw(What::NotGranted(reason.clone()));
+                self.log.saw(ClientAction::NotGranted(reason.clone()));
                 Some(refusal(msg_id, status, &reason))
             }
         }
@@ -277,11 +278,11 @@ impl Session<'_> {
                 self.subscriber.subscribe(&stream);
                 self.granted_at.get_or_insert_with(Instant::now);
                 // Logged once it is done: an observer may publish now.
-                self.log.saw(What::Subscribed(name.to_owned()));
+                self.log.saw(ClientAction::Subscribed(name.to_owned()));
                 Ok(())
             }
             Some("unsubscribe") if self.subscriber.unsubscribe(&stream) => {
-                self.log.saw(What::Unsubscribed(name.to_owned()));
+                self.log.saw(ClientAction::Unsubscribed(name.to_owned()));
                 Ok(())
             }
             Some("unsubscribe") => Err((404, format!("not subscribed to {name}"))),

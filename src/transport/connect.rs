@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with};
 
 use crate::ready;
-use crate::transport::attention::Attention;
+use crate::transport::wait_context::WaitContext;
 use crate::transport::wire;
 
 /// The connection attempt delay of RFC 8305 §5: so long an attempt has before the next one begins
@@ -60,7 +60,7 @@ impl Attempts {
     /// attempt where all have failed, and those of the wait.
     pub(crate) fn next(
         &mut self,
-        attention: &Attention,
+        wait_context: &WaitContext,
         deadline: Instant,
     ) -> io::Result<(SocketAddr, TcpStream)> {
         loop {
@@ -75,7 +75,7 @@ impl Attempts {
                 deadline.min(self.next_at)
             };
             let sockets: Vec<_> = self.begun.iter().map(|(_, socket)| socket).collect();
-            match wire::wait_for_any(&sockets, PollFlags::OUT, attention, Some(until)) {
+            match wire::wait_for_any(&sockets, PollFlags::OUT, wait_context, Some(until)) {
                 Ok(()) => {
                     if let Some(connected) = self.take_done() {
                         return Ok(connected);
@@ -191,7 +191,7 @@ pub(crate) mod tests {
     }
 
     fn next(attempts: &mut Attempts, within: Duration) -> io::Result<SocketAddr> {
-        let found = attempts.next(&Attention::default(), Instant::now() + within);
+        let found = attempts.next(&WaitContext::default(), Instant::now() + within);
         found.map(|(addr, _)| addr)
     }
 

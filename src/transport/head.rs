@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::clock;
 use crate::endpoint::HostPort;
-use crate::secret::Quote;
+use crate::secret::Redactor;
 
 /// Sent with both requests: some firewalls refuse requests without it.
 pub(crate) const USER_AGENT: &str = concat!("octave-ws/", env!("CARGO_PKG_VERSION"));
@@ -103,14 +103,14 @@ pub(crate) fn status_of(
     status: u16,
     location: Option<&[u8]>,
     path: Option<&str>,
-    quote: &Quote,
+    redactor: &Redactor,
 ) -> String {
     let target = location
         .filter(|_| (300..400).contains(&status))
         .and_then(|location| target(location, path));
     match target {
         Some(target) => {
-            let target = quote.quote(&target);
+            let target = redactor.redact(&target);
             format!("HTTP {status} from {peer}, a redirect to {target}")
         }
         None => format!("HTTP {status} from {peer}"),
@@ -209,10 +209,10 @@ mod tests {
 
     #[test]
     fn a_redirect_is_told_with_its_host_and_what_was_asked_for() {
-        let mut quote = Quote::default();
-        quote.hide("hunter2");
+        let mut redactor = Redactor::default();
+        redactor.hide("hunter2");
         let told =
-            |location: &[u8]| status_of("peer", 302, Some(location), Some("/session"), &quote);
+            |location: &[u8]| status_of("peer", 302, Some(location), Some("/session"), &redactor);
         for (location, target) in [
             (
                 "https://login.example.com/?token=t",
@@ -246,10 +246,10 @@ mod tests {
         let long = told(format!("https://{}/", "h".repeat(15_000)).as_bytes());
         assert!(long.len() < 250 && long.ends_with("hhh..."), "{long}");
         let location = Some(&b"https://h/session"[..]);
-        let none = status_of("peer", 404, location, None, &quote);
+        let none = status_of("peer", 404, location, None, &redactor);
         assert_eq!(none, "HTTP 404 from peer");
         let text = "HTTP 302 from peer, a redirect to https://h";
-        assert_eq!(status_of("peer", 302, location, None, &quote), text);
+        assert_eq!(status_of("peer", 302, location, None, &redactor), text);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) struct MessageLimit {
     /// When all had been read that was sent before the message that is coming in.
     complete_before: Moment,
     /// The failure of reads, once the bytes before it are returned.
-    failure: Option<NoEnd>,
+    failure: Option<LimitExceeded>,
 }
 
 /// Minimum time for a message to arrive, whatever its length.
@@ -106,7 +106,7 @@ impl Read for MessageLimit {
             }
             let time = waited.saturating_sub(self.waited_before);
             let is_slow = self.is_amid_message() && time > self.frames.allowed();
-            self.failure = failure.or(is_slow.then_some(NoEnd::TooSlow));
+            self.failure = failure.or(is_slow.then_some(LimitExceeded::TooSlow));
             if handed_on > 0 {
                 return Ok(handed_on);
             }
@@ -198,7 +198,7 @@ impl Frames {
 
     /// Takes note of what has come in, [`at_most`](Self::at_most) as much as that. Returns how much
     /// of it is to be handed on, and what is wrong behind that.
-    fn pass(&mut self, bytes: &mut [u8]) -> (usize, Option<NoEnd>) {
+    fn pass(&mut self, bytes: &mut [u8]) -> (usize, Option<LimitExceeded>) {
         let was_held_back = !self.head.is_empty();
         let mut at = 0;
         while at < bytes.len() {
@@ -230,7 +230,7 @@ impl Frames {
     }
 
     /// A frame begins, whose header is whole.
-    fn begin(&mut self) -> Result<(), NoEnd> {
+    fn begin(&mut self) -> Result<(), LimitExceeded> {
         let is_last = self.head[0] & 0x80 != 0;
         let length = payload_length(&self.head);
         self.is_control = self.head[0] & 0x08 != 0;
@@ -238,7 +238,7 @@ impl Frames {
         if self.is_control {
             // RFC 6455 §5.5: "MUST have a payload length of 125 bytes or less".
             if length > 125 {
-                return Err(NoEnd::LongControl);
+                return Err(LimitExceeded::LongControl);
             }
         } else {
             // Only its continuation ends a message: it stays cut off by another.
@@ -246,7 +246,7 @@ impl Frames {
             self.is_open = !is_last || is_cut;
             self.announced = self.announced.saturating_add(length);
             if self.announced > self.max_message {
-                return Err(NoEnd::TooLong {
+                return Err(LimitExceeded::TooLong {
                     length: self.announced,
                     limit: self.max_message,
                 });
@@ -255,7 +255,7 @@ impl Frames {
         if self.is_open && (self.is_control || length == 0) {
             self.empty += 1;
             if self.empty > MAX_EMPTY {
-                return Err(NoEnd::Empty);
+                return Err(LimitExceeded::Empty);
             }
         }
         if length > PIECE {
@@ -325,7 +325,7 @@ fn payload_length(head: &[u8]) -> u64 {
 
 /// The limit that a message has exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoEnd {
+pub(crate) enum LimitExceeded {
     /// As long as it is by what has been announced of it.
     TooLong {
         length: u64,
@@ -337,14 +337,14 @@ pub(crate) enum NoEnd {
     LongControl,
 }
 
-impl NoEnd {
+impl LimitExceeded {
     /// Returns the exceeded limit inside an I/O error, if there is one.
     pub(crate) fn of(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
     }
 }
 
-impl fmt::Display for NoEnd {
+impl fmt::Display for LimitExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // By the name that the program's option has, too.
@@ -360,7 +360,7 @@ impl fmt::Display for NoEnd {
     }
 }
 
-impl error::Error for NoEnd {}
+impl error::Error for LimitExceeded {}
 
 /// As people write it.
 struct Size(u64);
@@ -402,7 +402,11 @@ mod tests {
     }
 
     /// All that is handed on, where as many bytes are read at a time as `cuts` say in turn.
-    fn handed_on(frames: &mut Frames, mut bytes: &[u8], cuts: &[usize]) -> Result<Vec<u8>, NoEnd> {
+    fn handed_on(
+        frames: &mut Frames,
+        mut bytes: &[u8],
+        cuts: &[usize],
+    ) -> Result<Vec<u8>, LimitExceeded> {
         let mut all = Vec::new();
         let mut out = vec![0; 16 << 10];
         for &cut in cuts.iter().cycle() {
@@ -455,16 +459,16 @@ mod tests {
         let limit = 1 << 20;
         let over = |length| {
             let limit = limit as u64;
-            Some(NoEnd::TooLong { length, limit })
+            Some(LimitExceeded::TooLong { length, limit })
         };
         for (frames, end) in [
             (vec![header(0x81, limit)], None),
             (vec![header(0x81, limit + 1)], over(limit as u64 + 1)),
             (vec![header(0x81, 1 << 40)], over(1 << 40)),
-            (vec![header(0x89, 126)], Some(NoEnd::LongControl)),
+            (vec![header(0x89, 126)], Some(LimitExceeded::LongControl)),
             (
                 vec![header(0x01, 0); 1 + MAX_EMPTY as usize],
-                Some(NoEnd::Empty),
+                Some(LimitExceeded::Empty),
             ),
             (
                 [
@@ -472,7 +476,7 @@ mod tests {
                     vec![header(0x89, 0); MAX_EMPTY as usize],
                 ]
                 .concat(),
-                Some(NoEnd::Empty),
+                Some(LimitExceeded::Empty),
             ),
             (
                 [

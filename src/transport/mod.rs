@@ -11,15 +11,14 @@ use crate::config::{Config, Pem};
 use crate::endpoint::{Endpoint, HostPort, IpVersion};
 use crate::error::{ErrorKind, Phase, Setting};
 use crate::step::{Observer, Step};
-use crate::transport::attention::Attention;
 use crate::transport::connect::Attempts;
 use crate::transport::link::Layer;
 use crate::transport::proxy::Proxy;
 use crate::transport::resolve::Resolver;
+use crate::transport::wait_context::WaitContext;
 use crate::transport::wire::Wire;
 use crate::{Error, Result, Stop};
 
-pub(crate) mod attention;
 pub(crate) mod coming;
 pub(crate) mod connect;
 pub(crate) mod head;
@@ -29,6 +28,7 @@ pub(crate) mod proxy;
 pub(crate) mod resolve;
 pub(crate) mod socks;
 pub(crate) mod tls;
+pub(crate) mod wait_context;
 pub(crate) mod wire;
 
 pub(crate) use link::Link;
@@ -36,12 +36,12 @@ pub(crate) use link::Link;
 /// The way to the service, the same for the session's POST and the WebSocket.
 pub(crate) struct Route {
     pub(crate) endpoint: Endpoint,
-    pub(crate) attention: Attention,
+    pub(crate) wait_context: WaitContext,
     pub(crate) observer: Observer,
     proxy: Option<Proxy>,
     resolver: Resolver,
     /// Resolves the endpoint for a proxy that takes its address.
-    behind: Resolver,
+    target_resolver: Resolver,
     tls: Arc<ClientConfig>,
     dials: Dials,
 }
@@ -81,18 +81,18 @@ impl Route {
                 Error::new(Phase::Config, ErrorKind::System, message).because(error)
             })?,
         };
-        let attention = Attention {
+        let wait_context = WaitContext {
             stop: Some(stop),
             pulse: config.pulse.clone(),
-            ..Attention::default()
+            ..WaitContext::default()
         };
         Ok(Self {
             endpoint,
-            attention,
+            wait_context,
             observer: config.observer.clone(),
             proxy,
             resolver: Resolver::new(config.ip_version),
-            behind: Resolver::new(config.ip_version),
+            target_resolver: Resolver::new(config.ip_version),
             tls,
             dials: Dials::default(),
         })
@@ -124,8 +124,8 @@ impl Route {
     pub(crate) fn wait_until(&self, time: Instant) -> io::Result<()> {
         // Of the stop's own descriptor nothing is asked here.
         let nothing = PollFlags::empty();
-        match &self.attention.stop {
-            Some(stop) => wire::wait_for(stop, nothing, &self.attention, Some(time)),
+        match &self.wait_context.stop {
+            Some(stop) => wire::wait_for(stop, nothing, &self.wait_context, Some(time)),
             None => Ok(()),
         }
     }
@@ -138,7 +138,7 @@ impl Route {
         let hop = Hop::first(&self.endpoint, self.proxy.as_ref());
         let addrs = hop.resolve(
             &mut self.resolver,
-            &self.attention,
+            &self.wait_context,
             &self.observer,
             deadline,
         )?;
@@ -177,7 +177,12 @@ impl Route {
             return Ok(vec![None]);
         }
         let hop = Hop::first(&self.endpoint, None);
-        let addrs = hop.resolve(&mut self.behind, &self.attention, &self.observer, deadline)?;
+        let addrs = hop.resolve(
+            &mut self.target_resolver,
+            &self.wait_context,
+            &self.observer,
+            deadline,
+        )?;
         Ok(addrs.into_iter().map(Some).collect())
     }
 
@@ -193,7 +198,7 @@ impl Route {
         let mut last = None;
         loop {
             self.dials.note();
-            let (addr, tcp) = match attempts.next(&self.attention, deadline) {
+            let (addr, tcp) = match attempts.next(&self.wait_context, deadline) {
                 Ok(connected) => connected,
                 Err(error) => {
                     let error = hop.unreachable(attempts.tried(), error);
@@ -222,7 +227,7 @@ impl Route {
         target: Option<SocketAddr>,
         deadline: Instant,
     ) -> Result<Link> {
-        let mut wire = Wire::new(tcp, self.attention.clone()).map_err(|error| {
+        let mut wire = Wire::new(tcp, self.wait_context.clone()).map_err(|error| {
             let message = "the socket cannot be set up";
             Error::new(Phase::Connect, ErrorKind::System, message).because(error)
         })?;
@@ -299,11 +304,11 @@ impl<'a> Hop<'a> {
     fn resolve(
         &self,
         resolver: &mut Resolver,
-        attention: &Attention,
+        wait_context: &WaitContext,
         observer: &Observer,
         deadline: Instant,
     ) -> Result<Vec<SocketAddr>> {
-        let found = resolver.resolve(self.at, attention, deadline);
+        let found = resolver.resolve(self.at, wait_context, deadline);
         let addrs = found.map_err(|error| self.unknown(resolver.version(), error))?;
         observer.notify(&Step::Resolved {
             host: self.at.host.clone(),

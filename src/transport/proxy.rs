@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use crate::endpoint::{Endpoint, HostPort};
 use crate::error::{ErrorKind, Phase, Setting};
 use crate::printable;
-use crate::secret::Quote;
+use crate::secret::Redactor;
 use crate::transport::head::{self, Head};
 use crate::transport::socks::{self, Login, Target};
 use crate::transport::wire::{self, Wire};
@@ -138,11 +138,11 @@ impl Proxy {
             }
             status => {
                 let location = head.first("location");
-                let mut quote = Quote::default();
+                let mut redactor = Redactor::default();
                 let secret = authorization.and_then(|value| value.split(' ').next_back());
-                quote.hide(secret.unwrap_or_default());
+                redactor.hide(secret.unwrap_or_default());
                 let peer = self.at.to_string();
-                let status_of = head::status_of(&peer, status, location, None, &quote);
+                let status_of = head::status_of(&peer, status, location, None, &redactor);
                 let asked = asked(&head);
                 let message = format!("{status_of} for a tunnel to {to}{asked}");
                 let failed = failed(ErrorKind::Status(status), message);

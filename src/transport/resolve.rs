@@ -11,7 +11,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::endpoint::{HostPort, IpVersion};
 use crate::ready;
-use crate::transport::attention::Attention;
+use crate::transport::wait_context::WaitContext;
 use crate::transport::wire;
 
 /// Looks names up, one at a time.
@@ -50,7 +50,7 @@ impl Resolver {
     pub(crate) fn resolve(
         &mut self,
         at: &HostPort,
-        attention: &Attention,
+        wait_context: &WaitContext,
         deadline: Instant,
     ) -> io::Result<Vec<SocketAddr>> {
         if let Ok(ip) = at.host.parse::<IpAddr>() {
@@ -70,7 +70,9 @@ impl Resolver {
             let answer = Answer::of(self.look_up(at));
             return self.taken(answer);
         };
-        if let Err(error) = wire::wait_for(&lookup.done, PollFlags::IN, attention, Some(deadline)) {
+        if let Err(error) =
+            wire::wait_for(&lookup.done, PollFlags::IN, wait_context, Some(deadline))
+        {
             self.running = Some(lookup);
             return Err(error);
         }
@@ -215,7 +217,7 @@ mod tests {
             host: host.to_owned(),
             port: 1,
         };
-        resolver.resolve(&at, &Attention::default(), Instant::now() + within)
+        resolver.resolve(&at, &WaitContext::default(), Instant::now() + within)
     }
 
     fn addrs(texts: &[&str]) -> Vec<SocketAddr> {
@@ -252,7 +254,13 @@ mod tests {
             let (lookup, sender) = pending();
             sender.send(answer).unwrap();
             let deadline = Some(Instant::now() + LONG);
-            wire::wait_for(&lookup.done, PollFlags::IN, &Attention::default(), deadline).unwrap();
+            wire::wait_for(
+                &lookup.done,
+                PollFlags::IN,
+                &WaitContext::default(),
+                deadline,
+            )
+            .unwrap();
             resolver.running = Some(lookup);
             let found = resolve(&mut resolver, "localhost", LONG).unwrap();
             assert!(found.contains(&wanted.parse().unwrap()), "{found:?}");

@@ -33,7 +33,7 @@ const VERSION: u8 = 5;
 const LOGIN_VERSION: u8 = 1;
 const NO_LOGIN: u8 = 0;
 const LOGIN: u8 = 2;
-const NONE_WILL_DO: u8 = 0xff;
+const NO_ACCEPTABLE_METHODS: u8 = 0xff;
 const CONNECT: u8 = 1;
 const IPV4: u8 = 1;
 const NAME: u8 = 3;
@@ -62,7 +62,7 @@ pub(crate) fn connect(
     match (answer(stream)?, login) {
         ([VERSION, NO_LOGIN], _) => {}
         ([VERSION, LOGIN], Some(login)) => log_in(stream, login)?,
-        ([VERSION, NONE_WILL_DO], _) => return Err(Failure::Login),
+        ([VERSION, NO_ACCEPTABLE_METHODS], _) => return Err(Failure::Login),
         _ => return Err(Failure::Malformed),
     }
     stream.write_all(&request(to))?;

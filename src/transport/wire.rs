@@ -11,8 +11,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 #[cfg(any(feature = "sim", test))]
 use crate::Stop;
 use crate::pulse::Pulse;
-use crate::transport::attention::{Attention, Watched};
 use crate::transport::coming::Coming;
+use crate::transport::wait_context::{WaitContext, Watched};
 
 /// A connected TCP socket that is read and written until a deadline or a [`Stop`].
 ///
@@ -21,10 +21,10 @@ use crate::transport::coming::Coming;
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Wire {
     tcp: TcpStream,
-    attention: Attention,
+    wait_context: WaitContext,
     deadline: Option<Instant>,
     /// Whether that was ready while there was something to read.
-    has_noticed: bool,
+    is_watch_ready: bool,
     /// Total waiting time of reads, while it is measured.
     waited: Duration,
     is_measured: bool,
@@ -51,7 +51,7 @@ const SLICE: Duration = Duration::from_secs(1);
 
 impl Wire {
     /// Takes a connected socket over. It waits without a deadline until it is given one.
-    pub(crate) fn new(tcp: TcpStream, attention: Attention) -> io::Result<Self> {
+    pub(crate) fn new(tcp: TcpStream, wait_context: WaitContext) -> io::Result<Self> {
         tcp.set_nonblocking(true)?;
         if let Err(error) = tcp.set_nodelay(true) {
             // A sandbox may refuse it: what is sent may come later then.
@@ -59,9 +59,9 @@ impl Wire {
         }
         Ok(Self {
             tcp,
-            attention,
+            wait_context,
             deadline: None,
-            has_noticed: false,
+            is_watch_ready: false,
             waited: Duration::ZERO,
             is_measured: false,
             fresh: true,
@@ -84,7 +84,7 @@ impl Wire {
     /// From now on a read that finds nothing gives up with [`ErrorKind::WouldBlock`] while this is
     /// ready, too.
     pub(crate) fn watch(&mut self, watched: Watched) {
-        self.attention.watched = watched;
+        self.wait_context.watched = watched;
     }
 
     /// Whether from now on reads give up with [`ErrorKind::WouldBlock`] beyond what was read before.
@@ -94,7 +94,7 @@ impl Wire {
 
     /// Stops calling the function during waits.
     pub(crate) fn set_connected(&mut self) {
-        self.attention.pulse = Pulse::default();
+        self.wait_context.pulse = Pulse::default();
     }
 
     /// Whether from now on it is measured how long reads wait.
@@ -109,8 +109,8 @@ impl Wire {
 
     /// Whether what is watched is ready and had to stand back: what comes in without a pause is
     /// read first, but not for ever.
-    pub(crate) fn take_noticed(&mut self) -> bool {
-        mem::take(&mut self.has_noticed) && self.attention.watched.is_ready()
+    pub(crate) fn take_watch_ready(&mut self) -> bool {
+        mem::take(&mut self.is_watch_ready) && self.wait_context.watched.is_ready()
     }
 
     /// Returns what has been received.
@@ -130,12 +130,12 @@ impl Wire {
 
     /// Whether it is stopped, if that still counts.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.attention.is_stopped()
+        self.wait_context.is_stopped()
     }
 
     /// From now on only the deadline ends a wait.
     pub(crate) fn ignore_stop(&mut self) {
-        self.attention.stop = None;
+        self.wait_context.stop = None;
     }
 
     /// Whether the deadline has passed. The first look under a new one is free.
@@ -150,8 +150,8 @@ impl Wire {
         if self.is_over() {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let (attention, now) = (&self.attention, Some(Instant::now()));
-        let mut found = poll_all(&[&self.tcp], PollFlags::IN, attention, now)?;
+        let (wait_context, now) = (&self.wait_context, Some(Instant::now()));
+        let mut found = poll_all(&[&self.tcp], PollFlags::IN, wait_context, now)?;
         if !found.is_ready {
             self.coming.empty();
             // Nothing that is still to come would be an answer.
@@ -160,13 +160,13 @@ impl Wire {
             }
             if !found.is_watched_ready {
                 found = if self.is_measured {
-                    poll_in_slices(&self.tcp, attention, self.deadline, &mut self.waited)?
+                    poll_in_slices(&self.tcp, wait_context, self.deadline, &mut self.waited)?
                 } else {
-                    poll_all(&[&self.tcp], PollFlags::IN, attention, self.deadline)?
+                    poll_all(&[&self.tcp], PollFlags::IN, wait_context, self.deadline)?
                 };
             }
         }
-        self.has_noticed |= found.is_watched_ready;
+        self.is_watch_ready |= found.is_watched_ready;
         if !found.is_ready {
             // A wait that has ended so found nothing to its end.
             self.coming.empty();
@@ -180,8 +180,8 @@ impl Wire {
         if self.is_over() {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let attention = self.attention.unwatched();
-        wait_for(&self.tcp, PollFlags::OUT, &attention, self.deadline)
+        let wait_context = self.wait_context.unwatched();
+        wait_for(&self.tcp, PollFlags::OUT, &wait_context, self.deadline)
     }
 }
 
@@ -205,11 +205,11 @@ pub(crate) fn wait(
     stop: Option<&Stop>,
     deadline: Option<Instant>,
 ) -> io::Result<()> {
-    let attention = Attention {
+    let wait_context = WaitContext {
         stop: stop.cloned(),
-        ..Attention::default()
+        ..WaitContext::default()
     };
-    wait_for(tcp, what, &attention, deadline)
+    wait_for(tcp, what, &wait_context, deadline)
 }
 
 /// The same, and with `WouldBlock` too once something watched is ready and the socket is not.
@@ -219,10 +219,10 @@ pub(crate) fn wait(
 pub(crate) fn wait_for(
     tcp: impl AsFd,
     what: PollFlags,
-    attention: &Attention,
+    wait_context: &WaitContext,
     deadline: Option<Instant>,
 ) -> io::Result<()> {
-    wait_for_any(&[tcp], what, attention, deadline)
+    wait_for_any(&[tcp], what, wait_context, deadline)
 }
 
 /// The same for any of several sockets.
@@ -232,10 +232,10 @@ pub(crate) fn wait_for(
 pub(crate) fn wait_for_any(
     sockets: &[impl AsFd],
     what: PollFlags,
-    attention: &Attention,
+    wait_context: &WaitContext,
     deadline: Option<Instant>,
 ) -> io::Result<()> {
-    match poll_all(sockets, what, attention, deadline)? {
+    match poll_all(sockets, what, wait_context, deadline)? {
         found if found.is_ready => Ok(()),
         _ => Err(ErrorKind::WouldBlock.into()),
     }
@@ -245,7 +245,7 @@ pub(crate) fn wait_for_any(
 /// wait: no more than the slice is counted in which that happened.
 fn poll_in_slices(
     tcp: impl AsFd,
-    attention: &Attention,
+    wait_context: &WaitContext,
     deadline: Option<Instant>,
     waited: &mut Duration,
 ) -> io::Result<Found> {
@@ -253,7 +253,7 @@ fn poll_in_slices(
         let start = Instant::now();
         let end = start + SLICE;
         let until = deadline.map_or(end, |deadline| deadline.min(end));
-        let found = poll_all(&[&tcp], PollFlags::IN, attention, Some(until))?;
+        let found = poll_all(&[&tcp], PollFlags::IN, wait_context, Some(until))?;
         *waited += start.elapsed().min(SLICE);
         if found.is_ready || found.is_watched_ready || until < end {
             return Ok(found);
@@ -270,20 +270,20 @@ struct Found {
 fn poll_all(
     sockets: &[impl AsFd],
     what: PollFlags,
-    attention: &Attention,
+    wait_context: &WaitContext,
     deadline: Option<Instant>,
 ) -> io::Result<Found> {
-    let stop = attention.stop.as_ref();
+    let stop = wait_context.stop.as_ref();
     let own = sockets.iter().map(|socket| PollFd::new(socket, what));
     let mut fds: Vec<_> = own.collect();
     fds.extend(stop.map(|stop| PollFd::new(stop, PollFlags::IN)));
     let others = fds.len();
-    let watched = attention.watched.entries();
+    let watched = wait_context.watched.entries();
     fds.extend(watched.map(|(fd, what)| PollFd::from_borrowed_fd(fd, what)));
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let most = left.map(|_| AT_MOST);
-        let timeout = [left, most, attention.pulse.beat()];
+        let timeout = [left, most, wait_context.pulse.beat()];
         let timeout = timeout.into_iter().flatten().min();
         match poll(&mut fds, timeout.map(timespec).as_ref()) {
             Err(rustix::io::Errno::INTR) => continue,
@@ -400,11 +400,11 @@ mod tests {
         let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (far, _) = listener.accept().unwrap();
         let stop = Stop::new().unwrap();
-        let attention = Attention {
+        let wait_context = WaitContext {
             stop: Some(stop.clone()),
-            ..Attention::default()
+            ..WaitContext::default()
         };
-        (Wire::new(near, attention).unwrap(), far, stop)
+        (Wire::new(near, wait_context).unwrap(), far, stop)
     }
 
     #[test]

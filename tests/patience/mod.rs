@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "sim")]
-use octave_ws::sim::Seen;
+use octave_ws::sim::Observation;
 
 /// Longer than anything takes, on a busy machine too.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -29,12 +29,12 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// What a stand-in sees.
 #[cfg(feature = "sim")]
-pub(crate) struct Told(pub(crate) Receiver<Seen>);
+pub(crate) struct Told(pub(crate) Receiver<Observation>);
 
 #[cfg(feature = "sim")]
 impl Told {
     /// One after the other, until the stand-in is gone.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Seen> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Observation> {
         iter::from_fn(|| match self.0.recv_timeout(LIMIT) {
             Ok(seen) => Some(seen),
             Err(RecvTimeoutError::Disconnected) => None,
@@ -45,9 +45,9 @@ impl Told {
 
 #[cfg(feature = "sim")]
 impl Deref for Told {
-    type Target = Receiver<Seen>;
+    type Target = Receiver<Observation>;
 
-    fn deref(&self) -> &Receiver<Seen> {
+    fn deref(&self) -> &Receiver<Observation> {
         &self.0
     }
 }

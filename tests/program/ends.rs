@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use octave_ws::sim::{Fault, What};
+use octave_ws::sim::{ClientAction, Fault};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -257,8 +257,10 @@ fn a_stream_that_is_refused_for_now_is_asked_for_again_at_first_too() {
     sim.set_faults(&[Fault::RefuseWith(TEMPERATURE, 503)]);
     let args = ["listen", TEMPERATURE, HUMIDITY, "-C1", "-Frecord"];
     let child = octave_ws(&sim, &args).spawn().unwrap();
-    await_seen(&seen, |what| matches!(what, What::NotGranted(_)));
-    await_seen(&seen, |what| *what == What::Subscribed(HUMIDITY.to_owned()));
+    await_seen(&seen, |what| matches!(what, ClientAction::NotGranted(_)));
+    await_seen(&seen, |what| {
+        *what == ClientAction::Subscribed(HUMIDITY.to_owned())
+    });
     sim.set_faults(&[]);
     await_subscription(&seen);
     sim.publish(TEMPERATURE, &json!(1));

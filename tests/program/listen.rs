@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
-use octave_ws::sim::{Fault, Options, Seen, What};
+use octave_ws::sim::{ClientAction, Fault, Observation, Options};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tungstenite::Message;
@@ -56,7 +56,7 @@ fn several_streams_are_listened_to_at_once_and_each_is_subscribed_once() {
         assert!(lines(&output).iter().any(|event| event["path"] == path));
     }
     drop(sim);
-    let subscribed = |seen: &Seen| matches!(seen.what, What::Subscribed(_));
+    let subscribed = |seen: &Observation| matches!(seen.action, ClientAction::Subscribed(_));
     assert_eq!(seen.iter().filter(subscribed).count(), 2);
 }
 
@@ -86,11 +86,11 @@ fn a_signal_ends_it_well_after_leave_was_taken() {
         assert_eq!(child.wait().unwrap().code(), Some(0));
         assert_eq!(out.read_to_string(&mut line).unwrap(), 0);
         drop(sim);
-        let told: Vec<What> = seen.iter().map(|seen| seen.what).collect();
+        let told: Vec<ClientAction> = seen.iter().map(|seen| seen.action).collect();
         let end = [
-            What::Unsubscribed(TEMPERATURE.to_owned()),
-            What::Closed(Some(1000)),
-            What::Disconnected(None),
+            ClientAction::Unsubscribed(TEMPERATURE.to_owned()),
+            ClientAction::Closed(Some(1000)),
+            ClientAction::Disconnected(None),
         ];
         assert_eq!(told, end);
     }
@@ -452,10 +452,10 @@ fn verbose_tells_the_life_of_the_connection() {
     // Of secrets it tells nothing, not even a session id's beginning.
     drop(sim);
     let started = |what| match what {
-        What::Session(start) => Some(start),
+        ClientAction::Session(start) => Some(start),
         _ => None,
     };
-    let session = seen.iter().find_map(|seen| started(seen.what)).unwrap();
+    let session = seen.iter().find_map(|seen| started(seen.action)).unwrap();
     assert!(!stderr(&output).contains(&session));
 }
 
@@ -485,7 +485,7 @@ fn ten_thousand_streams_are_listened_to() {
     let mut command = octave_ws(&sim, &["listen", "-q", "-C1"]);
     let paths = (0..10_000).map(|n| format!("/demo/devices/gw{n}/x"));
     let child = command.args(paths).spawn().unwrap();
-    let subscribed = |seen: &Seen| matches!(seen.what, What::Subscribed(_));
+    let subscribed = |seen: &Observation| matches!(seen.action, ClientAction::Subscribed(_));
     assert_eq!(seen.iter().filter(subscribed).take(10_000).count(), 10_000);
     assert_eq!(sim.publish("/demo/devices/gw9999/x", &json!(1)), 1);
     let output = child.wait_with_output().unwrap();

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Once, mpsc};
 use std::time::{Duration, Instant};
 
-use octave_ws::sim::{Options, Sim, What};
+use octave_ws::sim::{ClientAction, Options, Sim};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -69,12 +69,12 @@ fn start_with(mut options: Options) -> (Sim, Told) {
 
 /// Waits until a client has subscribed.
 fn await_subscription(seen: &Told) {
-    await_seen(seen, |what| matches!(what, What::Subscribed(_)));
+    await_seen(seen, |what| matches!(what, ClientAction::Subscribed(_)));
 }
 
 /// Waits until the stand-in has seen this, which would not come from a program that has failed.
-fn await_seen(seen: &Told, mut is_awaited: impl FnMut(&What) -> bool) {
-    let mut whats = seen.iter().map(|seen| seen.what);
+fn await_seen(seen: &Told, mut is_awaited: impl FnMut(&ClientAction) -> bool) {
+    let mut whats = seen.iter().map(|seen| seen.action);
     assert!(whats.any(|what| is_awaited(&what)), "it is not seen");
 }
 

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use octave_ws::sim::{Sim, What};
+use octave_ws::sim::{ClientAction, Sim};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tungstenite::Message;
@@ -97,8 +97,8 @@ fn endless(limit: &str) -> u64 {
     let mut peak_yet = 0;
     while sim.send_raw(&fragment) > 0 {
         peak_yet = peak(&child);
-        let closed = |what: &What| *what == What::Closed(Some(1009));
-        if seen.try_iter().any(|seen| closed(&seen.what)) {
+        let closed = |what: &ClientAction| *what == ClientAction::Closed(Some(1009));
+        if seen.try_iter().any(|seen| closed(&seen.action)) {
             break;
         }
     }

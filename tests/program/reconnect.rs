@@ -6,7 +6,7 @@ use std::process::Child;
 use std::thread;
 use std::time::Duration;
 
-use octave_ws::sim::{Fault, Options, What};
+use octave_ws::sim::{ClientAction, Fault, Options};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -103,8 +103,8 @@ fn require_any_goes_on_without_the_streams_that_are_refused() {
     };
     let child = run(&["--require", "any"]);
     // The second one is asked for after the first.
-    let refused = |what: &What| matches!(what, What::NotGranted(_));
-    seen.iter().find(|seen| refused(&seen.what)).unwrap();
+    let refused = |what: &ClientAction| matches!(what, ClientAction::NotGranted(_));
+    seen.iter().find(|seen| refused(&seen.action)).unwrap();
     sim.publish(TEMPERATURE, &json!(1));
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -137,7 +137,10 @@ fn a_stream_that_is_refused_for_good_later_leaves_the_others() {
         // They are asked for together, in any order.
         let mut answered = 0;
         await_seen(&seen, |what| {
-            answered += usize::from(matches!(what, What::Subscribed(_) | What::NotGranted(_)));
+            answered += usize::from(matches!(
+                what,
+                ClientAction::Subscribed(_) | ClientAction::NotGranted(_)
+            ));
             answered == 2
         });
         sim.publish(TEMPERATURE, &json!(1));
@@ -166,7 +169,7 @@ fn a_stream_whose_ack_is_late_is_asked_for_on_a_new_connection() {
     let args = ["listen", HUMIDITY, "-C1", "--ack-timeout=100ms"];
     let child = octave_ws(&sim, &args).spawn().unwrap();
     seen.iter()
-        .find(|seen| seen.what == What::Swallowed)
+        .find(|seen| seen.action == ClientAction::Ignored)
         .unwrap();
     sim.set_faults(&[]);
     await_subscription(&seen);
@@ -375,7 +378,7 @@ fn each_connection_is_a_record_though_nothing_was_subscribed_on_it() {
     let (sim, seen) = start_with(Options::default().faults([Fault::AckSilent]));
     let args = ["listen", TEMPERATURE, "-Frecord", "-q", "--count=1"];
     let child = octave_ws(&sim, &args).spawn().unwrap();
-    await_seen(&seen, |what| *what == What::Swallowed);
+    await_seen(&seen, |what| *what == ClientAction::Ignored);
     sim.set_faults(&[]);
     sim.close_all(1012);
     await_subscription(&seen);

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::thread;
 
-use octave_ws::sim::{Fault, Options, Seen, Sim, What};
+use octave_ws::sim::{ClientAction, Fault, Observation, Options, Sim};
 use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr};
 use serde_json::{Value, json};
@@ -107,16 +107,19 @@ fn granted(id: &str) -> Value {
 }
 
 /// What a client has asked for, and how it closed.
-fn asked(seen: &Told) -> Vec<What> {
-    let of_requests = |what: &What| {
+fn asked(seen: &Told) -> Vec<ClientAction> {
+    let of_requests = |what: &ClientAction| {
         matches!(
             what,
-            What::Subscribed(_) | What::Unsubscribed(_) | What::Closed(_) | What::Text(_)
+            ClientAction::Subscribed(_)
+                | ClientAction::Unsubscribed(_)
+                | ClientAction::Closed(_)
+                | ClientAction::Text(_)
         )
     };
-    let mut asked: Vec<What> = Vec::new();
-    while !matches!(asked.last(), Some(What::Closed(_))) {
-        asked.extend(Some(seen.recv().unwrap().what).filter(of_requests));
+    let mut asked: Vec<ClientAction> = Vec::new();
+    while !matches!(asked.last(), Some(ClientAction::Closed(_))) {
+        asked.extend(Some(seen.recv().unwrap().action).filter(of_requests));
     }
     asked
 }
@@ -149,12 +152,12 @@ fn the_vendors_page_can_be_followed_line_by_line() {
     let (code, printed, told) = shell.end();
     assert_eq!((code, printed), (Some(0), vec![]), "{told}");
     let expected = [
-        What::Subscribed(TEMPERATURE_ID.to_owned()),
-        What::Subscribed(HUMIDITY.to_owned()),
-        What::Unsubscribed(TEMPERATURE_ID.to_owned()),
+        ClientAction::Subscribed(TEMPERATURE_ID.to_owned()),
+        ClientAction::Subscribed(HUMIDITY.to_owned()),
+        ClientAction::Unsubscribed(TEMPERATURE_ID.to_owned()),
         // At the end of input, what was left.
-        What::Unsubscribed(HUMIDITY.to_owned()),
-        What::Closed(Some(1000)),
+        ClientAction::Unsubscribed(HUMIDITY.to_owned()),
+        ClientAction::Closed(Some(1000)),
     ];
     assert_eq!(asked(&seen), expected);
 }
@@ -204,7 +207,7 @@ fn a_script_is_done_to_its_end_and_all_answers_are_printed() {
     );
     assert!(told.contains("ping takes no argument\n"), "{told}");
     assert!(told.contains("pong after "), "{told}");
-    let sent = What::Text(r#"{ "not": "a request" }"#.to_owned());
+    let sent = ClientAction::Text(r#"{ "not": "a request" }"#.to_owned());
     assert!(asked(&seen).contains(&sent));
 }
 
@@ -228,8 +231,8 @@ fn quit_and_a_signal_take_leave_and_a_loss_is_told() {
     assert_eq!(
         asked(&seen)[1..],
         [
-            What::Unsubscribed(TEMPERATURE.to_owned()),
-            What::Closed(Some(1000))
+            ClientAction::Unsubscribed(TEMPERATURE.to_owned()),
+            ClientAction::Closed(Some(1000))
         ]
     );
 
@@ -263,13 +266,16 @@ fn what_is_typed_is_done_while_events_come_in_without_a_pause() {
         }
         events
     });
-    let is_subscribed = |seen: &Seen| matches!(seen.what, What::Subscribed(_));
+    let is_subscribed = |seen: &Observation| matches!(seen.action, ClientAction::Subscribed(_));
     seen.iter().find(is_subscribed).unwrap();
     let mut typed = first;
     writeln!(typed, "unsubscribe {TEMPERATURE}\nquit").unwrap();
     assert_eq!(rest.wait_with_output().unwrap().status.code(), Some(0));
     assert!(reader.join().unwrap() >= 2);
-    assert_eq!(asked(&seen)[0], What::Unsubscribed(TEMPERATURE.to_owned()));
+    assert_eq!(
+        asked(&seen)[0],
+        ClientAction::Unsubscribed(TEMPERATURE.to_owned())
+    );
 }
 
 #[test]
@@ -337,7 +343,8 @@ fn json_goes_on_until_its_braces_are_closed() {
         told.contains("error: input: JSON at its end is not finished"),
         "{told}"
     );
-    let is_torn = |what: &What| matches!(what, What::Text(text) if text.contains("[\n1"));
+    let is_torn =
+        |what: &ClientAction| matches!(what, ClientAction::Text(text) if text.contains("[\n1"));
     assert!(!asked(&seen).iter().any(is_torn));
 }
 
@@ -393,7 +400,9 @@ fn commands_that_cannot_be_read_are_refused_and_the_others_done() {
         );
         let asked = asked(&seen);
         assert!(
-            !asked.iter().any(|what| matches!(what, What::Text(_))),
+            !asked
+                .iter()
+                .any(|what| matches!(what, ClientAction::Text(_))),
             "{asked:?}"
         );
     }
@@ -412,11 +421,11 @@ fn streams_that_are_given_are_subscribed_before_what_is_typed() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let [temperature, humidity] = [TEMPERATURE, HUMIDITY].map(str::to_owned);
     let expected = [
-        What::Subscribed(temperature.clone()),
-        What::Subscribed(humidity.clone()),
-        What::Unsubscribed(temperature),
-        What::Unsubscribed(humidity),
-        What::Closed(Some(1000)),
+        ClientAction::Subscribed(temperature.clone()),
+        ClientAction::Subscribed(humidity.clone()),
+        ClientAction::Unsubscribed(temperature),
+        ClientAction::Unsubscribed(humidity),
+        ClientAction::Closed(Some(1000)),
     ];
     assert_eq!(asked(&seen), expected);
 
@@ -611,5 +620,5 @@ fn a_terminal_is_as_it_was_while_the_shell_is_stopped() {
     await_shown(&mut screen, "pong after ");
     screen.write_all(b"quit\n").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert_eq!(asked(&seen), [What::Closed(Some(1000))]);
+    assert_eq!(asked(&seen), [ClientAction::Closed(Some(1000))]);
 }

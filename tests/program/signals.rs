@@ -9,7 +9,7 @@ use std::ptr;
 use std::thread;
 use std::time::Duration;
 
-use octave_ws::sim::{Fault, Options, Sim, What};
+use octave_ws::sim::{ClientAction, Fault, Options, Sim};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -40,7 +40,8 @@ fn hanging(fault: Fault, then: impl FnOnce(Child)) {
     let mut command = octave_ws(&sim, &args);
     let child = command.arg("--ack-timeout=1h").spawn().unwrap();
     let mut told = seen.iter();
-    told.find(|seen| seen.what == What::Swallowed).unwrap();
+    told.find(|seen| seen.action == ClientAction::Ignored)
+        .unwrap();
     then(child);
 }
 
@@ -68,7 +69,7 @@ fn nor_does_a_wait_for_the_next_attempt_hold_it_up() {
         ..Options::default()
     });
     let mut child = octave_ws(&sim, &["listen", TEMPERATURE]).spawn().unwrap();
-    await_seen(&seen, |what| matches!(what, What::Session(_)));
+    await_seen(&seen, |what| matches!(what, ClientAction::Session(_)));
     await_sleep(&child);
     kill(&child, Signal::TERM);
     assert_eq!(wait(&mut child, LONG).code(), Some(0));

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout};
 use std::thread;
 use std::time::Duration;
 
-use octave_ws::sim::{Sim, What};
+use octave_ws::sim::{ClientAction, Sim};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -118,7 +118,7 @@ fn the_time_that_it_is_asleep_is_not_held_against_a_message_that_comes_in() {
     // A pong tells that the first fragment has been read.
     sim.send_raw(b"\x01\x09{\"value\":");
     sim.send_raw(&[0x89, 0]);
-    await_seen(&seen, |what| *what == What::Pong);
+    await_seen(&seen, |what| *what == ClientAction::Pong);
     super::waits::await_sleep(&child);
     // For longer than a message of this length may take.
     kill(&child, Signal::STOP);

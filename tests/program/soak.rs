@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use octave_ws::sim::{Fault, What};
+use octave_ws::sim::{ClientAction, Fault};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -82,10 +82,10 @@ fn what_was_written_to_a_subscription_that_ended_in_order_is_printed_once_and_in
         let mut attempts = 0;
         await_seen(&seen, |what| {
             // A client that answers the close has read what came before it.
-            if *what == What::Closed(Some(1012)) && ended == 1 {
+            if *what == ClientAction::Closed(Some(1012)) && ended == 1 {
                 due.append(&mut written);
             }
-            attempts += usize::from(*what == What::Connected);
+            attempts += usize::from(*what == ClientAction::Connected);
             // The first attempt has met the fault.
             attempts == 2
         });

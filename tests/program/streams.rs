@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
-use octave_ws::sim::{Fault, Options, Sim, What};
+use octave_ws::sim::{ClientAction, Fault, Options, Sim};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tungstenite::Message;
@@ -44,8 +44,8 @@ fn streams_of_a_file_are_listened_to_with_those_that_are_given() {
     let list = format!("--streams-file={}", list.display());
     let args = ["listen", TEMPERATURE, &list, "-q", "--count=2"];
     let child = octave_ws(&sim, &args).spawn().unwrap();
-    let subscribed = seen.iter().filter_map(|seen| match seen.what {
-        What::Subscribed(stream) => Some(stream),
+    let subscribed = seen.iter().filter_map(|seen| match seen.action {
+        ClientAction::Subscribed(stream) => Some(stream),
         _ => None,
     });
     assert_eq!(
@@ -60,8 +60,8 @@ fn streams_of_a_file_are_listened_to_with_those_that_are_given() {
     // Neither was subscribed again.
     let mut rest = seen
         .iter()
-        .take_while(|seen| !matches!(seen.what, What::Closed(_)));
-    assert!(!rest.any(|seen| matches!(seen.what, What::Subscribed(_))));
+        .take_while(|seen| !matches!(seen.action, ClientAction::Closed(_)));
+    assert!(!rest.any(|seen| matches!(seen.action, ClientAction::Subscribed(_))));
 }
 
 #[test]
@@ -76,8 +76,8 @@ fn ten_thousand_streams_are_listened_to_in_shards() {
     let list = list.concat();
     let shards = ["1/3", "2/3", "3/3"];
     let children = shards.map(|shard| listen(&sim, &list, &["-q", "--shard", shard]));
-    let subscribed = seen.iter().filter_map(|seen| match seen.what {
-        What::Subscribed(stream) => Some(stream),
+    let subscribed = seen.iter().filter_map(|seen| match seen.action {
+        ClientAction::Subscribed(stream) => Some(stream),
         _ => None,
     });
     // Each of them is taken, by one of the three.
@@ -106,7 +106,7 @@ fn no_more_than_64_kib_of_requests_wait_for_an_answer() {
     assert_eq!(output.status.code(), Some(76), "{}", stderr(&output));
     let unanswered = seen
         .try_iter()
-        .filter(|seen| matches!(seen.what, What::Swallowed))
+        .filter(|seen| matches!(seen.action, ClientAction::Ignored))
         .count();
     assert!((50..=64).contains(&unanswered), "{unanswered}");
 }
@@ -301,11 +301,11 @@ fn a_hangup_reads_the_file_of_streams_again() {
     // A refused stream is asked for again, too.
     let args = ["listen", &option, "/demo/none", "--require=any", "-Frecord"];
     let mut child = octave_ws(&sim, &args).spawn().unwrap();
-    let mut asked = seen.iter().filter_map(|seen| match seen.what {
-        What::Subscribed(stream) => Some(format!("+{stream}")),
-        What::Unsubscribed(stream) => Some(format!("-{stream}")),
-        What::NotGranted(stream) => Some(format!("!{stream}")),
-        What::Connected => Some("connected".to_owned()),
+    let mut asked = seen.iter().filter_map(|seen| match seen.action {
+        ClientAction::Subscribed(stream) => Some(format!("+{stream}")),
+        ClientAction::Unsubscribed(stream) => Some(format!("-{stream}")),
+        ClientAction::NotGranted(stream) => Some(format!("!{stream}")),
+        ClientAction::Connected => Some("connected".to_owned()),
         _ => None,
     });
     let mut next = |count: usize| {

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use octave_ws::sim::{Fault, Sim, What};
+use octave_ws::sim::{ClientAction, Fault, Sim};
 use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
@@ -286,8 +286,8 @@ fn its_watchdog_is_fed_while_another_connection_is_tried_for() {
         sim.set_faults(&[fault]);
         sim.drop_all();
         await_seen(&seen, |what| match fault {
-            Fault::SessionSilent => *what == What::Swallowed,
-            _ => matches!(what, What::Session(_)),
+            Fault::SessionSilent => *what == ClientAction::Ignored,
+            _ => matches!(what, ClientAction::Session(_)),
         });
         let before = cpu_time(&child);
         for _ in 0..40 {
@@ -332,8 +332,8 @@ fn a_file_is_opened_again_at_once_though_there_is_no_connection() {
         until("there is a file", || file.exists());
         // Once it hangs, or waits for the next attempt.
         await_seen(&seen, |what| match fault {
-            Fault::SessionSilent => *what == What::Swallowed,
-            _ => matches!(what, What::Session(_)),
+            Fault::SessionSilent => *what == ClientAction::Ignored,
+            _ => matches!(what, ClientAction::Session(_)),
         });
         super::waits::await_sleep(&child);
         std::fs::rename(&file, file.with_extension("1")).unwrap();

@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use octave_ws::sim::{Fault, Options, Sim, What};
+use octave_ws::sim::{ClientAction, Fault, Options, Sim};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags, fcntl_getfl, fcntl_setfl, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
@@ -265,7 +265,7 @@ fn a_signal_before_there_is_a_session_is_69() {
             ..Options::default()
         });
         let child = octave_ws(&sim, &[command]).spawn().unwrap();
-        await_seen(&seen, |what| *what == What::Swallowed);
+        await_seen(&seen, |what| *what == ClientAction::Ignored);
         kill(&child, Signal::TERM);
         let wanted = "error: stopped before there was a session\n".to_owned();
         assert_eq!(end(child, GRACE), (Some(69), wanted));

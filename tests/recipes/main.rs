@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 
-use octave_ws::sim::{Options, Seen, Sim, What};
+use octave_ws::sim::{ClientAction, Observation, Options, Sim};
 use patience::Told;
 use running::folder;
 use rustix::process::{Pid, Signal, kill_process};
@@ -144,7 +144,7 @@ impl Gateway {
     }
 
     fn await_subscriptions(&self, count: usize) {
-        let subscribed = |seen: &Seen| matches!(seen.what, What::Subscribed(_));
+        let subscribed = |seen: &Observation| matches!(seen.action, ClientAction::Subscribed(_));
         assert_eq!(
             self.seen.iter().filter(subscribed).take(count).count(),
             count

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use octave_ws::arguments::help;
-use octave_ws::sim::{Options, Seen, Sim};
+use octave_ws::sim::{Observation, Options, Sim};
 
 use crate::args::{Args, Asked};
 use crate::command::Command;
@@ -117,7 +117,7 @@ fn run(args: &Args, command: Option<Command>) -> Result<u8, Failure> {
     Ok(code)
 }
 
-fn log_seen(seen: &mpsc::Receiver<Seen>) {
+fn log_seen(seen: &mpsc::Receiver<Observation>) {
     for seen in seen {
         print_line(&format!("octave-sim: {seen}\n"));
     }

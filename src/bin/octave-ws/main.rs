@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     match run(Instant::now()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if !failure.is_told {
+            if !failure.is_reported {
                 stderr::failure(&failure);
             }
             ExitCode::from(failure.code)
@@ -57,7 +57,7 @@ fn run(start: Instant) -> Result<(), Failure> {
             USAGE.lines().for_each(stderr::line);
             let failure = Failure::usage("no command");
             return Err(Failure {
-                is_told: true,
+                is_reported: true,
                 ..failure
             });
         }

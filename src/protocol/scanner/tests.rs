@@ -8,9 +8,9 @@ fn members_are_found_where_they_lie() {
         Ok([Some("null"), Some("-1.5e+3"), Some("{\"a\":0}"), None])
     );
     assert_eq!(members("{}", ["a"]), Ok([None]));
-    assert_eq!(members("[{\"a\":1}]", ["a"]), Err(Unfit::NotObject));
-    assert_eq!(members("{\"a\":1", ["a"]), Err(Unfit::NotJson));
-    assert_eq!(members("{} {}", ["a"]), Err(Unfit::NotJson));
+    assert_eq!(members("[{\"a\":1}]", ["a"]), Err(Invalid::NotObject));
+    assert_eq!(members("{\"a\":1", ["a"]), Err(Invalid::NotJson));
+    assert_eq!(members("{} {}", ["a"]), Err(Invalid::NotJson));
     // A key that no Rust string holds.
     assert_eq!(members(r#"{"\ud800":1}"#, [""]), Ok([None]));
 }
@@ -20,11 +20,11 @@ fn any_depth_is_left_in_the_order_that_it_was_entered() {
     for depth in [1, 63, 64, 65, 127, 128, 129, 1_000_000] {
         let mut json = r#"[{"a":"#.repeat(depth) + "0";
         json += &"}]".repeat(depth);
-        assert_eq!(members(&json, [""]), Err(Unfit::NotObject), "{depth}");
+        assert_eq!(members(&json, [""]), Err(Invalid::NotObject), "{depth}");
         json.pop();
-        assert_eq!(members(&json, [""]), Err(Unfit::NotJson), "{depth}");
+        assert_eq!(members(&json, [""]), Err(Invalid::NotJson), "{depth}");
         json.push('}');
-        assert_eq!(members(&json, [""]), Err(Unfit::NotJson), "{depth}");
+        assert_eq!(members(&json, [""]), Err(Invalid::NotJson), "{depth}");
     }
 }
 
@@ -70,7 +70,7 @@ fn sixteen_mib_are_one_document_with_its_last_byte() {
         let [a] = members(&json, ["a"]).unwrap();
         assert!(json.ends_with(&format!("\"a\":{}}}", a.unwrap())), "{part}");
         json.pop();
-        assert_eq!(members(&json, ["a"]), Err(Unfit::NotJson), "{part}");
+        assert_eq!(members(&json, ["a"]), Err(Invalid::NotJson), "{part}");
     }
 }
 
@@ -101,7 +101,7 @@ fn a_number_ends_with_its_digits_wherever_that_is() {
 
 /// Whether a text is a JSON document.
 fn is_json(text: &str) -> bool {
-    members(text, [""]) != Err(Unfit::NotJson)
+    members(text, [""]) != Err(Invalid::NotJson)
 }
 
 /// by the names of the cases of `JSONTestSuite`. Those whose bytes are not UTF-8 do not get as far as

@@ -8,7 +8,7 @@ use octave_ws::arguments::help;
 use octave_ws::settings::{SettingSources, SettingValue};
 use octave_ws::{Error, ErrorKind, Phase, Setting};
 
-use crate::wait::Cut;
+use crate::wait::WaitEnded;
 
 pub(crate) mod source;
 
@@ -30,7 +30,7 @@ pub(crate) struct Failure {
     /// The advice that follows in parentheses.
     pub(crate) advice: Option<String>,
     /// Whether the same reader has been told already.
-    pub(crate) is_told: bool,
+    pub(crate) is_reported: bool,
 }
 
 /// Formats the text after `error: `.
@@ -49,7 +49,7 @@ impl Failure {
             code,
             message: message.into(),
             advice: None,
-            is_told: false,
+            is_reported: false,
         }
     }
 
@@ -63,7 +63,7 @@ impl Failure {
             code: REFUSED,
             message,
             advice: Some(refused_stream(is_transient).to_owned()),
-            is_told: false,
+            is_reported: false,
         }
     }
 
@@ -83,7 +83,7 @@ impl Failure {
     /// A file of the configuration.
     pub(crate) fn unreadable(what: &str, error: &io::Error) -> Self {
         let message = format!("config: {what} cannot be read: {error}");
-        match Cut::of(error) {
+        match WaitEnded::of(error) {
             Some(_) => Self::late(&message),
             None => Self::config(message),
         }
@@ -105,8 +105,8 @@ impl Failure {
     }
 
     pub(crate) fn output(name: &str, error: &io::Error) -> Self {
-        match Cut::of(error) {
-            Some(Cut::Stopped) => Self::stopped(),
+        match WaitEnded::of(error) {
+            Some(WaitEnded::Stopped) => Self::stopped(),
             Some(_) => Self::late(&format!("output: {name} is not being read")),
             None => Self::new(OUTPUT, format!("output: {name}: {error}")),
         }
@@ -121,15 +121,15 @@ pub(crate) enum End {
     /// Not done by the deadline, and the last failure before.
     Overdue(Option<String>),
     /// Not all was written by the end of the run, for want of a reader.
-    Unread(Cut),
+    Unread(WaitEnded),
     Failed(Failure),
 }
 
 impl End {
     /// Of an output that could not be opened, for want of a reader or for another's lock maybe.
     pub(crate) fn of_opening(name: &str, error: &io::Error) -> Self {
-        match Cut::of(error) {
-            Some(Cut::Stopped) => Self::Stopped,
+        match WaitEnded::of(error) {
+            Some(WaitEnded::Stopped) => Self::Stopped,
             Some(_) => {
                 let message = format!("output: {name} could not be opened in time");
                 Self::Failed(Failure::late(&message))
@@ -139,7 +139,7 @@ impl End {
     }
 
     pub(crate) fn of_output(name: &str, error: &io::Error) -> Self {
-        match Cut::of(error) {
+        match WaitEnded::of(error) {
             Some(cut) => Self::Unread(cut),
             None if error.kind() == io::ErrorKind::BrokenPipe => Self::ReaderGone,
             None => Self::Failed(Failure::output(name, error)),
@@ -166,7 +166,7 @@ impl From<Error> for End {
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let cause = error::Error::source(error).and_then(|cause| cause.downcast_ref());
-        if cause.and_then(Cut::of).is_some() {
+        if cause.and_then(WaitEnded::of).is_some() {
             return Self::late(&error.in_full());
         }
         let sources = source::setting_sources();
@@ -174,7 +174,7 @@ impl From<&Error> for Failure {
             code: code(error),
             message: error.in_full(),
             advice: advice(error, sources),
-            is_told: false,
+            is_reported: false,
         }
     }
 }

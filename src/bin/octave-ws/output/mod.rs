@@ -48,7 +48,7 @@ pub(crate) struct Output {
 }
 
 /// As many bytes are no longer held back.
-const ENOUGH: usize = 64 << 10;
+const FLUSH_THRESHOLD: usize = 64 << 10;
 
 /// As many bytes may stand for one that is escaped: `\u{1b}`.
 const ESCAPED: usize = 6;
@@ -187,7 +187,7 @@ impl Output {
     }
 
     fn write_line(&mut self, line: Line<'_>, length: Option<u64>) -> Result<(), End> {
-        if !line.is_printable && line.body.len() < ENOUGH {
+        if !line.is_printable && line.body.len() < FLUSH_THRESHOLD {
             parts(line).for_each(|part| self.lines.extend_from_slice(part));
             self.events
                 .extend(length.map(|length| (self.lines.len(), length)));
@@ -196,7 +196,7 @@ impl Output {
         let has_breaks = || memchr2(b'\n', b'\r', line.body.as_bytes()).is_some();
         if line.is_printable || has_breaks() {
             // A line that can be held back as a whole is not torn by those before it.
-            if self.lines.len() + ESCAPED * line.body.len() + line.head.len() >= ENOUGH {
+            if self.lines.len() + ESCAPED * line.body.len() + line.head.len() >= FLUSH_THRESHOLD {
                 self.flush()?;
             }
             return self.write_in_pieces(line, length);
@@ -241,7 +241,7 @@ impl Output {
     }
 
     fn flush_if_enough(&mut self) -> Result<(), End> {
-        if self.lines.len() < ENOUGH {
+        if self.lines.len() < FLUSH_THRESHOLD {
             return Ok(());
         }
         self.flush()
@@ -280,7 +280,7 @@ impl Output {
         let written = self.write_out(&[&lines]);
         lines.clear();
         // One long line does not take its memory for good.
-        lines.shrink_to(2 * ENOUGH);
+        lines.shrink_to(2 * FLUSH_THRESHOLD);
         self.lines = lines;
         written
     }
@@ -348,7 +348,7 @@ mod tests {
         let path = folder.path().join("file");
         let mut output = Output::appended(path.to_str().unwrap()).ok().unwrap();
         // Of two bytes each, at odd places.
-        let body = format!("x{}", "\u{e9}\u{9b}".repeat(ENOUGH));
+        let body = format!("x{}", "\u{e9}\u{9b}".repeat(FLUSH_THRESHOLD));
         let line = Line {
             head: "head ",
             body: &body,

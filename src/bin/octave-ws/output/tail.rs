@@ -14,7 +14,7 @@ pub(crate) enum Tail {
     /// A torn record of so many bytes, or NULs, which were cut off.
     Torn(u64),
     /// The same, which was given a line break: another process writes to the file.
-    TornBesideAnother(u64),
+    TornInUse(u64),
     /// A line of another kind, which was given its line break.
     Line,
 }
@@ -24,7 +24,7 @@ const LOOKS: u32 = 100;
 
 /// Sees to it that what is appended begins a line. Nothing is cut off unless the file is ours
 /// alone.
-pub(crate) fn mend(file: &File, is_alone: bool) -> io::Result<Tail> {
+pub(crate) fn repair(file: &File, is_alone: bool) -> io::Result<Tail> {
     for _ in 0..LOOKS {
         let length = file.metadata()?.len();
         let found = match find(file, length) {
@@ -46,7 +46,7 @@ pub(crate) fn mend(file: &File, is_alone: bool) -> io::Result<Tail> {
         return Ok(match torn {
             0 => Tail::Line,
             torn if is_alone => Tail::Torn(torn),
-            torn => Tail::TornBesideAnother(torn),
+            torn => Tail::TornInUse(torn),
         });
     }
     Err(io::ErrorKind::UnexpectedEof.into())
@@ -155,9 +155,9 @@ mod tests {
         let path = folder.path().join("file");
         fs::write(&path, text).unwrap();
         let file = File::options().read(true).append(true).open(&path).unwrap();
-        let tail = mend(&file, is_alone).unwrap();
+        let tail = repair(&file, is_alone).unwrap();
         // Nothing is left to be done.
-        assert_eq!(mend(&file, true).unwrap(), Tail::Nothing);
+        assert_eq!(repair(&file, true).unwrap(), Tail::Nothing);
         (tail, fs::read_to_string(path).unwrap())
     }
 
@@ -180,7 +180,7 @@ mod tests {
                 let text = format!("{before}{torn}");
                 let cut = (Tail::Torn(length), before.to_owned());
                 assert_eq!(mended(&text, true), cut, "{text}");
-                let left = (Tail::TornBesideAnother(length), format!("{text}\n"));
+                let left = (Tail::TornInUse(length), format!("{text}\n"));
                 assert_eq!(mended(&text, false), left, "{text}");
             }
         }
@@ -206,7 +206,7 @@ mod tests {
             let text = format!("first\n{line}{}", "\0".repeat(5000));
             let cut = (Tail::Torn(5000), format!("first\n{line}\n"));
             assert_eq!(mended(&text, true), cut);
-            let left = (Tail::TornBesideAnother(5000), format!("{text}\n"));
+            let left = (Tail::TornInUse(5000), format!("{text}\n"));
             assert_eq!(mended(&text, false), left);
         }
     }
@@ -237,7 +237,7 @@ mod tests {
         file.write_all(b":1}\n").unwrap();
         assert!(!cut(&file, 4, end).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"a\":1}\n");
-        assert_eq!(mend(&file, true).unwrap(), Tail::Nothing);
+        assert_eq!(repair(&file, true).unwrap(), Tail::Nothing);
         assert!(cut(&file, 8, 0).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "");
     }
@@ -249,7 +249,7 @@ mod tests {
             eprintln!("not run: there is no such file here");
             return;
         };
-        let error = mend(&file, false).unwrap_err();
+        let error = repair(&file, false).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 
@@ -259,7 +259,7 @@ mod tests {
         let path = folder.path().join("file");
         fs::write(&path, "{\"a\"").unwrap();
         let file = File::options().append(true).open(&path).unwrap();
-        assert!(mend(&file, true).is_err());
+        assert!(repair(&file, true).is_err());
         assert_eq!(fs::read_to_string(path).unwrap(), "{\"a\"");
     }
 }

@@ -35,7 +35,7 @@ pub(crate) enum Target {
 
 impl Target {
     /// # Errors
-    /// Those of the operating system; `IsADirectory`; a [`wait::Cut`] while nobody opens the other
+    /// Those of the operating system; `IsADirectory`; a [`wait::WaitEnded`] while nobody opens the other
     /// end of a named pipe.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         match descriptor(path) {
@@ -133,7 +133,7 @@ impl Appended {
             Tail::Torn(bytes) => {
                 log::warn!("output: {name}: a torn last line was cut off, {bytes} bytes");
             }
-            Tail::TornBesideAnother(bytes) => log::warn!(
+            Tail::TornInUse(bytes) => log::warn!(
                 "output: {name}: a torn last line of {bytes} bytes was left: another process is \
                  writing there"
             ),
@@ -158,7 +158,7 @@ pub(crate) fn append(path: &Path) -> io::Result<Appended> {
             let file = opened?;
             // Another process that is writing has its lock.
             let is_alone = lock(&file);
-            let tail = tail::mend(&file, is_alone)?;
+            let tail = tail::repair(&file, is_alone)?;
             let missing_since = last::missing_since(&file).filter(|_| is_alone);
             Appended {
                 file,

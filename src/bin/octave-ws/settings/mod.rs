@@ -84,9 +84,9 @@ pub(crate) struct ListenSettings {
     pub(crate) deadline: Option<Instant>,
     pub(crate) output: Destination,
     /// Whether there is somebody to be shown how far it is.
-    pub(crate) is_watched: bool,
+    pub(crate) show_progress: bool,
     /// Whether a run that is stopped is one that was not done.
-    pub(crate) is_bounded: bool,
+    pub(crate) is_capture: bool,
     /// Whether a run in which events may be missing is one, too.
     pub(crate) is_gapless: bool,
 }
@@ -104,11 +104,11 @@ impl Settings {
     }
 
     fn of(mut args: Args, deadline: Option<Instant>) -> Result<Self, Failure> {
-        let mut is_bounded = false;
+        let mut is_capture = false;
         let mut listen = match &mut args.command {
             Command::Listen(listen) => mem::take(listen),
             Command::Capture(capture) => {
-                is_bounded = true;
+                is_capture = true;
                 mem::take(capture).into()
             }
             Command::Shell(shell) => {
@@ -151,7 +151,7 @@ impl Settings {
         if args.token_file.as_deref() == Some("-") && listen.streams_file == args.token_file {
             source::reserve_stdin().map_err(Failure::input)?;
         }
-        let settings = ListenSettings::resolve(&mut listen, is_bounded, args.quiet, deadline)?;
+        let settings = ListenSettings::resolve(&mut listen, is_capture, args.quiet, deadline)?;
         let retry_for = match (listen.no_reconnect, listen.retry_for) {
             (true, Some(_)) => {
                 let message = "--no-reconnect and --retry-for cannot be used together";
@@ -168,13 +168,13 @@ impl Settings {
 impl ListenSettings {
     /// Returns whether SIGHUP asks for something else than the end.
     pub(crate) fn can_reload(&self) -> bool {
-        !self.is_bounded
+        !self.is_capture
             && (matches!(self.output, Destination::File(_)) || self.sources.can_change())
     }
 
     fn resolve(
         listen: &mut Listen,
-        is_bounded: bool,
+        is_capture: bool,
         is_quiet: bool,
         deadline: Option<Instant>,
     ) -> Result<Self, Failure> {
@@ -184,18 +184,22 @@ impl ListenSettings {
             shard: listen.shard,
         };
         let streams = sources.resolve()?;
-        if is_bounded && (listen.count, listen.duration, listen.idle) == (None, None, None) {
+        if is_capture && (listen.count, listen.duration, listen.idle) == (None, None, None) {
             let message = "no end condition: give --count, --duration or --idle";
             return Err(Failure::usage(message));
         }
         let output = match listen.output.take().as_deref() {
             None | Some("-") => Destination::Stdout,
             Some("") => return Err(Failure::usage("--output: give the name of a file, or -")),
-            Some(path) if is_bounded => Destination::WholeFile(path.to_owned()),
+            Some(path) if is_capture => Destination::WholeFile(path.to_owned()),
             Some(path) => Destination::File(path.to_owned()),
         };
-        let is_seen = matches!(output, Destination::Stdout) && io::stdout().is_terminal();
-        let default = if is_seen { Format::Text } else { Format::Event };
+        let is_stdout_tty = matches!(output, Destination::Stdout) && io::stdout().is_terminal();
+        let default = if is_stdout_tty {
+            Format::Text
+        } else {
+            Format::Event
+        };
         // https://no-color.org
         let has_colour = environment::first(&["NO_COLOR"])?.is_none();
         let is_dumb = is_dumb()?;
@@ -203,15 +207,15 @@ impl ListenSettings {
             sources,
             streams,
             format: listen.format.unwrap_or(default),
-            is_coloured: is_seen && has_colour && !is_dumb,
+            is_coloured: is_stdout_tty && has_colour && !is_dumb,
             require: listen.require,
             count: listen.count,
             duration: listen.duration,
             idle: listen.idle,
             deadline,
             output,
-            is_watched: !is_quiet && io::stderr().is_terminal() && !is_dumb,
-            is_bounded,
+            show_progress: !is_quiet && io::stderr().is_terminal() && !is_dumb,
+            is_capture,
             is_gapless: listen.require_gapless,
         })
     }

@@ -90,7 +90,7 @@ impl First {
 /// SIGHUP: noted from the start of the process, since what it means depends on the command.
 pub(crate) struct Hangups {
     /// Readable once there was one.
-    noted: OwnedFd,
+    pipe: OwnedFd,
     /// Whether the starter has it ignored, as nohup(1) does.
     is_ignored: bool,
 }
@@ -114,7 +114,7 @@ impl Hangups {
             unsafe { low_level::register(SIGHUP, came) }?;
         }
         Ok(Self {
-            noted: noted(SIGHUP)?,
+            pipe: signal_pipe(SIGHUP)?,
             is_ignored,
         })
     }
@@ -126,22 +126,22 @@ impl Hangups {
             return Ok(());
         }
         low_level::pipe::register(SIGHUP, stop.waker()?)?;
-        if wait::is_readable(&self.noted) {
+        if wait::is_readable(&self.pipe) {
             stop.stop();
         }
         Ok(())
     }
 
     /// Forgets those that there were.
-    pub(crate) fn forget(&self) {
-        forget(&self.noted);
+    pub(crate) fn drain(&self) {
+        drain(&self.pipe);
     }
 }
 
 /// Readable once there was one.
 impl AsFd for Hangups {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.noted.as_fd()
+        self.pipe.as_fd()
     }
 }
 
@@ -155,18 +155,18 @@ fn has_terminal() -> bool {
 
 /// Becomes readable, and no more than that happens, with each SIGTSTP: a terminal's ^Z.
 pub(crate) fn suspensions() -> io::Result<OwnedFd> {
-    noted(SIGTSTP)
+    signal_pipe(SIGTSTP)
 }
 
-fn noted(signal: c_int) -> io::Result<OwnedFd> {
+fn signal_pipe(signal: c_int) -> io::Result<OwnedFd> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     low_level::pipe::register(signal, write)?;
     Ok(read)
 }
 
 /// Forgets those that there were.
-pub(crate) fn forget(noted: &OwnedFd) {
-    while rustix::io::read(noted, &mut [0; 64]).is_ok_and(|n| n > 0) {}
+pub(crate) fn drain(pipe: &OwnedFd) {
+    while rustix::io::read(pipe, &mut [0; 64]).is_ok_and(|n| n > 0) {}
 }
 
 /// Suspends the process, as SIGTSTP does by default, until SIGCONT.
@@ -175,9 +175,9 @@ pub(crate) fn suspend() -> io::Result<()> {
 }
 
 /// SIGQUIT, which would end the process where it stands.
-pub(crate) struct Deadly(Arc<AtomicBool>);
+pub(crate) struct TerminalSignals(Arc<AtomicBool>);
 
-impl Deadly {
+impl TerminalSignals {
     /// Lets SIGQUIT pull the stop instead, unless the starter has it ignored.
     pub(crate) fn catch(stop: &Stop) -> io::Result<Self> {
         let caught = Arc::new(AtomicBool::new(false));

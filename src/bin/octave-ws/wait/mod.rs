@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const AT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Delay before the next attempt of a write that failed although poll(2) reported room.
-const MOMENT: Duration = Duration::from_millis(20);
+const RETRY_DELAY: Duration = Duration::from_millis(20);
 
 /// The limits of the waits of this process.
 struct Limits {
@@ -70,7 +70,7 @@ pub(crate) fn stopped() -> Duration {
 /// Waits until a write does not have to. The reader took something last at `moved_at`.
 ///
 /// # Errors
-/// A [`Cut`], as an [`io::Error`].
+/// A [`WaitEnded`], as an [`io::Error`].
 pub(crate) fn writable(fd: impl AsFd, moved_at: Instant) -> io::Result<()> {
     for_reader(Some(fd.as_fd()), moved_at, None)
 }
@@ -78,7 +78,7 @@ pub(crate) fn writable(fd: impl AsFd, moved_at: Instant) -> io::Result<()> {
 /// The same, until the time comes.
 ///
 /// # Errors
-/// A [`Cut`], as an [`io::Error`].
+/// A [`WaitEnded`], as an [`io::Error`].
 pub(crate) fn writable_by(fd: impl AsFd, time: Instant) -> io::Result<()> {
     for_reader(Some(fd.as_fd()), Instant::now(), Some(time))
 }
@@ -86,9 +86,9 @@ pub(crate) fn writable_by(fd: impl AsFd, time: Instant) -> io::Result<()> {
 /// The same for a moment, where poll(2) tells too early that a write does not have to wait.
 ///
 /// # Errors
-/// A [`Cut`], as an [`io::Error`].
+/// A [`WaitEnded`], as an [`io::Error`].
 pub(crate) fn retry(moved_at: Instant) -> io::Result<()> {
-    for_reader(None, moved_at, Some(Instant::now() + MOMENT))
+    for_reader(None, moved_at, Some(Instant::now() + RETRY_DELAY))
 }
 
 fn for_reader(
@@ -101,9 +101,9 @@ fn for_reader(
             let limits = limits();
             let end = limits.end.map(|end| end.max(moved_at) + PATIENCE);
             let ends = [
-                (limits.last, Cut::Stopped),
-                (limits.deadline, Cut::TimedOut),
-                (end, Cut::Asleep),
+                (limits.last, WaitEnded::Stopped),
+                (limits.deadline, WaitEnded::TimedOut),
+                (end, WaitEnded::ReaderStalled),
             ];
             let ends = ends.into_iter().filter_map(|(at, cut)| Some((at?, cut)));
             // Once it is stopped, that is no news.
@@ -129,7 +129,7 @@ fn for_reader(
 /// Waits for something to read. What comes without end does not outlast the limits either.
 ///
 /// # Errors
-/// A [`Cut`], as an [`io::Error`].
+/// A [`WaitEnded`], as an [`io::Error`].
 pub(crate) fn readable(fd: impl AsFd) -> io::Result<()> {
     input(Some(fd.as_fd()), None)
 }
@@ -137,7 +137,7 @@ pub(crate) fn readable(fd: impl AsFd) -> io::Result<()> {
 /// Waits for so long.
 ///
 /// # Errors
-/// A [`Cut`], as an [`io::Error`].
+/// A [`WaitEnded`], as an [`io::Error`].
 pub(crate) fn pause(time: Duration) -> io::Result<()> {
     input(None, Some(Instant::now() + time))
 }
@@ -152,10 +152,10 @@ fn input(fd: Option<BorrowedFd<'_>>, until: Option<Instant>) -> io::Result<()> {
     fds.extend(fd.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
     poll_until(&mut fds, deadline.into_iter().chain(until).min())?;
     if stop.is_some() && is_ready(&fds[0]) {
-        return Err(Cut::Stopped.into());
+        return Err(WaitEnded::Stopped.into());
     }
     if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-        return Err(Cut::TimedOut.into());
+        return Err(WaitEnded::TimedOut.into());
     }
     Ok(())
 }
@@ -183,36 +183,36 @@ fn is_ready_now(fd: impl AsFd, what: PollFlags) -> bool {
 
 /// The reason for which a wait ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cut {
+pub(crate) enum WaitEnded {
     /// By the stop.
     Stopped,
     /// By the deadline of the process.
     TimedOut,
     /// By a reader that took nothing any more, after the end of the run.
-    Asleep,
+    ReaderStalled,
 }
 
-impl Cut {
+impl WaitEnded {
     /// Returns the reason inside an I/O error, if there is one.
     pub(crate) fn of(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
     }
 }
 
-impl fmt::Display for Cut {
+impl fmt::Display for WaitEnded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Stopped => "stopped",
             Self::TimedOut => "not done in time",
-            Self::Asleep => "nothing was taken for 2 s",
+            Self::ReaderStalled => "nothing was taken for 2 s",
         })
     }
 }
 
-impl error::Error for Cut {}
+impl error::Error for WaitEnded {}
 
-impl From<Cut> for io::Error {
-    fn from(cut: Cut) -> Self {
+impl From<WaitEnded> for io::Error {
+    fn from(cut: WaitEnded) -> Self {
         Self::new(io::ErrorKind::TimedOut, cut)
     }
 }

@@ -17,7 +17,7 @@ use rustix::pipe::PIPE_BUF;
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
 use crate::wait::bridge::Bridge;
-use crate::wait::{self, Cut};
+use crate::wait::{self, WaitEnded};
 
 /// A file, or what somebody reads: a pipe, a socket, a terminal.
 pub(crate) struct Sink {
@@ -170,7 +170,7 @@ impl Sink {
     /// pipes grow.
     ///
     /// # Errors
-    /// Those of the operating system, and a [`Cut`]: with how many bytes were written.
+    /// Those of the operating system, and a [`WaitEnded`]: with how many bytes were written.
     pub(crate) fn write_all(
         &self,
         parts: &[&[u8]],
@@ -188,7 +188,7 @@ impl Sink {
                         written += n;
                     }
                     Err(error) => {
-                        if Cut::of(&error).is_some() && is_amid_line {
+                        if WaitEnded::of(&error).is_some() && is_amid_line {
                             // Where that fails, too, the reader finds a torn line.
                             let finished = self.finish_line(rest, &parts[n + 1..]);
                             written += finished.unwrap_or_default();

@@ -96,7 +96,7 @@ pub(crate) fn stdin() -> io::Result<File> {
 /// All of a file up to its end.
 ///
 /// # Errors
-/// Those of the operating system, a [`wait::Cut`], and `FileTooLarge`.
+/// Those of the operating system, a [`wait::WaitEnded`], and `FileTooLarge`.
 fn read_to_end(file: &File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut block = [0; 4096];

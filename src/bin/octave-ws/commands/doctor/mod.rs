@@ -24,7 +24,7 @@ const EVENT: Duration = Duration::from_secs(3);
 const PONG: Duration = Duration::from_secs(10);
 
 /// Clocks that differ by less agree.
-const AGREED: Duration = Duration::from_secs(5);
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
 /// Maximum number of a certificate's names in the report.
 const NAMES: usize = 4;
@@ -44,7 +44,7 @@ pub(crate) fn doctor(settings: DoctorSettings, stop: &Stop) -> Result<(), Failur
         (Err(failure), _) | (Ok(()), Some(failure)) => failure,
     };
     Err(Failure {
-        is_told: terminal::is_stderr_on_stdout(),
+        is_reported: terminal::is_stderr_on_stdout(),
         ..failure
     })
 }
@@ -298,7 +298,7 @@ fn session(date: Option<SystemTime>, is_kept: bool) -> (Vec<String>, Value) {
             Err(ahead) => (ahead.duration(), "ahead of"),
         };
         let time = humantime::format_duration(Duration::from_secs(difference.as_secs()));
-        words.push(if difference < AGREED {
+        words.push(if difference < CLOCK_TOLERANCE {
             "its clock agrees with this one".to_owned()
         } else {
             format!("its clock is {time} {side} this one")

@@ -16,7 +16,7 @@ use crate::status::progress::Progress;
 use crate::status::run::RunStatus;
 use crate::status::stderr;
 use crate::status::systemd::Notify;
-use crate::wait::{self, Cut};
+use crate::wait::{self, WaitEnded};
 use refusals::Refusals;
 use unanswered::Unanswered;
 
@@ -63,16 +63,16 @@ impl ListenSettings {
     fn outcome(&self, end: Result<(), End>) -> Result<(), Failure> {
         match end {
             Err(End::Failed(failure)) => Err(failure),
-            Err(End::Stopped) if self.is_bounded => Err(Failure::stopped()),
-            Err(End::Unread(Cut::Stopped)) => {
+            Err(End::Stopped) if self.is_capture => Err(Failure::stopped()),
+            Err(End::Unread(WaitEnded::Stopped)) => {
                 let message = "stopped: output: not all lines were read";
                 Err(Failure::new(INCOMPLETE, message))
             }
-            Err(End::Unread(Cut::TimedOut)) => {
+            Err(End::Unread(WaitEnded::TimedOut)) => {
                 let message = "timeout: output: not all lines were read in time";
                 Err(Failure::new(INCOMPLETE, message))
             }
-            Err(End::Unread(Cut::Asleep)) => {
+            Err(End::Unread(WaitEnded::ReaderStalled)) => {
                 let message = "output: the reader stopped reading, and lines are left";
                 Err(Failure::new(INCOMPLETE, message))
             }
@@ -110,7 +110,7 @@ impl<'a> Run<'a> {
             Destination::File(path) => Output::appended(path),
             Destination::WholeFile(path) => Output::whole_file(path),
         }?;
-        let is_shown = settings.is_watched && output.is_file();
+        let is_shown = settings.show_progress && output.is_file();
         let streams = &settings.streams;
         Ok(Self {
             output,
@@ -209,7 +209,7 @@ impl<'a> Run<'a> {
         }
         match (end, printed, closed) {
             (Ok(()) | Err(End::Stopped), Err(end), _) => Err(end),
-            (Ok(()), Ok(()), Err(error)) if is_lost && self.settings.is_bounded => {
+            (Ok(()), Ok(()), Err(error)) if is_lost && self.settings.is_capture => {
                 let error = Failure::from(error);
                 let message = format!("no connection at the end of the run: {error}");
                 Err(Failure::new(INCOMPLETE, message).into())
@@ -307,7 +307,7 @@ impl<'a> Run<'a> {
     }
 
     /// Reports the lines that were not read, where that is possible.
-    fn unread(&mut self, cut: Cut) -> End {
+    fn unread(&mut self, cut: WaitEnded) -> End {
         let mut summary = self.status.summary;
         let (events, bytes) = self.output.lost();
         summary.events -= events;
@@ -316,7 +316,7 @@ impl<'a> Run<'a> {
         summary.exit = outcome.err().map_or(0, |failure| failure.code);
         let written = self.write(&Record::Summary(summary));
         let _ = written.and_then(|()| self.output.flush());
-        if cut == Cut::Stopped {
+        if cut == WaitEnded::Stopped {
             let events = events + self.unread;
             log::warn!("stopped with unread lines, events: {events}");
         }

@@ -87,7 +87,7 @@ impl Run<'_> {
                         return Err(End::ReaderGone);
                     }
                     if wait::is_readable(&self.hangups) {
-                        self.hangups.forget();
+                        self.hangups.drain();
                         if !self.stop.is_stopped() {
                             self.reload(client)?;
                         }
@@ -131,7 +131,7 @@ impl Run<'_> {
 
     /// Fails if a bounded run has no connection at its end, or an open loss.
     fn done(&self, client: &Client) -> Result<(), End> {
-        if !self.settings.is_bounded || client.is_connected() && client.loss().is_none() {
+        if !self.settings.is_capture || client.is_connected() && client.loss().is_none() {
             return Ok(());
         }
         let mut message = "no connection at the end of the run".to_owned();

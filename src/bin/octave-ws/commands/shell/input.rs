@@ -10,14 +10,14 @@ use rustix::termios::{
 };
 
 use crate::commands::shell::cut::{Commands, Refused};
-use crate::commands::shell::line_editor::{Editor, Pressed};
+use crate::commands::shell::line_editor::{Editor, KeyEvent};
 use crate::status::stderr;
 use crate::wait;
 use crate::wait::source;
 
 /// Commands of standard input, without waiting for one.
-pub(crate) struct Typed {
-    input: File,
+pub(crate) struct Input {
+    file: File,
     source: Source,
     is_terminal: bool,
     commands: Commands,
@@ -35,20 +35,20 @@ enum Source {
     },
 }
 
-impl Typed {
+impl Input {
     /// At a terminal the line is edited here, since what comes in meanwhile stands above it.
     pub(crate) fn new(is_edited: bool) -> io::Result<Self> {
-        let input = source::stdin()?;
+        let file = source::stdin()?;
         let source = if is_edited {
             Source::Terminal {
                 editor: Editor::default(),
-                raw: Some(Raw::enter(&input)?),
+                raw: Some(Raw::enter(&file)?),
             }
         } else {
             Source::Pipe
         };
         Ok(Self {
-            input,
+            file,
             source,
             is_terminal: is_edited,
             commands: Commands::default(),
@@ -63,7 +63,7 @@ impl Typed {
             return None;
         };
         let prompt = self.marker();
-        let size = tcgetwinsize(&self.input).map_or(0, |size| usize::from(size.ws_col));
+        let size = tcgetwinsize(&self.file).map_or(0, |size| usize::from(size.ws_col));
         let columns = if size == 0 { 80 } else { size };
         let (line, behind) = editor.window(columns.saturating_sub(PROMPT.len() + 1).max(1));
         Some(match behind {
@@ -87,7 +87,7 @@ impl Typed {
     /// Has it again.
     pub(crate) fn resume(&mut self) -> io::Result<()> {
         if let Source::Terminal { raw, .. } = &mut self.source {
-            *raw = Some(Raw::enter(&self.input)?);
+            *raw = Some(Raw::enter(&self.file)?);
         }
         self.watch_interrupt()
     }
@@ -97,20 +97,20 @@ impl Typed {
         self.is_terminal
     }
 
-    /// Returns a descriptor that is readable when [`Typed::read`] has something to read.
+    /// Returns a descriptor that is readable when [`Input::read`] has something to read.
     pub(crate) fn watched(&self) -> io::Result<OwnedFd> {
-        self.input.as_fd().try_clone_to_owned()
+        self.file.as_fd().try_clone_to_owned()
     }
 
     /// Whether a read does not have to wait.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.is_over && wait::is_readable(&self.input)
+        !self.is_over && wait::is_readable(&self.file)
     }
 
     /// Takes in what has been typed.
     pub(crate) fn read(&mut self) -> io::Result<()> {
         let mut bytes = [0; 4096];
-        let bytes = match rustix::io::read(&self.input, &mut bytes) {
+        let bytes = match rustix::io::read(&self.file, &mut bytes) {
             Ok(n) => &bytes[..n],
             Err(Errno::INTR | Errno::AGAIN) => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -120,17 +120,17 @@ impl Typed {
             Source::Terminal { editor, .. } => {
                 for pressed in editor.press(bytes) {
                     match pressed {
-                        Pressed::Line(line) => {
+                        KeyEvent::Line(line) => {
                             // It stays where it was typed.
                             stderr::line(&format!("{}{line}", self.marker()));
                             self.commands.take(line.as_bytes());
                             self.commands.end_line();
                         }
-                        Pressed::GivenUp(line) => {
+                        KeyEvent::GivenUp(line) => {
                             stderr::line(&format!("{}{line}^C", self.marker()));
                             self.commands.give_up();
                         }
-                        Pressed::End => {
+                        KeyEvent::End => {
                             self.is_over = true;
                             break;
                         }
@@ -169,7 +169,7 @@ impl Typed {
     /// Returns the prompt of the current line.
     fn marker(&self) -> &'static str {
         if self.commands.is_json_open() {
-            GOES_ON
+            CONTINUATION_PROMPT
         } else {
             PROMPT
         }
@@ -198,7 +198,7 @@ impl Typed {
 
 const PROMPT: &str = "> ";
 /// Before a line of JSON that is not the first.
-const GOES_ON: &str = ". ";
+const CONTINUATION_PROMPT: &str = ". ";
 
 /// A terminal in raw mode: it passes each key without echo. Keys that send signals still do.
 struct Raw {

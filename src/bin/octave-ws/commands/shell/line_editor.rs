@@ -23,7 +23,7 @@ pub(crate) struct Editor {
 
 /// The effect of a key.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Pressed {
+pub(crate) enum KeyEvent {
     /// The line is done.
     Line(String),
     /// It was given up, with ^C.
@@ -40,7 +40,7 @@ const LONGEST_REMEMBERED: usize = 4096;
 
 impl Editor {
     /// Takes what was typed, which may end within a key.
-    pub(crate) fn press(&mut self, bytes: &[u8]) -> Vec<Pressed> {
+    pub(crate) fn press(&mut self, bytes: &[u8]) -> Vec<KeyEvent> {
         let mut typed = mem::take(&mut self.rest);
         typed.extend_from_slice(bytes);
         let mut rest = &typed[..];
@@ -94,15 +94,17 @@ impl Editor {
         self.line.len().min(self.cursor + 1 + marks)
     }
 
-    fn key(&mut self, key: &[u8]) -> Option<Pressed> {
+    fn key(&mut self, key: &[u8]) -> Option<KeyEvent> {
         match key {
             b"\r" | b"\n" => return Some(self.enter()),
             b"\x03" => {
                 self.cursor = 0;
                 self.recalled = self.history.len();
-                return Some(Pressed::GivenUp(mem::take(&mut self.line).iter().collect()));
+                return Some(KeyEvent::GivenUp(
+                    mem::take(&mut self.line).iter().collect(),
+                ));
             }
-            b"\x04" if self.line.is_empty() => return Some(Pressed::End),
+            b"\x04" if self.line.is_empty() => return Some(KeyEvent::End),
             b"\x04" | b"\x1b[3~" => self.cut(self.cursor, self.next()),
             b"\x7f" | b"\x08" => self.cut(self.previous(), self.cursor),
             b"\x15" => self.cut(0, self.cursor),
@@ -126,7 +128,7 @@ impl Editor {
         None
     }
 
-    fn enter(&mut self) -> Pressed {
+    fn enter(&mut self) -> KeyEvent {
         let line = mem::take(&mut self.line);
         self.cursor = 0;
         let is_long = line.len() > LONGEST_REMEMBERED;
@@ -137,7 +139,7 @@ impl Editor {
             }
         }
         self.recalled = self.history.len();
-        Pressed::Line(line.into_iter().collect())
+        KeyEvent::Line(line.into_iter().collect())
     }
 
     fn cut(&mut self, from: usize, to: usize) {
@@ -196,7 +198,7 @@ mod tests {
     fn line(keys: &str) -> String {
         let mut editor = Editor::default();
         match editor.press(format!("{keys}\r").as_bytes()).pop() {
-            Some(Pressed::Line(line)) => line,
+            Some(KeyEvent::Line(line)) => line,
             other => panic!("{other:?}"),
         }
     }
@@ -241,7 +243,7 @@ mod tests {
                 .chunks(1)
                 .flat_map(|byte| editor.press(byte))
                 .collect();
-            assert_eq!(pressed, [Pressed::Line("abcd".to_owned())], "{stray:?}");
+            assert_eq!(pressed, [KeyEvent::Line("abcd".to_owned())], "{stray:?}");
         }
     }
 
@@ -251,7 +253,7 @@ mod tests {
         let piece = "x".repeat(LONGEST);
         editor.press(piece.as_bytes());
         editor.press(piece.as_bytes());
-        let line = Pressed::Line("x".repeat(LONGEST + 1));
+        let line = KeyEvent::Line("x".repeat(LONGEST + 1));
         assert!(editor.press(b"\r") == [line]);
         assert!(editor.history.is_empty());
     }
@@ -276,9 +278,9 @@ mod tests {
         let mut editor = Editor::default();
         let pressed = editor.press(b"one\rtwo\rtwo\r\r\x1b[A\x1b[A!\r\x10\x10\x0e\x04\x0e\x04");
         let lines = ["one", "two", "two", "", "one!"];
-        let lines = lines.map(|line| Pressed::Line(line.to_owned()));
+        let lines = lines.map(|line| KeyEvent::Line(line.to_owned()));
         assert_eq!(pressed[..5], lines);
-        assert_eq!(pressed[5..], [Pressed::End]);
+        assert_eq!(pressed[5..], [KeyEvent::End]);
     }
 
     #[test]

@@ -9,12 +9,12 @@ use octave_ws::{Action, Client, Config, ErrorKind, Printable, Stop, Stream, Upda
 use serde_json::value::RawValue;
 
 use crate::commands::shell::cut::Refused;
-use crate::commands::shell::input::Typed;
+use crate::commands::shell::input::Input;
 use crate::commands::shell::sent::{ANSWER_WITHIN, Sent};
 use crate::exit::{End, Failure, PROTOCOL, UNAVAILABLE, USAGE};
 use crate::output::Output;
 use crate::settings::ShellSettings;
-use crate::signals::{self, Deadly};
+use crate::signals::{self, TerminalSignals};
 use crate::status::stderr;
 use crate::wait;
 
@@ -40,11 +40,11 @@ pub(crate) fn shell(config: Config, settings: ShellSettings, stop: &Stop) -> Res
     let is_edited = settings.is_edited;
     let config = config.stop(stop.clone()).retry_for(Duration::ZERO);
     // A terminal is left as it was.
-    let deadly = is_edited.then(|| Deadly::catch(stop)).transpose();
-    let deadly = deadly.map_err(Failure::signals)?;
+    let terminal_signals = is_edited.then(|| TerminalSignals::catch(stop)).transpose();
+    let terminal_signals = terminal_signals.map_err(Failure::signals)?;
     let end = run(&config, settings);
-    if let Some(deadly) = deadly {
-        deadly.end();
+    if let Some(terminal_signals) = terminal_signals {
+        terminal_signals.end();
     }
     match end {
         Err(End::Failed(failure)) => Err(failure),
@@ -65,9 +65,9 @@ fn run(config: &Config, settings: ShellSettings) -> Result<(), End> {
         output,
         streams: streams.into(),
         suspensions: suspensions.map_err(Failure::signals)?,
-        typed: Typed::new(is_edited).map_err(Failure::input)?,
+        typed: Input::new(is_edited).map_err(Failure::input)?,
         is_watched: None,
-        is_seen: io::stdout().is_terminal(),
+        is_stdout_tty: io::stdout().is_terminal(),
         asked: 0,
         pinged_at: None,
         sent: Sent::default(),
@@ -95,13 +95,13 @@ struct Shell {
     output: Output,
     /// To subscribe to before anything else.
     streams: VecDeque<Stream>,
-    typed: Typed,
+    typed: Input,
     /// Readable when the process is to be stopped for a while.
     suspensions: Option<OwnedFd>,
     /// Whether the client looks for what is typed, once that has been decided.
     is_watched: Option<bool>,
     /// Whether what comes in is for eyes.
-    is_seen: bool,
+    is_stdout_tty: bool,
     /// Number of commands that wait for an answer.
     asked: usize,
     pinged_at: Option<Instant>,
@@ -251,7 +251,7 @@ impl Shell {
         let Some(suspensions) = self.suspensions.as_ref().filter(|fd| wait::is_readable(fd)) else {
             return Ok(());
         };
-        signals::forget(suspensions);
+        signals::drain(suspensions);
         stderr::status("");
         self.typed.suspend();
         signals::suspend().map_err(Failure::signals)?;
@@ -342,7 +342,7 @@ impl Shell {
     /// One message of the service, as it came.
     fn print(&mut self, text: &str) -> Result<(), End> {
         let is_json = serde_json::from_str::<&RawValue>(text).is_ok();
-        if self.is_seen {
+        if self.is_stdout_tty {
             stderr::status("");
             let line = if is_json {
                 text.replace(['\n', '\r'], "")

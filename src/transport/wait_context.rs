@@ -10,14 +10,14 @@ use crate::update::FdReady;
 
 /// What else a wait watches.
 #[derive(Clone, Default)]
-pub(crate) struct Attention {
+pub(crate) struct WaitContext {
     /// `None` while closing: the close handshake follows the stop.
     pub(crate) stop: Option<Stop>,
     pub(crate) watched: Watched,
     pub(crate) pulse: Pulse,
 }
 
-impl Attention {
+impl WaitContext {
     /// For what must not be cut short by what is watched.
     pub(crate) fn unwatched(&self) -> Self {
         Self {
