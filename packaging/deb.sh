@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds packages for Debian and what is made of it, with the static binary of static.sh:
+# Builds packages for Debian and derivatives, with the static binary of static.sh:
 #
 #   packaging/deb.sh [ARCHITECTURE...]
 #

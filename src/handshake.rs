@@ -87,7 +87,7 @@ fn broken(endpoint: &Endpoint, error: io::Error) -> Error {
         return Error::stopped(Phase::Upgrade);
     }
     if error.kind() == io::ErrorKind::WouldBlock {
-        let message = format!("no answer from {endpoint} in time");
+        let message = format!("timed out waiting for an answer from {endpoint}");
         return Error::new(Phase::Upgrade, ErrorKind::TimedOut, message);
     }
     if error.kind() == io::ErrorKind::InvalidData {

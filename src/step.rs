@@ -61,7 +61,12 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Resolved { host, addrs } => {
-                write!(f, "resolve: {host} has addresses: {}", addrs.len())
+                let noun = if addrs.len() == 1 {
+                    "address"
+                } else {
+                    "addresses"
+                };
+                write!(f, "resolve: resolved {host} to {} {noun}", addrs.len())
             }
             Self::Connected { addr, .. } => write!(f, "connect: connected to {addr}"),
             Self::Proxied { proxy } => write!(f, "proxy: connected through {proxy}"),

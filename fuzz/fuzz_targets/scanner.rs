@@ -22,7 +22,7 @@ fuzz_target!(|text: &str| {
 /// Two other parsers have the same opinion, and one finds the same.
 fn check(text: &str) {
     let found = scanner::members(text, ["a", "b"]);
-    let is_json = found != Err(scanner::Unfit::NotJson);
+    let is_json = found != Err(scanner::Invalid::NotJson);
     assert_eq!(is_json, strict::is_json(text), "{text:?}");
     // serde_json has 128 levels, and no string for a lone surrogate.
     if let Ok(all) = serde_json::from_str::<HashMap<String, &RawValue>>(text) {

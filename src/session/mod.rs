@@ -90,7 +90,7 @@ pub(crate) fn open(
             return Error::stopped(Phase::Session);
         }
         if Instant::now() >= deadline {
-            let message = format!("no answer from {endpoint} in time");
+            let message = format!("timed out waiting for an answer from {endpoint}");
             return Error::new(Phase::Session, ErrorKind::TimedOut, message);
         }
         if !endpoint.tls && post::is_tls(&error) {
@@ -245,7 +245,10 @@ mod tests {
         let short = Duration::from_millis(50);
         let error = ask(&sim, &credentials(&sim), &stop, short).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        let text = format!("session: no answer from {} in time", sim.addr());
+        let text = format!(
+            "session: timed out waiting for an answer from {}",
+            sim.addr()
+        );
         assert_eq!(error.to_string(), text);
 
         let stopper = stop.clone();

@@ -61,17 +61,17 @@ fn odd(token: &str) -> Option<&'static str> {
         bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.is_empty()
     };
     if token.contains(is_invisible) {
-        Some("holds an invisible character, which is sent as part of it")
+        Some("contains an invisible character, which is sent as part of it")
     } else if token.contains(['"', '\'']) {
-        Some("holds quotation marks, which are sent as part of it")
+        Some("contains quotation marks, which are sent as part of it")
     } else if name.is_some_and(|(name, value)| is_name(name) && !value.trim_matches('=').is_empty())
     {
         // What base64 is padded with stands at the end.
         Some("begins with NAME=: give only what follows")
     } else if !token.is_ascii() {
-        Some("holds characters that are not ASCII, which are sent as UTF-8")
+        Some("contains characters that are not ASCII, which are sent as UTF-8")
     } else if token.contains(' ') {
-        Some("holds blanks, which are sent as part of it")
+        Some("contains spaces, which are sent as part of it")
     } else {
         None
     }

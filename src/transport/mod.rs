@@ -353,7 +353,7 @@ impl<'a> Hop<'a> {
         };
         let peer = self.called(&peer);
         if error.kind() == io::ErrorKind::WouldBlock {
-            let message = format!("no connection to {peer} in time");
+            let message = format!("connection to {peer} timed out");
             return Error::new(Phase::Connect, ErrorKind::TimedOut, message).about(self.setting);
         }
         let message = format!("no connection to {peer}");

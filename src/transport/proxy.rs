@@ -198,9 +198,10 @@ impl Proxy {
         }
         let at = &self.at;
         match error.kind() {
-            io::ErrorKind::WouldBlock => {
-                failed(ErrorKind::TimedOut, format!("no answer from {at} in time"))
-            }
+            io::ErrorKind::WouldBlock => failed(
+                ErrorKind::TimedOut,
+                format!("timed out waiting for an answer from {at}"),
+            ),
             io::ErrorKind::InvalidData => {
                 let message = format!("the answer of {at} is not HTTP");
                 failed(ErrorKind::Malformed, message).because(error)

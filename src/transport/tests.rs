@@ -55,7 +55,7 @@ fn nobody_there_silence_and_an_early_end_may_pass() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let config = config(format!("https://{addr}"));
-    let silence = format!("tls: no handshake with {addr} in time");
+    let silence = format!("tls: handshake with {addr} timed out");
     assert_eq!(
         failure(&config, Duration::from_millis(50)),
         (ErrorKind::TimedOut, silence)
@@ -97,7 +97,7 @@ fn an_address_that_connects_and_is_silent_leaves_time_for_the_next_one() {
     // Each counts where the next attempt is put off.
     assert_eq!(route.dials.0.len(), addrs.len());
     // Of several that will not do, the error is that of the last.
-    let silence = format!("tls: no handshake with {} in time", sim.addr());
+    let silence = format!("tls: handshake with {} timed out", sim.addr());
     let error = route
         .dial_one_of(&[first, first], None, Instant::now() + LONG / 100)
         .err()
@@ -120,7 +120,7 @@ fn the_addresses_that_were_tried_are_told() {
 fn a_connect_that_hangs_ends_at_the_deadline_or_with_a_stop() {
     let (addr, _hole) = black_hole();
     let config = config(format!("https://{addr}"));
-    let late = format!("connect: no connection to {addr} in time");
+    let late = format!("connect: connection to {addr} timed out");
     let got = failure(&config, Duration::from_millis(50));
     assert_eq!(got, (ErrorKind::TimedOut, late));
     let stop = Stop::new().unwrap();
@@ -156,7 +156,7 @@ fn a_proxy_that_is_not_there_is_not_taken_for_the_service() {
         (
             hole.to_string(),
             LONG / 100,
-            format!("no connection to the proxy {hole} in time"),
+            format!("connection to the proxy {hole} timed out"),
         ),
         (
             "none.invalid".to_owned(),
@@ -246,7 +246,7 @@ fn a_socks_proxy_is_told_the_address_or_the_name_and_has_its_deadline() {
         let config = config.ip_version(IpVersion::V4);
         config.proxy(format!("{scheme}://{addr}"))
     };
-    let silence = format!("proxy: no answer from {addr} in time");
+    let silence = format!("proxy: timed out waiting for an answer from {addr}");
     let got = failure(&config("socks5", "localhost"), LONG / 100);
     assert_eq!(got, (ErrorKind::TimedOut, silence));
     drop(listener.accept().unwrap());
@@ -280,7 +280,7 @@ fn a_proxy_connects_or_has_its_deadline() {
     let config = config("http://h".to_owned())
         .allow_plaintext()
         .proxy(addr.to_string());
-    let silence = format!("proxy: no answer from {addr} in time");
+    let silence = format!("proxy: timed out waiting for an answer from {addr}");
     assert_eq!(failure(&config, LONG / 100), (ErrorKind::TimedOut, silence));
     drop(listener.accept().unwrap());
     let proxy = thread::spawn(move || {

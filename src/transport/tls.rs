@@ -126,7 +126,7 @@ fn failed(endpoint: &Endpoint, error: io::Error) -> Error {
     }
     match error.kind() {
         io::ErrorKind::WouldBlock => {
-            let message = format!("no handshake with {endpoint} in time");
+            let message = format!("handshake with {endpoint} timed out");
             return new(ErrorKind::TimedOut, message);
         }
         io::ErrorKind::UnexpectedEof => {

@@ -346,7 +346,9 @@ fn a_run_that_is_not_done_in_time_ends_with_75() {
     let (code, last, _) = run(&[Fault::SessionSilent], &args);
     assert_eq!(code, 75);
     assert!(
-        last.starts_with("error: timeout: session: no answer from 127.0.0.1:"),
+        last.starts_with(
+            "error: timeout: session: timed out waiting for an answer from 127.0.0.1:"
+        ),
         "{last}"
     );
 }
@@ -436,7 +438,7 @@ fn verbose_tells_the_life_of_the_connection() {
     let peer = sim.addr();
     let life = [
         format!("octave-ws {}", env!("CARGO_PKG_VERSION")),
-        format!("resolve: {} has addresses: 1", peer.ip()),
+        format!("resolve: resolved {} to 1 address", peer.ip()),
         format!("connect: connected to {peer}"),
         "tls: full handshake of TLS 1.3, TLS13_AES_256_GCM_SHA384".to_owned(),
         "session: opened, and the connection kept".to_owned(),

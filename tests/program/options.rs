@@ -514,8 +514,8 @@ fn a_token_that_is_none_says_where() {
 #[test]
 fn a_token_that_looks_like_a_mistake_is_warned_of_unseen() {
     let (sim, _seen) = start(0.0);
-    let holds = |what: &str| format!("holds {what}, which are sent as part of it");
-    let quotes = || holds("quotation marks");
+    let contains = |what: &str| format!("contains {what}, which are sent as part of it");
+    let quotes = || contains("quotation marks");
     let name = || "begins with NAME=: give only what follows".to_owned();
     for (token, what) in [
         ("\"Secret1\"", Some(quotes())),
@@ -524,12 +524,12 @@ fn a_token_that_looks_like_a_mistake_is_warned_of_unseen() {
         ("export OCTAVE_TOKEN=Secret1", Some(name())),
         (
             "Secret1\u{2013}",
-            Some("holds characters that are not ASCII, which are sent as UTF-8".to_owned()),
+            Some("contains characters that are not ASCII, which are sent as UTF-8".to_owned()),
         ),
-        ("Bearer Secret1", Some(holds("blanks"))),
+        ("Bearer Secret1", Some(contains("spaces"))),
         (
             "Secret1\u{200b}",
-            Some("holds an invisible character, which is sent as part of it".to_owned()),
+            Some("contains an invisible character, which is sent as part of it".to_owned()),
         ),
         ("\u{feff}Secret1", None),
         ("Secret1==", None),

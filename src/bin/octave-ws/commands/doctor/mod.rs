@@ -116,7 +116,7 @@ fn examine(
             return Err(Failure::new(UNAVAILABLE, message));
         }
     }
-    report.passed(&["the pong came".to_owned()], json!({}));
+    report.passed(&["pong received".to_owned()], json!({}));
 
     report.at("event");
     let by = Instant::now() + EVENT;
@@ -242,7 +242,7 @@ fn config_line(sources: &SettingSources, proxy: Option<String>) -> Vec<String> {
     if let Some(source) = &sources.proxy {
         words.push(match proxy {
             Some(proxy) => format!("proxy {proxy} ({source})"),
-            None => format!("no proxy for this endpoint ({source} less NO_PROXY)"),
+            None => format!("no proxy for this endpoint ({source}, excluded by NO_PROXY)"),
         });
     }
     words
@@ -299,9 +299,9 @@ fn session(date: Option<SystemTime>, is_kept: bool) -> (Vec<String>, Value) {
         };
         let time = humantime::format_duration(Duration::from_secs(difference.as_secs()));
         words.push(if difference < CLOCK_TOLERANCE {
-            "its clock agrees with this one".to_owned()
+            "server clock agrees with this one".to_owned()
         } else {
-            format!("its clock is {time} {side} this one")
+            format!("server clock is {time} {side} this one")
         });
         facts["date"] = json!(humantime::format_rfc3339_seconds(date).to_string());
     }
