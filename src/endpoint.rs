@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_that_is_none_says_what_is_wrong() {
+    fn an_invalid_endpoint_is_explained() {
         for (url, what) in [
             ("http://h", "the token would travel in the clear"),
             ("wss://h", "not an https URL"),

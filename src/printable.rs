@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_steers_is_escaped_and_nothing_else() {
+    fn only_control_characters_are_escaped() {
         for (text, shown) in [
             ("plain, h\u{e9}, \u{6f22}", "plain, h\u{e9}, \u{6f22}"),
             ("\x1b[2J", "\\u{1b}[2J"),

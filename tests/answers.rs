@@ -94,7 +94,7 @@ fn refusing(answer: &'static str, times: usize, is_later: bool) -> octave_ws::Re
 }
 
 #[test]
-fn what_is_final_at_first_is_tried_again_once_something_was_subscribed() {
+fn permanent_errors_are_retried_after_a_subscription() {
     let answers = [
         ("HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n", 1),
         ("HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", 1),
@@ -335,7 +335,7 @@ fn a_session_answer_may_come_compressed_all_the_same() {
 }
 
 #[test]
-fn an_upgrade_that_is_refused_on_the_kept_connection_is_tried_on_a_new_one() {
+fn a_refused_upgrade_is_retried_on_a_new_connection() {
     let (endpoint, service) = serve(|listener| {
         let first = accept(&listener);
         let mut requests = BufReader::new(&first);
@@ -368,7 +368,7 @@ fn an_upgrade_that_is_refused_on_the_kept_connection_is_tried_on_a_new_one() {
 }
 
 #[test]
-fn an_answer_of_a_session_that_is_too_long_is_none() {
+fn an_oversized_session_answer_is_refused() {
     let head = "HTTP/1.1 201 Created\r\n";
     let long = "x".repeat(70 << 10);
     let answers = [
@@ -417,7 +417,7 @@ fn a_refused_unsubscription_leaves_the_stream_subscribed() {
 }
 
 #[test]
-fn what_breaks_the_protocol_is_read_to_its_end() {
+fn a_protocol_violation_is_read_to_its_end() {
     let (endpoint, service) = play([Box::new(|mut tcp: &TcpStream, mut socket: Socket<'_>| {
         let asked = socket.read().unwrap();
         grant(&mut socket, &asked);
@@ -440,7 +440,7 @@ fn what_breaks_the_protocol_is_read_to_its_end() {
 }
 
 #[test]
-fn what_came_before_the_end_is_delivered_though_no_pong_can_be_sent() {
+fn events_before_the_end_are_delivered_although_no_pong_can_be_sent() {
     for pings in [2, 200] {
         let (endpoint, service) = play([Box::new(
             move |mut tcp: &TcpStream, mut socket: Socket<'_>| {
@@ -517,7 +517,7 @@ fn the_first_loss_stays_whatever_follows_and_begins_with_the_silence() {
 }
 
 #[test]
-fn a_service_that_reads_nothing_locks_nobody_up() {
+fn a_service_that_reads_nothing_causes_no_deadlock() {
     for is_talking in [false, true] {
         let (done, is_done) = mpsc::channel::<()>();
         let (endpoint, service) = serve(move |listener| {
@@ -577,7 +577,7 @@ fn a_loss_after_the_deadline_for_connecting_closes_the_client() {
 }
 
 #[test]
-fn each_loss_and_each_connection_is_told_though_nothing_is_subscribed() {
+fn each_loss_and_connection_is_reported_without_subscriptions() {
     let sends_and_ends: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
         assert_eq!(socket.read().unwrap().to_text().unwrap(), "mine");
     });
@@ -706,7 +706,7 @@ fn no_more_than_six_connections_are_made_in_five_seconds() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_told_and_the_loss_follows() {
+fn a_failed_send_is_reported_and_the_loss_follows() {
     let resets: Box<Part> = Box::new(|tcp: &TcpStream, _: Socket<'_>| {
         set_socket_linger(tcp, Some(Duration::ZERO)).unwrap();
     });
@@ -722,7 +722,7 @@ fn what_cannot_be_sent_is_told_and_the_loss_follows() {
 }
 
 #[test]
-fn what_has_come_is_delivered_though_the_service_stopped_reading() {
+fn received_events_are_delivered_although_the_service_stopped_reading() {
     let (done, ended) = mpsc::channel::<()>();
     let reads_nothing: Box<Part> = Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
         for n in 0..3 {
@@ -746,7 +746,7 @@ fn what_has_come_is_delivered_though_the_service_stopped_reading() {
 }
 
 #[test]
-fn a_restoration_that_is_refused_for_now_is_no_answer_to_a_subscription() {
+fn a_transient_refusal_of_a_restoration_answers_no_request() {
     let refuses: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
         // The restoration, and behind it what the caller asks for.
         let refused = r#"{"head":{"msgId":"1","ok":false,"status":503,"errors":["later"]}}"#;
@@ -784,7 +784,7 @@ fn two_messages_are_kept_while_an_answer_is_awaited_however_long() {
 }
 
 #[test]
-fn a_secret_of_an_earlier_connection_is_not_told_either() {
+fn secrets_of_earlier_connections_are_redacted() {
     const OLD: &str = "the-first-token";
     let (endpoint, service) = play([
         Box::new(|_: &TcpStream, mut socket: Socket<'_>| {

@@ -17,7 +17,7 @@ const LONG: Duration = Duration::from_secs(60);
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 
 #[test]
-fn a_stream_is_a_string_to_whoever_wants_one() {
+fn a_stream_serializes_as_a_string() {
     let stream = Stream::try_from(TEMPERATURE).unwrap();
     assert_eq!(
         Stream::try_from(TEMPERATURE.to_owned()).as_ref(),
@@ -78,7 +78,7 @@ fn events_come_one_after_the_other_until_an_error() {
 }
 
 #[test]
-fn what_a_handler_takes_can_be_made_without_a_service() {
+fn updates_can_be_created_without_a_service() {
     let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
     let stream: Stream = TEMPERATURE.parse().unwrap();
     let text = r#"{"type":"message","resource":"/a","value":{"elems":{"t":1}}}"#;

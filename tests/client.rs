@@ -79,7 +79,7 @@ fn one_tcp_connection_and_one_full_handshake_carry_everything() {
 }
 
 #[test]
-fn a_connection_that_is_not_kept_is_made_again() {
+fn a_closed_session_connection_is_replaced() {
     for fault in [Fault::SessionClose, Fault::SessionDrop] {
         let (sim, seen) = start(&[fault]);
         let client = Client::connect(&config(&sim)).unwrap();
@@ -101,7 +101,7 @@ fn a_connection_that_is_not_kept_is_made_again() {
 }
 
 #[test]
-fn what_comes_in_before_an_ack_is_kept() {
+fn updates_before_an_ack_are_kept() {
     let (sim, _seen) = start(&[]);
     let mut client = Client::connect(&config(&sim)).unwrap();
     client.subscribe(&stream(TEMPERATURE)).unwrap();
@@ -293,7 +293,7 @@ fn no_event(client: &mut Client) -> Update {
 }
 
 #[test]
-fn a_lost_connection_is_made_again_with_every_stream_and_the_gap_is_told() {
+fn a_lost_connection_is_restored_with_every_stream_and_a_gap() {
     let (sim, seen) = start(&[]);
     let mut client = Client::connect(&config(&sim).retry_for(LONG)).unwrap();
     let streams = [stream(TEMPERATURE), stream(HUMIDITY)];
@@ -349,7 +349,7 @@ fn a_lost_connection_is_made_again_with_every_stream_and_the_gap_is_told() {
 }
 
 #[test]
-fn a_stream_that_is_refused_the_second_time_is_told() {
+fn a_second_refusal_is_reported() {
     let (sim, _seen) = start(&[]);
     let mut client = Client::connect(&config(&sim).retry_for(LONG)).unwrap();
     client.subscribe(&stream(TEMPERATURE)).unwrap();
@@ -426,7 +426,7 @@ fn a_final_failure_is_not_retried() {
 }
 
 #[test]
-fn what_was_asked_for_while_there_was_no_connection_is_not_forgotten() {
+fn requests_without_a_connection_are_kept() {
     let (sim, _seen) = start(&[]);
     let mut client = Client::connect(&config(&sim).retry_for(LONG)).unwrap();
     client.subscribe(&stream(TEMPERATURE)).unwrap();
@@ -597,7 +597,7 @@ fn each_request_has_its_answer_though_it_changes_nothing() {
 }
 
 #[test]
-fn the_steps_of_connecting_are_told_as_they_are_done() {
+fn steps_are_observed_as_they_complete() {
     let (sim, _seen) = start(&[Fault::SessionClose]);
     let (sender, steps) = mpsc::channel();
     let config = config(&sim).observer(move |step| sender.send(step.clone()).unwrap());
@@ -666,7 +666,7 @@ fn a_subscription_without_an_answer_times_out_and_is_asked_for_again() {
 }
 
 #[test]
-fn what_was_asked_for_last_holds_whatever_was_lost_meanwhile() {
+fn the_last_request_counts_after_losses() {
     for (last, subscribed) in [(Action::Subscribe, 1), (Action::Unsubscribe, 0)] {
         let (sim, seen) = start(&[]);
         let mut client = Client::connect(&config(&sim).retry_for(LONG)).unwrap();
@@ -701,7 +701,7 @@ fn what_was_asked_for_last_holds_whatever_was_lost_meanwhile() {
 }
 
 #[test]
-fn a_refusal_that_may_pass_is_asked_again_about_what_was_granted() {
+fn a_transient_refusal_of_a_granted_stream_is_retried() {
     let (sim, seen) = start(&[]);
     let mut client = Client::connect(&config(&sim).retry_for(LONG)).unwrap();
     for name in [TEMPERATURE, HUMIDITY] {
@@ -736,7 +736,7 @@ fn a_refusal_that_may_pass_is_asked_again_about_what_was_granted() {
 }
 
 #[test]
-fn what_lay_in_a_buffer_was_heard_of_when_it_was_read() {
+fn buffered_data_counts_from_its_read() {
     let sim = Sim::start().unwrap();
     let mut client = Client::connect(&sim.config()).unwrap();
     client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();

@@ -83,7 +83,7 @@ fn failure(bytes: &[u8]) -> (ErrorKind, String, Option<u16>) {
 }
 
 #[test]
-fn what_breaks_the_websocket_protocol_is_answered_with_its_code() {
+fn violations_of_the_websocket_protocol_are_closed_with_their_code() {
     let broke = "socket: PEER broke the WebSocket protocol";
     let not_utf8 = "socket: PEER sent a text that is not UTF-8";
     let over = |length: u64| {
@@ -187,7 +187,7 @@ fn what_breaks_the_websocket_protocol_is_answered_with_its_code() {
 }
 
 #[test]
-fn what_stands_before_a_frame_that_fails_is_delivered() {
+fn messages_before_a_bad_frame_are_delivered() {
     let good: Vec<u8> = (0..20)
         .flat_map(|n| frame(FIN | TEXT, &message(n)))
         .collect();
@@ -229,7 +229,7 @@ fn a_close_is_answered_and_shown() {
 }
 
 #[test]
-fn what_is_odd_but_allowed_loses_nothing() {
+fn unusual_but_valid_frames_lose_nothing() {
     let whole = |n| frame(FIN | TEXT, &message(n));
     let mut bytes = frame(TEXT, b"");
     for byte in message(0) {
@@ -267,7 +267,7 @@ fn a_message_in_single_bytes_arrives() {
 }
 
 #[test]
-fn what_comes_in_while_an_answer_is_awaited_has_a_limit() {
+fn updates_kept_while_an_answer_is_awaited_are_limited() {
     let (sim, _seen, mut client) = connected();
     sim.set_faults(&[Fault::AckSilent]);
     // More than is kept, of so short events.
@@ -329,7 +329,7 @@ fn a_session_answer_may_have_any_legal_form() {
 }
 
 #[test]
-fn a_session_answer_that_is_none_fails_within_its_limits() {
+fn an_invalid_session_answer_fails_within_its_limits() {
     let broken = "session: the answer of PEER is incomplete";
     let endless = "X: y\r\n".repeat(20_000);
     let long = "a".repeat(100_000);
@@ -432,7 +432,7 @@ fn an_upgrade_may_have_any_legal_form_and_frames_right_behind_it() {
 }
 
 #[test]
-fn an_upgrade_that_is_none_is_told() {
+fn an_invalid_upgrade_is_reported() {
     let invalid = "upgrade: the answer of PEER is invalid: ";
     let good = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     let endless = format!("{SWITCH}{}", "X: y\r\n".repeat(5000));

@@ -201,7 +201,7 @@ fn an_ack_behind_a_tls_record_that_keeps_coming_in_is_waited_for() {
 }
 
 #[test]
-fn no_time_at_all_returns_what_has_arrived_behind_pings() {
+fn a_zero_timeout_returns_data_after_pings() {
     let (sender, sent) = mpsc::channel();
     let (endpoint, service) = play([Box::new(
         move |mut tcp: &TcpStream, mut socket: Socket<'_>| {
@@ -421,7 +421,7 @@ fn a_pong_that_has_come_is_one_whatever_is_watched() {
 }
 
 #[test]
-fn what_is_always_readable_keeps_neither_events_nor_limits_back() {
+fn an_always_readable_descriptor_delays_neither_events_nor_limits() {
     let (endpoint, service) = play([Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
         let request = socket.read().unwrap();
         socket.send(event(0, 100)).unwrap();
@@ -458,7 +458,7 @@ fn what_is_always_readable_keeps_neither_events_nor_limits_back() {
 }
 
 #[test]
-fn what_is_watched_is_told_though_messages_come_without_a_pause() {
+fn a_ready_descriptor_is_reported_amid_messages() {
     let (endpoint, _service) = play([Box::new(|mut tcp: &TcpStream, _: Socket<'_>| {
         // Faster than it is read.
         let flood = [&[0x81, 11], &br#"{"value":1}"#[..]]
@@ -526,7 +526,7 @@ fn hanging() -> (String, thread::JoinHandle<TcpStream>) {
 }
 
 #[test]
-fn what_is_watched_cuts_an_attempt_short_once() {
+fn a_ready_descriptor_cuts_an_attempt_short_once() {
     let (endpoint, service) = hanging();
     // By itself the first attempt would hang for longer.
     let config = config(&endpoint).retry_for(LONG).connect_timeout(2 * LONG);
@@ -612,7 +612,7 @@ fn empty_fragments_buy_no_time_at_any_speed() {
 }
 
 #[test]
-fn what_was_refused_for_now_is_asked_again_though_messages_come_without_a_pause() {
+fn a_transient_refusal_is_retried_amid_messages() {
     let first: Box<Part> = Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
         let request = socket.read().unwrap();
         grant(&mut socket, &request);

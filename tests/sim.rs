@@ -165,7 +165,7 @@ fn streams_are_subscribed_by_path_and_by_id() {
 }
 
 #[test]
-fn what_cannot_be_granted_is_refused() {
+fn impossible_requests_are_refused() {
     let sim = Sim::start().unwrap();
     let mut socket = open(&sim);
     let mut request =
@@ -199,7 +199,7 @@ fn several_clients_hear_the_same_events() {
 }
 
 #[test]
-fn what_clients_do_is_told() {
+fn client_actions_are_logged() {
     let (observer, seen) = mpsc::channel::<Observation>();
     let sim = Sim::start_with(Options::default().observer(observer)).unwrap();
     let mut socket = open(&sim);

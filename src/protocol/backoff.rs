@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_service_asks_for_is_a_lower_bound_of_five_minutes_at_most() {
+    fn retry_after_is_a_minimum_of_at_most_five_minutes() {
         let now = Instant::now();
         let mut backoff = Backoff::new(FOREVER, now);
         let mut after = |asked: u64| {
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_final_may_pass_for_15_minutes_once_something_was_subscribed() {
+    fn permanent_errors_are_retried_for_15_minutes_after_a_subscription() {
         let start = Instant::now();
         let mut now = start;
         let mut backoff = Backoff::new(FOREVER, now);

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_what_comes_it_is_looked_for_a_second_from_when_nothing_is_left() {
+    fn a_late_answer_is_awaited_for_a_second_after_the_last_data() {
         let now = Instant::now();
         let mut overdue = Overdue::new(10 * SECOND);
         let more = Look {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_come_before_the_end_of_a_message_that_is_coming_in() {
+    fn it_follows_the_end_of_a_partial_message() {
         let start = Instant::now();
         let mut overdue = Overdue::new(3 * SECOND);
         let amid = |heard_at| Look {

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_for_now_is_asked_again_until_it_is_given_up() {
+    fn a_transient_refusal_is_retried_until_it_is_abandoned() {
         let stream: Stream = "/a".parse().unwrap();
         for is_restored in [false, true] {
             let mut account = Subscriptions::default();
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_restored_is_no_news_and_what_is_taken_away_is() {
+    fn restored_subscriptions_are_no_acks_and_refused_ones_are() {
         let stream: Stream = "/a".parse().unwrap();
         let mut account = Subscriptions::default();
         account.request(Action::Subscribe, stream.clone());

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_none_is_told() {
+    fn an_invalid_body_is_reported() {
         let (eof, invalid, long) = (
             ErrorKind::UnexpectedEof,
             ErrorKind::InvalidData,

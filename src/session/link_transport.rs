@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_hidden_in_a_head_leaves_its_form() {
+    fn a_redacted_head_keeps_its_form() {
         let head = b"HTTP/1.1 201 hunter2\r\nContent-Length: 3\r\nSet-Cookie: a=b; Path=/\r\n\
                      Location: /hunter2\r\n folded\r\n\r\n";
         let shown = without_secrets(head, "hunter2");

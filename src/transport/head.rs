@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_is_told_with_its_host_and_what_was_asked_for() {
+    fn a_redirect_is_reported_with_its_host() {
         let mut redactor = Redactor::default();
         redactor.hide("hunter2");
         let told =

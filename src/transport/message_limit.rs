@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_judged_by_what_it_announces() {
+    fn a_frame_is_judged_by_its_announced_length() {
         let limit = 1 << 20;
         let over = |length| {
             let limit = limit as u64;
@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_a_header_that_fails_is_handed_on() {
+    fn bytes_before_a_bad_header_are_returned() {
         let good = [header(0x81, 1), b"a".to_vec()].concat().repeat(3);
         for bad in [header(0x81, 1 << 40), header(0x89, 126), header(0x82, 9)] {
             let mut bytes = [&good[..], &bad].concat();

@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_is_none_is_refused_unseen() {
+    fn an_invalid_proxy_is_refused_without_showing_it() {
         let scheme = "not an http:// or socks5:// URL";
         for (url, what) in [
             ("https://u:secret@proxy", scheme),

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_up_that_takes_too_long_is_gone_on_with() {
+    fn a_slow_lookup_is_reused() {
         let mut resolver = Resolver::new(None);
         let (lookup, answer) = pending();
         resolver.running = Some(lookup);

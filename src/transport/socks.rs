@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_asked_logs_in() {
+    fn a_client_that_is_asked_logs_in() {
         let login = login();
         let to = Target::Name("h", 1);
         let asked = b"\x05\x01\x00\x03\x01h\x00\x01";
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_does_not_connect_is_told_apart() {
+    fn a_failing_proxy_is_told_apart() {
         let login = login();
         for (answers, failure) in [
             (&b"\x05\xff"[..], "Login"),

@@ -41,7 +41,7 @@ fn a_name_is_looked_up_and_each_address_tried() {
 }
 
 #[test]
-fn an_authority_that_is_not_trusted_is_final() {
+fn an_untrusted_ca_is_final() {
     let sim = Sim::start().unwrap();
     let (kind, text) = failure(&config(sim.endpoint()), LONG);
     assert_eq!(kind, ErrorKind::Tls);
@@ -51,7 +51,7 @@ fn an_authority_that_is_not_trusted_is_final() {
 }
 
 #[test]
-fn nobody_there_silence_and_an_early_end_may_pass() {
+fn refused_silent_and_early_closed_connections_are_transient() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let config = config(format!("https://{addr}"));
@@ -106,7 +106,7 @@ fn an_address_that_connects_and_is_silent_leaves_time_for_the_next_one() {
 }
 
 #[test]
-fn the_addresses_that_were_tried_are_told() {
+fn the_tried_addresses_are_reported() {
     let listeners = [(); 6].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let addrs = listeners.map(|listener| listener.local_addr().unwrap());
     let [a, b, c, d, ..] = addrs;
@@ -135,7 +135,7 @@ fn a_connect_that_hangs_ends_at_the_deadline_or_with_a_stop() {
 }
 
 #[test]
-fn a_name_that_is_unknown_may_pass() {
+fn an_unknown_name_is_transient() {
     let config = config("https://none.invalid".to_owned());
     let error = dial(&config, &Stop::new().unwrap(), LONG).err().unwrap();
     assert_eq!(error.phase(), Phase::Resolve);
@@ -143,7 +143,7 @@ fn a_name_that_is_unknown_may_pass() {
 }
 
 #[test]
-fn a_proxy_that_is_not_there_is_not_taken_for_the_service() {
+fn an_absent_proxy_is_not_taken_for_the_service() {
     let (hole, _hole) = black_hole();
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
     let gone = gone.unwrap();
@@ -173,7 +173,7 @@ fn a_proxy_that_is_not_there_is_not_taken_for_the_service() {
 }
 
 #[test]
-fn a_proxy_that_does_not_connect_is_told() {
+fn a_failing_proxy_is_reported() {
     for (answer, kind, text) in [
         (
             "HTTP/1.1 502 Bad Gateway\r\nRetry-After: 10\r\n\r\n",
@@ -238,7 +238,7 @@ fn a_proxy_that_does_not_connect_is_told() {
 }
 
 #[test]
-fn a_socks_proxy_is_told_the_address_or_the_name_and_has_its_deadline() {
+fn a_socks_proxy_gets_the_address_or_the_name_and_has_a_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let config = |scheme: &str, host: &str| {
@@ -314,7 +314,7 @@ fn plain_http_on_the_port_is_final() {
 }
 
 #[test]
-fn ca_certificates_that_are_none_are_named() {
+fn invalid_ca_certificates_are_named() {
     let config = config("https://localhost".to_owned());
     let none = failure(&config.clone().ca_pem("nothing"), LONG).1;
     assert_eq!(none, "config: no PEM certificate among the CA certificates");
@@ -352,7 +352,7 @@ fn ca_certificates_that_are_none_are_named() {
 }
 
 #[test]
-fn a_socks_proxy_is_told_one_address_after_the_other() {
+fn a_socks_proxy_gets_one_address_after_the_other() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let config = config("http://h:80".to_owned()).allow_plaintext();

@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_passed_deadline_takes_once_what_has_come() {
+    fn a_passed_deadline_still_returns_received_data() {
         let (mut wire, mut far, _stop) = pair();
         far.write_all(b"ab").unwrap();
         wire.set_deadline(Some(Instant::now() + Duration::from_secs(10)));
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_come_is_read_though_nothing_can_be_written() {
+    fn received_data_is_read_although_writes_fail() {
         let (mut wire, mut far, _stop) = pair();
         wire.write_all(b"unread").unwrap();
         far.write_all(b"last").unwrap();

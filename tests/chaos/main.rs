@@ -59,7 +59,7 @@ fn seeds() -> Range<u64> {
 }
 
 #[test]
-fn whatever_happens_what_was_sent_is_printed_or_lies_in_a_gap() {
+fn every_sent_event_is_printed_or_lies_in_a_gap() {
     let seeds = seeds();
     let next = AtomicU64::new(seeds.start);
     let failures = Mutex::new(Vec::new());

@@ -77,7 +77,7 @@ const CLOCK_THAT_IS_SET: &str = "
     }";
 
 #[test]
-fn a_certificate_that_is_not_valid_yet_is_waited_for_where_the_clock_was_never_set() {
+fn a_certificate_not_yet_valid_is_retried_with_a_clock_never_set() {
     let (sim, _seen) = start(100.0);
     let mut program = octave_ws(&sim, &["listen", TEMPERATURE, "-C1", "-W60s"]);
     let library = preloaded(CLOCK_THAT_IS_SET);

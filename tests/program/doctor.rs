@@ -31,7 +31,7 @@ fn names(stages: &[Value]) -> Vec<&str> {
 }
 
 #[test]
-fn all_is_well_and_what_was_found_is_told() {
+fn all_stages_pass_with_their_findings() {
     let (sim, _seen) = start(20.0);
     let port = sim.addr().port();
     let endpoint = format!("--endpoint=https://localhost:{port}");
@@ -268,7 +268,7 @@ fn on_a_terminal_it_says_its_failure_once_and_fits() {
 }
 
 #[test]
-fn a_stop_ends_it_and_an_output_that_is_full_is_told() {
+fn a_stop_ends_doctor_and_a_full_output_is_reported() {
     let sim = Sim::start().unwrap();
     sim.set_faults(&[Fault::SessionSilent]);
     let mut command = octave_ws(&sim, &["doctor"]);

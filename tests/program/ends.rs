@@ -29,7 +29,7 @@ fn kinds(records: &[Value]) -> Vec<&str> {
 }
 
 #[test]
-fn a_connection_that_is_dead_at_the_end_is_a_loss() {
+fn a_dead_connection_at_the_end_is_a_loss() {
     for (command, code) in [("capture", 75), ("listen", 0)] {
         let (sim, _seen) = start(0.0);
         sim.set_faults(&[Fault::Stall]);
@@ -93,7 +93,7 @@ fn taking_leave_lies_within_the_deadline() {
 }
 
 #[test]
-fn what_is_on_its_way_at_the_end_is_waited_for_or_a_loss() {
+fn events_in_flight_at_the_end_are_awaited_or_a_loss() {
     // How many events are on a slow link before the answer, which a stop does not wait for.
     for (command, count) in [("capture", 30), ("listen", 60)] {
         let (endpoint, service) = play([Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
@@ -143,7 +143,7 @@ fn what_is_on_its_way_at_the_end_is_waited_for_or_a_loss() {
 }
 
 #[test]
-fn what_lies_unread_at_a_stop_is_printed_and_the_end_behind_it_is_a_loss() {
+fn unread_data_at_a_stop_is_printed_and_the_end_after_it_is_a_loss() {
     let (sender, ended) = std::sync::mpsc::channel();
     let (endpoint, service) = play([Box::new(move |tcp: &TcpStream, mut socket: Socket<'_>| {
         let request = socket.read().unwrap();
@@ -252,7 +252,7 @@ fn a_reader_that_never_reads_leaves_room_for_the_summary_and_no_more() {
 }
 
 #[test]
-fn a_stream_that_is_refused_for_now_is_asked_for_again_at_first_too() {
+fn a_first_transient_refusal_is_retried() {
     let (sim, seen) = start(0.0);
     sim.set_faults(&[Fault::RefuseWith(TEMPERATURE, 503)]);
     let args = ["listen", TEMPERATURE, HUMIDITY, "-C1", "-Frecord"];
@@ -338,7 +338,7 @@ fn read_slowly(mut out: impl Read) -> String {
 }
 
 #[test]
-fn a_reader_that_is_slow_is_given_all_that_was_sent_before_the_end() {
+fn a_slow_reader_gets_all_events_before_the_end() {
     let events = 40_000;
     let (endpoint, service) = play([Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
         let request = socket.read().unwrap();
@@ -366,7 +366,7 @@ fn a_reader_that_is_slow_is_given_all_that_was_sent_before_the_end() {
 }
 
 #[test]
-fn an_event_that_is_cut_off_by_the_end_is_a_loss() {
+fn an_event_cut_off_by_the_end_is_a_loss() {
     let (endpoint, service) = play([Box::new(|mut tcp: &TcpStream, mut socket: Socket<'_>| {
         let request = socket.read().unwrap();
         grant(&mut socket, &request);
@@ -391,7 +391,7 @@ fn an_event_that_is_cut_off_by_the_end_is_a_loss() {
 }
 
 #[test]
-fn what_was_not_asked_is_no_loss() {
+fn an_unrequested_stream_is_no_loss() {
     let (sim, _seen) = start(0.0);
     let args = ["listen", TEMPERATURE, "-W3s", "-Frecord"];
     let output = octave_ws(&sim, &args).output().unwrap();

@@ -88,7 +88,7 @@ fn a_capture_is_there_once_it_is_whole() {
 }
 
 #[test]
-fn a_capture_that_ends_early_leaves_what_came_beside_what_was() {
+fn an_incomplete_capture_leaves_its_part_beside_the_old_file() {
     let (folder, file) = folder();
     let part = folder.path().join("events.jsonl.part");
     for end in ["SIGTERM", "SIGHUP", "timeout", "loss"] {
@@ -119,7 +119,7 @@ fn a_capture_that_ends_early_leaves_what_came_beside_what_was() {
 }
 
 #[test]
-fn a_file_that_is_gone_at_the_end_is_warned_of() {
+fn a_file_missing_at_the_end_is_warned_of() {
     let (_folder, file) = folder();
     let (sim, _seen, child) = subscribed(&["listen", TEMPERATURE, "-C1", "-o", name(&file)]);
     fs::remove_file(&file).unwrap();
@@ -130,7 +130,7 @@ fn a_file_that_is_gone_at_the_end_is_warned_of() {
 }
 
 #[test]
-fn a_file_that_is_shared_or_gone_is_warned_of_once() {
+fn a_shared_or_missing_file_is_warned_of_once() {
     let (_folder, file) = folder();
     let (sim, seen) = start(0.0);
     let args = ["listen", TEMPERATURE, "-o", name(&file)];
@@ -405,7 +405,7 @@ fn a_file_stays_its_owners_and_its_groups_where_it_can() {
         (1235, (65534, 1300), "from 1234:1235 to 65534:1300"),
     ] {
         given(1234, group);
-        let mut program = as_nobody(&sim, folder.path(), &args).unwrap();
+        let mut program = as_unprivileged_user(&sim, folder.path(), &args).unwrap();
         let output = program.output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         assert_eq!((owner(&file), mode(&file)), (kept, 0o640));
@@ -444,7 +444,7 @@ fn listen_appends_and_cuts_a_torn_line_off() {
 }
 
 #[test]
-fn a_file_that_is_not_of_records_loses_nothing() {
+fn a_file_without_records_loses_nothing() {
     let (folder, _) = folder();
     let notes = folder.path().join("notes.txt");
     fs::write(&notes, "Do not lose this").unwrap();
@@ -481,7 +481,11 @@ fn a_torn_line_beside_another_writer_stays_by_itself() {
 }
 
 /// Runs the program as a user without rights, if there is another user here.
-pub(super) fn as_nobody(sim: &Sim, folder: &Path, args: &[&str]) -> Option<std::process::Command> {
+pub(super) fn as_unprivileged_user(
+    sim: &Sim,
+    folder: &Path,
+    args: &[&str],
+) -> Option<std::process::Command> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
@@ -528,7 +532,7 @@ fn no_right_to_read_is_needed() {
         open(&file, 0o222);
         open(&inside, 0o333);
         let args = [command, TEMPERATURE, "-C1", "-o", name(&file)];
-        let Some(mut program) = as_nobody(&sim, outside.path(), &args) else {
+        let Some(mut program) = as_unprivileged_user(&sim, outside.path(), &args) else {
             eprintln!("not run: it takes root to be somebody else");
             return;
         };
@@ -577,7 +581,7 @@ fn sighup_opens_the_file_again_and_loses_nothing() {
 }
 
 #[test]
-fn what_cannot_be_written_to_is_74_before_anything_is_sent() {
+fn an_unwritable_output_is_74_before_anything_is_sent() {
     let (folder, _) = folder();
     let missing = folder.path().join("none/events.jsonl");
     let secret = folder.path().join("secret");
@@ -607,7 +611,7 @@ fn what_cannot_be_written_to_is_74_before_anything_is_sent() {
 const TTY: u64 = 5 << 8;
 
 #[test]
-fn a_device_that_is_not_there_is_74() {
+fn a_missing_device_is_74() {
     let (sim, _seen) = start(100.0);
     let (folder, _) = folder();
     // Root might replace that of the machine, if the program were wrong.
@@ -639,7 +643,7 @@ fn a_disk_that_fails_is_74() {
 }
 
 #[test]
-fn what_stands_in_the_way_of_the_part_is_74() {
+fn an_obstacle_at_the_part_is_74() {
     let (folder, file) = folder();
     // A name that has room for no more.
     let long = folder.path().join("n".repeat(252));
@@ -697,7 +701,7 @@ fn limited(program: &std::process::Command) -> std::process::Command {
 }
 
 #[test]
-fn nothing_follows_what_did_not_fit() {
+fn nothing_follows_a_truncated_write() {
     let (_folder, file) = folder();
     let (endpoint, service) = play([Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
         let request = socket.read().unwrap();
@@ -806,7 +810,7 @@ const DISK: &str = "
     }";
 
 #[test]
-fn what_a_full_disk_took_back_leaves_no_hole() {
+fn a_failed_flush_on_a_full_disk_leaves_no_hole() {
     let (folder, _) = folder();
     let library = preloaded(DISK);
     // Length of a message.
@@ -1100,7 +1104,7 @@ fn a_home_that_may_not_be_entered_holds_no_config() {
     fs::create_dir_all(config.parent().unwrap()).unwrap();
     fs::write(&config, "{}").unwrap();
     let args = ["listen", TEMPERATURE, "-C1", "-v"];
-    let Some(mut program) = as_nobody(&sim, folder.path(), &args) else {
+    let Some(mut program) = as_unprivileged_user(&sim, folder.path(), &args) else {
         eprintln!("not run: it takes root to be somebody else");
         return;
     };

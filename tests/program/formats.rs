@@ -69,7 +69,7 @@ fn records_tell_the_runs_own_story() {
 }
 
 #[test]
-fn a_stream_that_is_refused_is_a_record() {
+fn a_refused_stream_is_a_record() {
     for (require, code) in [("--require=any", 0), ("--require=all", 77)] {
         let (sim, _seen) = start(0.0);
         let args = ["listen", TEMPERATURE, "/demo/none", "-Frecord", require];
@@ -158,7 +158,7 @@ fn on_a_terminal(args: &[&str], variables: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_terminal_gets_text_in_colour_unless_that_is_not_wanted() {
+fn a_terminal_gets_colour_unless_disabled() {
     let args = ["-q", "listen", TEMPERATURE, "-C1"];
     let coloured = on_a_terminal(&args, &[("TERM", "xterm")]);
     let path = format!("Z\x1b[0m  \x1b[36m{TEMPERATURE}\x1b[0m  {{\"temperature\":");

@@ -209,7 +209,7 @@ fn the_exit_code_tells_whose_fault_it_was() {
 }
 
 #[test]
-fn a_request_that_is_not_answered_in_time_is_76() {
+fn an_unanswered_request_is_76() {
     let (sim, _seen) = start_with(Options {
         faults: vec![Fault::AckSilent],
         ..Options::default()
@@ -265,7 +265,7 @@ fn an_output_that_cannot_be_written_is_74() {
 }
 
 #[test]
-fn a_standard_output_that_is_closed_is_74() {
+fn a_closed_standard_output_is_74() {
     let (sim, _seen) = start(0.0);
     for args in [vec!["listen", TEMPERATURE], vec!["session"], vec!["--help"]] {
         let program = octave_ws(&sim, &args);
@@ -286,7 +286,7 @@ fn a_standard_output_that_is_closed_is_74() {
 }
 
 #[test]
-fn lines_go_out_together_while_there_are_more_and_at_once_when_there_are_none() {
+fn lines_are_batched_in_bursts_and_flushed_when_idle() {
     let (sim, seen) = start(0.0);
     // Each write(2) comes out of it as one datagram.
     let (near, far) = UnixDatagram::pair().unwrap();
@@ -327,7 +327,7 @@ fn idle_ends_it_well_once_no_event_has_come_for_so_long() {
 }
 
 #[test]
-fn a_run_that_is_not_done_in_time_ends_with_75() {
+fn a_run_past_its_timeout_ends_with_75() {
     let run = |faults: &[Fault], args: &[&str]| {
         let (sim, _seen) = start_with(Options {
             rate: 50.0,
@@ -371,7 +371,7 @@ fn output_is_the_servers_own_bytes_less_raw_line_breaks() {
 }
 
 #[test]
-fn what_is_no_event_is_warned_of_once_a_kind_and_its_neighbours_are_printed() {
+fn other_messages_are_warned_of_once_a_kind() {
     let (sim, seen) = start(0.0);
     let child = octave_ws(&sim, &["listen", TEMPERATURE, "-C2"])
         .spawn()
@@ -509,7 +509,7 @@ fn sends_while_unsubscribed() -> (String, std::thread::JoinHandle<()>) {
 }
 
 #[test]
-fn what_comes_before_it_has_unsubscribed_is_printed() {
+fn events_before_the_unsubscription_are_printed() {
     for (args, events) in [
         (&["listen", "/a"][..], "1\n2\n"),
         (&["listen", "/a", "--idle=300ms"], "1\n2\n"),
@@ -532,7 +532,7 @@ fn what_comes_before_it_has_unsubscribed_is_printed() {
 }
 
 #[test]
-fn all_that_is_refused_is_named() {
+fn all_refused_streams_are_named() {
     let (sim, _seen) = start(0.0);
     let peer = sim.addr();
     for require in ["all", "any"] {

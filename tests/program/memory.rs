@@ -108,7 +108,7 @@ fn endless(limit: &str) -> u64 {
 }
 
 #[test]
-fn what_is_announced_takes_nothing_before_it_comes() {
+fn an_announced_frame_takes_no_memory_before_it_arrives() {
     let (sim, seen) = start(0.0);
     let args = ["listen", TEMPERATURE, "-q", "--max-message=4096GiB"];
     let mut child = octave_ws(&sim, &args).spawn().unwrap();
@@ -156,7 +156,7 @@ fn peak_to_the_end(mut child: Child) -> (u64, Output) {
 }
 
 #[test]
-fn what_is_kept_while_an_answer_is_awaited_is_counted_as_it_is() {
+fn kept_updates_are_counted_by_their_size() {
     let tiny = [
         frame(0x81, br#"{"value":1}"#),
         frame(0x89, &[0; 100]).repeat(160),
@@ -214,7 +214,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_in_a_message_takes_no_more_than_the_message() {
+fn an_event_takes_no_more_memory_than_its_message() {
     const LENGTH: usize = 14 << 20;
     let long = format!("\"\\u0061{}\"", "x".repeat(LENGTH));
     let plain = format!("\"{}\"", "x".repeat(LENGTH));

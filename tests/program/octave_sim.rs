@@ -166,7 +166,7 @@ fn no_signal_that_ends_it_leaves_a_file() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn under_nohup_it_goes_on_after_sighup() {
+fn nohup_keeps_it_running_after_sighup() {
     let script = r#"trap '' HUP; exec "$0" --rate=50"#;
     let mut command = Command::new("sh");
     command
@@ -522,7 +522,7 @@ fn its_faults_befall_a_client() {
 }
 
 #[test]
-fn it_has_as_many_events_and_whatever_streams_it_is_told() {
+fn count_and_any_stream_are_obeyed() {
     let octave_ws = env!("CARGO_BIN_EXE_octave-ws");
     let args = ["--rate=100", "--count=7", "--any-stream", "--", octave_ws];
     let mut command = octave_sim(&args);

@@ -61,7 +61,7 @@ fn options_stand_on_either_side_of_the_command_and_in_any_spelling() {
 }
 
 #[test]
-fn wrong_usage_is_told_in_one_line() {
+fn usage_errors_are_one_line() {
     let stream = "give an id (s and 24 hex digits) or a path (it begins with /)";
     for (args, what) in [
         (
@@ -179,7 +179,7 @@ fn help_and_version_are_on_standard_output_and_fit_a_terminal() {
 }
 
 #[test]
-fn without_a_command_a_short_usage_is_told() {
+fn a_missing_command_prints_a_short_usage() {
     for args in [&[][..], &["-v"], &["--company=demo"]] {
         let program = env!("CARGO_BIN_EXE_octave-ws");
         let output = Command::new(program).args(args).output().unwrap();
@@ -218,7 +218,7 @@ fn the_options_of_help_have_their_values() {
 }
 
 #[test]
-fn whoever_does_not_read_the_help_misses_nothing() {
+fn a_closed_pipe_is_no_failure_of_help() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let program = env!("CARGO_BIN_EXE_octave-ws");
@@ -296,7 +296,7 @@ fn every_setting_can_stand_in_the_config_file() {
 }
 
 #[test]
-fn a_config_file_that_is_wrong_says_where() {
+fn an_invalid_config_file_names_the_place() {
     let (sim, _seen) = start(0.0);
     let keys = "ack_timeout, ca_file, company, connect_timeout, endpoint, heartbeat, max_message, \
                 ping_interval, ping_timeout, proxy, token_file, user";
@@ -429,7 +429,7 @@ fn a_token_file_is_read_again_for_each_session() {
 }
 
 #[test]
-fn an_option_that_is_given_twice_counts_as_it_was_given_last() {
+fn the_last_of_repeated_options_counts() {
     let (sim, _seen) = start(100.0);
     let args = [
         "--endpoint=https://127.0.0.1:1",
@@ -487,7 +487,7 @@ fn one_version_of_ip_is_enough() {
 }
 
 #[test]
-fn a_token_that_is_none_says_where() {
+fn an_invalid_token_names_its_source() {
     let (sim, _seen) = start(0.0);
     let empty = file(&sim, "empty", " \n");
     let mut command = tokenless(&sim);
@@ -713,7 +713,7 @@ fn answered(option: &str, answer: &'static str) -> (i32, String) {
 }
 
 #[test]
-fn a_proxy_or_a_port_of_another_kind_says_what_to_do() {
+fn a_wrong_kind_of_proxy_or_port_is_explained() {
     let ntlm = "HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM\r\n\r\n";
     let (code, line) = answered("--proxy=http://", ntlm);
     let advice = ", which asks for NTLM (check the user and password of the proxy, set by --proxy: only Basic authentication is supported)";

@@ -95,7 +95,7 @@ fn retry_for_gives_up_with_69_without_a_connection_for_so_long() {
 }
 
 #[test]
-fn require_any_goes_on_without_the_streams_that_are_refused() {
+fn require_any_continues_without_refused_streams() {
     let (sim, seen) = start(0.0);
     let run = |args: &[&str]| -> Child {
         let mut command = octave_ws(&sim, &["listen", TEMPERATURE, "/demo/none", "-C1"]);
@@ -123,7 +123,7 @@ fn require_any_goes_on_without_the_streams_that_are_refused() {
 }
 
 #[test]
-fn a_stream_that_is_refused_for_good_later_leaves_the_others() {
+fn a_later_permanent_refusal_leaves_the_others() {
     let (sim, seen) = start(0.0);
     for (require, code) in [("any", 0), ("all", 77)] {
         sim.set_faults(&[]);
@@ -223,7 +223,7 @@ fn lost(args: &[&str]) -> (Option<i32>, Vec<Value>, String) {
 }
 
 #[test]
-fn a_loss_that_lasts_to_the_end_is_told_whatever_the_end() {
+fn a_loss_at_the_end_is_reported_at_any_end() {
     let runs = [
         (&["listen", "--duration=2s"][..], 0),
         (&["listen", "--no-reconnect"], 69),
@@ -266,7 +266,7 @@ fn a_loss_that_lasts_to_the_end_is_told_whatever_the_end() {
 }
 
 #[test]
-fn a_gap_is_allowed_unless_that_is_asked_for() {
+fn a_gap_is_allowed_unless_gapless_is_required() {
     for (option, code) in [("--require=all", 0), ("--require-gapless", 75)] {
         let (sim, seen) = start(0.0);
         let folder = tempfile::tempdir().unwrap();
@@ -304,7 +304,7 @@ fn a_run_without_a_gap_is_gapless() {
 }
 
 #[test]
-fn a_connection_on_which_not_all_is_subscribed_again_is_none_at_the_end() {
+fn a_connection_without_all_subscriptions_at_the_end_is_incomplete() {
     let (sim, seen) = start(0.0);
     let args = ["capture", TEMPERATURE, "--duration=2s", "--ack-timeout=1h"];
     let child = octave_ws(&sim, &args).spawn().unwrap();
@@ -337,7 +337,7 @@ fn it_is_not_subscribed_before_each_stream_is() {
 }
 
 #[test]
-fn what_came_before_a_loss_is_printed_before_that_is_told() {
+fn events_before_a_loss_are_printed_before_it() {
     let (sim, seen) = start(0.0);
     let (mut both, writer) = std::io::pipe().unwrap();
     let mut program = octave_ws(&sim, &["listen", TEMPERATURE, "--duration=4s"]);

@@ -63,7 +63,7 @@ impl Shell {
 }
 
 #[test]
-fn what_was_subscribed_without_a_msg_id_is_unsubscribed_though_nothing_was_answered() {
+fn a_subscription_without_msg_id_is_unsubscribed_without_an_answer() {
     let (endpoint, service) = play([Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
         let request = socket.read().unwrap();
         assert!(!request.to_text().unwrap().contains("msgId"));
@@ -212,7 +212,7 @@ fn a_script_is_done_to_its_end_and_all_answers_are_printed() {
 }
 
 #[test]
-fn quit_and_a_signal_take_leave_and_a_loss_is_told() {
+fn quit_and_a_signal_close_properly_and_a_loss_is_reported() {
     let (sim, seen) = start(0.0);
     let mut shell = Shell::start(&sim);
     shell.line(&format!(
@@ -248,7 +248,7 @@ fn quit_and_a_signal_take_leave_and_a_loss_is_told() {
 }
 
 #[test]
-fn what_is_typed_is_done_while_events_come_in_without_a_pause() {
+fn typed_commands_are_executed_amid_events() {
     let (sim, seen) = start_with(Options {
         rate: 100_000.0,
         ..Options::default()
@@ -279,7 +279,7 @@ fn what_is_typed_is_done_while_events_come_in_without_a_pause() {
 }
 
 #[test]
-fn a_terminal_has_a_prompt_and_what_comes_in_does_not_steer_it() {
+fn a_terminal_has_a_prompt_and_events_are_escaped() {
     let (sim, _seen) = start(0.0);
     let (terminal, screen) = terminal();
     let mut command = octave_ws(&sim, &["shell"]);
@@ -329,7 +329,7 @@ const PASTED: &str = "{
 }";
 
 #[test]
-fn json_goes_on_until_its_braces_are_closed() {
+fn json_continues_until_its_braces_are_closed() {
     let (sim, seen) = start(0.0);
     let mut shell = Shell::start(&sim);
     shell.line(PASTED);
@@ -409,7 +409,7 @@ fn commands_that_cannot_be_read_are_refused_and_the_others_done() {
 }
 
 #[test]
-fn streams_that_are_given_are_subscribed_before_what_is_typed() {
+fn streams_of_arguments_are_subscribed_before_typed_commands() {
     let (sim, seen) = start(0.0);
     // The same one counts once.
     let mut command = octave_ws(&sim, &["shell", TEMPERATURE, HUMIDITY, TEMPERATURE]);
@@ -474,7 +474,7 @@ fn a_line_without_an_end_is_refused_before_it_ends() {
 }
 
 #[test]
-fn at_a_terminal_what_was_refused_has_been_seen() {
+fn a_refusal_at_a_terminal_is_no_failure() {
     let (sim, _seen) = start(0.0);
     let (mut child, mut screen) = at_terminal(&sim);
     screen.write_all(b"subscribe /demo/none\r").unwrap();

@@ -143,7 +143,7 @@ fn blocked(program: &mut Command, signals: &'static [Signal]) {
 }
 
 #[test]
-fn what_the_starter_has_blocked_is_heard() {
+fn inherited_blocked_signals_are_unblocked() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("events.jsonl");
     let output = format!("--output={}", file.display());
@@ -162,7 +162,7 @@ fn what_the_starter_has_blocked_is_heard() {
 }
 
 #[test]
-fn what_the_starter_has_ignored_stays_ignored() {
+fn inherited_ignored_signals_stay_ignored() {
     let (sim, seen) = start(0.0);
     let program = octave_ws(&sim, &["listen", TEMPERATURE]);
     let mut child = after("trap '' INT HUP", &program).spawn().unwrap();
@@ -180,7 +180,7 @@ fn what_the_starter_has_ignored_stays_ignored() {
 }
 
 #[test]
-fn sighup_during_the_start_means_what_it_means_later() {
+fn sighup_during_the_start_acts_as_later() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("events.jsonl");
     let output = format!("--output={}", file.display());

@@ -73,7 +73,7 @@ fn but_for_its_pings() {
 }
 
 #[test]
-fn a_client_that_was_asleep_finds_what_has_come_before_it_judges_its_peer() {
+fn a_resumed_client_reads_before_it_judges_its_peer() {
     let (sim, seen) = start(0.0);
     let options = [
         "--ping-interval=100ms",

@@ -18,7 +18,7 @@ use super::{TEMPERATURE, await_seen, await_subscription, kill, octave_ws, start}
 const CONNECTIONS: usize = 2;
 
 #[test]
-fn what_was_written_to_a_subscription_that_ended_in_order_is_printed_once_and_in_order() {
+fn events_before_an_orderly_end_are_printed_once_and_in_order() {
     let seconds = env::var("OCTAVE_SOAK_SECONDS").map(|seconds| seconds.parse().unwrap());
     let deadline = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let mut random = Random::new(seed(1));

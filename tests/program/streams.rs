@@ -136,7 +136,7 @@ const ONE_THING: &str = "standard input is read for one thing: the token, the st
                          commands of shell (see --help)\n";
 
 #[test]
-fn a_stream_that_is_lost_twice_before_the_gap_has_a_record_for_the_last_connection() {
+fn a_stream_lost_twice_before_the_gap_is_recorded_for_the_last_connection() {
     let (wanted, asked) = mpsc::channel();
     let first: Box<Part> = Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
         let request = socket.read().unwrap();
@@ -183,7 +183,7 @@ fn a_stream_that_is_lost_twice_before_the_gap_has_a_record_for_the_last_connecti
 }
 
 #[test]
-fn a_stream_that_is_added_during_an_outage_is_recorded_once() {
+fn a_stream_added_during_an_outage_is_recorded_once() {
     let (sim, seen) = start(0.0);
     let list = file(&sim, "outage", &format!("{TEMPERATURE}\n"));
     let option = format!("--streams-file={}", list.display());
@@ -253,7 +253,7 @@ fn standard_input_is_read_for_one_thing() {
 }
 
 #[test]
-fn a_list_that_is_no_good_is_told_where() {
+fn an_invalid_list_names_its_line() {
     let (sim, _seen) = start(0.0);
     let list = file(&sim, "list", "/a\nb\n");
     let (bad, shown) = (format!("--streams-file={}", list.display()), list.display());
@@ -406,7 +406,7 @@ fn given_up_and_asked_for_again(list: &List, socket: &mut Socket<'_>) -> [Messag
 }
 
 #[test]
-fn what_is_answered_after_a_hangup_counts_for_what_is_wanted() {
+fn answers_after_a_hangup_count() {
     end_of_changes(|list| {
         let list = Arc::clone(list);
         [Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
@@ -422,7 +422,7 @@ fn what_is_answered_after_a_hangup_counts_for_what_is_wanted() {
 }
 
 #[test]
-fn what_is_never_answered_after_a_hangup_is_not_waited_for() {
+fn an_unanswered_request_after_a_hangup_is_not_awaited() {
     end_of_changes(|list| {
         let list = Arc::clone(list);
         let part: [Box<Part>; 2] = [
@@ -444,7 +444,7 @@ fn what_is_never_answered_after_a_hangup_is_not_waited_for() {
 }
 
 #[test]
-fn a_stream_that_is_given_up_keeps_no_run_from_its_end() {
+fn an_abandoned_stream_does_not_keep_a_run_from_ending() {
     end_of_changes(|list| {
         let list = Arc::clone(list);
         [Box::new(move |_: &TcpStream, mut socket: Socket<'_>| {
@@ -459,7 +459,7 @@ fn a_stream_that_is_given_up_keeps_no_run_from_its_end() {
 }
 
 #[test]
-fn a_file_that_is_none_any_more_holds_nothing_up() {
+fn a_replaced_file_blocks_nothing() {
     let (sim, seen) = start(0.0);
     let list = file(&sim, "pipe", TEMPERATURE);
     let option = format!("--streams-file={}", list.display());

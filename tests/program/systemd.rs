@@ -78,7 +78,7 @@ fn await_told(told: &Receiver<String>, what: &str) -> Vec<String> {
 }
 
 #[test]
-fn it_is_told_the_life_of_a_service() {
+fn notifications_follow_the_life_of_a_service() {
     let (sim, seen) = start(0.0);
     let manager = Manager::new();
     let file = manager.folder.path().join("events.jsonl");
@@ -119,7 +119,7 @@ fn it_is_told_the_life_of_a_service() {
 }
 
 #[test]
-fn it_is_told_ready_while_the_service_is_away() {
+fn ready_is_sent_while_the_service_is_away() {
     let (sim, _seen) = start(0.0);
     // Nothing is there, an answer that puts off the next attempt, and a subscription that is not
     // answered.
@@ -147,7 +147,7 @@ fn it_is_told_ready_while_the_service_is_away() {
 }
 
 #[test]
-fn it_is_not_told_ready_with_an_invalid_configuration() {
+fn ready_is_not_sent_with_an_invalid_configuration() {
     let (sim, _seen) = start(0.0);
     let manager = Manager::new();
     let mut program = manager.listen(&sim, &[]);
@@ -157,7 +157,7 @@ fn it_is_not_told_ready_with_an_invalid_configuration() {
 }
 
 #[test]
-fn it_is_told_ready_where_there_is_nothing_to_do() {
+fn ready_is_sent_with_nothing_to_do() {
     let (sim, _seen) = start(0.0);
     let manager = Manager::new();
     let output = manager.listen(&sim, &["--shard=1/9999"]).output().unwrap();
@@ -258,7 +258,7 @@ fn its_socket_may_be_abstract_or_gone() {
 }
 
 #[test]
-fn it_is_not_told_of_each_event() {
+fn status_is_not_sent_for_each_event() {
     let (sim, _seen) = start(1000.0);
     let manager = Manager::new();
     let mut command = manager.listen(&sim, &["--count=1500"]);

@@ -22,7 +22,7 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 use tungstenite::Message;
 
-use super::files::as_nobody;
+use super::files::as_unprivileged_user;
 use super::memory::led_to;
 use super::patience::until;
 use super::raw::{Socket, grant, play, serve_out};
@@ -133,7 +133,7 @@ fn locked_file(folder: &Path) -> (PathBuf, File) {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_and_a_lock_do_not_outlast_the_deadline_nor_a_signal() {
+fn an_unread_pipe_and_a_lock_end_at_the_deadline_and_at_a_signal() {
     let (sim, _seen) = start(0.0);
     let folder = tempfile::tempdir().unwrap();
     let (file, _lock) = locked_file(folder.path());
@@ -172,7 +172,7 @@ fn starved(sim: &Sim, command: &str, option: &str, source: &Path) -> Command {
 }
 
 #[test]
-fn what_is_read_does_not_outlast_the_deadline_nor_a_signal() {
+fn reads_end_at_the_deadline_and_at_a_signal() {
     let (sim, _seen) = start(0.0);
     let folder = tempfile::tempdir().unwrap();
     let pipe = named_pipe(folder.path());
@@ -225,7 +225,7 @@ fn what_is_read_does_not_outlast_the_deadline_nor_a_signal() {
 }
 
 #[test]
-fn what_comes_without_end_does_not_outlast_the_deadline() {
+fn endless_input_ends_at_the_deadline() {
     let (sim, _seen) = start(0.0);
     let endless = File::open("/dev/zero").unwrap();
     for option in ["--streams-file", "--token-file"] {
@@ -238,7 +238,7 @@ fn what_comes_without_end_does_not_outlast_the_deadline() {
 }
 
 #[test]
-fn what_is_read_may_come_late_and_in_parts() {
+fn input_may_come_late_and_in_parts() {
     let (sim, _seen) = start(0.0);
     let folder = tempfile::tempdir().unwrap();
     let pipe = named_pipe(folder.path());
@@ -510,7 +510,7 @@ fn dev_stdout_may_be_a_socket() {
 }
 
 #[test]
-fn a_status_that_is_not_taken_does_not_hold_events_up() {
+fn an_unread_status_does_not_delay_events() {
     let (sim, seen) = start(0.0);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("events.jsonl");
@@ -613,7 +613,8 @@ fn programs_on_one_pipe_of_another_user_do_not_block_each_other() {
     for folder in &folders {
         let everyone = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(folder.path(), everyone).unwrap();
-        let Some(mut program) = as_nobody(&sim, folder.path(), &["listen", TEMPERATURE]) else {
+        let Some(mut program) = as_unprivileged_user(&sim, folder.path(), &["listen", TEMPERATURE])
+        else {
             eprintln!("not run: it takes root to be somebody else");
             return;
         };
@@ -640,7 +641,7 @@ fn programs_on_one_pipe_of_another_user_do_not_block_each_other() {
 }
 
 #[test]
-fn a_socket_that_nobody_reads_keeps_no_run_that_was_stopped_amid_a_line() {
+fn an_unread_socket_does_not_keep_a_stopped_run() {
     let (sim, seen) = start(0.0);
     let (far, near) = UnixStream::pair().unwrap();
     let mut program = octave_ws(&sim, &["listen", TEMPERATURE]);
@@ -658,7 +659,7 @@ fn a_socket_that_nobody_reads_keeps_no_run_that_was_stopped_amid_a_line() {
 }
 
 #[test]
-fn a_reader_that_is_slow_is_given_all_of_it_at_the_end() {
+fn a_slow_reader_gets_all_lines_at_the_end() {
     let (sim, seen) = start(0.0);
     let (mut reader, writer) = io::pipe().unwrap();
     rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();

@@ -120,7 +120,7 @@ fn a_byte_order_mark_and_line_breaks_are_no_part_of_it() {
 }
 
 #[test]
-fn a_short_text_that_is_kept_keeps_no_buffer() {
+fn a_kept_short_text_keeps_no_buffer() {
     let buffer = tungstenite::Bytes::from(" ".repeat(100_000) + "{\"value\":1}");
     for (length, is_copied) in [(1, true), (16_383, true), (16_384, false)] {
         let mut text = Text::try_from(buffer.slice(..length)).unwrap();
@@ -149,7 +149,7 @@ fn a_short_text_that_is_kept_keeps_no_buffer() {
 }
 
 #[test]
-fn what_no_rust_type_holds_is_kept_byte_for_byte() {
+fn values_beyond_rust_types_are_kept_byte_for_byte() {
     let text = fixture!("event-odd-numbers");
     let event = event(text);
     assert_eq!(event.message(), text);
@@ -336,7 +336,7 @@ mod properties {
         }
 
         #[test]
-        fn what_is_no_json_by_one_character_panics_nowhere(
+        fn json_with_one_wrong_character_never_panics(
             value in json(), at in any::<prop::sample::Index>(), c in any::<char>(),
         ) {
             let text = format!(r#"{{"type":"message","resource":"s1","value":{value}}}"#);

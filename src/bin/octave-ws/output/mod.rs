@@ -329,7 +329,7 @@ mod tests {
     use octave_ws::Printable;
 
     #[test]
-    fn what_was_held_back_stays_in_the_old_file() {
+    fn buffered_lines_stay_in_the_old_file() {
         let folder = tempfile::tempdir().unwrap();
         let (path, old) = (folder.path().join("file"), folder.path().join("old"));
         let mut output = Output::appended(path.to_str().unwrap()).ok().unwrap();

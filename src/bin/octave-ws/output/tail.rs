@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_torn_and_has_grown_meanwhile_is_not_cut_off() {
+    fn a_torn_record_that_grows_is_not_cut_off() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "{\"a\"").unwrap();
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_as_long_as_it_says_is_given_up() {
+    fn a_file_with_a_wrong_length_is_abandoned() {
         // In sysfs(5) each is said to fill a page.
         let Ok(file) = File::open("/sys/kernel/uevent_seqnum") else {
             eprintln!("not run: there is no such file here");

@@ -313,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_was_never_set_is_told() {
+    fn a_clock_never_set_is_reported() {
         // Before any build of this.
         for time in ["1970-01-01T00:00:00Z", "2025-06-01T00:00:00Z"] {
             let (words, facts) = clock_line(humantime::parse_rfc3339(time).unwrap());
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_differ_are_told() {
+    fn different_clocks_are_reported() {
         let now = clock::now();
         let hour = Duration::from_secs(3605);
         for (date, told) in [

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_refused_to_its_end_and_at_once() {
+    fn an_oversized_line_is_refused_whole_and_at_once() {
         let long = "x".repeat(LONGEST);
         for size in [1000, 4096, 4 * LONGEST] {
             let input = format!("{long}\n{long}x\n{{\"a\":\"{long}\",\n\"b\":\n1}}\nnext\n");

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_that_is_not_utf_8_takes_no_other_one_with_it() {
+    fn an_invalid_utf_8_byte_affects_no_other() {
         for stray in [
             &b"\xff"[..],
             b"\x80",
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_seen_about_its_cursor() {
+    fn a_long_line_is_shown_around_its_cursor() {
         let mut editor = Editor::default();
         editor.press(b"0123456789");
         assert_eq!(editor.window(20), ("0123456789".to_owned(), 0));
