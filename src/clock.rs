@@ -40,7 +40,7 @@ pub fn is_unset(reading: SystemTime) -> bool {
     reading < SystemTime::UNIX_EPOCH + Duration::from_secs(BUILT_AT)
 }
 
-/// As a Unix time, by the build script.
+/// Unix time of the build, set by the build script.
 const BUILT_AT: u64 = match u64::from_str_radix(env!("BUILT_AT"), 10) {
     Ok(seconds) => seconds,
     Err(_) => 0,

@@ -33,7 +33,7 @@ pub struct Config {
     pub(crate) no_proxy: String,
     pub(crate) ip_version: Option<IpVersion>,
     pub(crate) connect_timeout: Duration,
-    /// Of [`Client::set_connect_deadline`](crate::Client::set_connect_deadline).
+    /// Set by [`Client::set_connect_deadline`](crate::Client::set_connect_deadline).
     pub(crate) connect_deadline: Option<Instant>,
     pub(crate) retry_for: Duration,
     pub(crate) ack_timeout: Duration,
@@ -56,7 +56,7 @@ impl fmt::Debug for Pem {
     }
 }
 
-/// As good as for ever, and no danger to the arithmetic of instants.
+/// Practically forever, without overflowing an instant.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl Config {

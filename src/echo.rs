@@ -15,7 +15,7 @@ use crate::{Config, Result};
 /// It uses the same layers as a [`Client`](crate::Client), without a session.
 ///
 /// # Errors
-/// Those of connecting and of the WebSocket protocol; `TimedOut` after `timeout`.
+/// Errors of connecting and of the WebSocket protocol; `TimedOut` after `timeout`.
 pub fn echo(config: &Config, path: &str, timeout: Duration) -> Result<String> {
     let mut route = Route::new(config)?;
     let link = route.dial(config.phase_deadline())?;

@@ -27,7 +27,7 @@ impl fmt::Display for IpVersion {
 pub(crate) struct Endpoint {
     pub(crate) tls: bool,
     pub(crate) at: HostPort,
-    /// As it goes into a URL or a Host header.
+    /// The form in a URL and in a Host header.
     pub(crate) authority: String,
     /// The part of the path before `/session`: empty, or without its last slash.
     pub(crate) prefix: String,
@@ -58,7 +58,7 @@ impl Endpoint {
         Ok(Self {
             tls,
             at: HostPort::parse(authority, if tls { 443 } else { 80 }).map_err(wrong)?,
-            // As browsers and proxies have it: the default port is not told.
+            // Formats it as browsers do: without the default port.
             authority: authority
                 .strip_suffix(if tls { ":443" } else { ":80" })
                 .unwrap_or(authority)
@@ -87,7 +87,7 @@ impl HostPort {
     /// Reads `HOST[:PORT]`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Fails with a description of the mistake.
     pub(crate) fn parse(text: &str, default_port: u16) -> Result<Self, &'static str> {
         let (host, rest) = match text.strip_prefix('[') {
             Some(text) => text.split_once(']').ok_or("missing ]")?,

@@ -32,7 +32,7 @@ pub(crate) fn handshake(
     let authority = &endpoint.authority;
     let (path, cookies) = (request.path, request.cookies.line());
     let redactor = request.redactor;
-    // One write: each becomes a TLS record.
+    // One write, since each write becomes a TLS record.
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {USER_AGENT}\r\n\
          Connection: Upgrade\r\nUpgrade: websocket\r\n\

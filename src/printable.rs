@@ -27,12 +27,12 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// As many bytes of a peer's words are shown.
+/// Maximum length of a shown peer's text, in bytes.
 const LIMIT: usize = 200;
 
 /// A peer's words, fit to be shown: escaped, and cut.
 pub(crate) fn words(text: &str) -> String {
-    // What is escaped takes no less.
+    // Escaping makes no character shorter.
     let text = text.trim();
     let mut end = text.len().min(LIMIT + 1);
     while !text.is_char_boundary(end) {

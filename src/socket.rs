@@ -49,8 +49,8 @@ impl Socket {
     /// Makes a WebSocket of a link, by the deadline.
     ///
     /// # Errors
-    /// `Status` for an answer that refuses, `Malformed` for one that is none of an RFC 6455
-    /// server, and those of the connection.
+    /// `Status` for a refusal, `Malformed` for an answer that violates RFC 6455, and I/O errors of
+    /// the connection.
     pub(crate) fn upgrade(
         mut link: Link,
         endpoint: &Endpoint,
@@ -242,7 +242,7 @@ impl Socket {
     /// in meanwhile is dropped.
     ///
     /// # Errors
-    /// Those of the connection; `TimedOut` where there was no answer.
+    /// I/O errors of the connection; `TimedOut` without an answer.
     pub(crate) fn close(mut self, deadline: Instant) -> Result<()> {
         self.ignore_stop();
         self.set_deadline(Some(self.limited(deadline)));

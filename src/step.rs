@@ -41,7 +41,7 @@ pub enum Step {
         cipher: String,
         /// Whether it resumed an earlier TLS session.
         is_resumed: bool,
-        /// The certificate of the service (X.509, DER). Empty if there is none.
+        /// The certificate of the service (X.509, DER), empty if it sent no certificate.
         certificate: Vec<u8>,
     },
     /// The service opened a session.

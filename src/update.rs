@@ -44,7 +44,7 @@ impl Update {
 
     /// Returns its approximate size in memory, in bytes.
     pub(crate) fn cost(&self) -> usize {
-        // What it is in, and what an allocation takes besides.
+        // Its own size, and the overhead of an allocation.
         let own = 2 * size_of::<Self>();
         own + match self {
             Self::Event(event) => event.message().len(),
@@ -55,7 +55,7 @@ impl Update {
     }
 }
 
-/// Which watched descriptor is ready.
+/// The watched descriptor that is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FdReady {

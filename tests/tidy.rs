@@ -213,6 +213,40 @@ fn no_two_modules_need_each_other() {
     }
 }
 
+/// Words that say less than the term of the field, or that a sentence with a subject does not need.
+const IDIOMS: [&str; 8] = [
+    "anew", "goes on", "is none", "are none", "is told", "are told", "nobody", "whoever",
+];
+
+#[test]
+fn comments_name_their_subject() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "benches", "examples"] {
+        sources(&root.join(folder), &mut files);
+    }
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let mut is_first = true;
+        for line in text.lines() {
+            let Some(comment) = line.trim_start().strip_prefix("//") else {
+                is_first = true;
+                continue;
+            };
+            let lower = comment.to_lowercase();
+            let idiom = IDIOMS.iter().find(|idiom| lower.contains(*idiom));
+            assert_eq!(idiom, None, "{file:?}: {line}");
+            let is_doc = is_first && comment.starts_with(['/', '!']);
+            if is_doc && file.starts_with(root.join("src")) {
+                let begins = |word: &&&str| comment[1..].trim_start().starts_with(**word);
+                let word = ["What ", "How ", "Who "].iter().find(begins);
+                assert_eq!(word, None, "{file:?}: {line}");
+            }
+            is_first = false;
+        }
+    }
+}
+
 /// The longest that a file may be, in lines, without its tests.
 const MAX_LINES: usize = 400;
 

@@ -1,5 +1,4 @@
-//! Certificates and TLS versions that will do, and those that will not: nothing secret is sent to
-//! whoever has the latter.
+//! Accepted and refused certificates and TLS versions: nothing secret is sent after a refusal.
 #![cfg(feature = "sim")]
 
 use std::io::{Read, Write};

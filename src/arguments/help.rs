@@ -3,7 +3,7 @@
 
 use argh::{FlagInfo, FlagInfoKind};
 
-/// As wide as any terminal.
+/// Width of help texts, in columns.
 const WIDTH: usize = 80;
 
 /// Replaces the options of a help text of argh's, and puts them after its commands.
@@ -24,7 +24,7 @@ pub fn with_options(text: &str, flags: &[FlagInfo<'_>], note: &str) -> String {
 }
 
 fn options(flags: &[FlagInfo<'_>]) -> String {
-    // That of help itself has no short name there.
+    // argh's --help has no short name there.
     let flags = flags.iter().filter(|flag| flag.long != "--help");
     let mut names: Vec<(String, String)> = flags
         .map(|flag| (name(flag), plain(flag.description)))
@@ -45,7 +45,7 @@ pub fn in_one_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     // A list follows a colon.
     let line = lines.join("; ").trim_end_matches("; ").replace(":; ", ": ");
-    // What is wrong with a stream or an option names it itself.
+    // The errors of streams and options name them.
     if let Some(argument) = line.strip_prefix("Unrecognized argument: ") {
         return format!("unexpected argument {argument}");
     }

@@ -114,7 +114,7 @@ fn no_option(info: &CommandInfoWithArgs, name: &str) -> String {
     }
 }
 
-/// Which of the names is meant, if one is: of three letters one may be wrong.
+/// Returns the name that was probably meant: of three letters one may be wrong.
 fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let names = names.map(|name| (strsim::damerau_levenshtein(word, name), name));
     let (distance, name) = names.min()?;

@@ -55,7 +55,7 @@ impl Client {
                 // The answers are those that it waits for itself.
                 Arrival::Ack(_) | Arrival::Pong(_) | Arrival::Watched => {}
             });
-        // One that is not over yet began before.
+        // A loss that is not over yet began before.
         if let (Some(loss), None) = (lost, self.loss) {
             callback(Update::Lost(loss));
         }

@@ -213,11 +213,12 @@ impl Client {
         act(connection)
     }
 
-    /// Waits up to `timeout` for the next event, acknowledgement or change, and returns it. A timeout
-    /// of zero returns what has arrived, or makes an attempt to reconnect that is due. An attempt that
-    /// has begun goes on beyond the timeout; [`Client::set_connect_deadline`] limits it. So does the
-    /// farewell to a service that closes the connection, by up to 1.8 s, and a ping or a heartbeat
-    /// that a service does not read, by up to the ack timeout.
+    /// Returns the next event, acknowledgement or change, or [`Update::TimedOut`] after `timeout`. A
+    /// timeout of zero returns received data, or makes an attempt to reconnect that is due.
+    ///
+    /// A call takes longer than `timeout` while it connects, which [`Client::set_connect_deadline`]
+    /// limits; by up to 1.8 s when the service closes the connection; and by up to the ack timeout
+    /// when the service does not read a ping or a heartbeat.
     ///
     /// # Errors
     /// `Stopped`, after which the client can still be used and closed. After any other error, which

@@ -30,7 +30,7 @@ impl Postponed {
         self.until.map(|until| until - now)
     }
 
-    /// Those whose time has come.
+    /// Returns the streams that are due.
     pub(super) fn take(&mut self, now: Instant) -> Vec<Stream> {
         match self.until {
             Some(until) if until <= now => {

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// A subscription is given up that was not answered on so many connections.
 const MAX_LATE: u32 = 4;
 
-/// As many messages of the greatest length are kept while an answer is waited for.
+/// Number of messages of maximum size that are kept while a request waits for its answer.
 const KEPT_MESSAGES: usize = 2;
 const KEPT_AT_LEAST: usize = 1 << 20;
 

@@ -228,7 +228,7 @@ impl Client {
     }
 
     pub(super) fn send_requests(&mut self) {
-        // One that has passed was for connecting.
+        // A deadline in the past was for connecting.
         let deadline = self.config.connect_deadline;
         let deadline = deadline.filter(|deadline| *deadline > Instant::now());
         while let State::Open(connection) = &mut self.state

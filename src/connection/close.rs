@@ -12,15 +12,15 @@ use crate::{Error, Result};
 /// Timeout for the answer to a close.
 const CLOSE: Duration = Duration::from_millis(750);
 
-/// As long as it may take to leave, unless the caller says otherwise, or once it is stopped.
+/// Default time for leaving, and the time after a stop.
 const SHORT: Duration = Duration::from_millis(1500);
 
-/// After so long without an answer a pong will do.
+/// Without an answer, a ping is sent after this time, and its pong suffices.
 const PING: Duration = Duration::from_millis(500);
 const ALIVE: Duration = Duration::from_millis(750);
 
-/// Bytes that come for so long, and so many, without completing a message are a flood of unasked
-/// frames.
+/// Bytes that arrive for this time, in this number, without completing a message are a flood of
+/// unsolicited frames.
 const FLOOD: Duration = Duration::from_secs(1);
 const FLOOD_BYTES: u64 = 64 << 10;
 
@@ -150,7 +150,7 @@ impl Connection {
         // A service that does not answer may still answer a ping.
         let mut has_pinged = false;
         loop {
-            // One that is heeded would cut what is sent, too.
+            // A stop that ended the reads would end the writes, too.
             if self.socket.take_stop() {
                 let now = Instant::now();
                 let all = begun.at.checked_add(patience.all);
@@ -200,7 +200,7 @@ impl Connection {
                 let _ = self.ping();
                 continue;
             }
-            // That it lives is known, and its answer is not worth a longer wait.
+            // The peer is alive, and its answer is not worth a longer wait.
             let is_late = waited >= ALIVE && begun.is_answered;
             let is_flood = since.0.elapsed() >= FLOOD
                 && self.socket.coming().bytes > since.1 + FLOOD_BYTES

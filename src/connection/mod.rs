@@ -19,15 +19,14 @@ use crate::{Error, Result};
 
 pub(crate) mod close;
 
-/// As many bytes are taken beyond a deadline, where they are of no interest: what a caller waits for
-/// may stand behind them.
+/// Number of bytes read past a deadline: what a caller waits for may follow them.
 const BEYOND: u64 = 256 << 10;
 
 /// Maximum size of the requests that wait for their answers: what the buffers of a peer take that
 /// reads nothing.
 const WINDOW: usize = 64 << 10;
 
-/// One open connection to the service, and all that dies with it.
+/// An open connection to the service, and all state that ends with it.
 pub(crate) struct Connection {
     socket: Socket,
     exchange: Exchange,
@@ -59,7 +58,7 @@ fn should_retry_upgrade(error: &Error) -> bool {
     }
 }
 
-/// What a connection has received.
+/// A received message of a connection.
 pub(crate) enum Arrival {
     Event(Event),
     Ack(Ack),
@@ -312,7 +311,7 @@ impl Connection {
         loop {
             let since = self.failed.as_ref().map_or(0, |failed| failed.bytes);
             let is_over = self.socket.coming().bytes - since > ON_THE_WAY;
-            // What the peer says of its end tells more.
+            // The reason in a close frame says more.
             let received = if is_over {
                 None
             } else {
@@ -334,7 +333,7 @@ impl Connection {
     /// The next thing of what has been read already, which needs neither a clock nor a deadline.
     ///
     /// # Errors
-    /// Those of [`Connection::read`].
+    /// As [`Connection::read`].
     pub(crate) fn read_buffered(&mut self) -> Result<Option<Arrival>> {
         while let Some(received) = self.socket.read_buffered()? {
             if let Some(arrival) = self.arrived(received)? {

@@ -15,8 +15,8 @@ const PASSING: Duration = Duration::from_secs(15 * 60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
     Never,
-    /// So often, without a good connection in between. Once something was subscribed, as long as
-    /// such refusals pass.
+    /// A few times, without a good connection in between. After a subscription, as long as such
+    /// refusals pass.
     AtMost(u32),
     Always,
 }
@@ -25,7 +25,7 @@ pub(crate) enum Retry {
 #[derive(Debug)]
 pub(crate) struct Backoff {
     retry_for: Duration,
-    /// Since when there has been no connection, if there is none.
+    /// Since when there has been no connection, while there is not one.
     since: Option<Instant>,
     /// When all streams were subscribed, if they are.
     subscribed_at: Option<Instant>,
@@ -108,7 +108,7 @@ impl Backoff {
             .saturating_mul(1 << self.attempts.min(16))
             .min(LONGEST);
         self.attempts = self.attempts.saturating_add(1);
-        // As a fraction of 2^32.
+        // A fraction of 2^32.
         let delay = longest.mul_f64(f64::from(random) / 4_294_967_296.0);
         let asked = asked.unwrap_or_default().min(LONGEST_ASKED);
         // A last attempt when time is up, so that it is not given up early.

@@ -105,10 +105,10 @@ impl Exchange {
         }
     }
 
-    /// Which request the service answered, and how; `None` where it answered none that waits.
+    /// Returns the answered request and its outcome; `None` if no request waits for this answer.
     pub(crate) fn answered(&mut self, answer: &Answer, now: Instant) -> Option<Ack> {
         let msg_id = answer.msg_id.as_ref()?;
-        // Of another spelling it is another's.
+        // Another spelling of the id is another id.
         let id = msg_id
             .parse()
             .ok()

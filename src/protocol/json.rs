@@ -9,7 +9,7 @@ use super::scanner;
 
 /// A JSON string, whose escapes may be such that no Rust string holds them: then `None`.
 pub(super) fn string(json: &str) -> Option<Cow<'_, str>> {
-    // What was checked to be JSON and has no escape stands there as it is.
+    // Checked JSON without an escape is taken as it is.
     if let Some(plain) = json
         .strip_prefix('"')
         .and_then(|json| json.strip_suffix('"'))
@@ -49,7 +49,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonStr<'a> {
     }
 }
 
-/// A list of errors in one line, `None` where there is none.
+/// Joins a list of errors into one line; `None` for an empty list.
 pub(super) fn words(errors: &str) -> Option<String> {
     if let Some(one) = beginning(errors) {
         return (!one.is_empty()).then(|| one.into_owned());
@@ -58,7 +58,7 @@ pub(super) fn words(errors: &str) -> Option<String> {
     list.0
 }
 
-/// As much of an answer's words is looked at. Far less of it is shown.
+/// Maximum length of an answer's text that is read. Far less is shown.
 const MAX_WORDS: usize = 64 << 10;
 
 /// The beginning of a JSON string, and all of it where it is not too long.

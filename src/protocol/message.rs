@@ -24,7 +24,7 @@ pub enum Action {
     Unsubscribe,
 }
 
-/// As the protocol spells it.
+/// Formats it as the protocol does.
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -57,7 +57,7 @@ pub(crate) fn request(msg_id: u64, action: Action, stream: &Stream) -> String {
     text
 }
 
-/// One message of the service, told apart. An answer comes with its whole text.
+/// A message of the service, by its kind. An answer keeps its whole text.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Event(Event),
@@ -157,7 +157,7 @@ impl Event {
     /// Deserializes the Event object.
     ///
     /// # Errors
-    /// Those of `serde_json`, if the object does not fit the type.
+    /// Fails if the object does not fit the type.
     pub fn deserialize<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
         serde_json::from_str(self.value())
     }
@@ -170,7 +170,7 @@ impl Event {
     /// Deserializes the `elems` of the event; absent `elems` are `null`.
     ///
     /// # Errors
-    /// Those of `serde_json`, if `elems` do not fit the type.
+    /// Fails if `elems` do not fit the type.
     pub fn elems<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
         let [elems] = self.members(["elems"]);
         serde_json::from_str(elems.unwrap_or("null"))
@@ -200,11 +200,11 @@ impl fmt::Debug for Event {
 /// The service's answer to one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// As the service spelled it, a number or a string; what has neither answers nothing.
+    /// The `msgId` as the service spelled it, a number or a string; another value answers nothing.
     pub(crate) msg_id: Option<String>,
     /// The service's own words where it refused.
     pub(crate) outcome: Result<(), String>,
-    /// As of HTTP, if the service told one.
+    /// The HTTP status, if the service sent one.
     pub(crate) status: Option<u16>,
 }
 
@@ -245,7 +245,7 @@ impl fmt::Debug for UnknownMessage {
     }
 }
 
-/// As the Event object, in its own bytes where the serializer is that of JSON.
+/// Serializes the Event object, with its own bytes where the serializer is `serde_json`'s.
 #[cfg(feature = "serde")]
 impl serde_core::Serialize for Event {
     fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -277,7 +277,7 @@ impl Incoming {
             }
         };
         let is_message = match kind {
-            // As it is spelled, or with escapes.
+            // With or without escapes.
             Some(r#""message""#) => true,
             Some(kind) if kind.len() > MAX_ID => false,
             Some(kind) => string(kind).is_some_and(|kind| kind == "message"),
@@ -351,7 +351,7 @@ fn answer(head: &str) -> Option<Answer> {
 /// The answer to the session request: the id that was given, or the service's words of refusal.
 ///
 /// # Errors
-/// What is wrong with the answer, where it is neither.
+/// Fails with a description of the answer, if it is neither.
 pub(crate) fn session_answer(body: &str) -> Result<Result<String, String>, &'static str> {
     let [head, body] = members(body.trim_start_matches('\u{feff}'), ["head", "body"])
         .map_err(|_| "its body is not a JSON object")?;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 /// have sent much.
 const LATE_ACK_GRACE: Duration = Duration::from_secs(1);
 
-/// As many bytes may come in meanwhile: more are not on their way at the same time, so that what is
-/// behind them was sent later.
+/// Maximum number of bytes before the answer: more are not on their way at the same time, so that
+/// what follows them was sent later.
 pub(crate) const ON_THE_WAY: u64 = 8 << 20;
 
 /// Judges an answer whose deadline has passed: it is late once it cannot be on its way any more.
@@ -72,7 +72,7 @@ impl Overdue {
         if !look.is_empty {
             return false;
         }
-        // It cannot come before the end of the message that is coming in.
+        // The answer cannot come before the end of the message that is being received.
         if look.is_amid && now < look.heard_at + self.ack_timeout {
             return false;
         }

@@ -6,7 +6,7 @@ use super::message::{Action, Text};
 pub(crate) struct Request {
     pub(crate) action: Action,
     pub(crate) stream: Stream,
-    /// Which one it is: later ones have greater numbers.
+    /// Its number: later requests have greater numbers.
     pub(crate) ticket: u64,
 }
 

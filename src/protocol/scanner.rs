@@ -7,7 +7,7 @@ use std::ops::Range;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Invalid {
     NotJson,
-    /// It is another JSON document.
+    /// Valid JSON, but no object.
     NotObject,
 }
 
@@ -16,7 +16,7 @@ pub(super) enum Invalid {
 /// The whole text is checked to be one JSON document.
 ///
 /// # Errors
-/// That it is none, or another.
+/// Fails for invalid JSON, and for JSON that is no object.
 pub(super) fn members<'a, const N: usize>(
     json: &'a str,
     names: [&str; N],
@@ -111,7 +111,7 @@ fn value(json: &[u8], mut at: usize) -> Option<usize> {
             b' ' | b'\t' | b'\n' | b'\r' => continue,
             _ => return None,
         }
-        // Whatever ends with the value.
+        // The end of the value.
         while open.depth > 0 {
             let next = *json.get(at)?;
             at += 1;
@@ -322,7 +322,7 @@ struct Open {
     depth: usize,
     /// The innermost ones, a bit each, that of the last one the lowest: whether it is an object.
     last: u64,
-    /// Those around them.
+    /// The values around them.
     outer: Vec<u64>,
 }
 

@@ -82,7 +82,7 @@ impl TryFrom<String> for Stream {
     }
 }
 
-/// As a string.
+/// Serializes as a string.
 #[cfg(feature = "serde")]
 impl serde_core::Serialize for Stream {
     fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

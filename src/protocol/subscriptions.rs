@@ -109,7 +109,7 @@ impl Subscriptions {
                     text: Text::default(),
                 });
             }
-            // What was asked for before it was given up is not asked for on the next connection.
+            // An abandoned request is not repeated on the next connection.
             let given_up = pending
                 .iter()
                 .rposition(|pending| is_unsubscribed(&pending));
@@ -129,7 +129,7 @@ impl Subscriptions {
         let found = self.take(&ack.stream, ack.ticket);
         let restores = found.is_some_and(|found| found.restores);
         let has_changed = match (ack.action, &ack.outcome) {
-            // What was not granted leaves all as it was.
+            // A refusal changes nothing.
             (Action::Unsubscribe, Err(_)) => false,
             _ if is_outdated => false,
             (Action::Subscribe, Ok(())) => {
@@ -388,7 +388,7 @@ mod tests {
                 let streams = ["/a", "/b", "/c", "/d"].map(|path| path.parse::<Stream>().unwrap());
                 let mut account = Subscriptions::default();
                 account.connected();
-                // What the service has been asked on this connection, and what it has granted.
+                // The requests of this connection, and the granted ones.
                 let (mut sent, mut service) = (VecDeque::new(), BTreeSet::new());
                 let (mut believed, mut wished) = (BTreeSet::new(), BTreeSet::new());
                 let mut believe = |ack: &Ack| match (ack.action, &ack.outcome) {

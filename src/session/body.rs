@@ -5,7 +5,7 @@ use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 /// The framing of a body (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// So many bytes.
+    /// This number of bytes.
     Length(u64),
     Chunked,
     /// All that comes until the connection ends.
@@ -16,8 +16,8 @@ pub(crate) enum Framing {
 /// beyond it is left.
 ///
 /// # Errors
-/// Those of the connection; `UnexpectedEof` for its end; `InvalidData` for chunks that are none;
-/// `FileTooLarge` for more than `most` bytes, be they of the body or of what frames it.
+/// I/O errors of the connection; `UnexpectedEof` for its end; `InvalidData` for invalid chunks;
+/// `FileTooLarge` for more than `most` bytes of body or framing.
 pub(crate) fn read(
     connection: &mut impl Read,
     bytes: &mut Vec<u8>,

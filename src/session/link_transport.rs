@@ -18,7 +18,7 @@ pub(super) const MAX_ANSWER: usize = 64 << 10;
 /// The longest head of a request, less the token.
 const MAX_REQUEST: usize = 16 << 10;
 
-/// As it goes over the wire: the `http` crate has all names in lower case.
+/// The spelling on the wire: the `http` crate has all names in lower case.
 const TOKEN: &str = "x-auth-token: ";
 
 /// Names of headers that are sent in the case of browsers, which some firewalls look for.
@@ -169,7 +169,7 @@ impl Transport for LinkTransport {
         Ok(true)
     }
 
-    /// It is not for ureq to keep.
+    /// ureq must not keep the link.
     fn is_open(&mut self) -> bool {
         false
     }

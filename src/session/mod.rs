@@ -69,8 +69,8 @@ pub(crate) struct Session {
 /// Asks for a session over a link, by the deadline.
 ///
 /// # Errors
-/// `Refused` for the credentials, `Status` for what else is no success, `UnusableId` and
-/// `Malformed` for a success that is none, and those of the connection.
+/// `Refused` for the credentials, `Status` for another status than success, `UnusableId` and
+/// `Malformed` for an invalid success, and I/O errors of the connection.
 pub(crate) fn open(
     mut link: Link,
     route: &Route,

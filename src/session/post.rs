@@ -28,9 +28,9 @@ pub(crate) type AnyError = Box<dyn error::Error + Send + Sync>;
 /// Posts the request for a session over a link. Returns the answer, and the link unless the service
 /// has ended it.
 ///
-/// What ureq sends and parses it also logs, at the level trace and byte by byte. It is therefore
-/// given neither the token, which [`Slot`]'s transport puts in, nor what else may be secret: the
-/// answer's body is read here, and of its head it sees what is needed.
+/// ureq logs everything that it sends and parses, at the level trace and byte by byte. It therefore
+/// gets neither the token, which [`Slot`]'s transport puts in, nor other data that may be secret: the
+/// answer's body is read here, and ureq sees the necessary part of its head.
 pub(crate) fn post(
     link: Link,
     endpoint: &Endpoint,
@@ -85,7 +85,7 @@ pub(crate) fn post(
     let is_kept = framing != Framing::ToTheEnd
         && head.version == Version::HTTP_11
         && !has(&head.headers, "connection", "close")
-        // It was not asked for.
+        // Not requested.
         && rest.is_empty();
     let header = |name| head.headers.get(name).map(HeaderValue::as_bytes);
     let answer = Answer {

@@ -30,7 +30,7 @@ fn is_out_of_reach(path: &Path) -> bool {
 
 impl ConfigFile {
     /// Reads the file that is named, or else the first that exists where config files are kept.
-    /// None is as good as an empty one, unless it is named.
+    /// A missing file is as good as an empty one, unless it is named.
     pub(crate) fn read(named: Option<(PathBuf, SettingSource)>, files: Files) -> Result<Self> {
         if let Some((path, source)) = named {
             let text = read(&path, files)
@@ -56,7 +56,7 @@ impl ConfigFile {
         let Members(members) = serde_json::from_str(text).map_err(|error| {
             let what = format!("{path:?} is not a JSON object");
             Error::config(match error.classify() {
-                // It shows what there is instead: a token, maybe, whose file this is by mistake.
+                // serde_json's text would show the value: a token, if this is its file by mistake.
                 Category::Data => what,
                 _ => format!("{what}: {error}"),
             })

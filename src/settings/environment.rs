@@ -8,7 +8,7 @@ use crate::{Error, Result};
 /// The first of the variables that is set and not empty.
 ///
 /// # Errors
-/// That its value is not UTF-8.
+/// Fails if its value is not UTF-8.
 pub fn first(variables: &[&'static str]) -> Result<Option<SettingValue>> {
     for &name in variables {
         match env::var(name) {

@@ -43,7 +43,7 @@ impl Files {
     /// might wait for its writer.
     ///
     /// # Errors
-    /// Those of `open`.
+    /// Errors of `open`.
     pub fn open_again(&self, path: &Path) -> io::Result<File> {
         if !path.metadata()?.is_file() {
             return Err(io::Error::other("it is not a regular file any more"));
@@ -54,7 +54,7 @@ impl Files {
     /// All of a file, less a byte order mark.
     ///
     /// # Errors
-    /// Those of `read`.
+    /// Errors of `read`.
     pub fn bytes_of(&self, file: &File) -> io::Result<Vec<u8>> {
         let mut bytes = (self.read)(file)?;
         if bytes.starts_with(BYTE_ORDER_MARK) {
@@ -66,7 +66,7 @@ impl Files {
     /// The same as UTF-8.
     ///
     /// # Errors
-    /// Those of `read`, and `InvalidData`.
+    /// Errors of `read`, and `InvalidData`.
     pub fn text_of(&self, file: &File) -> io::Result<String> {
         String::from_utf8(self.bytes_of(file)?)
             .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not UTF-8"))

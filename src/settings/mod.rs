@@ -107,7 +107,7 @@ impl Settings {
             let message = "no company: set OCTAVE_COMPANY, or company in the config file";
             Error::config(message).about(Setting::Company)
         })?;
-        // One that is configured can be left out by `--user=`.
+        // `--user=` omits a configured user.
         let user = text("user")?.filter(|user| !user.value.is_empty());
         let token = token::find(given(options, "token_file")?, &file, files)?;
         let mut config = authenticated(&company, user.as_ref(), &token, files);
@@ -183,7 +183,7 @@ fn authenticated(
 fn trusting(config: Config, path: &str, source: &SettingSource, files: Files) -> Result<Config> {
     let what = format!("CA file {path:?}, set by {source},");
     let path = PathBuf::from(path);
-    // What is no file can be read but once.
+    // A pipe can be read only once.
     let is_lasting = path.is_file();
     let first = (files.open)(&path);
     let read = move |file: io::Result<File>| {

@@ -66,7 +66,7 @@ fn odd(token: &str) -> Option<&'static str> {
         Some("contains quotation marks, which are sent as part of it")
     } else if name.is_some_and(|(name, value)| is_name(name) && !value.trim_matches('=').is_empty())
     {
-        // What base64 is padded with stands at the end.
+        // Base64 padding is at the end.
         Some("begins with NAME=: give only what follows")
     } else if !token.is_ascii() {
         Some("contains characters that are not ASCII, which are sent as UTF-8")
@@ -92,7 +92,7 @@ fn look(named: Option<SettingValue>, config: &ConfigFile, files: Files) -> Resul
     }
     if let Some(token) = environment::first(&["OCTAVE_TOKEN", "OCTAVE_CLOUD_TOKEN"])? {
         return Ok(FoundToken {
-            // As at the beginning of a file.
+            // As in a file, a byte order mark is removed.
             text: token.value.trim_start_matches('\u{feff}').to_owned(),
             source: token.source.to_string(),
             file: None,

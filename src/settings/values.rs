@@ -5,7 +5,7 @@ use std::time::Duration;
 /// A duration as `250ms`, `10s` or `1h30m`.
 ///
 /// # Errors
-/// What to give instead.
+/// Fails with what to give instead.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|_| "give a duration such as 250ms, 10s or 1h30m".to_owned())
@@ -14,7 +14,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// A duration of more than nothing.
 ///
 /// # Errors
-/// What to give instead.
+/// Fails with what to give instead.
 pub fn parse_timeout(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         Duration::ZERO => Err("give a duration of more than 0s, such as 10s".to_owned()),
@@ -25,7 +25,7 @@ pub fn parse_timeout(text: &str) -> Result<Duration, String> {
 /// As [`parse_duration`], of at least a second, unless it is zero.
 ///
 /// # Errors
-/// What to give instead.
+/// Fails with what to give instead.
 pub fn parse_heartbeat(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         Duration::ZERO => Ok(Duration::ZERO),
@@ -39,7 +39,7 @@ pub fn parse_heartbeat(text: &str) -> Result<Duration, String> {
 /// A size in bytes as `4096`, `64KiB` or `16MiB`; at least 1.
 ///
 /// # Errors
-/// What to give instead.
+/// Fails with what to give instead.
 pub fn parse_size(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {

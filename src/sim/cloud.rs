@@ -293,7 +293,7 @@ pub(super) enum Order {
     Drop,
 }
 
-/// One client's socket, as the company knows it: what it hears and what it has yet to be sent.
+/// A client's socket: its subscriptions, and its queued actions.
 pub(super) struct Subscriber {
     streams: Mutex<BTreeSet<String>>,
     queue: Mutex<VecDeque<Order>>,

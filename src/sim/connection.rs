@@ -148,7 +148,7 @@ fn wants_socket(request: &Request) -> bool {
         && request.header("sec-websocket-key").is_some()
 }
 
-/// As much of a session id as may be shown.
+/// The part of a session id that may be shown.
 fn start_of(id: &str) -> String {
     id.chars().take(6).collect()
 }

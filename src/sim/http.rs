@@ -16,7 +16,7 @@ impl Request {
     /// was read beyond it stays in `buffer`.
     ///
     /// # Errors
-    /// Those of the connection, and `InvalidData` for what is no HTTP request.
+    /// I/O errors of the connection, and `InvalidData` for bytes that are not an HTTP request.
     pub(super) fn read(
         connection: &mut impl Read,
         buffer: &mut Vec<u8>,

@@ -65,7 +65,7 @@ impl ClientAction {
     }
 }
 
-/// One line, without a line break.
+/// Formats one line, without a line break.
 impl fmt::Display for Observation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.peer, self.action)

@@ -70,7 +70,7 @@ impl Sim {
     /// Starts a stand-in on a free port of loopback. It sends only what is published.
     ///
     /// # Errors
-    /// Those of the operating system, if it has no port, thread or random number to give.
+    /// Fails if the system has no port, thread or random number left.
     pub fn start() -> io::Result<Self> {
         Self::start_with(Options::default())
     }
@@ -236,7 +236,7 @@ impl Drop for Sim {
     fn drop(&mut self) {
         self.shared.stop.stop();
         for thread in self.threads.drain(..) {
-            // One that has panicked has said so.
+            // A panic has been printed already.
             let _ = thread.join();
         }
     }

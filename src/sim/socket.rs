@@ -60,7 +60,7 @@ pub(super) fn serve(
     end
 }
 
-/// One client's open socket.
+/// A client's open socket.
 struct Session<'a> {
     socket: WebSocket<&'a mut Tls>,
     subscriber: Arc<Subscriber>,
@@ -173,7 +173,7 @@ impl Session<'_> {
     }
 
     fn send(&mut self, text: String) -> tungstenite::Result<()> {
-        // What a write does not get rid of stays with the socket, for the next flush.
+        // The socket keeps unwritten bytes for the next flush.
         unless_blocked(self.socket.write(Message::text(text))).map(drop)
     }
 

@@ -27,14 +27,14 @@ impl Coming {
         }
     }
 
-    /// There is nothing to read.
+    /// Notes that nothing is left to read.
     pub(super) fn empty(&mut self) {
         self.empty_at = Moment::now();
     }
 
-    /// So many bytes were read. How many there are left that does not tell.
+    /// Counts read bytes. The number of those left is unknown.
     pub(super) fn read(&mut self, bytes: usize) {
-        // The end does not tell how long it has been there.
+        // The time of the end is unknown.
         if bytes == 0 {
             return;
         }

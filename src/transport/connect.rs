@@ -19,7 +19,7 @@ const DELAY: Duration = Duration::from_millis(250);
 /// Attempts to connect to the addresses of a host, side by side (RFC 8305): the first that comes
 /// about is taken, and none is given up before the deadline.
 pub(crate) struct Attempts {
-    /// Those that have not been begun.
+    /// Addresses without an attempt yet.
     rest: VecDeque<SocketAddr>,
     begun: Vec<(SocketAddr, OwnedFd)>,
     next_at: Instant,
@@ -89,7 +89,7 @@ impl Attempts {
         }
     }
 
-    /// Starts the attempts that are due: one at once if there is none.
+    /// Starts the attempts that are due, and the next one at once if no attempt is in progress.
     fn begin_due(&mut self) {
         while (self.begun.is_empty() || self.next_at <= Instant::now())
             && let Some(addr) = self.rest.pop_front()
@@ -140,7 +140,7 @@ impl Attempts {
     }
 }
 
-/// One of the first one's version, one of the other, and so on.
+/// Alternates the IP versions, beginning with that of the first address.
 fn in_turn(addrs: &[SocketAddr]) -> VecDeque<SocketAddr> {
     let is_v4 = addrs.first().is_some_and(SocketAddr::is_ipv4);
     let addrs = addrs.iter().copied();

@@ -25,7 +25,8 @@ impl Head {
     /// server may send unasked (RFC 9110 §15.2); 101 is a final one.
     ///
     /// # Errors
-    /// Those of the connection, `UnexpectedEof` for its end and `InvalidData` for what is no head.
+    /// I/O errors of the connection, `UnexpectedEof` for its end, and `InvalidData` for bytes that
+    /// are not a head.
     pub(crate) fn read(connection: &mut impl Read) -> io::Result<Self> {
         let mut bytes = Vec::new();
         let mut chunk = [0; 2048];
@@ -137,7 +138,7 @@ fn target(url: &[u8], path: Option<&str>) -> Option<String> {
 pub(crate) fn retry_after(value: &[u8]) -> Option<Duration> {
     let text = str::from_utf8(value).ok()?.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        // What is too great to read is longer than anybody waits.
+        // A number too great to read counts as longest delay.
         return Some(text.parse().map_or(Duration::MAX, Duration::from_secs));
     }
     let date = date(value)?;

@@ -7,7 +7,7 @@ use crate::transport::wire::Wire;
 /// A connection to the service, ready for HTTP and for what comes after.
 pub(crate) struct Link {
     layer: Layer,
-    /// What had been received when the last read returned data: TLS buffers later data.
+    /// The received data when the last read returned data: TLS buffers later data.
     given: Coming,
 }
 
@@ -61,7 +61,7 @@ impl Read for Link {
         let n = match &mut self.layer {
             Layer::Plain(wire) => wire.read(out),
             Layer::Tls(stream) => stream.read(out).or_else(|error| {
-                // What was decrypted before a record that fails.
+                // Data decrypted before an invalid record.
                 match stream.conn.reader().read(out) {
                     Ok(n) if n > 0 => Ok(n),
                     _ => Err(error),

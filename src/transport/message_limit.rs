@@ -28,13 +28,13 @@ pub(crate) struct MessageLimit {
 /// Minimum time for a message to arrive, whatever its length.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// It may take a second more for each so many bytes: a tenth of what GPRS carries.
+/// Bytes for which a message gets a second more: a tenth of the rate of GPRS.
 const SLOWEST: u64 = 256;
 
-/// As many frames without content are taken amid a message: fragments, pings.
+/// Maximum number of empty frames within a message: fragments, pings.
 const MAX_EMPTY: u32 = 16 << 10;
 
-/// A longer frame is handed on in pieces. It is more than is read at a time.
+/// Length beyond which a frame is returned in pieces: more than is read at once.
 const PIECE: u64 = 1 << 20;
 
 impl MessageLimit {
@@ -270,7 +270,7 @@ impl Frames {
         Ok(())
     }
 
-    /// As many bytes of payload as this have come in, or more. Returns how many are.
+    /// Counts received bytes of payload. Returns how many of them belong to this frame.
     fn payload(&mut self, bytes: usize) -> usize {
         let n = self.left.min(bytes as u64);
         self.left -= n;
@@ -309,11 +309,11 @@ fn header_length(head: &[u8]) -> usize {
         127 => 2 + 8,
         _ => 2,
     };
-    // A mask, which a client would not be sent.
+    // The mask, which a server must not send.
     length + if second & 0x80 == 0 { 0 } else { 4 }
 }
 
-/// Of a header that is whole.
+/// Returns the payload length of a complete header.
 fn payload_length(head: &[u8]) -> u64 {
     let number = |bytes: &[u8]| bytes.iter().fold(0, |n, &byte| n << 8 | u64::from(byte));
     match head[1] & 0x7f {
@@ -326,7 +326,7 @@ fn payload_length(head: &[u8]) -> u64 {
 /// The limit that a message has exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LimitExceeded {
-    /// As long as it is by what has been announced of it.
+    /// The announced length.
     TooLong {
         length: u64,
         limit: u64,
@@ -362,7 +362,7 @@ impl fmt::Display for LimitExceeded {
 
 impl error::Error for LimitExceeded {}
 
-/// As people write it.
+/// Formats a size for people.
 struct Size(u64);
 
 impl fmt::Display for Size {

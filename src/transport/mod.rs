@@ -103,7 +103,7 @@ impl Route {
         let asked = config.ca_source.ask();
         let renewed = asked.map(|asked| {
             let pem = Pem(asked?);
-            // As long as they are the same, sessions are resumed.
+            // Sessions are resumed while these stay the same.
             if config.ca_pem.as_ref() != Some(&pem) {
                 self.tls = tls::configure(Some(&pem)).map_err(|error| error.to_string())?;
                 config.ca_pem = Some(pem);
@@ -122,7 +122,7 @@ impl Route {
 
     /// Waits for the time to come. With `WouldBlock` it has, or something watched is ready.
     pub(crate) fn wait_until(&self, time: Instant) -> io::Result<()> {
-        // Of the stop's own descriptor nothing is asked here.
+        // The stop has its own descriptor.
         let nothing = PollFlags::empty();
         match &self.wait_context.stop {
             Some(stop) => wire::wait_for(stop, nothing, &self.wait_context, Some(time)),
@@ -133,7 +133,7 @@ impl Route {
     /// Connects to one of the addresses of the endpoint, or of the proxy, by the deadline.
     ///
     /// # Errors
-    /// That of the last address; one that nothing but a change of configuration mends, at once.
+    /// The error of the last address, or at once an error that only another configuration mends.
     pub(crate) fn dial(&mut self, deadline: Instant) -> Result<Link> {
         let hop = Hop::first(&self.endpoint, self.proxy.as_ref());
         let addrs = hop.resolve(
@@ -220,7 +220,7 @@ impl Route {
         }
     }
 
-    /// Goes on from a TCP connection to the first hop.
+    /// Continues from a TCP connection to the first hop.
     fn secure(
         &self,
         tcp: TcpStream,
@@ -262,7 +262,7 @@ impl Config {
     /// and where [`Config::no_proxy`] has the endpoint.
     ///
     /// # Errors
-    /// Those of [`Config::validate`].
+    /// As [`Config::validate`].
     pub fn proxy_in_use(&self) -> Result<Option<String>> {
         Ok(Route::new(self)?.proxy())
     }
@@ -362,7 +362,7 @@ impl<'a> Hop<'a> {
     }
 }
 
-/// As many addresses are named.
+/// Maximum number of addresses in an error.
 const MAX_ADDRS: usize = 4;
 
 fn listed(addrs: &[SocketAddr]) -> String {

@@ -95,8 +95,8 @@ impl Proxy {
     /// of it, if there is one.
     ///
     /// # Errors
-    /// `Status` for an answer that refuses, `Refused` for the user and the password, `Malformed`
-    /// for an answer that is none, and those of the connection.
+    /// `Status` for a refusal, `Refused` for the user and the password, `Malformed` for an invalid
+    /// answer, and I/O errors of the connection.
     pub(crate) fn connect(
         &self,
         wire: &mut Wire,
@@ -218,7 +218,7 @@ fn failed(kind: ErrorKind, message: String) -> Error {
     Error::new(Phase::Proxy, kind, message).about(Setting::Proxy)
 }
 
-/// Which authentication a proxy asks for, where that is not Basic (RFC 9110 §11.7.1).
+/// Returns the authentication schemes that a proxy asks for, without Basic (RFC 9110 §11.7.1).
 fn asked(head: &Head) -> String {
     let is_token = |word: &&[u8]| {
         let is_plain = |&b: &u8| b.is_ascii_alphanumeric() || b == b'-';

@@ -21,15 +21,15 @@ use crate::transport::wire;
 pub(crate) struct Resolver {
     version: Option<IpVersion>,
     running: Option<Lookup>,
-    /// Whether IPv4 alone is asked for first, since asking for both took long and found nothing else.
+    /// Whether to ask for IPv4 alone first, because asking for both took long and found only that.
     prefers_v4: bool,
 }
 
-/// As long as this, asking for IPv6 is not worth it where it finds nothing.
+/// Maximum duration of a lookup for which IPv6 is asked for again after it had no addresses.
 const SLOW: Duration = Duration::from_secs(2);
 
 impl Resolver {
-    /// One that finds addresses of this version alone, or of both.
+    /// Creates a resolver for this IP version, or for both.
     pub(crate) fn new(version: Option<IpVersion>) -> Self {
         Self {
             version,
@@ -45,8 +45,8 @@ impl Resolver {
     /// The addresses of a host, in the system's order.
     ///
     /// # Errors
-    /// That of the look-up, `NotFound` where there is none of the version that is wanted,
-    /// `WouldBlock` once `deadline` has passed, and those of the wait.
+    /// The error of the lookup, `NotFound` without an address of the wanted version, `WouldBlock`
+    /// after `deadline`, and errors of the wait.
     pub(crate) fn resolve(
         &mut self,
         at: &HostPort,
@@ -62,7 +62,7 @@ impl Resolver {
             Some(lookup) if !ready::is_readable(&lookup.done) => Some(lookup),
             Some(lookup) => match lookup.answer() {
                 Some(answer) if answer.addrs.is_ok() => return self.taken(answer),
-                // It has failed since, and another may not.
+                // The last lookup has failed; another may not.
                 _ => self.begin(at)?,
             },
         };

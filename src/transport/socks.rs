@@ -21,9 +21,9 @@ pub(crate) enum Target<'a> {
 #[derive(Debug)]
 pub(crate) enum Failure {
     Io(io::Error),
-    /// It does not speak SOCKS 5.
+    /// The peer does not speak SOCKS 5.
     Malformed,
-    /// It requires a user and password, or others.
+    /// The proxy requires a user and a password, or other ones.
     Login,
     /// The code of its reply, RFC 1928 §6.
     Reply(u8),
@@ -118,7 +118,7 @@ fn request(to: &Target<'_>) -> Vec<u8> {
 
 /// Encodes a message: the bytes before, then bytes preceded by their length.
 fn said(before: &[u8], bytes: &[u8]) -> Vec<u8> {
-    // Of what is longer there is nothing: see `MAX_LENGTH`.
+    // Longer values do not occur: see `MAX_LENGTH`.
     let length = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
     [before, &[length], &bytes[..length.into()]].concat()
 }

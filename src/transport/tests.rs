@@ -96,7 +96,7 @@ fn an_address_that_connects_and_is_silent_leaves_time_for_the_next_one() {
     ending.join().unwrap();
     // Each counts where the next attempt is put off.
     assert_eq!(route.dials.0.len(), addrs.len());
-    // Of several that will not do, the error is that of the last.
+    // Of several failing proxies, the last error is returned.
     let silence = format!("tls: handshake with {} timed out", sim.addr());
     let error = route
         .dial_one_of(&[first, first], None, Instant::now() + LONG / 100)
@@ -342,7 +342,7 @@ fn invalid_ca_certificates_are_named() {
             format!("config: CA certificate 1 cannot be used: {what}")
         );
     }
-    // One that can be used is enough.
+    // One usable certificate is enough.
     let good = Sim::start().unwrap().ca_pem().to_owned();
     let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let worse = "-----BEGIN CERTIFICATE-----\nAA;A\n-----END CERTIFICATE-----\n";
@@ -384,7 +384,7 @@ fn an_attempt_leaves_room_for_two_connections_within_the_span() {
     for n in 0..8 {
         let next = route.next_attempt();
         assert_eq!(next.is_some(), n > BEFORE, "{n}");
-        // As many have been dialed, and may be within the span together with two more.
+        // Later attempts keep the span to the third last one.
         assert!(next.is_none_or(|at| at >= dialed[n - BEFORE - 1] + SPAN));
         dialed.push(Instant::now());
         route.dial(Instant::now() + LONG).unwrap();

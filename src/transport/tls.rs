@@ -235,7 +235,7 @@ fn verdict(why: &CertificateError) -> String {
             "has no host name (subjectAltName)".to_owned()
         }
         CertificateError::NotValidForNameContext { presented, .. } => {
-            // As rustls writes them: `DnsName("example.com")`.
+            // The format of rustls: `DnsName("example.com")`.
             let bare = |name: &String| match name.split_once('(') {
                 Some((_, name)) => name.trim_end_matches(')').trim_matches('"').to_owned(),
                 None => name.clone(),

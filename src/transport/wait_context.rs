@@ -8,7 +8,7 @@ use crate::pulse::Pulse;
 use crate::ready::is_ready_now;
 use crate::update::FdReady;
 
-/// What else a wait watches.
+/// Descriptors and functions that a wait sees to.
 #[derive(Clone, Default)]
 pub(crate) struct WaitContext {
     /// `None` while closing: the close handshake follows the stop.

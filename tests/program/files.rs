@@ -493,7 +493,7 @@ pub(super) fn as_unprivileged_user(
     let program = folder.join("octave-ws");
     let ca_file = folder.join("ca.pem");
     // By a process of its own: one that another test forks meanwhile would hold the copy open for
-    // writing, and nobody could run it.
+    // writing, and it could not be run.
     let mut copy = std::process::Command::new("cp");
     let copied = copy.arg(env!("CARGO_BIN_EXE_octave-ws")).arg(&program);
     assert!(copied.status().unwrap().success());

@@ -1,4 +1,4 @@
-//! A service manager, and what it is told.
+//! A service manager, and its notifications.
 
 use std::io::Read;
 use std::net::TcpStream;

@@ -119,7 +119,7 @@ impl Args {
         let own = halves.next().unwrap_or_default();
         let words = match normalize(&Self::get_args_info(), own.iter().cloned())? {
             Normalized::Run(words) | Normalized::Help(words) => words,
-            // It has no commands.
+            // octave-sim has no commands.
             Normalized::Nothing => Vec::new(),
             Normalized::Version => {
                 let version = concat!("octave-sim ", env!("CARGO_PKG_VERSION"));

@@ -93,7 +93,7 @@ impl Command {
 fn pass_on(signal: Signal, child: &Child) {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     if let Some(pid) = pid {
-        // It may have ended by itself.
+        // The command may have ended by itself.
         let _ = kill_process(pid, signal);
     }
 }

@@ -105,7 +105,7 @@ impl TemporaryFile {
         options.write(true).create_new(true).mode(0o600);
         let mut path = env::temp_dir().join(format!("{name}.{extension}"));
         let mut file = options.open(&path);
-        // One that was killed has left its files, and its number and port may come again.
+        // A killed process has left its files, and its pid and port may be reused.
         for n in 1..=MOST_LEFT {
             if !matches!(&file, Err(error) if error.kind() == ErrorKind::AlreadyExists) {
                 break;

@@ -81,7 +81,7 @@ fn run(start: Instant) -> Result<(), Failure> {
     }
     let stopped = stopped(&args.command);
     let setup = Settings::resolve(args, deadline);
-    // What was being read then is no failure.
+    // A read that the stop ended is no failure.
     if stop.is_stopped() {
         return stopped;
     }

@@ -235,7 +235,7 @@ fn no_more_of_an_answer_is_looked_at_than_is_of_use() {
     let list = vec![format!("\"{}\"", "b".repeat(100)); 10_000].join(",");
     let words = refused(&format!(r#""errors":[{list}]"#)).unwrap_err();
     assert!((most..most + 200).contains(&words.len()), "{}", words.len());
-    // What is no string is shown as it stands, up to there.
+    // Other values than strings are shown as they are, up to there.
     let number = digits(100_000);
     let words = refused(&format!(r#""errors":[{number}]"#)).unwrap_err();
     assert_eq!(words, digits(most));

@@ -126,7 +126,8 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// Of an output that could not be opened, for want of a reader or for another's lock maybe.
+    /// Creates the failure of an output that could not be opened, for want of a reader or for a
+    /// lock.
     pub(crate) fn of_opening(name: &str, error: &io::Error) -> Self {
         match WaitEnded::of(error) {
             Some(WaitEnded::Stopped) => Self::Stopped,

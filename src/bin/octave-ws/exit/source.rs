@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use octave_ws::settings::SettingSources;
 
-/// Of the process: a failure comes up far from where the settings were resolved.
+/// Set once for the process: a failure comes up far from where the settings were resolved.
 static SOURCES: OnceLock<SettingSources> = OnceLock::new();
 
 pub(crate) fn keep(sources: SettingSources) {

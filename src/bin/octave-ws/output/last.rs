@@ -9,7 +9,7 @@ use crate::output::tail::last_line;
 /// Records of a run that was cut off amid a loss are looked for in so many bytes.
 const LOOKED_AT: u64 = 16 << 20;
 
-/// As long as what is of interest at the beginning of a record.
+/// Length of the part of a record that is read.
 const HEAD: usize = 192;
 
 /// Returns since when events may be missing in a file to which nothing more was written: since its
@@ -61,7 +61,7 @@ struct Head<'a> {
 
 impl<'a> Head<'a> {
     fn of(line: &'a [u8]) -> Option<Self> {
-        // What is of interest is ASCII; behind it, a character may be cut.
+        // The members read are ASCII; after them, a character may be cut.
         let valid = std::str::from_utf8(line).map_or_else(|error| error.valid_up_to(), str::len);
         let line = std::str::from_utf8(&line[..valid]).ok()?;
         let (at, rest) = line

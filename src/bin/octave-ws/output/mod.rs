@@ -32,7 +32,7 @@ mod write;
 /// Writes whole lines, together while there are more to come.
 pub(crate) struct Output {
     sink: Sink,
-    /// As errors name it.
+    /// Its name in errors.
     name: String,
     lines: Vec<u8>,
     /// The bytes written of an unfinished line. 0 where the line cannot be finished.
@@ -47,10 +47,10 @@ pub(crate) struct Output {
     watched: Option<Watched>,
 }
 
-/// As many bytes are no longer held back.
+/// Number of buffered bytes that are written at once.
 const FLUSH_THRESHOLD: usize = 64 << 10;
 
-/// As many bytes may stand for one that is escaped: `\u{1b}`.
+/// Maximum length of an escaped byte: `\u{1b}`.
 const ESCAPED: usize = 6;
 
 impl Output {
@@ -220,7 +220,8 @@ impl Output {
                 break;
             }
             if let Err(end) = self.flush_if_enough() {
-                // What has been begun is written to its end, as far as the system lets pipes grow.
+                // A line that was begun is written to its end, as far as the system lets pipes
+                // grow.
                 let is_cut = matches!(end, End::Unread(_));
                 if !is_cut || self.begun == 0 || self.end_line(pieces).is_err() {
                     self.lost.0 += u64::from(length.is_some());
@@ -279,7 +280,7 @@ impl Output {
         let mut lines = mem::take(&mut self.lines);
         let written = self.write_out(&[&lines]);
         lines.clear();
-        // One long line does not take its memory for good.
+        // Frees the memory of a long line.
         lines.shrink_to(2 * FLUSH_THRESHOLD);
         self.lines = lines;
         written
@@ -288,7 +289,7 @@ impl Output {
     /// Fails where what was written to a file has not come to stay.
     pub(crate) fn sync(&mut self) -> Result<(), End> {
         let synced = match &self.part {
-            // It is synced as a whole.
+            // `FILE.part` is synced as a whole.
             Some(_) => Ok(()),
             None => self.sink.sync(),
         };
@@ -347,7 +348,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         let mut output = Output::appended(path.to_str().unwrap()).ok().unwrap();
-        // Of two bytes each, at odd places.
+        // Characters of two bytes, at odd places.
         let body = format!("x{}", "\u{e9}\u{9b}".repeat(FLUSH_THRESHOLD));
         let line = Line {
             head: "head ",

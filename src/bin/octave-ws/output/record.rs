@@ -27,7 +27,7 @@ pub(crate) enum Record<'a> {
 pub(crate) struct Summary {
     pub(crate) events: u64,
     pub(crate) gaps: u64,
-    /// Of the events' messages.
+    /// Total length of the events' messages.
     pub(crate) bytes: u64,
     pub(crate) exit: u8,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Lines {
     /// Width of the column of paths, in characters.
     width: usize,
     now: Now,
-    /// Of the last line.
+    /// Time of the last line.
     head: String,
 }
 
@@ -131,7 +131,7 @@ impl Lines {
         elems.unwrap_or(event.value())
     }
 
-    /// As far as the event.
+    /// Formats a record up to the event.
     fn json(&mut self, record: &Record<'_>) {
         let date = |at| humantime::format_rfc3339_millis(at);
         let head = &mut self.head;

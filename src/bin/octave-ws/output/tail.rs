@@ -28,7 +28,7 @@ pub(crate) fn repair(file: &File, is_alone: bool) -> io::Result<Tail> {
     for _ in 0..LOOKS {
         let length = file.metadata()?.len();
         let found = match find(file, length) {
-            // It has become shorter meanwhile.
+            // The file has become shorter meanwhile.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
             found => found?,
         };

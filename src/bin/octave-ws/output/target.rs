@@ -35,8 +35,7 @@ pub(crate) enum Target {
 
 impl Target {
     /// # Errors
-    /// Those of the operating system; `IsADirectory`; a [`wait::WaitEnded`] while nobody opens the other
-    /// end of a named pipe.
+    /// I/O errors, `IsADirectory`, and a [`wait::WaitEnded`] while a named pipe has no reader.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         match descriptor(path) {
             Some(Descriptor::Own(number)) => return Sink::given(number).map(Self::Stream),
@@ -61,9 +60,9 @@ impl Target {
 }
 
 enum Descriptor {
-    /// Of this process.
+    /// A descriptor of this process.
     Own(RawFd),
-    /// Of another one.
+    /// A descriptor of another process.
     Foreign,
 }
 
@@ -77,7 +76,7 @@ fn descriptor(path: &Path) -> Option<Descriptor> {
             folder => folder,
         };
         let folder = fs::canonicalize(folder).ok()?;
-        // They are of a process, or of one of its threads.
+        // The folder names a process, or one of its threads.
         if folder.starts_with("/proc") && folder.ends_with("fd") {
             let number: u32 = path.file_name()?.to_str()?.parse().ok()?;
             let number = number.try_into().ok()?;
@@ -95,7 +94,7 @@ fn descriptor(path: &Path) -> Option<Descriptor> {
 
 /// Opens a device, or a named pipe once somebody reads it.
 fn stream(path: &Path, found: &Metadata) -> io::Result<Sink> {
-    // What cannot be opened again under /dev/stdout: a socket, or another user's pipe.
+    // /dev/stdout cannot be opened again if it is a socket, or another user's pipe.
     if let Some(sink) = Sink::inherited_as(found) {
         return Ok(sink);
     }
@@ -147,7 +146,7 @@ pub(crate) fn append(path: &Path) -> io::Result<Appended> {
     let mut options = OpenOptions::new();
     options.append(true).create(true);
     let appended = match options.clone().read(true).open(path) {
-        // It can be written to, perhaps, and not read.
+        // The file may be writable, but not readable.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Appended {
             file: options.open(path)?,
             tail: Tail::Nothing,
@@ -279,7 +278,7 @@ impl Part {
     }
 }
 
-/// Those of a new file, less what the umask takes.
+/// Returns the permissions of a new file, without those that the umask removes.
 const ANYBODY: u32 = 0o666;
 
 /// The folder of a file, `None` where it can be written to, but not read.
@@ -312,7 +311,7 @@ fn take_away(name: &Path, owner: Option<u32>) -> io::Result<()> {
     };
     let file = match opened {
         Ok(file) => file,
-        // It was another's, who is done.
+        // Another process had it, and is done.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
@@ -323,7 +322,7 @@ fn take_away(name: &Path, owner: Option<u32>) -> io::Result<()> {
     if ![Some(geteuid().as_raw()), owner].contains(&Some(found.uid())) {
         return Err(refused("belongs to another user"));
     }
-    // None at all is one that somebody has just taken away.
+    // With no link at all, another process has just removed it.
     if found.nlink() > 1 {
         return Err(refused("has another hard link"));
     }

@@ -69,7 +69,7 @@ impl Output {
         {
             // Another process may have emptied it meanwhile.
             let end = end.saturating_sub(length as u64);
-            // It was of no use to the one who gets the error, either.
+            // Lines of a failed write are removed from the file.
             let _ = self
                 .sink
                 .file()

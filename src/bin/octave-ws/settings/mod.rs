@@ -71,7 +71,7 @@ pub(crate) enum Destination {
 )]
 pub(crate) struct ListenSettings {
     pub(crate) sources: Sources,
-    /// Those that there are at the start, each once.
+    /// The streams at the start, each once.
     pub(crate) streams: Vec<Stream>,
     pub(crate) format: Format,
     /// Where the format is for eyes.

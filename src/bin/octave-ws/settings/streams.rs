@@ -1,4 +1,4 @@
-//! Which streams a run is about.
+//! Reads the streams of a run.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -30,7 +30,7 @@ impl Sources {
     /// taken. That may hold none.
     ///
     /// # Errors
-    /// 78 for a file that cannot be read, 64 for a line that names no stream and where there is none.
+    /// 78 for an unreadable file, 64 for an invalid line, and for an empty list.
     pub(crate) fn resolve(&self) -> Result<Vec<Stream>, Failure> {
         let file = self.file.as_deref().map(|path| {
             let file = match path {
@@ -95,7 +95,8 @@ fn named(path: &str) -> String {
     }
 }
 
-/// One a line. What stands behind `#`, at the beginning or after a blank, is a comment.
+/// Parses a list with one stream per line. `#` at the beginning, or after a space, starts a
+/// comment.
 fn listed(text: &str, name: &str) -> Result<Vec<Stream>, String> {
     let mut streams = Vec::new();
     for (line, number) in text.lines().zip(1..) {
@@ -115,7 +116,7 @@ fn listed(text: &str, name: &str) -> Result<Vec<Stream>, String> {
     Ok(streams)
 }
 
-/// One share of all streams, the same on every machine.
+/// A share of all streams, the same on every machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shard {
     /// From 1 up or from 0: the last one and 0 are the same.

@@ -30,7 +30,7 @@ pub(crate) fn catch(stop: &Stop) -> io::Result<Hangups> {
         first.register(signal)?;
         low_level::pipe::register(signal, stop.waker()?)?;
     }
-    // Of no interest beside the error of the write.
+    // Not reported beside the error of the write.
     flag::register(SIGXFSZ, Arc::default())?;
     let hangups = Hangups::note(stop)?;
     inherited::unblock(&[SIGINT, SIGTERM, SIGHUP, SIGPIPE])?;
@@ -96,10 +96,11 @@ pub(crate) struct Hangups {
 }
 
 impl Hangups {
-    /// One that comes because the terminal is gone that controlled the process pulls the stop.
+    /// Registers for SIGHUP. One that comes because the controlling terminal is gone triggers the
+    /// stop.
     #[allow(unsafe_code, reason = "no safe registration asks for the terminal")]
     fn note(stop: &Stop) -> io::Result<Self> {
-        // Asked for first: no signal stays ignored that something is registered for.
+        // Read first: registering for a signal ends its being ignored.
         let is_ignored = inherited::is_ignored(SIGHUP);
         if !is_ignored && has_terminal() {
             let waker = stop.waker()?;

@@ -12,7 +12,7 @@ pub(crate) struct RunStatus {
     pub(crate) summary: Summary,
     /// Number of gaps that began before the run.
     pub(crate) pauses: u64,
-    /// As many streams wait for their first answer.
+    /// Number of streams that wait for their first answer.
     pub(crate) unanswered: usize,
     /// When the last stream was subscribed.
     pub(crate) subscribed_at: Option<Instant>,
@@ -90,7 +90,7 @@ impl RunStatus {
         }
         let now = Instant::now();
         self.event_at = Some(now);
-        // What comes before all is subscribed does not begin it.
+        // Events before all streams are subscribed do not start it.
         if let Some(quiet_since) = &mut self.quiet_since {
             *quiet_since = now;
         }

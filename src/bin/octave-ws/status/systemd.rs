@@ -28,7 +28,7 @@ pub(crate) struct Notify {
     watchdog: Option<Arc<Watchdog>>,
 }
 
-/// It expects a sign of life twice as often.
+/// systemd recommends half of this interval.
 struct Watchdog {
     socket: UnixDatagram,
     pause: Duration,

@@ -28,7 +28,7 @@ impl Bridge {
         let length = rustix::io::write(&self.write, bytes)?;
         let moved = self.move_on(pipe, length);
         if moved != Ok(length) {
-            // What was not moved is written again.
+            // The rest is written again.
             while rustix::io::read(&self.read, &mut [0; PIPE_BUF]).is_ok_and(|n| n > 0) {}
         }
         match moved {

@@ -29,7 +29,7 @@ pub(crate) struct Sink {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// It takes what it is given, or fails.
+    /// A file: writes never block.
     File,
     /// A description of our own, whose writes do not block.
     Own,
@@ -61,7 +61,7 @@ impl Sink {
     /// A descriptor that the process was given at its start.
     ///
     /// # Errors
-    /// `EBADF` where there is none of this number.
+    /// `EBADF` if the number is not open.
     #[allow(unsafe_code, reason = "the caller knows it by its number alone")]
     pub(crate) fn given(number: RawFd) -> io::Result<Self> {
         let closed = usize::try_from(number)
@@ -70,7 +70,7 @@ impl Sink {
         if closed.is_some_and(|closed| closed.load(Ordering::Relaxed)) {
             return Err(Errno::BADF.into());
         }
-        // SAFETY: a number that is none is an error of the next call; one that is not the process's own
+        // SAFETY: an invalid number is an error of the next call; one that is not the process's own
         // stays open.
         let fd = unsafe { BorrowedFd::borrow_raw(number) };
         // The process's own are closed on exec(2).
@@ -130,7 +130,7 @@ impl Sink {
     /// Opens what is no regular file.
     ///
     /// # Errors
-    /// Those of the operating system, `ENXIO` where nobody reads a named pipe.
+    /// I/O errors, `ENXIO` for a named pipe without a reader.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         open(path)
     }
@@ -170,7 +170,7 @@ impl Sink {
     /// pipes grow.
     ///
     /// # Errors
-    /// Those of the operating system, and a [`WaitEnded`]: with how many bytes were written.
+    /// I/O errors and [`WaitEnded`], with the number of bytes written.
     pub(crate) fn write_all(
         &self,
         parts: &[&[u8]],
@@ -293,7 +293,7 @@ fn close(file: File) -> io::Result<()> {
     // SAFETY: the descriptor is owned, and not used any more.
     let closed = unsafe { libc::close(file.into_raw_fd()) };
     match io::Error::last_os_error() {
-        // It is closed all the same.
+        // The descriptor is closed all the same.
         error if closed != 0 && error.kind() != io::ErrorKind::Interrupted => Err(error),
         _ => Ok(()),
     }

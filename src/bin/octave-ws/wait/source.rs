@@ -51,8 +51,7 @@ pub(crate) fn is_stdin_contested() -> bool {
 /// Opens a file, or a named pipe that somebody may write to later.
 ///
 /// # Errors
-/// Those of the operating system, and where it is standard input that [is read](reserve_stdin) for
-/// something else.
+/// I/O errors, and an error where standard input is [read](reserve_stdin) for something else.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let file = open_apart(path)?;
     if is_stdin(&file)? {
@@ -83,7 +82,7 @@ fn open_apart(path: &Path) -> io::Result<File> {
 /// that there is are others', too.
 ///
 /// # Errors
-/// Those of the operating system.
+/// I/O errors.
 pub(crate) fn stdin() -> io::Result<File> {
     let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let kind = stdin.metadata()?.file_type();
@@ -96,7 +95,7 @@ pub(crate) fn stdin() -> io::Result<File> {
 /// All of a file up to its end.
 ///
 /// # Errors
-/// Those of the operating system, a [`wait::WaitEnded`], and `FileTooLarge`.
+/// I/O errors, a [`wait::WaitEnded`], and `FileTooLarge`.
 fn read_to_end(file: &File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut block = [0; 4096];

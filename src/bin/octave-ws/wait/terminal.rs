@@ -59,6 +59,6 @@ pub(crate) fn is_stderr_its_terminal() -> bool {
 /// Returns whether another process group, such as a shell's, is in the foreground of the terminal on
 /// standard error.
 pub(crate) fn is_in_background() -> bool {
-    // It fails for a terminal that does not control this process, and so for no job of a shell's.
+    // Fails for a terminal that does not control this process, and so for every job of a shell.
     tcgetpgrp(io::stderr()).is_ok_and(|foreground| foreground != getpgrp())
 }

@@ -7,7 +7,7 @@ use std::str;
 pub(crate) struct Certificate {
     /// The names and addresses that it is for.
     pub(crate) names: Vec<String>,
-    /// As RFC 3339, in UTC and seconds.
+    /// Formats a time as RFC 3339, in UTC and seconds.
     pub(crate) not_before: String,
     pub(crate) not_after: String,
 }

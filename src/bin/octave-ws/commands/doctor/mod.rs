@@ -57,7 +57,7 @@ fn examine(
 ) -> Result<(), Failure> {
     report.at("config");
     let config = settings.config?;
-    // It checks all of them.
+    // Creating a route checks all settings.
     let proxy = config.proxy_in_use()?;
     let words = config_line(source::setting_sources(), proxy);
     report.passed(&words, json!({ "settings": words }));

@@ -26,7 +26,7 @@ struct Inner {
 /// The columns before the words.
 const MARGIN: usize = 28;
 
-/// Those of a terminal, where it does not tell.
+/// Width of a terminal that does not report its width.
 const WIDTH: usize = 80;
 
 /// The fewest for the words, however narrow it is.
@@ -36,7 +36,7 @@ impl Report {
     pub(crate) fn new(is_json: bool) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             is_json,
-            // What is read by a program is not folded.
+            // Lines for a program are not folded.
             width: if terminal::is_stdout_terminal() {
                 terminal::stdout_columns().unwrap_or(WIDTH)
             } else {
@@ -65,7 +65,7 @@ impl Report {
     pub(crate) fn failed(&self, failure: &Failure) {
         let general = match failure.code {
             UNAVAILABLE | PROTOCOL => Some("try again later".to_owned()),
-            // They say it themselves.
+            // The messages of other failures say what to do.
             _ => None,
         };
         let advice = failure.advice.clone().or(general);

@@ -265,7 +265,7 @@ impl<'a> Run<'a> {
                     failure.unwrap_or_else(|| format!("not done in time, events: {events}"));
                 Err(Failure::new(INCOMPLETE, format!("timeout: {cause}")))
             }
-            // What was missed before it is not of this run.
+            // Gaps before the run do not count.
             Ok(()) if self.settings.is_gapless && summary.gaps > self.status.pauses => {
                 Err(Failure::new(INCOMPLETE, "events may be missing"))
             }
@@ -296,7 +296,7 @@ impl<'a> Run<'a> {
         self.output.look(true);
         let finished = self.output.finish();
         if let (Err(End::Failed(failure)), Some(length)) = (&finished, length) {
-            // It says how the process ends.
+            // The summary has the exit code.
             summary.exit = failure.code;
             let written = self.output.take_back(length);
             let written = written.and_then(|()| self.write(&Record::Summary(summary)));

@@ -121,7 +121,7 @@ impl Input {
                 for pressed in editor.press(bytes) {
                     match pressed {
                         KeyEvent::Line(line) => {
-                            // It stays where it was typed.
+                            // The line stays where it was typed.
                             stderr::line(&format!("{}{line}", self.marker()));
                             self.commands.take(line.as_bytes());
                             self.commands.end_line();

@@ -1,4 +1,4 @@
-//! One line, as it is typed at a terminal: keys in, lines out.
+//! Edits a line at a terminal: keys in, lines out.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -15,7 +15,7 @@ pub(crate) struct Editor {
     /// Before which character the next one goes.
     cursor: usize,
     history: VecDeque<Vec<char>>,
-    /// Which of the history is edited; its length for a new line.
+    /// Index of the edited history line; the length of the history for a new line.
     recalled: usize,
     /// The beginning of a key.
     rest: Vec<u8>,
@@ -26,7 +26,7 @@ pub(crate) struct Editor {
 pub(crate) enum KeyEvent {
     /// The line is done.
     Line(String),
-    /// It was given up, with ^C.
+    /// The line was discarded with ^C.
     GivenUp(String),
     /// There will be none any more.
     End,

@@ -32,7 +32,7 @@ const HELP: [&str; 6] = [
     "{...}                 send JSON unchanged; it may span several lines",
 ];
 
-/// As many commands may wait for their answers.
+/// Maximum number of commands that wait for answers.
 const WINDOW: usize = 64;
 
 /// Does what is typed, and prints what comes in, until the end of either.
@@ -115,8 +115,8 @@ struct Shell {
 }
 
 impl Shell {
-    /// One line of what was typed and one message of what came in by turns, since either may come
-    /// without a pause.
+    /// Handles one typed line and one received message by turns, since either may come without a
+    /// pause.
     fn run(&mut self, client: &mut Client) -> Result<(), End> {
         loop {
             if self.may_act() {
@@ -339,7 +339,7 @@ impl Shell {
         }
     }
 
-    /// One message of the service, as it came.
+    /// Prints a message of the service unchanged.
     fn print(&mut self, text: &str) -> Result<(), End> {
         let is_json = serde_json::from_str::<&RawValue>(text).is_ok();
         if self.is_stdout_tty {
