@@ -3,10 +3,10 @@ use std::time::{Duration, Instant};
 
 use crate::credentials::Credentials;
 use crate::endpoint::{Endpoint, IpVersion};
-use crate::pulse::Pulse;
 use crate::secret::Url;
 use crate::source::Source;
 use crate::step::{Observer, Step};
+use crate::wait::pulse::Pulse;
 use crate::{Error, Result, Stop};
 
 /// The configuration of a [`Client`](crate::Client).

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cookies::Cookies;
-use crate::handshake::UpgradeRequest;
+use crate::http::cookies::Cookies;
 use crate::secret::Redactor;
-use crate::socket::Socket;
 use crate::transport::Route;
+use crate::websocket::handshake::UpgradeRequest;
+use crate::websocket::socket::Socket;
 use crate::{Config, Result};
 
 /// Opens a WebSocket at a path of the endpoint and echoes every message until the server closes.

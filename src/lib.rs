@@ -43,24 +43,21 @@ compile_error!("octave-ws needs a Unix: it waits with poll(2), on pipes and sock
 
 #[cfg(any(feature = "cli", feature = "sim"))]
 #[doc(hidden)]
-pub mod arguments;
+pub mod cli;
 mod client;
 #[doc(hidden)]
 pub mod clock;
 mod config;
 mod connection;
-mod cookies;
 mod credentials;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod echo;
 mod endpoint;
 mod error;
-mod handshake;
+mod http;
 mod printable;
 mod protocol;
-mod pulse;
-mod ready;
 mod secret;
 #[cfg(test)]
 #[path = "../tests/seed/mod.rs"]
@@ -70,12 +67,13 @@ mod session;
 pub mod settings;
 #[cfg(feature = "sim")]
 pub mod sim;
-mod socket;
 mod source;
 mod step;
-mod stop;
 mod transport;
 mod update;
+#[doc(hidden)]
+pub mod wait;
+mod websocket;
 
 pub use client::{Client, Events};
 pub use config::Config;
@@ -87,8 +85,9 @@ pub use protocol::{Ack, Action, Event, ParseStreamError, Stream, UnknownMessage}
 pub use secret::Token;
 pub use session::SessionId;
 pub use step::Step;
-pub use stop::Stop;
-pub use update::{FdReady, Gap, Loss, Update};
+pub use update::{Gap, Loss, Update};
+pub use wait::context::FdReady;
+pub use wait::stop::Stop;
 
 /// The README's example is compiled, too.
 #[cfg(doctest)]

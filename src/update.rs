@@ -1,6 +1,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::protocol::{Ack, Event, UnknownMessage, detach};
+use crate::wait::context::FdReady;
 
 /// A result of [`Client::next`](crate::Client::next).
 #[derive(Clone, Debug)]
@@ -53,17 +54,6 @@ impl Update {
             _ => 0,
         }
     }
-}
-
-/// The watched descriptor that is ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FdReady {
-    /// The one with this index in the arguments of [`Client::watch`](crate::Client::watch) is readable
-    /// or at its end.
-    Readable(usize),
-    /// The one of [`Client::watch_hangup`](crate::Client::watch_hangup) has no reader any more.
-    HungUp,
 }
 
 /// A lost connection, not yet restored.

@@ -8,8 +8,8 @@ use crate::error::{ErrorKind, Phase};
 use crate::protocol::{Action, Backoff, Event, Stream, Subscriptions};
 use crate::secret::Redactor;
 use crate::transport::Route;
-use crate::transport::wait_context::Watched;
 use crate::update::{Loss, Update};
+use crate::wait::context::Watched;
 use crate::{Error, Result};
 
 use postponed::Postponed;

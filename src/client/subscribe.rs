@@ -3,8 +3,8 @@
 use super::Client;
 use crate::error::{ErrorKind, Phase};
 use crate::protocol::{Action, Stream};
-use crate::transport::wait_context::Watched;
 use crate::update::Update;
+use crate::wait::context::Watched;
 use crate::{Error, Result};
 
 /// A subscription is given up that was not answered on so many connections.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::{Arrival, Connection};
 use crate::error::{ErrorKind, Phase};
 use crate::protocol::{Action, ON_THE_WAY, Request, Stream};
-use crate::transport::wait_context::Watched;
 use crate::update::Loss;
+use crate::wait::context::Watched;
 use crate::{Error, Result};
 
 /// Timeout for the answer to a close.

@@ -3,18 +3,18 @@ use std::time::{Duration, Instant};
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::error::{ErrorKind, Phase};
-use crate::handshake::UpgradeRequest;
 use crate::protocol::{
     Ack, Action, Due, Event, Exchange, HEARTBEAT, Incoming, Liveness, Look, ON_THE_WAY, Overdue,
     Request, Stream, Text, UnknownMessage,
 };
 use crate::secret::Redactor;
 use crate::session::{self, Session};
-use crate::socket::{Received, Socket};
 use crate::step::Step;
 use crate::transport::Route;
 use crate::transport::coming::Coming;
-use crate::transport::wait_context::Watched;
+use crate::wait::context::Watched;
+use crate::websocket::handshake::UpgradeRequest;
+use crate::websocket::socket::{Received, Socket};
 use crate::{Error, Result};
 
 pub(crate) mod close;

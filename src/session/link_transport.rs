@@ -8,7 +8,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 
-use crate::cookies::Cookies;
+use crate::http::cookies::Cookies;
 use crate::secret::Token;
 use crate::transport::Link;
 

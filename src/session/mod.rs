@@ -1,19 +1,18 @@
 use std::time::Instant;
 
 use crate::config::Config;
-use crate::cookies::Cookies;
 use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
+use crate::http::cookies::Cookies;
+use crate::http::head;
 use crate::protocol::session_answer;
 use crate::secret::Redactor;
 use crate::session::post::Answer;
 use crate::step::Step;
-use crate::transport::head;
 use crate::transport::{Link, Route};
 use crate::{Error, Result};
 
-mod body;
 mod id;
 mod link_transport;
 mod post;

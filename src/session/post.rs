@@ -4,13 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use ureq::http::{HeaderMap, HeaderValue, StatusCode, Version};
 
-use crate::cookies::Cookies;
 use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
-use crate::session::body::{self, Framing};
+use crate::http::body::{self, Framing};
+use crate::http::cookies::Cookies;
+use crate::http::head::{self, USER_AGENT};
 use crate::session::link_transport::{LinkState, MAX_ANSWER, Resolved, Slot, Tls};
 use crate::transport::Link;
-use crate::transport::head::{self, USER_AGENT};
 
 pub(crate) struct Answer {
     pub(crate) status: u16,

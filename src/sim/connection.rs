@@ -12,7 +12,7 @@ use super::http::{Kept, Request, respond};
 use super::log::ClientAction;
 use super::shared::{Log, Shared, refusal};
 use super::socket;
-use crate::transport::wire;
+use crate::wait::sockets;
 
 /// A connection on which nothing is asked for so long is closed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,7 +25,7 @@ pub(super) fn serve(tcp: TcpStream, peer: SocketAddr, shared: &Shared) {
     let end = handshake(tcp, shared, &log).and_then(|mut link| requests(&mut link, shared, &log));
     let how = match end {
         Ok(()) => None,
-        Err(error) if wire::is_stop(&error) => Some("the stand-in stops".to_owned()),
+        Err(error) if sockets::is_stop(&error) => Some("the stand-in stops".to_owned()),
         Err(error) => Some(error.to_string()),
     };
     log.saw(ClientAction::Disconnected(how));
@@ -183,7 +183,7 @@ impl Link<'_> {
             } else {
                 PollFlags::IN
             };
-            wire::wait(&self.tls.sock, what, Some(&self.shared.stop), deadline)?;
+            sockets::wait(&self.tls.sock, what, Some(&self.shared.stop), deadline)?;
         }
     }
 }
@@ -200,7 +200,7 @@ impl Write for Link<'_> {
             let stop = Some(&self.shared.stop);
             let pause = Some(Instant::now() + Duration::from_millis(5));
             // The stop alone is waited for: nothing is ever readable of what this polls.
-            match wire::wait(&self.tls.sock, PollFlags::empty(), stop, pause) {
+            match sockets::wait(&self.tls.sock, PollFlags::empty(), stop, pause) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 done => done?,
             }

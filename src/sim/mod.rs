@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use serde_json::Value;
 
-use crate::transport::wire;
+use crate::wait::sockets;
 use crate::{Config, Credentials, Stop, Token};
 
 mod certificate;
@@ -245,7 +245,7 @@ impl Drop for Sim {
 /// Serves each connection on a thread of its own, until it is stopped.
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     let mut threads: Vec<JoinHandle<()>> = Vec::new();
-    while wire::wait(listener, PollFlags::IN, Some(&shared.stop), None).is_ok() {
+    while sockets::wait(listener, PollFlags::IN, Some(&shared.stop), None).is_ok() {
         threads.retain(|thread| !thread.is_finished());
         let Ok((tcp, peer)) = listener.accept() else {
             continue;
@@ -265,7 +265,7 @@ fn tick(rate: f64, count: Option<u64>, shared: &Arc<Shared>) {
     let start = Instant::now();
     for n in 1_u32.. {
         let due = start + Duration::from_secs_f64(f64::from(n) / rate);
-        match wire::wait(&shared.stop, PollFlags::IN, None, Some(due)) {
+        match sockets::wait(&shared.stop, PollFlags::IN, None, Some(due)) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 shared.cloud.publish_samples(count);
             }

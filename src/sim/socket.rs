@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustls::{ServerConnection, StreamOwned};
 use serde_json::Value;
 use tungstenite::handshake::derive_accept_key;
@@ -18,7 +18,8 @@ use super::fault::Fault;
 use super::http::Request;
 use super::log::ClientAction;
 use super::shared::{Log, Shared, refusal};
-use crate::transport::wire;
+use crate::wait::poll::{is_ready, poll_until};
+use crate::wait::sockets;
 
 type Tls = StreamOwned<ServerConnection, TcpStream>;
 
@@ -84,7 +85,7 @@ impl Session<'_> {
             };
             if self.granted_at.is_some() && self.shared.has(Fault::Stall) {
                 self.log.saw(ClientAction::Ignored);
-                return wire::wait(&self.shared.stop, PollFlags::IN, None, None);
+                return sockets::wait(&self.shared.stop, PollFlags::IN, None, None);
             }
             let end = self.end();
             if let Some((at, code)) = end
@@ -162,14 +163,8 @@ impl Session<'_> {
             PollFd::from_borrowed_fd(self.subscriber.as_fd(), PollFlags::IN),
         ];
         let watched = if blocked { 2 } else { 3 };
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-        match poll(&mut fds[..watched], timeout.as_ref()) {
-            Err(rustix::io::Errno::INTR) => Ok(false),
-            ready => ready
-                .map(|_| !fds[1].revents().is_empty())
-                .map_err(io::Error::from),
-        }
+        poll_until(&mut fds[..watched], until)?;
+        Ok(is_ready(&fds[1]))
     }
 
     fn send(&mut self, text: String) -> tungstenite::Result<()> {
@@ -197,7 +192,7 @@ impl Session<'_> {
 
     fn wait_to_write(&self) -> io::Result<()> {
         let tls = self.socket.get_ref();
-        wire::wait(&tls.sock, PollFlags::OUT, Some(&self.shared.stop), None)
+        sockets::wait(&tls.sock, PollFlags::OUT, Some(&self.shared.stop), None)
     }
 
     fn take(&mut self, message: Message) -> tungstenite::Result<()> {

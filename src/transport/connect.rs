@@ -8,9 +8,9 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with};
 
-use crate::ready;
-use crate::transport::wait_context::WaitContext;
-use crate::transport::wire;
+use crate::wait::context::WaitContext;
+use crate::wait::poll;
+use crate::wait::sockets;
 
 /// The connection attempt delay of RFC 8305 §5: so long an attempt has before the next one begins
 /// beside it.
@@ -75,7 +75,7 @@ impl Attempts {
                 deadline.min(self.next_at)
             };
             let sockets: Vec<_> = self.begun.iter().map(|(_, socket)| socket).collect();
-            match wire::wait_for_any(&sockets, PollFlags::OUT, wait_context, Some(until)) {
+            match sockets::wait_for(&sockets, PollFlags::OUT, wait_context, Some(until)) {
                 Ok(()) => {
                     if let Some(connected) = self.take_done() {
                         return Ok(connected);
@@ -118,7 +118,7 @@ impl Attempts {
     fn take_done(&mut self) -> Option<(SocketAddr, TcpStream)> {
         let mut at = 0;
         while let Some((addr, socket)) = self.begun.get(at) {
-            if !ready::is_writable(socket) {
+            if !poll::is_writable(socket) {
                 at += 1;
                 continue;
             }

@@ -15,20 +15,18 @@ use crate::transport::connect::Attempts;
 use crate::transport::link::Layer;
 use crate::transport::proxy::Proxy;
 use crate::transport::resolve::Resolver;
-use crate::transport::wait_context::WaitContext;
 use crate::transport::wire::Wire;
+use crate::wait::context::WaitContext;
+use crate::wait::sockets;
 use crate::{Error, Result, Stop};
 
 pub(crate) mod coming;
 pub(crate) mod connect;
-pub(crate) mod head;
 pub(crate) mod link;
-pub(crate) mod message_limit;
 pub(crate) mod proxy;
 pub(crate) mod resolve;
 pub(crate) mod socks;
 pub(crate) mod tls;
-pub(crate) mod wait_context;
 pub(crate) mod wire;
 
 pub(crate) use link::Link;
@@ -125,7 +123,7 @@ impl Route {
         // The stop has its own descriptor.
         let nothing = PollFlags::empty();
         match &self.wait_context.stop {
-            Some(stop) => wire::wait_for(stop, nothing, &self.wait_context, Some(time)),
+            Some(stop) => sockets::wait_for(&[stop], nothing, &self.wait_context, Some(time)),
             None => Ok(()),
         }
     }
@@ -319,7 +317,7 @@ impl<'a> Hop<'a> {
 
     /// The error of a look-up.
     fn unknown(&self, version: Option<IpVersion>, error: io::Error) -> Error {
-        if wire::is_stop(&error) {
+        if sockets::is_stop(&error) {
             return Error::stopped(Phase::Resolve);
         }
         let name = self.called(&self.at.host);
@@ -343,7 +341,7 @@ impl<'a> Hop<'a> {
 
     /// The error of all the addresses that were tried.
     fn unreachable(&self, tried: &[SocketAddr], error: io::Error) -> Error {
-        if wire::is_stop(&error) {
+        if sockets::is_stop(&error) {
             return Error::stopped(Phase::Connect);
         }
         let named = self.at.to_string();

@@ -8,11 +8,12 @@ use percent_encoding::percent_decode_str;
 
 use crate::endpoint::{Endpoint, HostPort};
 use crate::error::{ErrorKind, Phase, Setting};
+use crate::http::head::{self, Head};
 use crate::printable;
 use crate::secret::Redactor;
-use crate::transport::head::{self, Head};
 use crate::transport::socks::{self, Login, Target};
-use crate::transport::wire::{self, Wire};
+use crate::transport::wire::Wire;
+use crate::wait::sockets;
 use crate::{Error, Result};
 
 /// A proxy that makes connections for others.
@@ -193,7 +194,7 @@ impl Proxy {
     }
 
     fn broken(&self, error: io::Error) -> Error {
-        if wire::is_stop(&error) {
+        if sockets::is_stop(&error) {
             return Error::stopped(Phase::Proxy);
         }
         let at = &self.at;

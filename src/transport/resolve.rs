@@ -10,9 +10,9 @@ use rustix::event::PollFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::endpoint::{HostPort, IpVersion};
-use crate::ready;
-use crate::transport::wait_context::WaitContext;
-use crate::transport::wire;
+use crate::wait::context::WaitContext;
+use crate::wait::poll;
+use crate::wait::sockets;
 
 /// Looks names up, one at a time.
 ///
@@ -59,7 +59,7 @@ impl Resolver {
         }
         let running = match self.running.take() {
             None => self.begin(at)?,
-            Some(lookup) if !ready::is_readable(&lookup.done) => Some(lookup),
+            Some(lookup) if !poll::is_readable(&lookup.done) => Some(lookup),
             Some(lookup) => match lookup.answer() {
                 Some(answer) if answer.addrs.is_ok() => return self.taken(answer),
                 // The last lookup has failed; another may not.
@@ -71,7 +71,7 @@ impl Resolver {
             return self.taken(answer);
         };
         if let Err(error) =
-            wire::wait_for(&lookup.done, PollFlags::IN, wait_context, Some(deadline))
+            sockets::wait_for(&[&lookup.done], PollFlags::IN, wait_context, Some(deadline))
         {
             self.running = Some(lookup);
             return Err(error);
@@ -254,8 +254,8 @@ mod tests {
             let (lookup, sender) = pending();
             sender.send(answer).unwrap();
             let deadline = Some(Instant::now() + LONG);
-            wire::wait_for(
-                &lookup.done,
+            sockets::wait_for(
+                &[&lookup.done],
                 PollFlags::IN,
                 &WaitContext::default(),
                 deadline,

@@ -18,7 +18,8 @@ use crate::error::{ErrorKind, Phase, Setting};
 use crate::printable::{self, Printable};
 use crate::protocol::Retry;
 use crate::step::Step;
-use crate::transport::wire::{self, Wire};
+use crate::transport::wire::Wire;
+use crate::wait::sockets;
 use crate::{Error, Result};
 
 /// A TLS connection over a [`Wire`].
@@ -121,7 +122,7 @@ pub(crate) fn secured(stream: &Stream) -> Step {
 
 fn failed(endpoint: &Endpoint, error: io::Error) -> Error {
     let new = |kind, message: String| Error::new(Phase::Tls, kind, message);
-    if wire::is_stop(&error) {
+    if sockets::is_stop(&error) {
         return Error::stopped(Phase::Tls);
     }
     match error.kind() {

@@ -1,4 +1,3 @@
-use std::error;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
@@ -6,13 +5,12 @@ use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 
-#[cfg(any(feature = "sim", test))]
-use crate::Stop;
-use crate::pulse::Pulse;
 use crate::transport::coming::Coming;
-use crate::transport::wait_context::{WaitContext, Watched};
+use crate::wait::context::{WaitContext, Watched};
+use crate::wait::pulse::Pulse;
+use crate::wait::sockets::{Found, poll_sockets, wait_for};
 
 /// A connected TCP socket that is read and written until a deadline or a [`Stop`].
 ///
@@ -42,9 +40,6 @@ pub(crate) struct Wire {
 }
 
 const BUFFER: usize = 64 << 10;
-
-/// Maximum timeout of one poll(2), whose milliseconds have 32 bits.
-const AT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Resolution of the measured waiting time.
 const SLICE: Duration = Duration::from_secs(1);
@@ -151,7 +146,7 @@ impl Wire {
             return Err(ErrorKind::WouldBlock.into());
         }
         let (wait_context, now) = (&self.wait_context, Some(Instant::now()));
-        let mut found = poll_all(&[&self.tcp], PollFlags::IN, wait_context, now)?;
+        let mut found = poll_sockets(&[&self.tcp], PollFlags::IN, wait_context, now)?;
         if !found.is_ready {
             self.coming.empty();
             // Nothing that is still to come would be an answer.
@@ -162,7 +157,7 @@ impl Wire {
                 found = if self.is_measured {
                     poll_in_slices(&self.tcp, wait_context, self.deadline, &mut self.waited)?
                 } else {
-                    poll_all(&[&self.tcp], PollFlags::IN, wait_context, self.deadline)?
+                    poll_sockets(&[&self.tcp], PollFlags::IN, wait_context, self.deadline)?
                 };
             }
         }
@@ -181,7 +176,7 @@ impl Wire {
             return Err(ErrorKind::WouldBlock.into());
         }
         let wait_context = self.wait_context.unwatched();
-        wait_for(&self.tcp, PollFlags::OUT, &wait_context, self.deadline)
+        wait_for(&[&self.tcp], PollFlags::OUT, &wait_context, self.deadline)
     }
 }
 
@@ -193,55 +188,7 @@ fn again(error: &io::Error) -> io::Error {
     }
 }
 
-/// Waits until the socket is ready for `what`.
-///
-/// # Errors
-/// [`ErrorKind::WouldBlock`] once `deadline` has passed, the error that [`is_stop`] knows once
-/// `stop` is pulled.
-#[cfg(any(feature = "sim", test))]
-pub(crate) fn wait(
-    tcp: impl AsFd,
-    what: PollFlags,
-    stop: Option<&Stop>,
-    deadline: Option<Instant>,
-) -> io::Result<()> {
-    let wait_context = WaitContext {
-        stop: stop.cloned(),
-        ..WaitContext::default()
-    };
-    wait_for(tcp, what, &wait_context, deadline)
-}
-
-/// The same, and with `WouldBlock` too once something watched is ready and the socket is not.
-///
-/// # Errors
-/// Those of [`wait`].
-pub(crate) fn wait_for(
-    tcp: impl AsFd,
-    what: PollFlags,
-    wait_context: &WaitContext,
-    deadline: Option<Instant>,
-) -> io::Result<()> {
-    wait_for_any(&[tcp], what, wait_context, deadline)
-}
-
-/// The same for any of several sockets.
-///
-/// # Errors
-/// Those of [`wait`].
-pub(crate) fn wait_for_any(
-    sockets: &[impl AsFd],
-    what: PollFlags,
-    wait_context: &WaitContext,
-    deadline: Option<Instant>,
-) -> io::Result<()> {
-    match poll_all(sockets, what, wait_context, deadline)? {
-        found if found.is_ready => Ok(()),
-        _ => Err(ErrorKind::WouldBlock.into()),
-    }
-}
-
-/// The same as [`poll_all`] for something to read, measured. A process that is stopped does not
+/// The same as [`poll_sockets`] for something to read, measured. A process that is stopped does not
 /// wait: no more than the slice is counted in which that happened.
 fn poll_in_slices(
     tcp: impl AsFd,
@@ -253,68 +200,12 @@ fn poll_in_slices(
         let start = Instant::now();
         let end = start + SLICE;
         let until = deadline.map_or(end, |deadline| deadline.min(end));
-        let found = poll_all(&[&tcp], PollFlags::IN, wait_context, Some(until))?;
+        let found = poll_sockets(&[&tcp], PollFlags::IN, wait_context, Some(until))?;
         *waited += start.elapsed().min(SLICE);
         if found.is_ready || found.is_watched_ready || until < end {
             return Ok(found);
         }
     }
-}
-
-/// Neither is so where the deadline came first.
-struct Found {
-    is_ready: bool,
-    is_watched_ready: bool,
-}
-
-fn poll_all(
-    sockets: &[impl AsFd],
-    what: PollFlags,
-    wait_context: &WaitContext,
-    deadline: Option<Instant>,
-) -> io::Result<Found> {
-    let stop = wait_context.stop.as_ref();
-    let own = sockets.iter().map(|socket| PollFd::new(socket, what));
-    let mut fds: Vec<_> = own.collect();
-    fds.extend(stop.map(|stop| PollFd::new(stop, PollFlags::IN)));
-    let others = fds.len();
-    let watched = wait_context.watched.entries();
-    fds.extend(watched.map(|(fd, what)| PollFd::from_borrowed_fd(fd, what)));
-    loop {
-        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let most = left.map(|_| AT_MOST);
-        let timeout = [left, most, wait_context.pulse.beat()];
-        let timeout = timeout.into_iter().flatten().min();
-        match poll(&mut fds, timeout.map(timespec).as_ref()) {
-            Err(rustix::io::Errno::INTR) => continue,
-            Ok(0) if timeout != left => continue,
-            done => done?,
-        };
-        if fds[sockets.len()..others].iter().any(is_ready) {
-            return Err(io::Error::other(Stopped));
-        }
-        return Ok(Found {
-            is_ready: fds[..sockets.len()].iter().any(is_ready),
-            is_watched_ready: fds[others..].iter().any(is_ready),
-        });
-    }
-}
-
-/// Whether an error is a [`Stop`] that was pulled.
-pub(crate) fn is_stop(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|error| error.is::<Stopped>())
-}
-
-fn is_ready(fd: &PollFd<'_>) -> bool {
-    !fd.revents().is_empty()
-}
-
-fn timespec(left: Duration) -> Timespec {
-    // A day and its nanoseconds fit everywhere.
-    Timespec::try_from(left).unwrap_or(Timespec {
-        tv_sec: 1,
-        tv_nsec: 0,
-    })
 }
 
 impl Read for Wire {
@@ -377,23 +268,13 @@ impl fmt::Debug for Wire {
     }
 }
 
-/// The error of a read or write that a [`Stop`] has ended.
-#[derive(Debug)]
-struct Stopped;
-
-impl fmt::Display for Stopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("stopped")
-    }
-}
-
-impl error::Error for Stopped {}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::Stop;
+    use crate::wait::sockets::{is_stop, wait};
 
     fn pair() -> (Wire, TcpStream, Stop) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, EarlyExit, FromArgs};
 
-use octave_ws::arguments::help;
-use octave_ws::arguments::normalize::{Normalized, normalize};
+use octave_ws::cli::help;
+use octave_ws::cli::normalize::{Normalized, normalize};
 use octave_ws::sim::{Fault, Script, Sim};
 
 use crate::command::Command;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 
-use octave_ws::arguments::help;
+use octave_ws::cli::help;
 use octave_ws::sim::{Observation, Options, Sim};
 
 use crate::args::{Args, Asked};

@@ -4,7 +4,7 @@ use std::error;
 use std::fmt;
 use std::io;
 
-use octave_ws::arguments::help;
+use octave_ws::cli::help;
 use octave_ws::settings::{SettingSources, SettingValue};
 use octave_ws::{Error, ErrorKind, Phase, Setting};
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 use memchr::memchr2;
+use octave_ws::wait::poll;
 
 use crate::exit::{End, Failure, INCOMPLETE};
 use crate::output::parts::{parts, pieces};
@@ -16,7 +17,6 @@ pub(crate) use crate::output::print::print;
 use crate::output::record::Line;
 use crate::output::target::{Part, Target};
 use crate::output::watched::Watched;
-use crate::wait;
 use crate::wait::sink::Sink;
 
 mod last;
@@ -168,7 +168,7 @@ impl Output {
 
     /// Whether the reader is gone.
     pub(crate) fn is_left(&self) -> bool {
-        !self.is_file() && wait::is_left(&self.sink)
+        !self.is_file() && poll::is_hung_up(&self.sink)
     }
 
     /// Whether lines stay where they are written.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
 use octave_ws::Stream;
-use octave_ws::arguments::completions;
+use octave_ws::cli::completions;
 use octave_ws::settings::parse_duration;
 
 use crate::settings::streams::Shard;

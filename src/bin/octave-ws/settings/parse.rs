@@ -1,9 +1,9 @@
 //! The arguments, read; and what is printed of them: help, completions.
 
 use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgs, SubCommandInfo};
-use octave_ws::arguments::completions::{self, Shell};
-use octave_ws::arguments::help;
-use octave_ws::arguments::normalize::{Normalized, normalize};
+use octave_ws::cli::completions::{self, Shell};
+use octave_ws::cli::help;
+use octave_ws::cli::normalize::{Normalized, normalize};
 
 use crate::settings::args::Args;
 

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use octave_ws::Stop;
+use octave_ws::wait::poll;
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGXFSZ};
 use signal_hook::{flag, low_level};
 
-use crate::wait;
+use crate::wait::terminal;
 
 mod inherited;
 
@@ -127,7 +128,7 @@ impl Hangups {
             return Ok(());
         }
         low_level::pipe::register(SIGHUP, stop.waker()?)?;
-        if wait::is_readable(&self.pipe) {
+        if poll::is_readable(&self.pipe) {
             stop.stop();
         }
         Ok(())
@@ -150,8 +151,7 @@ impl AsFd for Hangups {
 /// have no /dev/tty.
 fn has_terminal() -> bool {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    wait::terminal::is_stderr_its_terminal()
-        || rustix::fs::open("/dev/tty", flags, Mode::empty()).is_ok()
+    terminal::is_stderr_its_terminal() || rustix::fs::open("/dev/tty", flags, Mode::empty()).is_ok()
 }
 
 /// Becomes readable, and no more than that happens, with each SIGTSTP: a terminal's ^Z.

@@ -4,10 +4,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use octave_ws::Printable;
+use octave_ws::wait::poll;
 
 use crate::exit::Failure;
 use crate::status::style::Style;
-use crate::wait;
 use crate::wait::sink::Sink;
 use crate::wait::terminal;
 
@@ -105,7 +105,7 @@ pub(crate) fn status(text: &str) {
         screen
             .sink
             .as_ref()
-            .is_some_and(|sink| !wait::is_writable(sink))
+            .is_some_and(|sink| !poll::is_writable(sink))
     };
     if screen.status != text && (text.is_empty() || !is_late()) {
         text.clone_into(&mut screen.status);

@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use octave_ws::Stop;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use octave_ws::wait::poll::{is_ready, poll_until};
+use rustix::event::{PollFd, PollFlags};
 
 mod bridge;
 pub(crate) mod sink;
@@ -22,9 +22,6 @@ const LAST_WAIT: Duration = Duration::from_millis(1900);
 
 /// The same, once the run is over.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Maximum timeout of one poll(2), whose milliseconds have 32 bits.
-const AT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Delay before the next attempt of a write that failed although poll(2) reported room.
 const RETRY_DELAY: Duration = Duration::from_millis(20);
@@ -160,27 +157,6 @@ fn input(fd: Option<BorrowedFd<'_>>, until: Option<Instant>) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns whether the other end is closed.
-pub(crate) fn is_left(fd: impl AsFd) -> bool {
-    // poll(2) reports a hangup unasked.
-    is_ready_now(fd, PollFlags::empty())
-}
-
-/// Whether a write does not have to wait.
-pub(crate) fn is_writable(fd: impl AsFd) -> bool {
-    is_ready_now(fd, PollFlags::OUT)
-}
-
-/// Whether there is something to read, or its end.
-pub(crate) fn is_readable(fd: impl AsFd) -> bool {
-    is_ready_now(fd, PollFlags::IN)
-}
-
-fn is_ready_now(fd: impl AsFd, what: PollFlags) -> bool {
-    let mut fds = [PollFd::new(&fd, what)];
-    poll_until(&mut fds, Some(Instant::now())).is_ok_and(|ready| ready > 0)
-}
-
 /// The reason for which a wait ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitEnded {
@@ -219,21 +195,4 @@ impl From<WaitEnded> for io::Error {
 
 fn limits() -> MutexGuard<'static, Limits> {
     LIMITS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Returns the number of ready descriptors, 0 at the deadline.
-fn poll_until(fds: &mut [PollFd<'_>], until: Option<Instant>) -> io::Result<usize> {
-    loop {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let timeout = left.and_then(|left| Timespec::try_from(left.min(AT_MOST)).ok());
-        match poll(fds, timeout.as_ref()) {
-            Err(Errno::INTR) => {}
-            Ok(0) if left > Some(AT_MOST) => {}
-            done => return Ok(done?),
-        }
-    }
-}
-
-fn is_ready(fd: &PollFd<'_>) -> bool {
-    !fd.revents().is_empty()
 }

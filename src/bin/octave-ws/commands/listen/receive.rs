@@ -3,6 +3,7 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
+use octave_ws::wait::poll;
 use octave_ws::{Ack, Action, Client, Update};
 
 use super::Run;
@@ -86,7 +87,7 @@ impl Run<'_> {
                     if self.output.is_left() {
                         return Err(End::ReaderGone);
                     }
-                    if wait::is_readable(&self.hangups) {
+                    if poll::is_readable(&self.hangups) {
                         self.hangups.drain();
                         if !self.stop.is_stopped() {
                             self.reload(client)?;

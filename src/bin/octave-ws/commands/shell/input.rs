@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use octave_ws::wait::poll;
 use rustix::io::Errno;
 use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr,
@@ -12,7 +13,6 @@ use rustix::termios::{
 use crate::commands::shell::cut::{Commands, Refused};
 use crate::commands::shell::line_editor::{Editor, KeyEvent};
 use crate::status::stderr;
-use crate::wait;
 use crate::wait::source;
 
 /// Commands of standard input, without waiting for one.
@@ -104,7 +104,7 @@ impl Input {
 
     /// Whether a read does not have to wait.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.is_over && wait::is_readable(&self.file)
+        !self.is_over && poll::is_readable(&self.file)
     }
 
     /// Takes in what has been typed.

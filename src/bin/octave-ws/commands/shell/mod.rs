@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use octave_ws::wait::poll;
 use octave_ws::{Action, Client, Config, ErrorKind, Printable, Stop, Stream, Update};
 use serde_json::value::RawValue;
 
@@ -16,7 +17,6 @@ use crate::output::Output;
 use crate::settings::ShellSettings;
 use crate::signals::{self, TerminalSignals};
 use crate::status::stderr;
-use crate::wait;
 
 mod cut;
 mod input;
@@ -248,7 +248,7 @@ impl Shell {
 
     /// Stops for a while, if that was asked for, and leaves the terminal as it was meanwhile.
     fn suspend(&mut self) -> Result<(), Failure> {
-        let Some(suspensions) = self.suspensions.as_ref().filter(|fd| wait::is_readable(fd)) else {
+        let Some(suspensions) = self.suspensions.as_ref().filter(|fd| poll::is_readable(fd)) else {
             return Ok(());
         };
         signals::drain(suspensions);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::ready;
+use crate::wait::poll;
 
 /// Interrupts a client, from another thread or a signal handler.
 ///
@@ -51,7 +51,7 @@ impl Stop {
 
     /// Returns whether [`Stop::stop`] was called or the [waker](Stop::waker) written to.
     pub fn is_stopped(&self) -> bool {
-        ready::is_readable(self)
+        poll::is_readable(self)
     }
 
     /// Returns a file descriptor. Writing a byte to it stops, without blocking: a signal handler may

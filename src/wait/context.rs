@@ -3,10 +3,9 @@ use std::sync::Arc;
 
 use rustix::event::PollFlags;
 
-use crate::Stop;
-use crate::pulse::Pulse;
-use crate::ready::is_ready_now;
-use crate::update::FdReady;
+use crate::wait::poll::{is_hung_up, is_readable};
+use crate::wait::pulse::Pulse;
+use crate::wait::stop::Stop;
 
 /// Descriptors and functions that a wait sees to.
 #[derive(Clone, Default)]
@@ -50,15 +49,15 @@ impl Watched {
     /// Returns which descriptor would end a wait at once.
     pub(crate) fn ready(&self) -> Option<FdReady> {
         let hangup = self.hangup.as_deref();
-        if hangup.is_some_and(|fd| is_ready_now(fd, PollFlags::empty())) {
+        if hangup.is_some_and(is_hung_up) {
             return Some(FdReady::HungUp);
         }
         let mut readable = self.readable.iter();
-        let at = readable.position(|fd| is_ready_now(fd, PollFlags::IN));
+        let at = readable.position(is_readable);
         at.map(FdReady::Readable)
     }
 
-    pub(super) fn entries(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
         let readable = self.readable.iter();
         let readable = readable.map(|fd| (fd.as_fd(), PollFlags::IN));
         // poll(2) reports a hangup unasked.
@@ -66,4 +65,15 @@ impl Watched {
         let hangup = hangup.map(|fd| (fd.as_fd(), PollFlags::empty()));
         readable.chain(hangup)
     }
+}
+
+/// The watched descriptor that is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FdReady {
+    /// The one with this index in the arguments of [`Client::watch`](crate::Client::watch) is readable
+    /// or at its end.
+    Readable(usize),
+    /// The one of [`Client::watch_hangup`](crate::Client::watch_hangup) has no reader any more.
+    HungUp,
 }

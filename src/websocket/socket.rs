@@ -9,12 +9,12 @@ use tungstenite::{Bytes, Message, WebSocket};
 use crate::clock::Moment;
 use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
-use crate::handshake::{self, UpgradeRequest};
 use crate::transport::Link;
 use crate::transport::coming::Coming;
-use crate::transport::message_limit::{LimitExceeded, MessageLimit};
-use crate::transport::wait_context::Watched;
-use crate::transport::wire;
+use crate::wait::context::Watched;
+use crate::wait::sockets;
+use crate::websocket::frames::{LimitExceeded, MessageLimit};
+use crate::websocket::handshake::{self, UpgradeRequest};
 use crate::{Error, Result};
 
 /// An open WebSocket.
@@ -302,7 +302,7 @@ impl Socket {
         }
         let peer = &self.peer;
         let (kind, message, code) = match &error {
-            E::Io(error) if wire::is_stop(error) => return Error::stopped(Phase::Socket),
+            E::Io(error) if sockets::is_stop(error) => return Error::stopped(Phase::Socket),
             E::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
                 let message = format!("the connection to {peer} was lost");
                 (ErrorKind::Disconnected, message, None)

@@ -3,13 +3,13 @@ use std::io::{self, Write};
 use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
 
-use crate::cookies::Cookies;
 use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
+use crate::http::cookies::Cookies;
+use crate::http::head::{self, Head, USER_AGENT};
 use crate::secret::Redactor;
 use crate::transport::Link;
-use crate::transport::head::{self, Head, USER_AGENT};
-use crate::transport::wire;
+use crate::wait::sockets;
 use crate::{Error, Result};
 
 /// The upgrade request.
@@ -83,7 +83,7 @@ fn malformed(endpoint: &Endpoint, what: &str) -> Error {
 }
 
 fn broken(endpoint: &Endpoint, error: io::Error) -> Error {
-    if wire::is_stop(&error) {
+    if sockets::is_stop(&error) {
         return Error::stopped(Phase::Upgrade);
     }
     if error.kind() == io::ErrorKind::WouldBlock {

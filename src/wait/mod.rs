@@ -1,0 +1,7 @@
+//! Waiting, by poll(2). The one room that calls it, for the library and the programs.
+
+pub(crate) mod context;
+pub mod poll;
+pub(crate) mod pulse;
+pub(crate) mod sockets;
+pub(crate) mod stop;

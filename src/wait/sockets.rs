@@ -1,0 +1,106 @@
+//! Waits for sockets: until one is ready, a deadline, a stop, or a watched descriptor.
+
+use std::error;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags};
+
+use crate::wait::context::WaitContext;
+use crate::wait::poll::{is_ready, poll_until};
+#[cfg(any(feature = "sim", test))]
+use crate::wait::stop::Stop;
+
+/// Waits until the socket is ready for these events.
+///
+/// # Errors
+/// [`ErrorKind::WouldBlock`] at the deadline; the error that [`is_stop`] knows at a stop; errors of
+/// poll(2).
+#[cfg(any(feature = "sim", test))]
+pub(crate) fn wait(
+    socket: impl AsFd,
+    events: PollFlags,
+    stop: Option<&Stop>,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    let wait_context = WaitContext {
+        stop: stop.cloned(),
+        ..WaitContext::default()
+    };
+    wait_for(&[socket], events, &wait_context, deadline)
+}
+
+/// Waits until one of the sockets is ready for these events.
+///
+/// # Errors
+/// As [`poll_sockets`]; [`ErrorKind::WouldBlock`] at the deadline, and when only a watched descriptor
+/// is ready.
+pub(crate) fn wait_for(
+    sockets: &[impl AsFd],
+    events: PollFlags,
+    wait_context: &WaitContext,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    match poll_sockets(sockets, events, wait_context, deadline)? {
+        found if found.is_ready => Ok(()),
+        _ => Err(ErrorKind::WouldBlock.into()),
+    }
+}
+
+/// The result of a wait, neither at its deadline.
+pub(crate) struct Found {
+    pub(crate) is_ready: bool,
+    pub(crate) is_watched_ready: bool,
+}
+
+/// Waits until one of the sockets is ready for these events, or a watched descriptor is.
+///
+/// # Errors
+/// The error that [`is_stop`] knows at a stop, and errors of poll(2).
+pub(crate) fn poll_sockets(
+    sockets: &[impl AsFd],
+    events: PollFlags,
+    wait_context: &WaitContext,
+    deadline: Option<Instant>,
+) -> io::Result<Found> {
+    let stop = wait_context.stop.as_ref();
+    let own = sockets.iter().map(|socket| PollFd::new(socket, events));
+    let mut fds: Vec<_> = own.collect();
+    fds.extend(stop.map(|stop| PollFd::new(stop, PollFlags::IN)));
+    let others = fds.len();
+    let watched = wait_context.watched.entries();
+    fds.extend(watched.map(|(fd, events)| PollFd::from_borrowed_fd(fd, events)));
+    loop {
+        let next_call = wait_context.pulse.beat().map(|time| Instant::now() + time);
+        let until = deadline.into_iter().chain(next_call).min();
+        if poll_until(&mut fds, until)? == 0 && until != deadline {
+            continue;
+        }
+        if fds[sockets.len()..others].iter().any(is_ready) {
+            return Err(io::Error::other(Stopped));
+        }
+        return Ok(Found {
+            is_ready: fds[..sockets.len()].iter().any(is_ready),
+            is_watched_ready: fds[others..].iter().any(is_ready),
+        });
+    }
+}
+
+/// The error of a read or write that a stop has ended.
+#[derive(Debug)]
+struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("stopped")
+    }
+}
+
+impl error::Error for Stopped {}
+
+/// Returns whether an error is that of a stop.
+pub(crate) fn is_stop(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<Stopped>())
+}

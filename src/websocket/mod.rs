@@ -1,0 +1,5 @@
+//! The WebSocket (RFC 6455): its handshake, its messages, and the limits of its frames.
+
+pub(crate) mod frames;
+pub(crate) mod handshake;
+pub(crate) mod socket;
