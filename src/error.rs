@@ -1,9 +1,11 @@
 use std::error;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::protocol::{Action, Retry, Stream, is_transient};
+use crate::wait::ended::WaitEnded;
 
 /// An error: its phase, its kind, and a text that names the peer.
 ///
@@ -195,6 +197,35 @@ impl Error {
 
     pub(crate) fn stopped(phase: Phase) -> Self {
         Self::new(phase, ErrorKind::Stopped, "stopped")
+    }
+
+    /// Creates the error for an I/O error of a connection to this peer.
+    pub(crate) fn from_io(phase: Phase, peer: impl fmt::Display, error: io::Error) -> Self {
+        if WaitEnded::is_stop(&error) {
+            return Self::stopped(phase);
+        }
+        match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                let message = match phase {
+                    Phase::Connect => format!("connection to {peer} timed out"),
+                    Phase::Tls => format!("handshake with {peer} timed out"),
+                    _ => format!("timed out waiting for an answer from {peer}"),
+                };
+                Self::new(phase, ErrorKind::TimedOut, message)
+            }
+            io::ErrorKind::InvalidData => {
+                let message = format!("the answer of {peer} is not HTTP");
+                Self::new(phase, ErrorKind::Malformed, message).because(error)
+            }
+            io::ErrorKind::UnexpectedEof => {
+                let message = format!("{peer} ended the connection");
+                Self::new(phase, ErrorKind::Disconnected, message)
+            }
+            _ => {
+                let message = format!("the connection to {peer} was lost");
+                Self::new(phase, ErrorKind::Disconnected, message).because(error)
+            }
+        }
     }
 
     pub(crate) fn because(

@@ -12,7 +12,7 @@ use crate::error::{ErrorKind, Phase};
 use crate::protocol::{Ack, Action, Event, Retry};
 use crate::update::{Gap, Loss, Update};
 use crate::wait::context::Watched;
-use crate::wait::sockets;
+use crate::wait::ended::WaitEnded;
 use crate::{Error, Result};
 
 /// Delay between an attempt that was cut short and the next one.
@@ -105,7 +105,7 @@ impl Client {
         self.route.wait_context.watched = watched.clone();
         let until = deadline.map_or(at, |deadline| deadline.min(at));
         match self.route.wait_until(until) {
-            Err(error) if sockets::is_stop(&error) => return Err(Error::stopped(Phase::Connect)),
+            Err(error) if WaitEnded::is_stop(&error) => return Err(Error::stopped(Phase::Connect)),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Ok(()) => {}
             Err(error) => {

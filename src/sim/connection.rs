@@ -12,6 +12,7 @@ use super::http::{Kept, Request, respond};
 use super::log::ClientAction;
 use super::shared::{Log, Shared, refusal};
 use super::socket;
+use crate::wait::ended::WaitEnded;
 use crate::wait::sockets;
 
 /// A connection on which nothing is asked for so long is closed.
@@ -25,7 +26,7 @@ pub(super) fn serve(tcp: TcpStream, peer: SocketAddr, shared: &Shared) {
     let end = handshake(tcp, shared, &log).and_then(|mut link| requests(&mut link, shared, &log));
     let how = match end {
         Ok(()) => None,
-        Err(error) if sockets::is_stop(&error) => Some("the stand-in stops".to_owned()),
+        Err(error) if WaitEnded::is_stop(&error) => Some("the stand-in stops".to_owned()),
         Err(error) => Some(error.to_string()),
     };
     log.saw(ClientAction::Disconnected(how));

@@ -17,6 +17,7 @@ use crate::transport::proxy::Proxy;
 use crate::transport::resolve::Resolver;
 use crate::transport::wire::Wire;
 use crate::wait::context::WaitContext;
+use crate::wait::ended::WaitEnded;
 use crate::wait::sockets;
 use crate::{Error, Result, Stop};
 
@@ -317,7 +318,7 @@ impl<'a> Hop<'a> {
 
     /// The error of a look-up.
     fn unknown(&self, version: Option<IpVersion>, error: io::Error) -> Error {
-        if sockets::is_stop(&error) {
+        if WaitEnded::is_stop(&error) {
             return Error::stopped(Phase::Resolve);
         }
         let name = self.called(&self.at.host);
@@ -341,18 +342,14 @@ impl<'a> Hop<'a> {
 
     /// The error of all the addresses that were tried.
     fn unreachable(&self, tried: &[SocketAddr], error: io::Error) -> Error {
-        if sockets::is_stop(&error) {
-            return Error::stopped(Phase::Connect);
-        }
         let named = self.at.to_string();
         let peer = match tried {
             [addr] if addr.to_string() == named => named,
             _ => format!("{named} ({})", listed(tried)),
         };
         let peer = self.called(&peer);
-        if error.kind() == io::ErrorKind::WouldBlock {
-            let message = format!("connection to {peer} timed out");
-            return Error::new(Phase::Connect, ErrorKind::TimedOut, message).about(self.setting);
+        if WaitEnded::is_stop(&error) || error.kind() == io::ErrorKind::WouldBlock {
+            return Error::from_io(Phase::Connect, peer, error).about(self.setting);
         }
         let message = format!("no connection to {peer}");
         let failed = Error::new(Phase::Connect, ErrorKind::Disconnected, message);

@@ -13,7 +13,6 @@ use crate::printable;
 use crate::secret::Redactor;
 use crate::transport::socks::{self, Login, Target};
 use crate::transport::wire::Wire;
-use crate::wait::sockets;
 use crate::{Error, Result};
 
 /// A proxy that makes connections for others.
@@ -194,24 +193,7 @@ impl Proxy {
     }
 
     fn broken(&self, error: io::Error) -> Error {
-        if sockets::is_stop(&error) {
-            return Error::stopped(Phase::Proxy);
-        }
-        let at = &self.at;
-        match error.kind() {
-            io::ErrorKind::WouldBlock => failed(
-                ErrorKind::TimedOut,
-                format!("timed out waiting for an answer from {at}"),
-            ),
-            io::ErrorKind::InvalidData => {
-                let message = format!("the answer of {at} is not HTTP");
-                failed(ErrorKind::Malformed, message).because(error)
-            }
-            _ => {
-                let message = format!("{at} ended the connection");
-                failed(ErrorKind::Disconnected, message).because(error)
-            }
-        }
+        Error::from_io(Phase::Proxy, &self.at, error).about(Setting::Proxy)
     }
 }
 

@@ -19,7 +19,6 @@ use crate::printable::{self, Printable};
 use crate::protocol::Retry;
 use crate::step::Step;
 use crate::transport::wire::Wire;
-use crate::wait::sockets;
 use crate::{Error, Result};
 
 /// A TLS connection over a [`Wire`].
@@ -122,22 +121,9 @@ pub(crate) fn secured(stream: &Stream) -> Step {
 
 fn failed(endpoint: &Endpoint, error: io::Error) -> Error {
     let new = |kind, message: String| Error::new(Phase::Tls, kind, message);
-    if sockets::is_stop(&error) {
-        return Error::stopped(Phase::Tls);
-    }
-    match error.kind() {
-        io::ErrorKind::WouldBlock => {
-            let message = format!("handshake with {endpoint} timed out");
-            return new(ErrorKind::TimedOut, message);
-        }
-        io::ErrorKind::UnexpectedEof => {
-            let message = format!("{endpoint} ended the connection");
-            return new(ErrorKind::Disconnected, message);
-        }
-        _ => {}
-    }
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     match inner {
+        None => Error::from_io(Phase::Tls, endpoint, error),
         Some(rustls::Error::InvalidCertificate(
             why @ (CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }),
         )) if clock::is_unset(clock::now()) => {
@@ -153,8 +139,7 @@ fn failed(endpoint: &Endpoint, error: io::Error) -> Error {
             let message = format!("the certificate of {endpoint} {}", verdict(why));
             new(ErrorKind::Tls, message)
         }
-        None
-        | Some(rustls::Error::AlertReceived(
+        Some(rustls::Error::AlertReceived(
             AlertDescription::UserCanceled | AlertDescription::CloseNotify,
         )) => {
             let message = format!("the connection to {endpoint} was lost");

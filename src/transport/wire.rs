@@ -274,7 +274,8 @@ mod tests {
 
     use super::*;
     use crate::Stop;
-    use crate::wait::sockets::{is_stop, wait};
+    use crate::wait::ended::WaitEnded;
+    use crate::wait::sockets::wait;
 
     fn pair() -> (Wire, TcpStream, Stop) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -311,8 +312,8 @@ mod tests {
         far.write_all(b"flood").unwrap();
         wait(&wire, PollFlags::IN, None, None).unwrap();
         stop.stop();
-        assert!(is_stop(&wire.read(&mut [0; 9]).unwrap_err()));
-        assert!(is_stop(&wire.write(b"x").unwrap_err()));
+        assert!(WaitEnded::is_stop(&wire.read(&mut [0; 9]).unwrap_err()));
+        assert!(WaitEnded::is_stop(&wire.write(b"x").unwrap_err()));
         wire.ignore_stop();
         assert_eq!(wire.read(&mut [0; 9]).unwrap(), 5);
         drop(far);

@@ -1,7 +1,5 @@
 //! Waits for sockets: until one is ready, a deadline, a stop, or a watched descriptor.
 
-use std::error;
-use std::fmt;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::time::Instant;
@@ -9,6 +7,7 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags};
 
 use crate::wait::context::WaitContext;
+use crate::wait::ended::WaitEnded;
 use crate::wait::poll::{is_ready, poll_until};
 #[cfg(any(feature = "sim", test))]
 use crate::wait::stop::Stop;
@@ -16,7 +15,7 @@ use crate::wait::stop::Stop;
 /// Waits until the socket is ready for these events.
 ///
 /// # Errors
-/// [`ErrorKind::WouldBlock`] at the deadline; the error that [`is_stop`] knows at a stop; errors of
+/// [`ErrorKind::WouldBlock`] at the deadline; [`WaitEnded::Stopped`] at a stop; errors of
 /// poll(2).
 #[cfg(any(feature = "sim", test))]
 pub(crate) fn wait(
@@ -58,7 +57,7 @@ pub(crate) struct Found {
 /// Waits until one of the sockets is ready for these events, or a watched descriptor is.
 ///
 /// # Errors
-/// The error that [`is_stop`] knows at a stop, and errors of poll(2).
+/// [`WaitEnded::Stopped`], and errors of poll(2).
 pub(crate) fn poll_sockets(
     sockets: &[impl AsFd],
     events: PollFlags,
@@ -79,28 +78,11 @@ pub(crate) fn poll_sockets(
             continue;
         }
         if fds[sockets.len()..others].iter().any(is_ready) {
-            return Err(io::Error::other(Stopped));
+            return Err(WaitEnded::Stopped.into());
         }
         return Ok(Found {
             is_ready: fds[..sockets.len()].iter().any(is_ready),
             is_watched_ready: fds[others..].iter().any(is_ready),
         });
     }
-}
-
-/// The error of a read or write that a stop has ended.
-#[derive(Debug)]
-struct Stopped;
-
-impl fmt::Display for Stopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("stopped")
-    }
-}
-
-impl error::Error for Stopped {}
-
-/// Returns whether an error is that of a stop.
-pub(crate) fn is_stop(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|error| error.is::<Stopped>())
 }

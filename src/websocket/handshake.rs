@@ -1,4 +1,4 @@
-use std::io::{self, Write};
+use std::io::Write;
 
 use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
@@ -9,7 +9,6 @@ use crate::http::cookies::Cookies;
 use crate::http::head::{self, Head, USER_AGENT};
 use crate::secret::Redactor;
 use crate::transport::Link;
-use crate::wait::sockets;
 use crate::{Error, Result};
 
 /// The upgrade request.
@@ -42,7 +41,7 @@ pub(crate) fn handshake(
     let head = sent
         .and_then(|()| link.flush())
         .and_then(|()| Head::read(link))
-        .map_err(|error| broken(endpoint, error))?;
+        .map_err(|error| Error::from_io(Phase::Upgrade, endpoint, error))?;
     validate(&head, &key, endpoint, redactor)?;
     Ok(head.rest)
 }
@@ -80,19 +79,4 @@ fn validate(head: &Head, key: &str, endpoint: &Endpoint, redactor: &Redactor) ->
 fn malformed(endpoint: &Endpoint, what: &str) -> Error {
     let message = format!("the answer of {endpoint} is invalid: {what}");
     Error::new(Phase::Upgrade, ErrorKind::Malformed, message)
-}
-
-fn broken(endpoint: &Endpoint, error: io::Error) -> Error {
-    if sockets::is_stop(&error) {
-        return Error::stopped(Phase::Upgrade);
-    }
-    if error.kind() == io::ErrorKind::WouldBlock {
-        let message = format!("timed out waiting for an answer from {endpoint}");
-        return Error::new(Phase::Upgrade, ErrorKind::TimedOut, message);
-    }
-    if error.kind() == io::ErrorKind::InvalidData {
-        return malformed(endpoint, "it is not HTTP").because(error);
-    }
-    let message = format!("{endpoint} ended the connection");
-    Error::new(Phase::Upgrade, ErrorKind::Disconnected, message).because(error)
 }

@@ -12,7 +12,6 @@ use crate::error::{ErrorKind, Phase};
 use crate::transport::Link;
 use crate::transport::coming::Coming;
 use crate::wait::context::Watched;
-use crate::wait::sockets;
 use crate::websocket::frames::{LimitExceeded, MessageLimit};
 use crate::websocket::handshake::{self, UpgradeRequest};
 use crate::{Error, Result};
@@ -295,57 +294,48 @@ impl Socket {
     fn failed(&mut self, error: tungstenite::Error) -> Error {
         use tungstenite::Error as E;
         use tungstenite::error::ProtocolError;
-        if let E::Io(error) = &error
-            && let Some(no_end) = LimitExceeded::of(error)
-        {
-            return self.without_end(no_end);
-        }
         let peer = &self.peer;
-        let (kind, message, code) = match &error {
-            E::Io(error) if sockets::is_stop(error) => return Error::stopped(Phase::Socket),
-            E::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
-                let message = format!("the connection to {peer} was lost");
-                (ErrorKind::Disconnected, message, None)
+        let (kind, message, code) = match error {
+            E::Io(error) => {
+                return match LimitExceeded::of(&error) {
+                    Some(limit) => self.over_limit(limit),
+                    None => Error::from_io(Phase::Socket, peer, error),
+                };
             }
-            E::Io(_)
-            | E::ConnectionClosed
+            E::ConnectionClosed
             | E::AlreadyClosed
             | E::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                let message = format!("{peer} ended the connection");
-                return Error::new(Phase::Socket, ErrorKind::Disconnected, message);
+                let end = io::ErrorKind::UnexpectedEof.into();
+                return Error::from_io(Phase::Socket, peer, end);
             }
             E::Capacity(_) => {
                 let message = format!("{peer} sent a message over the limit");
-                (ErrorKind::TooLong, message, Some(CloseCode::Size))
+                (ErrorKind::TooLong, message, CloseCode::Size)
             }
             E::Utf8(_) => {
                 let message = format!("{peer} sent a text that is not UTF-8");
-                (ErrorKind::Malformed, message, Some(CloseCode::Invalid))
+                (ErrorKind::Malformed, message, CloseCode::Invalid)
             }
             _ => {
                 let message = format!("{peer} broke the WebSocket protocol");
-                (ErrorKind::Malformed, message, Some(CloseCode::Protocol))
+                (ErrorKind::Malformed, message, CloseCode::Protocol)
             }
         };
-        if let Some(code) = code {
-            self.fail(code);
-        }
+        self.fail(code);
         Error::new(Phase::Socket, kind, message).because(error)
     }
 
-    fn without_end(&mut self, no_end: LimitExceeded) -> Error {
+    fn over_limit(&mut self, limit: LimitExceeded) -> Error {
         let peer = &self.peer;
-        let (kind, code) = match no_end {
+        let message = format!("from {peer}: {limit}");
+        let (kind, code, message) = match limit {
             LimitExceeded::TooLong { .. } | LimitExceeded::Empty => {
-                (ErrorKind::TooLong, CloseCode::Size)
+                (ErrorKind::TooLong, CloseCode::Size, message)
             }
-            LimitExceeded::TooSlow => (ErrorKind::TimedOut, CloseCode::Size),
-            LimitExceeded::LongControl => (ErrorKind::Malformed, CloseCode::Protocol),
-        };
-        let message = match no_end {
-            LimitExceeded::LongControl => format!("{peer} broke the WebSocket protocol"),
-            LimitExceeded::TooLong { .. } | LimitExceeded::Empty | LimitExceeded::TooSlow => {
-                format!("from {peer}: {no_end}")
+            LimitExceeded::TooSlow => (ErrorKind::TimedOut, CloseCode::Size, message),
+            LimitExceeded::LongControl => {
+                let message = format!("{peer} broke the WebSocket protocol");
+                (ErrorKind::Malformed, CloseCode::Protocol, message)
             }
         };
         self.fail(code);

@@ -1,14 +1,13 @@
 //! The one place where the program waits for anything but the service: poll(2), with the stop and
 //! the deadlines of the process.
 
-use std::error;
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use octave_ws::Stop;
+pub(crate) use octave_ws::wait::ended::WaitEnded;
 use octave_ws::wait::poll::{is_ready, poll_until};
 use rustix::event::{PollFd, PollFlags};
 
@@ -155,42 +154,6 @@ fn input(fd: Option<BorrowedFd<'_>>, until: Option<Instant>) -> io::Result<()> {
         return Err(WaitEnded::TimedOut.into());
     }
     Ok(())
-}
-
-/// The reason for which a wait ended early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WaitEnded {
-    /// By the stop.
-    Stopped,
-    /// By the deadline of the process.
-    TimedOut,
-    /// By a reader that took nothing any more, after the end of the run.
-    ReaderStalled,
-}
-
-impl WaitEnded {
-    /// Returns the reason inside an I/O error, if there is one.
-    pub(crate) fn of(error: &io::Error) -> Option<Self> {
-        error.get_ref()?.downcast_ref().copied()
-    }
-}
-
-impl fmt::Display for WaitEnded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Stopped => "stopped",
-            Self::TimedOut => "not done in time",
-            Self::ReaderStalled => "nothing was taken for 2 s",
-        })
-    }
-}
-
-impl error::Error for WaitEnded {}
-
-impl From<WaitEnded> for io::Error {
-    fn from(cut: WaitEnded) -> Self {
-        Self::new(io::ErrorKind::TimedOut, cut)
-    }
 }
 
 fn limits() -> MutexGuard<'static, Limits> {

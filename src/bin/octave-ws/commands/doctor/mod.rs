@@ -333,7 +333,10 @@ mod tests {
             (now + hour, "is 1h 4s ahead of this one"),
             (now - hour, "is 1h 5s behind this one"),
         ] {
-            assert_eq!(session(Some(date), true).0[1], format!("server clock {told}"));
+            assert_eq!(
+                session(Some(date), true).0[1],
+                format!("server clock {told}")
+            );
         }
     }
 }
