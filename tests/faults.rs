@@ -431,6 +431,8 @@ fn an_upgrade_may_have_any_legal_form_and_frames_right_behind_it() {
     }
 }
 
+const NOT_HTTP: &str = "upgrade: the answer of PEER is not HTTP";
+
 #[test]
 fn an_invalid_upgrade_is_reported() {
     let invalid = "upgrade: the answer of PEER is invalid: ";
@@ -489,15 +491,11 @@ fn an_invalid_upgrade_is_reported() {
             ErrorKind::Malformed,
             "it has an extension or subprotocol that was not requested",
         ),
-        (endless, ErrorKind::Malformed, "it is not HTTP"),
-        (
-            "garbage\r\n\r\n".to_owned(),
-            ErrorKind::Malformed,
-            "it is not HTTP",
-        ),
+        (endless, ErrorKind::Malformed, NOT_HTTP),
+        ("garbage\r\n\r\n".to_owned(), ErrorKind::Malformed, NOT_HTTP),
     ] {
         let text = match kind {
-            ErrorKind::Malformed => format!("{invalid}{text}"),
+            ErrorKind::Malformed if text != NOT_HTTP => format!("{invalid}{text}"),
             _ => text.to_owned(),
         };
         assert_eq!(upgrade(&head, b"").unwrap_err(), (kind, text), "{head}");
