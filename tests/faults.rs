@@ -549,7 +549,6 @@ fn an_event_of_8_mib_and_one_of_100_000_members_arrive() {
     }
 }
 
-#[cfg(feature = "property-tests")]
 mod properties {
     use proptest::prelude::*;
 

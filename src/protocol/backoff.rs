@@ -270,7 +270,6 @@ mod tests {
         assert_eq!(backoff.failed(Retry::AtMost(0), None, 0, now), None);
     }
 
-    #[cfg(feature = "property-tests")]
     mod properties {
         use proptest::prelude::*;
 

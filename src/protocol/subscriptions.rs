@@ -371,7 +371,6 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "property-tests")]
     mod properties {
         use proptest::prelude::*;
 

@@ -596,7 +596,6 @@ mod tests {
         assert!(frames.take_has_ended() && !frames.is_amid_message());
     }
 
-    #[cfg(feature = "property-tests")]
     mod properties {
         use proptest::prelude::*;
 

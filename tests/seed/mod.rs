@@ -14,7 +14,6 @@ pub(crate) fn seed(written_down: u64) -> u64 {
 
 /// Returns the configuration of a property test. `PROPTEST_CASES` overrides `cases`, and
 /// `PROPTEST_RNG_SEED` the seed.
-#[cfg(feature = "property-tests")]
 pub(crate) fn property(cases: u32) -> proptest::test_runner::Config {
     use proptest::test_runner::{Config, RngSeed};
 

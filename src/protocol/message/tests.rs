@@ -3,7 +3,6 @@ use serde_json::value::RawValue;
 
 use super::*;
 
-#[cfg(feature = "property-tests")]
 #[path = "../../../tests/strict/mod.rs"]
 mod strict;
 
@@ -288,7 +287,6 @@ fn a_session_answer_gives_an_id_or_refuses() {
     );
 }
 
-#[cfg(feature = "property-tests")]
 mod properties {
     use proptest::prelude::*;
 

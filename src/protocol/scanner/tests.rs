@@ -471,7 +471,6 @@ fn the_json_suite_is_accepted_and_refused() {
     }
 }
 
-#[cfg(feature = "property-tests")]
 mod properties {
     use std::collections::HashMap;
 

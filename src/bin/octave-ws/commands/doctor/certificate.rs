@@ -178,7 +178,6 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "property-tests")]
     mod properties {
         use proptest::prelude::*;
 

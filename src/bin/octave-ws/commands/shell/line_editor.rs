@@ -293,7 +293,6 @@ mod tests {
         assert_eq!(editor.window(4), ("0123".to_owned(), 4));
     }
 
-    #[cfg(feature = "property-tests")]
     mod properties {
         use proptest::prelude::*;
 
