@@ -83,7 +83,7 @@ impl Connection {
         self.watch(Watched::default());
         let mut begun = Begun {
             at: Instant::now(),
-            bytes: self.socket.arrived(),
+            bytes: self.socket.wire().arrived(),
             is_answered: false,
         };
         self.socket.set_limit(begun.at.checked_add(patience.all));
@@ -118,12 +118,15 @@ impl Connection {
             match self.read(Some(now)) {
                 Ok(None) => break,
                 Ok(Some(arrival)) => arrived(arrival),
-                Err(error) if error.kind() == ErrorKind::Stopped => _ = self.socket.take_stop(),
+                Err(error) if error.kind() == ErrorKind::Stopped => {
+                    self.socket.wire().ignore_stop();
+                }
                 Err(error) => return Err(error),
             }
         }
         // Nothing was asked: only what lies there unread is known to be missing.
-        if self.socket.arrived() == self.socket.coming().bytes && !self.socket.is_amid_message() {
+        let wire = self.socket.wire();
+        if wire.arrived() == wire.coming().bytes && !self.socket.is_amid_message() {
             return Ok(());
         }
         Err(self.unread())
@@ -151,7 +154,7 @@ impl Connection {
         let mut has_pinged = false;
         loop {
             // A stop that ended the reads would end the writes, too.
-            if self.socket.take_stop() {
+            if self.socket.wire().take_stop() {
                 let now = Instant::now();
                 let all = begun.at.checked_add(patience.all);
                 end = end.into_iter().chain([now + SHORT / 8 * 7]).min();
@@ -187,7 +190,7 @@ impl Connection {
                 Ok(Some(arrival)) => {
                     begun.is_answered |= has_pinged && matches!(arrival, Arrival::Pong(_));
                     arrived(arrival);
-                    since = (Instant::now(), self.socket.coming().bytes);
+                    since = (Instant::now(), self.socket.wire().coming().bytes);
                     false
                 }
                 Err(error) if error.kind() == ErrorKind::Stopped => continue,
@@ -203,9 +206,9 @@ impl Connection {
             // The peer is alive, and its answer is not worth a longer wait.
             let is_late = waited >= ALIVE && begun.is_answered;
             let is_flood = since.0.elapsed() >= FLOOD
-                && self.socket.coming().bytes > since.1 + FLOOD_BYTES
+                && self.socket.wire().coming().bytes > since.1 + FLOOD_BYTES
                 && !self.socket.is_amid_message();
-            let is_beyond = self.socket.coming().bytes > begun.bytes + ON_THE_WAY;
+            let is_beyond = self.socket.wire().coming().bytes > begun.bytes + ON_THE_WAY;
             if (is_over || is_beyond) && !begun.is_answered && !is_nothing {
                 return Err(self.unread());
             }

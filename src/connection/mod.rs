@@ -111,7 +111,7 @@ impl Connection {
             Some(kept) => kept?,
             None => upgrade(route.dial(config.phase_deadline())?, route)?,
         };
-        socket.set_connected();
+        socket.wire().set_connected();
         route.observer.notify(&Step::Upgraded);
         let liveness = Liveness {
             ping_interval: config.ping_interval,
@@ -170,7 +170,7 @@ impl Connection {
     }
 
     fn check_sent(&mut self) -> Result<()> {
-        if self.failed.is_none() && !self.socket.is_broken() {
+        if self.failed.is_none() && !self.socket.wire().is_broken() {
             return Ok(());
         }
         let message = format!("nothing can be sent to {} any more", self.socket.peer());
@@ -183,7 +183,7 @@ impl Connection {
         if let Err(error) = done
             && error.kind() != ErrorKind::Stopped
         {
-            let bytes = self.socket.coming().bytes;
+            let bytes = self.socket.wire().coming().bytes;
             self.failed.get_or_insert(Failed { error, bytes });
         }
     }
@@ -211,7 +211,7 @@ impl Connection {
 
     /// From now on a read that finds nothing ends while this is ready, too.
     pub(crate) fn watch(&mut self, watched: Watched) {
-        self.socket.watch(watched.clone());
+        self.socket.wire().watch(watched.clone());
         self.watched = watched;
     }
 
@@ -223,7 +223,7 @@ impl Connection {
     pub(crate) fn read(&mut self, deadline: Option<Instant>) -> Result<Option<Arrival>> {
         let mut passed = None;
         loop {
-            if self.socket.take_watch_ready() {
+            if self.socket.wire().take_watch_ready() {
                 return Ok(Some(Arrival::Watched));
             }
             if self.failed.is_some() {
@@ -252,7 +252,7 @@ impl Connection {
                     Some(self.overdue.until(last, now))
                 }
             };
-            let before = self.socket.coming();
+            let before = self.socket.wire().coming();
             let received = self.socket.read(deadline.into_iter().chain(until).min())?;
             let is_empty = received.is_none();
             let judged = self.judge(&due, is_empty, &before);
@@ -267,7 +267,7 @@ impl Connection {
             }
             // Something may have come behind what was none of the caller's business.
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                let bytes = self.socket.coming().bytes;
+                let bytes = self.socket.wire().coming().bytes;
                 if is_empty || bytes - *passed.get_or_insert(bytes) > BEYOND {
                     return Ok(None);
                 }
@@ -278,7 +278,7 @@ impl Connection {
     fn look(&mut self, is_empty: bool) -> Look {
         let Coming {
             bytes, heard_at, ..
-        } = self.socket.coming();
+        } = self.socket.wire().coming();
         Look {
             is_empty,
             is_amid: self.socket.is_amid_message(),
@@ -310,7 +310,7 @@ impl Connection {
     fn read_rest(&mut self) -> Result<Option<Arrival>> {
         loop {
             let since = self.failed.as_ref().map_or(0, |failed| failed.bytes);
-            let is_over = self.socket.coming().bytes - since > ON_THE_WAY;
+            let is_over = self.socket.wire().coming().bytes - since > ON_THE_WAY;
             // The reason in a close frame says more.
             let received = if is_over {
                 None

@@ -28,7 +28,7 @@ impl Layer {
 
 impl Link {
     pub(super) fn new(mut layer: Layer) -> Self {
-        let given = *layer.wire().coming();
+        let given = layer.wire().coming();
         Self { layer, given }
     }
 
@@ -68,7 +68,7 @@ impl Read for Link {
                 }
             }),
         }?;
-        self.given = *self.layer.wire().coming();
+        self.given = self.layer.wire().coming();
         Ok(n)
     }
 }

@@ -109,13 +109,13 @@ impl Wire {
     }
 
     /// Returns what has been received.
-    pub(crate) fn coming(&self) -> &Coming {
-        &self.coming
+    pub(crate) fn coming(&self) -> Coming {
+        self.coming
     }
 
-    /// Returns the number of received bytes that are not read yet, as the system reports it.
-    pub(crate) fn unread(&self) -> u64 {
-        rustix::io::ioctl_fionread(&self.tcp).unwrap_or_default()
+    /// Returns the number of received bytes, those included that the system holds.
+    pub(crate) fn arrived(&self) -> u64 {
+        self.coming.bytes + rustix::io::ioctl_fionread(&self.tcp).unwrap_or_default()
     }
 
     /// Returns whether written data is lost. Reads still return what has arrived.
@@ -123,14 +123,18 @@ impl Wire {
         self.broken.is_some()
     }
 
-    /// Whether it is stopped, if that still counts.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.wait_context.is_stopped()
-    }
-
-    /// From now on only the deadline ends a wait.
+    /// Makes stops no longer end waits: the close handshake follows.
     pub(crate) fn ignore_stop(&mut self) {
         self.wait_context.stop = None;
+    }
+
+    /// Returns whether it is stopped, and ignores the stop from now on.
+    pub(crate) fn take_stop(&mut self) -> bool {
+        let is_stopped = self.wait_context.is_stopped();
+        if is_stopped {
+            self.ignore_stop();
+        }
+        is_stopped
     }
 
     /// Whether the deadline has passed. The first look under a new one is free.

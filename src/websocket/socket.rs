@@ -10,8 +10,7 @@ use crate::clock::Moment;
 use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
 use crate::transport::Link;
-use crate::transport::coming::Coming;
-use crate::wait::context::Watched;
+use crate::transport::wire::Wire;
 use crate::websocket::frames::{LimitExceeded, MessageLimit};
 use crate::websocket::handshake::{self, UpgradeRequest};
 use crate::{Error, Result};
@@ -76,16 +75,16 @@ impl Socket {
 
     /// The next thing to come in, `None` if that is nothing by the deadline.
     pub(crate) fn read(&mut self, deadline: Option<Instant>) -> Result<Option<Received>> {
-        self.set_deadline(deadline);
+        self.wire().set_deadline(deadline);
         let message = self.message()?;
         Ok(message.map(|message| self.received_of(message)))
     }
 
     /// The next thing of what has been read from the connection already.
     pub(crate) fn read_buffered(&mut self) -> Result<Option<Received>> {
-        self.link().wire().set_buffered_only(true);
+        self.wire().set_buffered_only(true);
         let message = self.message();
-        self.link().wire().set_buffered_only(false);
+        self.wire().set_buffered_only(false);
         Ok(message?.map(|message| self.received_of(message)))
     }
 
@@ -120,7 +119,7 @@ impl Socket {
     pub(crate) fn echo(mut self, deadline: Instant) -> Result<String> {
         let mut last = String::new();
         loop {
-            self.set_deadline(Some(deadline));
+            self.wire().set_deadline(Some(deadline));
             let Some(message) = self.message()? else {
                 break;
             };
@@ -148,21 +147,6 @@ impl Socket {
         self.write(Message::Ping(payload.to_vec().into()), deadline)
     }
 
-    /// Ends the attempt to connect: waits no longer feed the watchdog.
-    pub(crate) fn set_connected(&mut self) {
-        self.link().wire().set_connected();
-    }
-
-    /// Makes a read without data end while this is ready, too.
-    pub(crate) fn watch(&mut self, watched: Watched) {
-        self.link().wire().watch(watched);
-    }
-
-    /// Whether that is so, and had to stand back for what came in.
-    pub(crate) fn take_watch_ready(&mut self) -> bool {
-        self.link().wire().take_watch_ready()
-    }
-
     /// Whether a part of a message has come in, or of a TLS record, and not its end.
     pub(crate) fn is_amid_message(&mut self) -> bool {
         self.websocket.get_ref().is_amid_message() || self.link().is_amid_record()
@@ -172,8 +156,9 @@ impl Socket {
         self.websocket.get_mut().link()
     }
 
-    fn set_deadline(&mut self, deadline: Option<Instant>) {
-        self.link().wire().set_deadline(deadline);
+    /// Returns the TCP socket below, to set and ask how reads and writes wait.
+    pub(crate) fn wire(&mut self) -> &mut Wire {
+        self.link().wire()
     }
 
     /// From now on no write waits beyond this, nor the end of a connection.
@@ -187,7 +172,8 @@ impl Socket {
     }
 
     fn write(&mut self, message: Message, deadline: Instant) -> Result<()> {
-        self.set_deadline(Some(self.limited(deadline)));
+        let deadline = self.limited(deadline);
+        self.wire().set_deadline(Some(deadline));
         self.websocket.send(message).map_err(|error| match error {
             tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let message = format!("{} stopped reading", self.peer);
@@ -197,39 +183,9 @@ impl Socket {
         })
     }
 
-    /// Returns what the connection has received, and when.
-    pub(crate) fn coming(&mut self) -> Coming {
-        *self.link().wire().coming()
-    }
-
-    /// Returns the number of bytes received, those included that are not read yet.
-    pub(crate) fn arrived(&mut self) -> u64 {
-        let wire = self.link().wire();
-        wire.coming().bytes + wire.unread()
-    }
-
     /// Up to when all that was sent has come in, as far as is known.
     pub(crate) fn complete_at(&self) -> Moment {
         self.websocket.get_ref().complete_at()
-    }
-
-    /// Whether what was sent last is lost.
-    pub(crate) fn is_broken(&mut self) -> bool {
-        self.link().wire().is_broken()
-    }
-
-    /// From now on a stop no longer ends a wait: what is left is to take leave.
-    fn ignore_stop(&mut self) {
-        self.link().wire().ignore_stop();
-    }
-
-    /// Whether it is stopped, which from now on no longer ends a wait.
-    pub(crate) fn take_stop(&mut self) -> bool {
-        let is_stopped = self.link().wire().is_stopped();
-        if is_stopped {
-            self.ignore_stop();
-        }
-        is_stopped
     }
 
     /// The peer, as errors name it.
@@ -243,8 +199,9 @@ impl Socket {
     /// # Errors
     /// I/O errors of the connection; `TimedOut` without an answer.
     pub(crate) fn close(mut self, deadline: Instant) -> Result<()> {
-        self.ignore_stop();
-        self.set_deadline(Some(self.limited(deadline)));
+        self.wire().ignore_stop();
+        let deadline = self.limited(deadline);
+        self.wire().set_deadline(Some(deadline));
         let mut step = self.send_close(CloseCode::Normal);
         let mut answered = false;
         loop {
@@ -278,7 +235,7 @@ impl Socket {
     fn drain(&mut self) {
         let end = self.limited(Instant::now() + LEAVE_AT_MOST);
         let next = || Some(end.min(Instant::now() + LEAVE));
-        self.set_deadline(next());
+        self.wire().set_deadline(next());
         let _ = self.websocket.flush();
         let link = self.link();
         // An end that stood in a buffer is an end, too.
