@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             &format!("/runCase?case={case}&agent={agent}"),
             timeout,
         ) {
-            eprintln!("case {case}: {}", error.in_full());
+            eprintln!("case {case}: {}", error.report());
         }
     }
     // The suite may be gone before it has said goodbye.

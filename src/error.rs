@@ -10,7 +10,7 @@ use crate::wait::ended::WaitEnded;
 /// An error: its phase, its kind, and a text that names the peer.
 ///
 /// `Display` is one line without the cause, which is in [`source`](error::Error::source). `Debug` is
-/// one line with all causes, as [`Error::in_full`]: a `main` that returns the error prints it. No
+/// one line with all causes, as [`Error::report`]: a `main` that returns the error prints it. No
 /// text contains the token or a session id.
 ///
 /// ```
@@ -277,7 +277,7 @@ impl Error {
     }
 
     /// Returns the error and its causes in one line, separated by `: `.
-    pub fn in_full(&self) -> String {
+    pub fn report(&self) -> String {
         let mut text = self.to_string();
         let mut cause = error::Error::source(self);
         while let Some(error) = cause {
@@ -357,7 +357,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.in_full())
+        f.write_str(&self.report())
     }
 }
 

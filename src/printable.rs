@@ -31,7 +31,7 @@ impl fmt::Display for Printable<'_> {
 const LIMIT: usize = 200;
 
 /// A peer's words, fit to be shown: escaped, and cut.
-pub(crate) fn words(text: &str) -> String {
+pub(crate) fn escape_words(text: &str) -> String {
     // Escaping makes no character shorter.
     let text = text.trim();
     let mut end = text.len().min(LIMIT + 1);

@@ -79,7 +79,7 @@ impl Redactor {
     }
 
     pub(crate) fn redact(&self, words: &str) -> String {
-        printable::words(&self.remove_secrets(words.trim()))
+        printable::escape_words(&self.remove_secrets(words.trim()))
     }
 
     /// Replaces all secrets in one pass, so that no secret is found in a replacement.

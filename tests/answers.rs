@@ -174,13 +174,13 @@ fn a_session_id_is_hidden_wherever_the_service_says_it() {
         serve_out(&mut socket);
     });
     let mut client = Client::connect(&config(&endpoint)).unwrap();
-    let mut told = vec![client.subscribe(&stream()).unwrap_err().in_full()];
+    let mut told = vec![client.subscribe(&stream()).unwrap_err().report()];
     loop {
         match client.next(LONG) {
             // The message itself is the caller's.
             Ok(Update::Unknown(unknown)) => told.push(unknown.reason().to_owned()),
             Ok(next) => told.push(format!("{next:?}")),
-            Err(error) => break told.push(error.in_full()),
+            Err(error) => break told.push(error.report()),
         }
     }
     assert!(
@@ -616,7 +616,7 @@ fn a_redirect_of_the_upgrade_tells_no_secret() {
             { &tcp }.write_all(answer.as_bytes()).unwrap();
         });
         let error = Client::connect(&config(&endpoint)).err().unwrap();
-        let told = error.in_full();
+        let told = error.report();
         assert!(
             told.ends_with("a redirect to https://[redacted].example"),
             "{told}"

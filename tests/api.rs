@@ -115,7 +115,7 @@ fn updates_can_be_created_without_a_service() {
     let debug = format!("{config:?}");
     assert!(debug.contains("ca_pem: Some(Pem(6 bytes))"), "{debug}");
     let error = Client::connect(&config.endpoint("nowhere")).unwrap_err();
-    assert_eq!(error.clone().in_full(), error.in_full());
+    assert_eq!(error.clone().report(), error.report());
     assert_eq!(error.kind().to_string(), "invalid configuration");
     assert_eq!(error.setting().unwrap().to_string(), "endpoint");
 }
@@ -128,7 +128,7 @@ fn debug_says_what_matters() {
     let mut client = Client::connect(&sim.config()).unwrap();
     let refused = client.subscribe(&"/none".parse().unwrap()).unwrap_err();
     assert_eq!(refused.stream().unwrap().as_str(), "/none");
-    assert_eq!(format!("{refused:?}"), refused.in_full());
+    assert_eq!(format!("{refused:?}"), refused.report());
     client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();
     let wanted = format!("Client {{ peer: \"{addr}\", is_connected: true, subscribed: 1, .. }}");
     assert_eq!(format!("{client:?}"), wanted);
@@ -208,5 +208,5 @@ fn connects_by_its_environment() {
 
 fn told(error: &Error) -> String {
     let kind: ErrorKind = error.kind();
-    format!("{kind:?}: {}", error.in_full())
+    format!("{kind:?}: {}", error.report())
 }

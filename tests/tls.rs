@@ -155,7 +155,7 @@ fn a_certificate_that_will_not_do_is_final_and_gets_nothing() {
         assert!(!error.is_retryable(), "{name}");
         let peer = endpoint.strip_prefix("https://").unwrap();
         let text = format!("tls: the certificate of {peer} {verdict}");
-        let told = error.in_full();
+        let told = error.report();
         assert!(told.starts_with(&text), "{name}: {told}");
         for (case, date) in [
             ("expired", "it was valid to 2020"),
@@ -208,7 +208,7 @@ fn tls_1_1_is_final_and_gets_nothing() {
             received
         });
         let error = failure(&endpoint, &authority("any").pem);
-        assert_eq!(error.kind(), ErrorKind::Tls, "{}", error.in_full());
+        assert_eq!(error.kind(), ErrorKind::Tls, "{}", error.report());
         let text = error.to_string();
         assert!(text.starts_with("tls: no TLS in common with "), "{text}");
         assert!(
@@ -238,7 +238,7 @@ fn an_alert_that_may_pass_is_tried_four_times_more() {
                 .endpoint(endpoint)
                 .retry_for(Duration::from_secs(60));
             let error = Client::connect(&config).err().unwrap();
-            assert_eq!(error.kind(), ErrorKind::Tls, "{}", error.in_full());
+            assert_eq!(error.kind(), ErrorKind::Tls, "{}", error.report());
             server.join().unwrap();
         })
     });

@@ -11,6 +11,6 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| Service::start(Place::Upgra
 fuzz_target!(|bytes: &[u8]| {
     SERVICE.give(bytes);
     if let Err(error) = Client::connect(&SERVICE.config) {
-        assert!(!error.in_full().contains(['\n', '\x1b']), "{error:?}");
+        assert!(!error.report().contains(['\n', '\x1b']), "{error:?}");
     }
 });

@@ -209,9 +209,9 @@ impl Client {
     }
 
     fn log_retry(&mut self, error: Error, delay: Duration) {
-        let failure = error.in_full();
+        let failure = error.report();
         let (times, repeated) = match &self.failure {
-            Some((last, times)) if last.in_full() == failure => {
+            Some((last, times)) if last.report() == failure => {
                 (times + 1, format!(" ({} times)", times + 1))
             }
             _ => (1, String::new()),

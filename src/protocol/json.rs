@@ -50,7 +50,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonStr<'a> {
 }
 
 /// Joins a list of errors into one line; `None` for an empty list.
-pub(super) fn words(errors: &str) -> Option<String> {
+pub(super) fn error_text(errors: &str) -> Option<String> {
     if let Some(one) = beginning(errors) {
         return (!one.is_empty()).then(|| one.into_owned());
     }
@@ -67,9 +67,9 @@ fn beginning(json: &str) -> Option<Cow<'_, str>> {
         return string(json);
     }
     // Not within an escape, the longest of which is a pair of surrogates.
-    let ends = (MAX_WORDS - 12..=MAX_WORDS).rev();
+    let mut ends = (MAX_WORDS - 12..=MAX_WORDS).rev();
     let cut = |end| Some(format!("{}\"", json.get(..end)?));
-    { ends }.find_map(|end| {
+    ends.find_map(|end| {
         let cut = cut(end)?;
         let words = serde_json::from_str::<JsonStr<'_>>(&cut).ok()?;
         Some(Cow::Owned(words.0.into_owned()))

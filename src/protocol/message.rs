@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde_core::Deserialize;
 
 use super::Stream;
-use super::json::{JsonStr, string, words};
+use super::json::{JsonStr, error_text, string};
 use super::scanner::{Invalid, members};
 
 /// A text that shares the bytes of the frame in which it came.
@@ -331,7 +331,7 @@ fn number_or_string(id: &str) -> Option<String> {
 fn answer(head: &str) -> Option<Answer> {
     let [msg_id, ok, status, errors] = members(head, ["msgId", "ok", "status", "errors"]).ok()?;
     let msg_id = msg_id.and_then(number_or_string);
-    let outcome = match (errors.and_then(words), ok) {
+    let outcome = match (errors.and_then(error_text), ok) {
         (Some(errors), _) => Err(errors),
         (None, Some("true")) => Ok(()),
         (None, Some("false")) => Err(match status {

@@ -173,7 +173,7 @@ fn authenticated(
     match token.file.clone() {
         Some(path) => config.credentials_from(move || {
             let token = token::read_again(&path, files);
-            token.map(&with).map_err(|error| error.in_full())
+            token.map(&with).map_err(|error| error.report())
         }),
         None => config,
     }
@@ -193,7 +193,7 @@ fn trusting(config: Config, path: &str, source: &SettingSource, files: Files) ->
     let config = config.ca_pem(read(first)?);
     Ok(if is_lasting {
         let read = move || read(files.open_again(&path));
-        config.ca_pem_from(move || read().map_err(|error| error.in_full()))
+        config.ca_pem_from(move || read().map_err(|error| error.report()))
     } else {
         config
     })

@@ -36,7 +36,7 @@ pub(crate) fn find(
     files: Files,
 ) -> Result<FoundToken> {
     let found = look(named, config, files)?;
-    if let Some(what) = odd(found.text.trim()) {
+    if let Some(what) = mistake_in(found.text.trim()) {
         log::warn!("the token from {} {what}", found.source);
     }
     Ok(found)
@@ -51,7 +51,7 @@ pub(crate) fn read_again(path: &Path, files: Files) -> Result<Token> {
 }
 
 /// Returns a warning about a token that was probably pasted by mistake. Nothing of it is wrong.
-fn odd(token: &str) -> Option<&'static str> {
+fn mistake_in(token: &str) -> Option<&'static str> {
     let name = token
         .strip_prefix("export ")
         .unwrap_or(token)

@@ -143,7 +143,7 @@ impl Proxy {
                 redactor.hide(secret.unwrap_or_default());
                 let peer = self.at.to_string();
                 let status_of = head::status_of(&peer, status, location, None, &redactor);
-                let asked = asked(&head);
+                let asked = auth_schemes(&head);
                 let message = format!("{status_of} for a tunnel to {to}{asked}");
                 let failed = failed(ErrorKind::Status(status), message);
                 Err(failed.not_before(head.retry_after()))
@@ -179,7 +179,7 @@ impl Proxy {
                 format!("{at} refused the user and password"),
             ),
             socks::Failure::Reply(code) => {
-                let words = socks::words(code);
+                let words = socks::reply_text(code);
                 let to = match addr {
                     Some(addr) => format!("{to} ({addr})"),
                     None => to.to_string(),
@@ -202,7 +202,7 @@ fn failed(kind: ErrorKind, message: String) -> Error {
 }
 
 /// Returns the authentication schemes that a proxy asks for, without Basic (RFC 9110 §11.7.1).
-fn asked(head: &Head) -> String {
+fn auth_schemes(head: &Head) -> String {
     let is_token = |word: &&[u8]| {
         let is_plain = |&b: &u8| b.is_ascii_alphanumeric() || b == b'-';
         !word.is_empty() && word.iter().all(is_plain)
@@ -220,7 +220,7 @@ fn asked(head: &Head) -> String {
     if schemes.is_empty() || has_basic {
         String::new()
     } else {
-        let schemes = printable::words(&schemes.join(", "));
+        let schemes = printable::escape_words(&schemes.join(", "));
         format!(", which asks for {schemes}")
     }
 }

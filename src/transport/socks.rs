@@ -57,7 +57,7 @@ pub(crate) fn connect(
         None => &[NO_LOGIN][..],
         Some(_) => &[NO_LOGIN, LOGIN],
     };
-    stream.write_all(&said(&[VERSION], methods))?;
+    stream.write_all(&encode(&[VERSION], methods))?;
     stream.flush()?;
     match (answer(stream)?, login) {
         ([VERSION, NO_LOGIN], _) => {}
@@ -90,8 +90,8 @@ pub(crate) fn connect(
 }
 
 fn log_in(stream: &mut (impl Read + Write), login: &Login) -> Result<(), Failure> {
-    let user = said(&[LOGIN_VERSION], &login.user);
-    stream.write_all(&said(&user, &login.password))?;
+    let user = encode(&[LOGIN_VERSION], &login.user);
+    stream.write_all(&encode(&user, &login.password))?;
     stream.flush()?;
     match answer(stream)? {
         [LOGIN_VERSION, 0] => Ok(()),
@@ -105,7 +105,7 @@ fn request(to: &Target<'_>) -> Vec<u8> {
     let (mut request, port) = match to {
         Target::Name(name, port) => {
             let head = [&head[..], &[NAME]].concat();
-            (said(&head, name.as_bytes()), *port)
+            (encode(&head, name.as_bytes()), *port)
         }
         Target::Addr(addr) => match addr.ip() {
             IpAddr::V4(ip) => ([&head[..], &[IPV4], &ip.octets()].concat(), addr.port()),
@@ -117,7 +117,7 @@ fn request(to: &Target<'_>) -> Vec<u8> {
 }
 
 /// Encodes a message: the bytes before, then bytes preceded by their length.
-fn said(before: &[u8], bytes: &[u8]) -> Vec<u8> {
+fn encode(before: &[u8], bytes: &[u8]) -> Vec<u8> {
     // Longer values do not occur: see `MAX_LENGTH`.
     let length = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
     [before, &[length], &bytes[..length.into()]].concat()
@@ -142,7 +142,7 @@ impl fmt::Debug for Login {
 }
 
 /// Returns the meaning of a reply code, RFC 1928 §6.
-pub(crate) fn words(code: u8) -> String {
+pub(crate) fn reply_text(code: u8) -> String {
     let words = match code {
         1 => "general failure",
         2 => "not allowed by its rules",
@@ -264,7 +264,7 @@ mod tests {
         // Without a user, none is said.
         let (_, _, told) = play(None, &Target::Name("h", 1), b"\x05\x02");
         assert_eq!(told, "Malformed");
-        assert_eq!(words(5), "connection refused");
-        assert_eq!(words(9), "reply 9");
+        assert_eq!(reply_text(5), "connection refused");
+        assert_eq!(reply_text(9), "reply 9");
     }
 }

@@ -227,7 +227,7 @@ fn verdict(why: &CertificateError) -> String {
                 None => name.clone(),
             };
             let names: Vec<String> = presented.iter().take(MAX_NAMES).map(bare).collect();
-            let names = printable::words(&names.join(", "));
+            let names = printable::escape_words(&names.join(", "));
             format!("is for another name: {names}")
         }
         CertificateError::NotValidForName => "is for another name".to_owned(),

@@ -108,7 +108,7 @@ impl Socket {
             Message::Pong(payload) => Received::Pong(payload),
             Message::Close(frame) => {
                 self.drain();
-                Received::Close(words(frame.as_ref()))
+                Received::Close(close_text(frame.as_ref()))
             }
         }
     }
@@ -306,7 +306,7 @@ impl Socket {
     }
 }
 
-fn words(frame: Option<&CloseFrame>) -> String {
+fn close_text(frame: Option<&CloseFrame>) -> String {
     match frame {
         None => "without a code".to_owned(),
         Some(frame) if frame.reason.is_empty() => format!("with {}", u16::from(frame.code)),

@@ -168,12 +168,12 @@ impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let cause = error::Error::source(error).and_then(|cause| cause.downcast_ref());
         if cause.and_then(WaitEnded::of).is_some() {
-            return Self::late(&error.in_full());
+            return Self::late(&error.report());
         }
         let sources = source::setting_sources();
         Self {
             code: code(error),
-            message: error.in_full(),
+            message: error.report(),
             advice: advice(error, sources),
             is_reported: false,
         }

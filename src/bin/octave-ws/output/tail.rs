@@ -41,7 +41,7 @@ pub(crate) fn repair(file: &File, is_alone: bool) -> io::Result<Tail> {
             continue;
         }
         if start < end || !is_alone {
-            { file }.write_all(b"\n")?;
+            (&mut &*file).write_all(b"\n")?;
         }
         return Ok(match torn {
             0 => Tail::Line,
