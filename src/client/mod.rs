@@ -12,8 +12,10 @@ use crate::update::{Loss, Update};
 use crate::wait::context::Watched;
 use crate::{Error, Result};
 
+use failures::Failures;
 use postponed::Postponed;
 
+mod failures;
 mod leave;
 mod postponed;
 mod state;
@@ -64,13 +66,7 @@ pub struct Client {
     subscriptions: Subscriptions,
     postponed: Postponed,
     loss: Option<Loss>,
-    /// A failure that is to be logged once it is waited for the next attempt: by then, what came
-    /// in before it has been handed over.
-    pending_warning: Option<String>,
-    /// The last failure, and the number of its repetitions in a row.
-    failure: Option<(Error, u32)>,
-    /// On how many connections an answer did not come in time, since it was asked for.
-    late: u32,
+    failures: Failures,
     watch_state: WatchState,
     /// Updates that have arrived and are not returned yet.
     queue: VecDeque<Update>,
@@ -133,9 +129,7 @@ impl Client {
             subscriptions: Subscriptions::default(),
             postponed: Postponed::new(now),
             loss: None,
-            pending_warning: None,
-            failure: None,
-            late: 0,
+            failures: Failures::default(),
             watch_state: WatchState::default(),
             queue: VecDeque::new(),
         })

@@ -26,7 +26,7 @@ impl Client {
     /// Returns the error of the last attempt to connect, unless a later one led to a connection with
     /// all streams subscribed.
     pub fn last_failure(&self) -> Option<&Error> {
-        self.failure.as_ref().map(|(error, _)| error)
+        self.failures.last()
     }
 
     /// Returns when the last data arrived on the connection, if there is one.

@@ -99,9 +99,7 @@ impl Client {
         deadline: Option<Instant>,
         watched: &Watched,
     ) -> Result<bool> {
-        if let Some(message) = self.pending_warning.take() {
-            log::warn!("{message}");
-        }
+        self.failures.warn();
         self.route.wait_context.watched = watched.clone();
         let until = deadline.map_or(at, |deadline| deadline.min(at));
         match self.route.wait_until(until) {
@@ -168,7 +166,7 @@ impl Client {
             return Err(error);
         }
         let is_of_request = matches!(error.phase(), Phase::Subscribe | Phase::Unsubscribe);
-        self.late += u32::from(is_of_request && error.kind() == ErrorKind::TimedOut);
+        self.failures.late += u32::from(is_of_request && error.kind() == ErrorKind::TimedOut);
         let now = Instant::now();
         let retry_at = self
             .backoff
@@ -204,22 +202,8 @@ impl Client {
         self.state = State::Waiting(at);
         let error = error.retry_as(Retry::Always);
         self.disconnected();
-        self.log_retry(error, at - now);
+        self.failures.push(error, at - now);
         Ok(())
-    }
-
-    fn log_retry(&mut self, error: Error, delay: Duration) {
-        let failure = error.report();
-        let (times, repeated) = match &self.failure {
-            Some((last, times)) if last.report() == failure => {
-                (times + 1, format!(" ({} times)", times + 1))
-            }
-            _ => (1, String::new()),
-        };
-        let delay = delay.as_secs_f64();
-        let message = format!("{failure}{repeated}; trying again in {delay:.1} s");
-        self.pending_warning = Some(message);
-        self.failure = Some((error, times));
     }
 
     pub(super) fn disconnected(&mut self) {
@@ -273,7 +257,7 @@ impl Client {
             return;
         }
         self.backoff.subscribed(Instant::now());
-        self.failure = None;
+        self.failures.end();
         if let Some(Loss { from, reason }) = self.loss.take() {
             let to = clock::now();
             // The clock may have been set back since.

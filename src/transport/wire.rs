@@ -2,6 +2,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
 use std::net::TcpStream;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -33,10 +34,14 @@ pub(crate) struct Wire {
     coming: Coming,
     /// Why writes fail. A read tells it, once all is read that has come.
     broken: Option<io::Error>,
-    /// rustls asks for 4 KiB at a time; one read(2) serves many of those.
-    buffer: Box<[u8]>,
-    start: usize,
-    end: usize,
+    buffer: Buffer,
+}
+
+/// Data that was read. rustls asks for 4 KiB at a time; one read(2) serves many of those.
+struct Buffer {
+    bytes: Box<[u8]>,
+    /// The data not returned yet.
+    rest: Range<usize>,
 }
 
 const BUFFER: usize = 64 << 10;
@@ -63,9 +68,10 @@ impl Wire {
             is_buffered_only: false,
             coming: Coming::new(),
             broken: None,
-            buffer: vec![0; BUFFER].into(),
-            start: 0,
-            end: 0,
+            buffer: Buffer {
+                bytes: vec![0; BUFFER].into(),
+                rest: 0..0,
+            },
         })
     }
 
@@ -214,24 +220,24 @@ fn poll_in_slices(
 
 impl Read for Wire {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.start == self.end {
+        if self.buffer.rest.is_empty() {
             if self.is_buffered_only {
                 return Err(ErrorKind::WouldBlock.into());
             }
-            self.end = loop {
+            let end = loop {
                 self.wait_to_read()?;
-                match self.tcp.read(&mut self.buffer) {
+                match self.tcp.read(&mut self.buffer.bytes) {
                     Err(error) if is_transient(&error) => {}
                     done => break done?,
                 }
             };
-            self.coming.read(self.end);
-            self.start = 0;
+            self.coming.read(end);
+            self.buffer.rest = 0..end;
         }
-        let ready = &self.buffer[self.start..self.end];
+        let ready = &self.buffer.bytes[self.buffer.rest.clone()];
         let n = ready.len().min(out.len());
         out[..n].copy_from_slice(&ready[..n]);
-        self.start += n;
+        self.buffer.rest.start += n;
         Ok(n)
     }
 }
