@@ -1,10 +1,10 @@
 //! The command that the stand-in runs, and the signals that concern it.
 
-use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{self, Child};
 
+use octave_ws::cli::signals::is_ignored;
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -24,16 +24,8 @@ pub(crate) struct Command {
 /// The signals that are waited for. From now on they no longer end this process.
 pub(crate) fn signals() -> io::Result<Signals> {
     let signals = [SIGCHLD, SIGINT, SIGTERM];
-    let hangup = (!is_hangup_ignored()).then_some(SIGHUP);
+    let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
     Signals::new(signals.into_iter().chain(hangup))
-}
-
-/// Returns whether SIGHUP is ignored since the start, as under nohup(1).
-fn is_hangup_ignored() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    ignored.is_some_and(|mask| mask >> (SIGHUP - 1) & 1 == 1)
 }
 
 /// Waits for SIGINT, SIGTERM or SIGHUP.

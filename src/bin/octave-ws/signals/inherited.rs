@@ -1,23 +1,13 @@
-//! The signals that are blocked or ignored at the start, by the parent process above all.
+//! The signals that are blocked at the start, by the parent process above all.
 #![allow(
     unsafe_code,
-    reason = "neither std nor signal-hook asks for either, and both calls are plain"
+    reason = "neither std nor signal-hook sets the mask, and the calls are plain"
 )]
 
 use std::ffi::c_int;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
-
-/// Returns whether the process ignores the signal. What the starter has set shows only before a
-/// handler is registered.
-pub(super) fn is_ignored(signal: c_int) -> bool {
-    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: without a new action, sigaction(2) only writes the present one.
-    let asked = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
-    // SAFETY: zeroes are a valid value, too.
-    asked == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
-}
 
 /// Unblocks signals for the calling thread, and those that it starts.
 pub(super) fn unblock(signals: &[c_int]) -> io::Result<()> {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use octave_ws::Stop;
+use octave_ws::cli::signals::is_ignored;
 use octave_ws::wait::poll;
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -26,7 +27,7 @@ const REPEAT: Duration = Duration::from_secs(1);
 /// process at once, with 128 and its number. A file that may not grow is an error, and no signal.
 pub(crate) fn catch(stop: &Stop) -> io::Result<Hangups> {
     let first = Arc::new(First::new());
-    let is_heard = |signal: &c_int| *signal != SIGINT || !inherited::is_ignored(SIGINT);
+    let is_heard = |signal: &c_int| *signal != SIGINT || !is_ignored(SIGINT);
     for signal in [SIGINT, SIGTERM].into_iter().filter(is_heard) {
         first.register(signal)?;
         low_level::pipe::register(signal, stop.waker()?)?;
@@ -102,8 +103,8 @@ impl Hangups {
     #[allow(unsafe_code, reason = "no safe registration asks for the terminal")]
     fn note(stop: &Stop) -> io::Result<Self> {
         // Read first: registering for a signal ends its being ignored.
-        let is_ignored = inherited::is_ignored(SIGHUP);
-        if !is_ignored && has_terminal() {
+        let was_ignored = is_ignored(SIGHUP);
+        if !was_ignored && has_terminal() {
             let waker = stop.waker()?;
             let came = move || {
                 if !has_terminal() {
@@ -117,7 +118,7 @@ impl Hangups {
         }
         Ok(Self {
             pipe: signal_pipe(SIGHUP)?,
-            is_ignored,
+            is_ignored: was_ignored,
         })
     }
 
@@ -182,7 +183,7 @@ impl TerminalSignals {
     /// Lets SIGQUIT pull the stop instead, unless the starter has it ignored.
     pub(crate) fn catch(stop: &Stop) -> io::Result<Self> {
         let caught = Arc::new(AtomicBool::new(false));
-        if !inherited::is_ignored(SIGQUIT) {
+        if !is_ignored(SIGQUIT) {
             flag::register(SIGQUIT, Arc::clone(&caught))?;
             low_level::pipe::register(SIGQUIT, stop.waker()?)?;
         }
