@@ -188,8 +188,8 @@ impl Connection {
         }
     }
 
-    /// Whether another request may be sent. A service that is busy with answers need not read, and
-    /// this must not wait for it with a write.
+    /// Returns whether another request may be sent. A service that is busy with answers need not
+    /// read, and this must not wait for it with a write.
     pub(crate) fn may_request(&self) -> bool {
         self.failed.is_none() && self.exchange.pending_bytes() < WINDOW
     }
@@ -199,7 +199,7 @@ impl Connection {
         self.exchange.heard_at()
     }
 
-    /// Whether events have come.
+    /// Returns whether events have come.
     pub(crate) fn has_events(&self) -> bool {
         self.has_events
     }

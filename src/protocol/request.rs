@@ -78,7 +78,7 @@ impl serde_core::Serialize for Ack {
     }
 }
 
-/// Whether the same again, later, may not be refused with this status, as of HTTP.
+/// Returns whether the same again, later, may not be refused with this status, as of HTTP.
 pub(crate) fn is_transient(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..)
 }

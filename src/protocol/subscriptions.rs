@@ -205,7 +205,7 @@ impl Subscriptions {
         taken
     }
 
-    /// Whether all that is wanted is subscribed, on this connection.
+    /// Returns whether all that is wanted is subscribed, on this connection.
     pub(crate) fn is_settled(&self) -> bool {
         let mut pending = self.pending.values().flatten();
         !pending.any(|pending| pending.action == Action::Subscribe)

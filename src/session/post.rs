@@ -125,14 +125,14 @@ fn has(headers: &HeaderMap, name: &str, wanted: &str) -> bool {
         .any(|value| value.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
-/// Whether TLS came where HTTP was spoken.
+/// Returns whether TLS came where HTTP was spoken.
 pub(crate) fn is_tls(error: &AnyError) -> bool {
     io_error(error)
         .and_then(io::Error::get_ref)
         .is_some_and(|inner| inner.is::<Tls>())
 }
 
-/// Whether the answer was longer than one may be.
+/// Returns whether the answer was longer than one may be.
 pub(crate) fn is_too_long(error: &AnyError) -> bool {
     let is_large = io_error(error).is_some_and(|error| error.kind() == io::ErrorKind::FileTooLarge);
     is_large
@@ -142,12 +142,13 @@ pub(crate) fn is_too_long(error: &AnyError) -> bool {
         )
 }
 
-/// Whether the connection ended before the answer did, of which rustls says more than helps.
+/// Returns whether the connection ended before the answer did, of which rustls says more than
+/// helps.
 pub(crate) fn is_end(error: &AnyError) -> bool {
     io_error(error).is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
 }
 
-/// Whether the answer is not HTTP, or none that can be read.
+/// Returns whether the answer is not HTTP, or none that can be read.
 pub(crate) fn is_no_http(error: &AnyError) -> bool {
     matches!(
         error.downcast_ref(),

@@ -22,8 +22,8 @@ pub(crate) struct ConfigFile {
     members: BTreeMap<String, String>,
 }
 
-/// Whether no way leads there: a folder may not be entered, a link leads to itself. A file that may
-/// not be read is there.
+/// Returns whether no way leads there: a folder may not be entered, a link leads to itself. A file
+/// that may not be read is there.
 fn is_out_of_reach(path: &Path) -> bool {
     path.metadata().is_err()
 }

@@ -77,7 +77,8 @@ fn mistake_in(token: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a character takes no room, or that of a blank: what comes along from a page or a chat.
+/// Returns whether a character takes no room, or that of a blank: what comes along from a page or a
+/// chat.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,

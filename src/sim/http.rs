@@ -90,7 +90,7 @@ impl Request {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Whether one of the comma-separated values of a header is `token`.
+    /// Returns whether one of the comma-separated values of a header is `token`.
     pub(super) fn has(&self, name: &str, token: &str) -> bool {
         let named = self
             .headers

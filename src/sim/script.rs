@@ -54,7 +54,7 @@ impl FromStr for Script {
     }
 }
 
-/// Whether a line is a whole Event object, not just its `elems`.
+/// Returns whether a line is a whole Event object, not just its `elems`.
 pub(super) fn is_whole(line: &Event) -> bool {
     line.stream_id().is_some() || line.path().is_some()
 }

@@ -47,7 +47,7 @@ impl Attempts {
         &self.tried
     }
 
-    /// Whether there are no addresses left but those that were given out or have failed.
+    /// Returns whether there are no addresses left but those that were given out or have failed.
     pub(crate) fn is_over(&self) -> bool {
         self.rest.is_empty()
     }

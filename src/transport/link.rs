@@ -41,7 +41,7 @@ impl Link {
         &self.given
     }
 
-    /// Whether something has come in since, a part of a TLS record.
+    /// Returns whether something has come in since, a part of a TLS record.
     pub(crate) fn is_amid_record(&mut self) -> bool {
         self.layer.wire().coming().bytes != self.given.bytes
     }

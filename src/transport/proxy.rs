@@ -83,7 +83,7 @@ impl Proxy {
         Ok(Self { at, protocol })
     }
 
-    /// Whether the proxy takes the name of the endpoint, and looks it up.
+    /// Returns whether the proxy takes the name of the endpoint, and looks it up.
     pub(crate) fn resolves(&self) -> bool {
         match self.protocol {
             Protocol::Http { .. } => true,
@@ -231,7 +231,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// Whether a list as that of `NO_PROXY` has the host: entries by commas or blanks.
+/// Returns whether a list as that of `NO_PROXY` has the host: entries by commas or blanks.
 pub(crate) fn is_exempt(at: &HostPort, list: &str) -> bool {
     let mut entries = list
         .split(|c: char| c == ',' || c.is_ascii_whitespace())
@@ -259,7 +259,7 @@ fn is_or_ends_in(host: &str, name: &str) -> bool {
     }
 }
 
-/// Whether an entry is the address, or a network that has it.
+/// Returns whether an entry is the address, or a network that has it.
 fn holds(entry: &str, ip: IpAddr) -> bool {
     let (network, bits) = match entry.split_once('/') {
         Some((network, bits)) => (network, bits.parse().ok()),

@@ -175,8 +175,8 @@ fn failed(endpoint: &Endpoint, error: io::Error) -> Error {
 /// Number of retries after a transient alert.
 const MAX_ALERTS: u32 = 4;
 
-/// Whether an alert (RFC 8446 §6.2) may be gone the next time, as those of a service that is being
-/// set up. Those about certificates and versions are not.
+/// Returns whether an alert (RFC 8446 §6.2) may be gone the next time, as those of a service that
+/// is being set up. Those about certificates and versions are not.
 fn is_transient(alert: AlertDescription) -> bool {
     use AlertDescription as Alert;
     !matches!(

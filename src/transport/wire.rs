@@ -108,8 +108,8 @@ impl Wire {
         self.waited
     }
 
-    /// Whether what is watched is ready and had to stand back: what comes in without a pause is
-    /// read first, but not for ever.
+    /// Returns whether what is watched is ready and had to stand back: what comes in without a
+    /// pause is read first, but not for ever.
     pub(crate) fn take_watch_ready(&mut self) -> bool {
         mem::take(&mut self.is_watch_ready) && self.wait_context.watched.is_ready()
     }
@@ -143,7 +143,7 @@ impl Wire {
         is_stopped
     }
 
-    /// Whether the deadline has passed. The first look under a new one is free.
+    /// Returns whether the deadline has passed. The first look under a new one is free.
     fn is_over(&mut self) -> bool {
         let fresh = mem::take(&mut self.fresh);
         !fresh && self.deadline.is_some_and(|at| at <= Instant::now())

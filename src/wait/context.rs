@@ -25,7 +25,7 @@ impl WaitContext {
         }
     }
 
-    /// Whether it is stopped.
+    /// Returns whether it is stopped.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop.as_ref().is_some_and(Stop::is_stopped)
     }
@@ -41,7 +41,7 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// Whether a wait would end at once.
+    /// Returns whether a wait would end at once.
     pub(crate) fn is_ready(&self) -> bool {
         self.ready().is_some()
     }

@@ -53,7 +53,7 @@ impl MessageLimit {
         &mut self.link
     }
 
-    /// Whether a part of a message has come in, and not its end.
+    /// Returns whether a part of a message has come in, and not its end.
     pub(crate) fn is_amid_message(&self) -> bool {
         self.frames.is_amid_message()
     }
@@ -172,7 +172,7 @@ impl Frames {
         PATIENCE + Duration::from_secs(self.received / SLOWEST)
     }
 
-    /// Whether a message has come to its end since this was asked last.
+    /// Returns whether a message has come to its end since this was asked last.
     fn take_has_ended(&mut self) -> bool {
         mem::take(&mut self.has_ended)
     }

@@ -147,7 +147,7 @@ impl Socket {
         self.write(Message::Ping(payload.to_vec().into()), deadline)
     }
 
-    /// Whether a part of a message has come in, or of a TLS record, and not its end.
+    /// Returns whether a part of a message has come in, or of a TLS record, and not its end.
     pub(crate) fn is_amid_message(&mut self) -> bool {
         self.websocket.get_ref().is_amid_message() || self.link().is_amid_record()
     }

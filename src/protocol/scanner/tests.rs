@@ -99,7 +99,7 @@ fn a_number_ends_with_its_digits_anywhere() {
     }
 }
 
-/// Whether a text is a JSON document.
+/// Returns whether a text is a JSON document.
 fn is_json(text: &str) -> bool {
     members(text, [""]) != Err(Invalid::NotJson)
 }

@@ -263,7 +263,7 @@ fn advice(error: &Error, sources: &SettingSources) -> Option<String> {
     })
 }
 
-/// Whether HTTP was spoken to a port of HTTPS, by the words of the usual servers.
+/// Returns whether HTTP was spoken to a port of HTTPS, by the words of the usual servers.
 fn is_http_to_https(error: &Error, sources: &SettingSources) -> bool {
     let is_plain = |given: &SettingValue| given.value.starts_with("http://");
     let words = error.to_string();

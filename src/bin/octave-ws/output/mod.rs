@@ -166,12 +166,12 @@ impl Output {
         self.sink.as_fd().try_clone_to_owned().map(Some)
     }
 
-    /// Whether the reader is gone.
+    /// Returns whether the reader is gone.
     pub(crate) fn is_left(&self) -> bool {
         !self.is_file() && poll::is_hung_up(&self.sink)
     }
 
-    /// Whether lines stay where they are written.
+    /// Returns whether lines stay where they are written.
     pub(crate) fn is_file(&self) -> bool {
         self.sink.is_file()
     }

@@ -346,8 +346,8 @@ fn is_there(file: &File, name: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether the file is ours alone. Where it cannot be locked, as on some file systems, it is said
-/// to be.
+/// Returns whether the file is ours alone. Where it cannot be locked, as on some file systems, it
+/// is said to be.
 fn lock(file: &File) -> bool {
     locked(file, FlockOperation::NonBlockingLockExclusive)
 }

@@ -135,7 +135,7 @@ impl Sink {
         open(path)
     }
 
-    /// Whether what is written stays there.
+    /// Returns whether what is written stays there.
     pub(crate) fn is_file(&self) -> bool {
         self.kind == Kind::File
     }
@@ -318,7 +318,7 @@ fn open(path: &Path) -> io::Result<Sink> {
     })
 }
 
-/// Whether it is a pipe of which [`grow`] makes a larger one.
+/// Returns whether it is a pipe of which [`grow`] makes a larger one.
 #[cfg(target_os = "linux")]
 fn can_grow(file: &File) -> bool {
     fcntl_getpipe_size(file).is_ok()

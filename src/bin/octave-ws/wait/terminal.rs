@@ -8,7 +8,7 @@ use rustix::fs::fstat;
 use rustix::process::getpgrp;
 use rustix::termios::{tcgetpgrp, tcgetwinsize};
 
-/// Whether standard error goes where standard output goes, as on a terminal.
+/// Returns whether standard error goes where standard output goes, as on a terminal.
 pub(crate) fn is_stderr_on_stdout() -> bool {
     match (fstat(io::stdout()), fstat(io::stderr())) {
         (Ok(stdout), Ok(stderr)) => {

@@ -238,7 +238,7 @@ impl<'a> Run<'a> {
         left.map_or(most, |left| most.min(left))
     }
 
-    /// Whether there are as many events as were asked for.
+    /// Returns whether there are as many events as were asked for.
     fn has_enough(&self) -> bool {
         self.settings.count == Some(self.status.summary.events)
     }

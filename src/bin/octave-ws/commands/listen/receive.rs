@@ -168,9 +168,9 @@ impl Run<'_> {
         due.into_iter().flatten().min()
     }
 
-    /// Whether there is nothing more to wait for. That no event has come for so long is not said
-    /// before all has been read that came, until it is quiet. What comes without end, and is no event,
-    /// does not put it off for longer than `BUSY`.
+    /// Returns whether there is nothing more to wait for. That no event has come for so long is not
+    /// said before all has been read that came, until it is quiet. What comes without end, and is
+    /// no event, does not put it off for longer than `BUSY`.
     fn is_at_end(&self, is_quiet: bool) -> bool {
         let busy = self.idle_end().map(|end| end + BUSY);
         let end = if is_quiet {

@@ -92,7 +92,7 @@ impl Input {
         self.watch_interrupt()
     }
 
-    /// Whether it is somebody who types, and sees what comes of it.
+    /// Returns whether it is somebody who types, and sees what comes of it.
     pub(crate) fn is_terminal(&self) -> bool {
         self.is_terminal
     }
@@ -102,7 +102,7 @@ impl Input {
         self.file.as_fd().try_clone_to_owned()
     }
 
-    /// Whether a read does not have to wait.
+    /// Returns whether a read does not have to wait.
     pub(crate) fn is_ready(&self) -> bool {
         !self.is_over && poll::is_readable(&self.file)
     }

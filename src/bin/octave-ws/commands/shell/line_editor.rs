@@ -56,7 +56,7 @@ impl Editor {
         pressed
     }
 
-    /// Whether nothing has been typed since the last line.
+    /// Returns whether nothing has been typed since the last line.
     pub(crate) fn is_empty(&self) -> bool {
         self.line.is_empty()
     }

@@ -194,8 +194,8 @@ impl Shell {
         self.asked == 0 && self.pinged_at.is_none() && !is_any_due
     }
 
-    /// Whether another line may be acted upon: not while too many wait for their answers, nor, in
-    /// a script, while a ping waits for its own.
+    /// Returns whether another line may be acted upon: not while too many wait for their answers,
+    /// nor, in a script, while a ping waits for its own.
     fn may_act(&self) -> bool {
         let is_pinging = self.pong_by().is_some_and(|by| by > Instant::now());
         self.leave_by.is_none() && !self.is_window_full() && !is_pinging
