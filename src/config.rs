@@ -250,7 +250,7 @@ impl Config {
         }
     }
 
-    /// When a part of connecting that begins now has to be done.
+    /// Returns when a part of connecting that begins now has to be done.
     pub(crate) fn phase_deadline(&self) -> Instant {
         let deadline = Instant::now() + self.connect_timeout;
         self.connect_deadline

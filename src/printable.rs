@@ -30,7 +30,7 @@ impl fmt::Display for Printable<'_> {
 /// Maximum length of a shown peer's text, in bytes.
 const LIMIT: usize = 200;
 
-/// A peer's words, fit to be shown: escaped, and cut.
+/// Returns a peer's words, fit to be shown: escaped, and cut.
 pub(crate) fn escape_words(text: &str) -> String {
     // Escaping makes no character shorter.
     let text = text.trim();

@@ -19,7 +19,7 @@ impl Token {
         Self(token.as_ref().trim().to_owned())
     }
 
-    /// The token itself.
+    /// Returns the token itself.
     pub(crate) fn expose_secret(&self) -> &str {
         &self.0
     }
@@ -122,7 +122,7 @@ fn spelled(text: &str, secret: &str) -> Option<usize> {
     Some(text.len() - rest.len())
 }
 
-/// The bytes that an escape at the beginning of a text stands for, and how long it is.
+/// Returns the bytes that an escape at the beginning of a text stands for, and how long it is.
 fn escaped(text: &str) -> Option<(Vec<u8>, usize)> {
     let number = |digits: &str, radix| u32::from_str_radix(digits, radix).ok();
     if let Some(rest) = text.strip_prefix('%') {

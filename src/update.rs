@@ -94,7 +94,7 @@ impl Gap {
     }
 }
 
-/// A date in UTC and milliseconds, RFC 3339.
+/// Returns a date in UTC and milliseconds, RFC 3339.
 #[cfg(feature = "serde")]
 fn date(at: SystemTime) -> String {
     humantime::format_rfc3339_millis(at).to_string()

@@ -14,8 +14,8 @@ pub enum Shell {
     Fish,
 }
 
-/// The script. `choices` are the values that options and arguments have where there are few: by the
-/// name of the value.
+/// Returns the script. `choices` are the values that options and arguments have where there are
+/// few: by the name of the value.
 pub fn script(shell: Shell, info: &CommandInfoWithArgs, choices: &[(&str, &[&str])]) -> String {
     let program = Program { info, choices };
     match shell {
@@ -47,12 +47,12 @@ impl Program<'_> {
         }
     }
 
-    /// The name of a function.
+    /// Returns the name of a function.
     fn function(&self) -> String {
         self.info.name.replace('-', "_")
     }
 
-    /// The names of commands; help has none of argh's.
+    /// Returns the names of commands; help has none of argh's.
     fn commands(&self) -> String {
         let names = self.info.commands.iter().map(|command| command.name);
         names.chain(["help"]).collect::<Vec<_>>().join(" ")

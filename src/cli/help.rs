@@ -81,7 +81,7 @@ pub fn with_hint(what: &str) -> String {
     format!("usage: {what}{hint}")
 }
 
-/// A text without what format strings have for braces.
+/// Returns a text without what format strings have for braces.
 pub(super) fn plain(text: &str) -> String {
     text.replace("{{", "{").replace("}}", "}")
 }

@@ -250,7 +250,7 @@ impl Client {
         self.settle();
     }
 
-    /// Once everything is subscribed, the connection counts, and a gap has its end.
+    /// Ends a gap once everything is subscribed: only then the connection counts.
     fn settle(&mut self) {
         let State::Open(_) = self.state else { return };
         if !self.subscriptions.is_settled() {
@@ -267,7 +267,7 @@ impl Client {
     }
 }
 
-/// Good enough to keep clients from coming back at the same time.
+/// Returns a number that is random enough to keep clients from coming back at the same time.
 fn random() -> u32 {
     let [a, b, c, d, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
     u32::from_ne_bytes([a, b, c, d])

@@ -194,7 +194,7 @@ impl Connection {
         self.failed.is_none() && self.exchange.pending_bytes() < WINDOW
     }
 
-    /// When the peer was last heard of.
+    /// Returns when the peer was last heard of.
     pub(crate) fn heard_at(&self) -> Instant {
         self.exchange.heard_at()
     }
@@ -204,12 +204,12 @@ impl Connection {
         self.has_events
     }
 
-    /// Up to when all that was sent has come in, as far as is known.
+    /// Returns up to when all that was sent has come in, as far as is known.
     pub(crate) fn complete_at(&self) -> Moment {
         self.socket.complete_at()
     }
 
-    /// From now on a read that finds nothing ends while this is ready, too.
+    /// Makes a read without data end while this is ready, too.
     pub(crate) fn watch(&mut self, watched: Watched) {
         self.socket.wire().watch(watched.clone());
         self.watched = watched;
@@ -330,7 +330,8 @@ impl Connection {
         }
     }
 
-    /// The next thing of what has been read already, which needs neither a clock nor a deadline.
+    /// Returns the next thing of what has been read already, which needs neither a clock nor a
+    /// deadline.
     ///
     /// # Errors
     /// As [`Connection::read`].

@@ -99,7 +99,7 @@ impl<C: Read> Input<'_, C> {
         Ok(taken)
     }
 
-    /// A line without its end.
+    /// Returns a line without its end.
     fn line(&mut self) -> io::Result<Vec<u8>> {
         loop {
             let rest = &self.bytes[self.used..];

@@ -25,7 +25,7 @@ impl Cookies {
         }
     }
 
-    /// The line of a request, with its end; nothing without cookies (RFC 6265 §5.4).
+    /// Returns the line of a request, with its end; nothing without cookies (RFC 6265 §5.4).
     pub(crate) fn line(&self) -> String {
         let pairs = self.0.iter().map(|(name, value)| format!("{name}={value}"));
         match &pairs.collect::<Vec<_>>()[..] {
@@ -41,7 +41,7 @@ impl Cookies {
     }
 }
 
-/// The name and the value of a Set-Cookie that a request may hold.
+/// Returns the name and the value of a Set-Cookie that a request may hold.
 fn pair(set: &[u8]) -> Option<(String, String)> {
     let pair = set.split(|&b| b == b';').next()?;
     let (name, value) = split(pair, b'=')?;

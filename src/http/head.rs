@@ -71,14 +71,14 @@ impl Head {
         }))
     }
 
-    /// The comma-separated values of a header, wherever it stands.
+    /// Returns the comma-separated values of a header, wherever it stands.
     pub(crate) fn values(&self, name: &'static str) -> impl Iterator<Item = &[u8]> {
         let is_named = move |header: &&(String, Vec<u8>)| header.0.eq_ignore_ascii_case(name);
         let named = self.headers.iter().filter(is_named);
         named.flat_map(|(_, value)| value.split(|&b| b == b',').map(<[u8]>::trim_ascii))
     }
 
-    /// A header as it stands, the first of its name.
+    /// Returns a header as it stands, the first of its name.
     pub(crate) fn first(&self, name: &str) -> Option<&[u8]> {
         let is_named = |header: &&(String, Vec<u8>)| header.0.eq_ignore_ascii_case(name);
         let header = self.headers.iter().find(is_named);
@@ -134,7 +134,7 @@ fn target(url: &[u8], path: Option<&str>) -> Option<String> {
     (is_absolute && HostPort::parse(host, 443).is_ok()).then(|| format!("{scheme}//{host}{path}"))
 }
 
-/// The time that a Retry-After asks to wait: seconds, or until a date (RFC 9110 §10.2.3).
+/// Returns the time that a Retry-After asks to wait: seconds, or until a date (RFC 9110 §10.2.3).
 pub(crate) fn retry_after(value: &[u8]) -> Option<Duration> {
     let text = str::from_utf8(value).ok()?.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
@@ -145,7 +145,7 @@ pub(crate) fn retry_after(value: &[u8]) -> Option<Duration> {
     Some(date.duration_since(clock::now()).unwrap_or_default())
 }
 
-/// A date as in a Date or a Retry-After (RFC 9110 §5.6.7).
+/// Returns a date as in a Date or a Retry-After (RFC 9110 §5.6.7).
 pub(crate) fn date(value: &[u8]) -> Option<SystemTime> {
     let text = str::from_utf8(value).ok()?.trim();
     httpdate::parse_http_date(text).ok()
@@ -155,7 +155,7 @@ pub(crate) fn date(value: &[u8]) -> Option<SystemTime> {
 mod tests {
     use super::*;
 
-    /// A head of this length, whose last bytes come one by one, and what comes of it.
+    /// Reads a head of this length, whose last bytes come one by one.
     fn head(length: usize, is_whole: bool) -> Result<Head, ErrorKind> {
         struct Slow(Vec<u8>);
 

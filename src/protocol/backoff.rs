@@ -69,7 +69,8 @@ impl Backoff {
         self.subscribed_at.get_or_insert(now);
     }
 
-    /// A connection was lost, or did not come about: when to try the next one, `None` for never.
+    /// Notes that a connection was lost or failed. Returns when to make the next attempt, `None`
+    /// for never.
     ///
     /// The delay is `random` of the longest one, all of whose bits are taken to be equally likely
     /// (full jitter), and at least what the service asked for.

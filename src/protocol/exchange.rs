@@ -78,7 +78,7 @@ impl Exchange {
         self.pending_bytes
     }
 
-    /// The text of a request; its answer is expected from now on.
+    /// Returns the text of a request; its answer is expected from now on.
     pub(crate) fn request(&mut self, request: Request, now: Instant) -> String {
         self.last_id += 1;
         let text = message::request(self.last_id, request.action, &request.stream);
@@ -130,7 +130,7 @@ impl Exchange {
         })
     }
 
-    /// When the peer was last heard of.
+    /// Returns when the peer was last heard of.
     pub(crate) fn heard_at(&self) -> Instant {
         self.heard_at
     }
@@ -143,8 +143,8 @@ impl Exchange {
         }
     }
 
-    /// When the first of the requests that wait is late. While others are answered, a service is at
-    /// work, and time counts from the last answer.
+    /// Returns when the first of the requests that wait is late. While others are answered, a
+    /// service is at work, and time counts from the last answer.
     fn late_at(&self) -> Option<Instant> {
         // Ids grow: the lowest one was sent first.
         let (_, first) = self.pending.first_key_value()?;

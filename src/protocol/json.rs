@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::scanner;
 
-/// A JSON string, whose escapes may be such that no Rust string holds them: then `None`.
+/// Returns a JSON string, whose escapes may be such that no Rust string holds them: then `None`.
 pub(super) fn string(json: &str) -> Option<Cow<'_, str>> {
     // Checked JSON without an escape is taken as it is.
     if let Some(plain) = json
@@ -61,7 +61,7 @@ pub(super) fn error_text(errors: &str) -> Option<String> {
 /// Maximum length of an answer's text that is read. Far less is shown.
 const MAX_WORDS: usize = 64 << 10;
 
-/// The beginning of a JSON string, and all of it where it is not too long.
+/// Returns the beginning of a JSON string, and all of it where it is not too long.
 fn beginning(json: &str) -> Option<Cow<'_, str>> {
     if json.len() <= MAX_WORDS || !json.starts_with('"') {
         return string(json);

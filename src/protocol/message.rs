@@ -44,7 +44,7 @@ pub(crate) fn detach(text: &mut Text) {
     }
 }
 
-/// The text of a request: one stream, by its id or by its path, never both.
+/// Returns the text of a request: one stream, by its id or by its path, never both.
 pub(crate) fn request(msg_id: u64, action: Action, stream: &Stream) -> String {
     let key = if stream.is_path() { "path" } else { "streamId" };
     let name = serde_json::Value::from(stream.as_str());
@@ -309,7 +309,7 @@ impl Incoming {
     }
 }
 
-/// The `msgId` of a request.
+/// Returns the `msgId` of a request.
 pub(super) fn msg_id(request: &str) -> Option<String> {
     let [msg_id] = members(request, ["msgId"]).ok()?;
     msg_id.and_then(number_or_string)
@@ -348,7 +348,8 @@ fn answer(head: &str) -> Option<Answer> {
     })
 }
 
-/// The answer to the session request: the id that was given, or the service's words of refusal.
+/// Returns the answer to the session request: the id that was given, or the service's words of
+/// refusal.
 ///
 /// # Errors
 /// Fails with a description of the answer, if it is neither.
@@ -376,7 +377,7 @@ fn is_json_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
 }
 
-/// Where `part`, which was cut out of `whole`, lies in it.
+/// Returns where `part`, which was cut out of `whole`, lies in it.
 fn range_in(part: &str, whole: &str) -> Range<usize> {
     let start = part.as_ptr() as usize - whole.as_ptr() as usize;
     start..start + part.len()

@@ -44,12 +44,12 @@ impl Overdue {
         }
     }
 
-    /// No answer is overdue.
+    /// Notes that no answer is overdue.
     pub(crate) fn reset(&mut self) {
         self.since = None;
     }
 
-    /// Until when to wait for something to read, at most: what was found last being this.
+    /// Returns until when to wait for something to read, at most: what was found last being this.
     pub(crate) fn until(&self, last: Look, now: Instant) -> Instant {
         match &self.since {
             Some(_) if last.is_amid => last.heard_at + self.ack_timeout,

@@ -11,7 +11,7 @@ pub(super) enum Invalid {
     NotObject,
 }
 
-/// The members of a JSON object by the given names, unparsed; of duplicates the last.
+/// Returns the members of a JSON object by the given names, unparsed; of duplicates the last.
 ///
 /// The whole text is checked to be one JSON document.
 ///
@@ -78,7 +78,7 @@ fn document(json: &[u8], mut member: impl FnMut(Range<usize>, bool, Range<usize>
     (space(json, at) == json.len()).then_some(is_object)
 }
 
-/// Behind a value, and all that is nested in it.
+/// Returns the offset after a value, and all that is nested in it.
 fn value(json: &[u8], mut at: usize) -> Option<usize> {
     let mut open = Open::default();
     loop {
@@ -133,20 +133,20 @@ fn value(json: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// Behind the end of an array or an object, if it is the next.
+/// Returns the offset after the end of an array or an object, if it is the next.
 fn empty(json: &[u8], at: usize, end: u8) -> Option<usize> {
     let at = space(json, at);
     (json.get(at) == Some(&end)).then_some(at + 1)
 }
 
-/// Behind the key of a member and its colon.
+/// Returns the offset after the key of a member and its colon.
 #[inline]
 fn key_and_colon(json: &[u8], at: usize) -> Option<usize> {
     let (end, _) = key(json, space(json, at))?;
     colon(json, end)
 }
 
-/// Behind a key, and whether it has escapes.
+/// Returns the offset after a key, and whether it has escapes.
 #[inline]
 fn key(json: &[u8], at: usize) -> Option<(usize, bool)> {
     match *json.get(at)? {
@@ -155,15 +155,15 @@ fn key(json: &[u8], at: usize) -> Option<(usize, bool)> {
     }
 }
 
-/// Behind a colon.
+/// Returns the offset after a colon.
 #[inline]
 fn colon(json: &[u8], at: usize) -> Option<usize> {
     let at = space(json, at);
     (*json.get(at)? == b':').then_some(at + 1)
 }
 
-/// Behind a string that begins behind its first quotation mark (RFC 8259 §7), and whether it has
-/// escapes.
+/// Returns the offset after a string that begins behind its first quotation mark (RFC 8259 §7), and
+/// whether it has escapes.
 #[inline]
 fn string(json: &[u8], start: usize) -> Option<(usize, bool)> {
     let end = plain(json, start);
@@ -174,7 +174,7 @@ fn string(json: &[u8], start: usize) -> Option<(usize, bool)> {
     Some((end, true))
 }
 
-/// Behind a string, from its first escape on.
+/// Returns the offset after a string, from its first escape on.
 #[inline(never)]
 fn escaped(json: &[u8], mut at: usize) -> Option<usize> {
     loop {
@@ -186,7 +186,7 @@ fn escaped(json: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// Behind an escape that begins behind its backslash.
+/// Returns the offset after an escape that begins behind its backslash.
 fn escape(json: &[u8], at: usize) -> Option<usize> {
     match *json.get(at)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(at + 1),
@@ -241,8 +241,8 @@ fn long_plain(json: &[u8], start: usize) -> usize {
     at + rest.iter().position(is_special).unwrap_or(rest.len())
 }
 
-/// The high bit of each quotation mark, backslash and control character, and maybe of some bytes
-/// behind the first.
+/// Returns the high bit of each quotation mark, backslash and control character, and maybe of some
+/// bytes behind the first.
 #[inline]
 fn special(word: u64) -> u64 {
     // Less than 0x21 once the bit is turned over: control characters and the quotation mark.
@@ -261,7 +261,7 @@ fn eight(json: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes))
 }
 
-/// Behind a number without its sign (RFC 8259 §6).
+/// Returns the offset after a number without its sign (RFC 8259 §6).
 fn number(json: &[u8], at: usize) -> Option<usize> {
     let mut at = match *json.get(at)? {
         b'0' => at + 1,
@@ -281,7 +281,7 @@ fn number(json: &[u8], at: usize) -> Option<usize> {
     Some(at)
 }
 
-/// Behind digits, of which there is one at least.
+/// Returns the offset after digits, of which there is one at least.
 #[inline]
 fn digits(json: &[u8], start: usize) -> Option<usize> {
     const HALVES: u64 = 0xf0 * EACH;
@@ -307,7 +307,7 @@ fn rest(json: &[u8], at: usize, word: &[u8]) -> Option<usize> {
     json.get(at..)?.starts_with(word).then(|| at + word.len())
 }
 
-/// Behind white space.
+/// Returns the offset after white space.
 #[inline]
 fn space(json: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\t' | b'\n' | b'\r') = json.get(at) {

@@ -56,12 +56,12 @@ impl Subscriptions {
         self.last_ticket
     }
 
-    /// The next request to send.
+    /// Returns the next request to send.
     pub(crate) fn next_request(&mut self) -> Option<Request> {
         self.requests.pop_front()
     }
 
-    /// There is a new connection, on which everything has to be asked for.
+    /// Notes a new connection, on which everything has to be requested.
     pub(crate) fn connected(&mut self) {
         let restored: Vec<Stream> = self
             .subscribed
@@ -88,8 +88,8 @@ impl Subscriptions {
         self.requests = requests.collect();
     }
 
-    /// There is no connection: what is not connected is not subscribed either. Returns the acks
-    /// that this makes up for.
+    /// Notes that there is no connection, and so no subscription. Returns the acks that this
+    /// replaces.
     pub(crate) fn disconnected(&mut self) -> Vec<Ack> {
         let mut acks = Vec::new();
         self.decided.clear();
@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    /// The next request, which is one to subscribe.
+    /// Returns the next request, which is one to subscribe.
     fn subscription(account: &mut Subscriptions) -> Request {
         let request = account.next_request().unwrap();
         assert_eq!(request.action, Action::Subscribe);

@@ -24,7 +24,7 @@ use crate::endpoint::Endpoint;
 pub struct SessionId(String);
 
 impl SessionId {
-    /// An id that can stand in a URL as it is, `None` for any other: 1 to 256 of
+    /// Returns an id that can stand in a URL as it is, `None` for any other: 1 to 256 of
     /// `[A-Za-z0-9._~-]`, and neither `.` nor `..`, which a URL would swallow.
     pub(crate) fn new(id: String) -> Option<Self> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"._~-".contains(&b);
@@ -32,7 +32,7 @@ impl SessionId {
         (usable && id != "." && id != "..").then_some(Self(id))
     }
 
-    /// The path of its WebSocket: a secret as much as the id.
+    /// Returns the path of its WebSocket: a secret as much as the id.
     pub(crate) fn path(&self, endpoint: &Endpoint) -> String {
         format!("{}/session/{}/ws", endpoint.prefix, self.0)
     }

@@ -110,7 +110,7 @@ pub(super) struct LinkTransport {
     buffers: LazyBuffers,
 }
 
-/// Where the line of a head begins that begins so: another header's value may hold it, too.
+/// Returns where the line of a head begins that begins so: another header's value may hold it, too.
 fn find_line(head: &[u8], begin: &str) -> Option<usize> {
     let is_it = |at: &usize| {
         let (before, from) = head.split_at(*at);
@@ -193,7 +193,7 @@ impl fmt::Debug for LinkTransport {
     }
 }
 
-/// Where a head ends, if all of it is there.
+/// Returns where a head ends, if all of it is there.
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
     let ends = |end: &[u8]| {
         let at = bytes.windows(end.len()).position(|bytes| bytes == end);
@@ -202,8 +202,8 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
     ends(b"\n\r\n").into_iter().chain(ends(b"\n\n")).min()
 }
 
-/// A head with the status and the headers that are looked at, as long as it was. A service may
-/// echo the token, or have secrets of its own.
+/// Returns a head with the status and the headers that are looked at, as long as it was. A service
+/// may echo the token, or have secrets of its own.
 fn without_secrets(head: &[u8], token: &str) -> Vec<u8> {
     const STATUS: usize = "HTTP/1.1 200".len();
     let mut shown = Vec::with_capacity(head.len());

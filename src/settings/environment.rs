@@ -5,7 +5,7 @@ use std::env;
 use crate::settings::source::{SettingSource, SettingValue};
 use crate::{Error, Result};
 
-/// The first of the variables that is set and not empty.
+/// Returns the first of the variables that is set and not empty.
 ///
 /// # Errors
 /// Fails if its value is not UTF-8.

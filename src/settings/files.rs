@@ -51,7 +51,7 @@ impl Files {
         (self.open)(path)
     }
 
-    /// All of a file, less a byte order mark.
+    /// Returns all of a file, less a byte order mark.
     ///
     /// # Errors
     /// Errors of `read`.
@@ -63,7 +63,7 @@ impl Files {
         Ok(bytes)
     }
 
-    /// The same as UTF-8.
+    /// Does the same, as UTF-8.
     ///
     /// # Errors
     /// Errors of `read`, and `InvalidData`.
@@ -73,7 +73,7 @@ impl Files {
     }
 }
 
-/// An error about a file of the configuration.
+/// Returns an error about a file of the configuration.
 pub(crate) fn unreadable(what: &str, error: io::Error) -> Error {
     Error::config(format!("{what} cannot be read")).because(error)
 }

@@ -42,7 +42,7 @@ pub(crate) fn find(
     Ok(found)
 }
 
-/// The token that is in a file by now.
+/// Returns the token that is in a file by now.
 pub(crate) fn read_again(path: &Path, files: Files) -> Result<Token> {
     let what = format!("token file {path:?}");
     let file = files.open_again(path);

@@ -32,7 +32,7 @@ impl Authority {
     /// The name of its certificate where it is kept.
     pub(super) const FILE: &str = "ca.pem";
 
-    /// The one that is kept, or else a new one.
+    /// Returns the one that is kept, or else a new one.
     pub(super) fn new(kept: &Kept) -> io::Result<Self> {
         let key = kept.text(KEY, SECRET, || {
             let key = KeyPair::generate().map_err(io::Error::other)?;
@@ -64,7 +64,7 @@ impl Authority {
         &self.pem
     }
 
-    /// The TLS of a server with this address.
+    /// Returns the TLS of a server with this address.
     pub(super) fn server(&self, addr: IpAddr) -> io::Result<Arc<ServerConfig>> {
         let addr = addr.to_canonical();
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -55,7 +55,7 @@ pub(super) struct Credentials {
 }
 
 impl Cloud {
-    /// The company `demo`, with the device `gw1`.
+    /// Returns the company `demo`, with the device `gw1`.
     pub(super) fn demo(any_stream: bool, script: Option<Script>, kept: &Kept) -> io::Result<Self> {
         let token = |name| {
             let text = kept.text(name, SECRET, || Ok(format!("{}\n", random_hex(16)?)))?;
@@ -85,7 +85,7 @@ impl Cloud {
         })
     }
 
-    /// A new session's id, if the credentials are good.
+    /// Returns a new session's id, if the credentials are good.
     pub(super) fn open_session(&self, given: &Credentials) -> io::Result<Option<String>> {
         let token = match given.user.as_deref() {
             Some(user) if user != self.user => return Ok(None),
@@ -114,7 +114,7 @@ impl Cloud {
         self.state().streams.clone()
     }
 
-    /// The stream by its id or its path.
+    /// Returns the stream by its id or its path.
     pub(super) fn find(&self, name: &str) -> Option<Stream> {
         let is_named = |stream: &&Stream| stream.id == name || stream.path == name;
         let mut state = self.state();
@@ -217,7 +217,7 @@ impl Cloud {
 }
 
 impl State {
-    /// The message of an event, shaped like the documented one.
+    /// Returns the message of an event, shaped like the documented one.
     fn event(&mut self, stream: &Stream, elems: &str) -> String {
         self.events += 1;
         let n = self.events;

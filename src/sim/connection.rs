@@ -149,7 +149,7 @@ fn wants_socket(request: &Request) -> bool {
         && request.header("sec-websocket-key").is_some()
 }
 
-/// The part of a session id that may be shown.
+/// Returns the part of a session id that may be shown.
 fn start_of(id: &str) -> String {
     id.chars().take(6).collect()
 }

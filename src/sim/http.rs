@@ -79,7 +79,7 @@ impl Request {
         &self.method
     }
 
-    /// The path that was asked for, without what follows a question mark.
+    /// Returns the path that was asked for, without what follows a question mark.
     pub(super) fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }

@@ -24,7 +24,8 @@ use crate::protocol::{Incoming, Text};
 pub struct Script(Vec<Event>);
 
 impl Script {
-    /// The first line of the stream's from the `position` on, and where the next one may be.
+    /// Returns the first line of the stream's from the `position` on, and where the next one may
+    /// be.
     pub(super) fn next(&self, stream: &Stream, position: usize) -> Option<(&Event, usize)> {
         let mut lines = self.0.iter().enumerate().skip(position);
         let (at, line) = lines.find(|(_, line)| is_of(line, stream))?;

@@ -45,7 +45,7 @@ impl Log<'_> {
     }
 }
 
-/// The answer that says no, to an HTTP request and to a message alike.
+/// Returns the answer that says no, to an HTTP request and to a message alike.
 pub(super) fn refusal(msg_id: &Value, status: u16, error: &str) -> String {
     let mut head = json!({
         "ok": false,

@@ -291,7 +291,7 @@ fn granted(msg_id: &Value) -> String {
     format!(r#"{{"head":{{"msgId":{msg_id},"ok":true,"errors":[],{words}}},"body":{{}}}}"#)
 }
 
-/// `None` where the socket can do no more without waiting.
+/// Returns `None` where the socket can do no more without waiting.
 fn unless_blocked<T>(result: tungstenite::Result<T>) -> tungstenite::Result<Option<T>> {
     match result {
         Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Ok(None),

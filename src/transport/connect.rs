@@ -42,7 +42,7 @@ impl Attempts {
         }
     }
 
-    /// The addresses that were tried, in order.
+    /// Returns the addresses that were tried, in order.
     pub(crate) fn tried(&self) -> &[SocketAddr] {
         &self.tried
     }
@@ -179,7 +179,7 @@ pub(crate) mod tests {
 
     const LONG: Duration = Duration::from_secs(10);
 
-    /// The listener does not accept, and one connection fills its queue: later ones hang.
+    /// Returns a listener that does not accept, whose queue one connection fills: later ones hang.
     pub(crate) fn black_hole() -> (SocketAddr, Vec<OwnedFd>) {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();

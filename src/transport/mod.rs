@@ -114,7 +114,7 @@ impl Route {
         }
     }
 
-    /// The proxy on the way, if there is one.
+    /// Returns the proxy on the way, if there is one.
     pub(crate) fn proxy(&self) -> Option<String> {
         self.proxy.as_ref().map(|proxy| proxy.at.to_string())
     }
@@ -145,7 +145,7 @@ impl Route {
         self.dial_to_one_of(&addrs, &targets, deadline)
     }
 
-    /// When the next attempt may be made, if not at once.
+    /// Returns when the next attempt may be made, if not at once.
     pub(crate) fn next_attempt(&self) -> Option<Instant> {
         self.dials.0.get(BEFORE).map(|at| *at + SPAN)
     }
@@ -257,8 +257,8 @@ impl Config {
         Route::new(self).map(drop)
     }
 
-    /// The proxy that connections to the endpoint go through, as `HOST:PORT`. `None` without one,
-    /// and where [`Config::no_proxy`] has the endpoint.
+    /// Returns the proxy that connections to the endpoint go through, as `HOST:PORT`. `None`
+    /// without one, and where [`Config::no_proxy`] has the endpoint.
     ///
     /// # Errors
     /// As [`Config::validate`].
@@ -316,7 +316,7 @@ impl<'a> Hop<'a> {
         Ok(addrs)
     }
 
-    /// The error of a look-up.
+    /// Returns the error of a look-up.
     fn unknown(&self, version: Option<IpVersion>, error: io::Error) -> Error {
         if WaitEnded::is_stop(&error) {
             return Error::stopped(Phase::Resolve);
@@ -340,7 +340,7 @@ impl<'a> Hop<'a> {
         }
     }
 
-    /// The error of all the addresses that were tried.
+    /// Returns the error of all the addresses that were tried.
     fn unreachable(&self, tried: &[SocketAddr], error: io::Error) -> Error {
         let named = self.at.to_string();
         let peer = match tried {

@@ -42,7 +42,7 @@ impl Resolver {
         self.version
     }
 
-    /// The addresses of a host, in the system's order.
+    /// Returns the addresses of a host, in the system's order.
     ///
     /// # Errors
     /// The error of the lookup, `NotFound` without an address of the wanted version, `WouldBlock`
@@ -82,7 +82,7 @@ impl Resolver {
         }
     }
 
-    /// `None` where there is no thread to be had for it.
+    /// Returns `None` where there is no thread to be had for it.
     fn begin(&self, at: &HostPort) -> io::Result<Option<Lookup>> {
         Lookup::begin(self.look_up(at))
     }
@@ -135,7 +135,7 @@ impl Answer {
 }
 
 impl Lookup {
-    /// `None` where there is no thread to be had for it.
+    /// Returns `None` where there is no thread to be had for it.
     fn begin(
         look_up: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
     ) -> io::Result<Option<Self>> {
@@ -166,8 +166,8 @@ impl Lookup {
     }
 }
 
-/// Where asking for both fails, IPv4 alone is asked for: in musl's resolver, a name server that does
-/// not answer about IPv6, or with an error, voids what it says of IPv4.
+/// Looks up a name, and IPv4 alone where both fail: in musl's resolver, a name server that does not
+/// answer about IPv6, or with an error, voids its answer about IPv4.
 fn look_up(
     host: &str,
     port: u16,
@@ -224,7 +224,7 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    /// A look-up that has its answer once it is sent.
+    /// Returns a look-up that has its answer once it is sent.
     fn pending() -> (Lookup, SyncSender<io::Result<Vec<SocketAddr>>>) {
         let (sender, receiver) = mpsc::sync_channel(1);
         let lookup = Lookup::begin(move || receiver.recv().unwrap());

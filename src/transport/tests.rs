@@ -20,7 +20,7 @@ fn config(endpoint: String) -> Config {
     Config::new(Credentials::new("demo", Token::new("t"))).endpoint(endpoint)
 }
 
-/// The error's kind and its whole text.
+/// Returns the error's kind and its whole text.
 fn failure(config: &Config, timeout: Duration) -> (ErrorKind, String) {
     let Err(error) = dial(config, &Stop::new().unwrap(), timeout) else {
         panic!("connected")

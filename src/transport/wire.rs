@@ -75,20 +75,20 @@ impl Wire {
         })
     }
 
-    /// From now on reads and writes give up at `deadline` with [`ErrorKind::WouldBlock`], after
-    /// which rustls and tungstenite can both be called again.
+    /// Makes reads and writes give up at `deadline` with [`ErrorKind::WouldBlock`], after which
+    /// rustls and tungstenite can both be called again.
     pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
         self.fresh = true;
     }
 
-    /// From now on a read that finds nothing gives up with [`ErrorKind::WouldBlock`] while this is
-    /// ready, too.
+    /// Makes a read without data give up with [`ErrorKind::WouldBlock`] while this is ready, too.
     pub(crate) fn watch(&mut self, watched: Watched) {
         self.wait_context.watched = watched;
     }
 
-    /// Whether from now on reads give up with [`ErrorKind::WouldBlock`] beyond what was read before.
+    /// Sets whether reads give up with [`ErrorKind::WouldBlock`] beyond the data that was read
+    /// before.
     pub(crate) fn set_buffered_only(&mut self, is_buffered_only: bool) {
         self.is_buffered_only = is_buffered_only;
     }
@@ -98,7 +98,7 @@ impl Wire {
         self.wait_context.pulse = Pulse::default();
     }
 
-    /// Whether from now on it is measured how long reads wait.
+    /// Sets whether the waiting time of reads is measured.
     pub(crate) fn measure(&mut self, is_measured: bool) {
         self.is_measured = is_measured;
     }
@@ -149,8 +149,8 @@ impl Wire {
         !fresh && self.deadline.is_some_and(|at| at <= Instant::now())
     }
 
-    /// Before each read(2), so that none can outlive the deadline or a stop. Looks first whether
-    /// there is something, so as to know when there was nothing.
+    /// Waits before each read(2), so that no read outlives the deadline or a stop. Looks first
+    /// whether there is data, to know when there was none.
     fn wait_to_read(&mut self) -> io::Result<()> {
         if self.is_over() {
             return Err(ErrorKind::WouldBlock.into());
@@ -180,7 +180,7 @@ impl Wire {
         Ok(())
     }
 
-    /// The same before each write(2).
+    /// Does the same before each write(2).
     fn wait_to_write(&mut self) -> io::Result<()> {
         if self.is_over() {
             return Err(ErrorKind::WouldBlock.into());
@@ -190,7 +190,7 @@ impl Wire {
     }
 }
 
-/// The same error once more.
+/// Copies an I/O error.
 fn again(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),

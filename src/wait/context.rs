@@ -17,7 +17,7 @@ pub(crate) struct WaitContext {
 }
 
 impl WaitContext {
-    /// For what must not be cut short by what is watched.
+    /// Returns the context without the watched descriptors, for waits that they must not cut short.
     pub(crate) fn unwatched(&self) -> Self {
         Self {
             watched: Watched::default(),

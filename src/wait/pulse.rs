@@ -13,7 +13,7 @@ impl Pulse {
         Self(Some((every, Arc::new(call))))
     }
 
-    /// Calls, and says how soon to do so again.
+    /// Calls the function. Returns the time until the next call.
     pub(crate) fn beat(&self) -> Option<Duration> {
         self.0.as_ref().map(|(every, call)| {
             call();

@@ -58,7 +58,8 @@ impl MessageLimit {
         self.frames.is_amid_message()
     }
 
-    /// Up to when all that was sent has come in, as far as is known. What has come in parts has not.
+    /// Returns up to when all that was sent has come in, as far as is known. What has come in parts
+    /// has not.
     pub(crate) fn complete_at(&self) -> Moment {
         if self.is_amid_message() {
             self.complete_before
@@ -229,7 +230,7 @@ impl Frames {
         (bytes.len() - self.head.len(), None)
     }
 
-    /// A frame begins, whose header is whole.
+    /// Begins a frame whose header is complete.
     fn begin(&mut self) -> Result<(), LimitExceeded> {
         let is_last = self.head[0] & 0x80 != 0;
         let length = payload_length(&self.head);
@@ -284,7 +285,7 @@ impl Frames {
         usize::try_from(n).unwrap_or(bytes)
     }
 
-    /// A frame, or a piece of one, is whole.
+    /// Ends a frame, or a piece of one.
     fn end(&mut self) {
         if let Some((rest, is_last)) = self.rest.take() {
             self.left = rest.min(PIECE);
@@ -384,7 +385,7 @@ mod tests {
 
     use super::*;
 
-    /// A frame as a server sends it, with a length of this.
+    /// Returns a frame as a server sends it, with a length of this.
     fn header(first: u8, length: usize) -> Vec<u8> {
         let mut head = vec![first];
         match length {
@@ -430,7 +431,7 @@ mod tests {
         Ok(all)
     }
 
-    /// The messages of frames: their payloads, and the first byte of their first frame.
+    /// Returns the messages of frames: their payloads, and the first byte of their first frame.
     fn messages(bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
         let mut messages: Vec<(u8, Vec<u8>)> = Vec::new();
         let mut open: Option<(u8, Vec<u8>)> = None;

@@ -19,9 +19,9 @@ pub(crate) struct UpgradeRequest<'a> {
     pub(crate) redactor: &'a Redactor,
 }
 
-/// The client's handshake, RFC 6455 §4.1. Not tungstenite's, which refuses a legal `Connection:
-/// keep-alive, Upgrade` and takes extensions that were not offered. Returns the bytes after the
-/// answer: frames.
+/// Makes the client's handshake, RFC 6455 §4.1. Not tungstenite's, which refuses a legal
+/// `Connection: keep-alive, Upgrade` and takes extensions that were not offered. Returns the bytes
+/// after the answer: frames.
 pub(crate) fn handshake(
     link: &mut Link,
     endpoint: &Endpoint,

@@ -73,14 +73,14 @@ impl Socket {
         })
     }
 
-    /// The next thing to come in, `None` if that is nothing by the deadline.
+    /// Returns the next thing to come in, `None` if that is nothing by the deadline.
     pub(crate) fn read(&mut self, deadline: Option<Instant>) -> Result<Option<Received>> {
         self.wire().set_deadline(deadline);
         let message = self.message()?;
         Ok(message.map(|message| self.received_of(message)))
     }
 
-    /// The next thing of what has been read from the connection already.
+    /// Returns the next thing of what has been read from the connection already.
     pub(crate) fn read_buffered(&mut self) -> Result<Option<Received>> {
         self.wire().set_buffered_only(true);
         let message = self.message();
@@ -161,12 +161,12 @@ impl Socket {
         self.link().wire()
     }
 
-    /// From now on no write waits beyond this, nor the end of a connection.
+    /// Limits the waits of writes, and of the end of a connection.
     pub(crate) fn set_limit(&mut self, limit: Option<Instant>) {
         self.limit = limit;
     }
 
-    /// The time, but not beyond the limit.
+    /// Returns the time, but not beyond the limit.
     fn limited(&self, time: Instant) -> Instant {
         self.limit.map_or(time, |limit| limit.min(time))
     }
@@ -183,12 +183,12 @@ impl Socket {
         })
     }
 
-    /// Up to when all that was sent has come in, as far as is known.
+    /// Returns up to when all that was sent has come in, as far as is known.
     pub(crate) fn complete_at(&self) -> Moment {
         self.websocket.get_ref().complete_at()
     }
 
-    /// The peer, as errors name it.
+    /// Returns the peer, as errors name it.
     pub(crate) fn peer(&self) -> &str {
         &self.peer
     }

@@ -97,7 +97,7 @@ pub(crate) enum Asked {
 }
 
 impl Args {
-    /// The faults or the streams, where it was asked for those.
+    /// Returns the faults or the streams, where it was asked for those.
     fn list(&self) -> Option<String> {
         if self.list_faults {
             let lines = Fault::NAMES.map(|(name, what)| format!("{name:<15} {what}"));

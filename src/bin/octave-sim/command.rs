@@ -21,7 +21,7 @@ pub(crate) struct Command {
     args: Vec<String>,
 }
 
-/// The signals that are waited for. From now on they no longer end this process.
+/// Returns the signals that are waited for. From now on they no longer end this process.
 pub(crate) fn signals() -> io::Result<Signals> {
     let signals = [SIGCHLD, SIGINT, SIGTERM];
     let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);

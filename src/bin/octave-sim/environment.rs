@@ -81,7 +81,7 @@ impl Environment {
     }
 }
 
-/// A word of sh(1).
+/// Returns a word of sh(1).
 fn quoted(value: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_[]".contains(c);
     if value.chars().all(is_plain) {

@@ -80,7 +80,7 @@ impl Failure {
         Self::new(UNAVAILABLE, "stopped before there was a session")
     }
 
-    /// A file of the configuration.
+    /// Creates the failure of an unreadable file of the configuration.
     pub(crate) fn unreadable(what: &str, error: &io::Error) -> Self {
         let message = format!("config: {what} cannot be read: {error}");
         match WaitEnded::of(error) {
@@ -89,7 +89,7 @@ impl Failure {
         }
     }
 
-    /// Something that failed because it was not done by the deadline of the run.
+    /// Creates the failure of a wait that the deadline of the run has ended.
     fn late(message: &str) -> Self {
         Self::new(INCOMPLETE, format!("timeout: {message}"))
     }

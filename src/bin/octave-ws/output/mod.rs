@@ -62,7 +62,7 @@ impl Output {
         }
     }
 
-    /// A file that is appended to, and can be [opened again](Output::reopen).
+    /// Returns a file that is appended to, and can be [opened again](Output::reopen).
     pub(crate) fn appended(path: &str) -> Result<Self, End> {
         let mut missing_since = None;
         let mut watched = None;
@@ -99,7 +99,8 @@ impl Output {
         Ok(())
     }
 
-    /// A file that is there once it is [finished](Output::finish), and as it was until then.
+    /// Returns a file that is there once it is [finished](Output::finish), and as it was until
+    /// then.
     ///
     /// # Errors
     /// 75 where another process is about to write the same file.
@@ -141,7 +142,7 @@ impl Output {
         }
     }
 
-    /// When to [look](Output::look) again.
+    /// Returns when to [look](Output::look) again.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.watched.as_ref().and_then(Watched::due)
     }
@@ -153,7 +154,7 @@ impl Output {
         }
     }
 
-    /// Since when events may be missing in a file that held records before, told once.
+    /// Returns since when events may be missing in a file that held records before, told once.
     pub(crate) fn take_missing_since(&mut self) -> Option<SystemTime> {
         self.missing_since.take()
     }
@@ -181,7 +182,7 @@ impl Output {
         self.write_line(line.into(), None)
     }
 
-    /// The same with an event, whose message had this length.
+    /// Writes the line of an event, whose message had this length.
     pub(crate) fn write_event(&mut self, line: Line<'_>, length: u64) -> Result<(), End> {
         self.write_line(line, Some(length))
     }
@@ -296,7 +297,7 @@ impl Output {
         synced.map_err(|error| End::of_output(&self.name, &error))
     }
 
-    /// All that there is has been written: a file that was to be whole is, and any file is synced.
+    /// Completes the output: renames `FILE.part`, and syncs any file.
     pub(crate) fn finish(&mut self) -> Result<(), End> {
         self.sync()?;
         if let Some(part) = &self.part {
@@ -307,10 +308,10 @@ impl Output {
         Ok(())
     }
 
-    /// The run has ended early: a file in the making that holds so many events is left where it is, one
-    /// that holds none is taken away.
+    /// Ends a run early: leaves a `FILE.part` that holds so many events, and removes one without an
+    /// event.
     ///
-    /// Returns what is to be said of it.
+    /// Returns the line to report.
     pub(crate) fn leave(&mut self, events: u64) -> Option<String> {
         let part = self.part.take().filter(Part::is_there)?;
         let name = &self.name;

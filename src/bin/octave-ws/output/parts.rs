@@ -11,8 +11,8 @@ use crate::output::record::Line;
 /// Maximum length of a piece, before escaping.
 const PIECE: usize = 64 << 10;
 
-/// A line as it is, with its end. Raw line breaks stand between tokens only (RFC 8259 §7): they can be
-/// left out.
+/// Returns a line as it is, with its end. Raw line breaks stand between tokens only (RFC 8259 §7):
+/// they can be left out.
 pub(super) fn parts(line: Line<'_>) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(line.body.as_bytes());
     let body = iter::from_fn(move || {
@@ -27,7 +27,7 @@ pub(super) fn parts(line: Line<'_>) -> impl Iterator<Item = &[u8]> {
     iter::once(head).chain(body).chain([tail, end])
 }
 
-/// The body of a line without its raw line breaks, as it is shown, in pieces.
+/// Returns the body of a line without its raw line breaks, as it is shown, in pieces.
 pub(super) fn pieces<'a>(line: Line<'a>) -> impl Iterator<Item = Cow<'a, str>> {
     let parts = line.body.split(['\n', '\r']);
     parts.flat_map(move |mut rest| {

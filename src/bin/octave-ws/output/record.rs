@@ -85,7 +85,7 @@ impl Lines {
         }
     }
 
-    /// The line of a record, if it has one in this format.
+    /// Returns the line of a record, if it has one in this format.
     pub(crate) fn line<'a>(&'a mut self, record: &Record<'a>) -> Option<Line<'a>> {
         self.head.clear();
         let (body, tail) = match (self.format, record) {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{XattrFlags, fsetxattr, getxattr};
 
-/// The permissions alone: neither set-uid and its like nor the kind of the file.
+/// Returns the permissions alone: neither set-uid and its like nor the kind of the file.
 pub(super) fn mode(of: &Metadata) -> u32 {
     of.permissions().mode() & 0o777
 }

@@ -102,7 +102,7 @@ fn is_torn_record(file: &File, start: u64, end: u64) -> io::Result<bool> {
     }
 }
 
-/// Behind the last line break, or 0.
+/// Returns the offset after the last line break, or 0.
 pub(super) fn last_line(file: &File, length: u64) -> io::Result<u64> {
     behind(file, length, |b| b == b'\n')
 }

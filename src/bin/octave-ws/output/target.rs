@@ -66,7 +66,7 @@ enum Descriptor {
     Foreign,
 }
 
-/// The descriptor that a path such as `/dev/stdout` or `/proc/1/fd/1` names.
+/// Returns the descriptor that a path such as `/dev/stdout` or `/proc/1/fd/1` names.
 fn descriptor(path: &Path) -> Option<Descriptor> {
     let own = fs::canonicalize("/proc/self").ok()?;
     let mut path = path.to_owned();
@@ -281,7 +281,7 @@ impl Part {
 /// Returns the permissions of a new file, without those that the umask removes.
 const ANYBODY: u32 = 0o666;
 
-/// The folder of a file, `None` where it can be written to, but not read.
+/// Returns the folder of a file, `None` where it can be written to, but not read.
 fn folder_of(file: &Path) -> io::Result<Option<File>> {
     let folder = match file.parent() {
         Some(folder) if folder != Path::new("") => folder,

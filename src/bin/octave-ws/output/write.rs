@@ -78,7 +78,7 @@ impl Output {
         }
     }
 
-    /// An error comes with how much was written.
+    /// Fails with the number of written bytes.
     fn write_to_reader(&mut self, parts: &[&[u8]]) -> Result<(), (io::Error, usize)> {
         let [bytes] = *parts else {
             return self.sink.write_all(parts, false);

@@ -36,7 +36,7 @@ The connection options are listed by octave-ws --help.
 ";
 
 impl Args {
-    /// A script that completes the arguments in a shell.
+    /// Returns a script that completes the arguments in a shell.
     pub(crate) fn completions(shell: Shell) -> String {
         let choices: [(&str, &[&str]); 2] = [
             ("FORMAT", &["event", "message", "record", "text"]),
@@ -72,7 +72,7 @@ impl Args {
         }
     }
 
-    /// The help text of the program, or of the command that the words name.
+    /// Returns the help text of the program, or of the command that the words name.
     fn help(info: &CommandInfoWithArgs, words: &[String]) -> String {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let text = match Self::from_args(&["octave-ws"], &words) {

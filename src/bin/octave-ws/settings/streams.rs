@@ -26,8 +26,8 @@ impl Sources {
         self.file.as_ref().is_some_and(|path| path != "-")
     }
 
-    /// The streams that are given and those of the file, each once, of which all or one share are
-    /// taken. That may hold none.
+    /// Returns the streams that are given and those of the file, each once, of which all or one
+    /// share are taken. That may hold none.
     ///
     /// # Errors
     /// 78 for an unreadable file, 64 for an invalid line, and for an empty list.
@@ -42,7 +42,7 @@ impl Sources {
         resolve(self.given.clone(), file, self.shard)
     }
 
-    /// The same later, by a file that may have changed.
+    /// Resolves them again, by a file that may have changed.
     pub(crate) fn resolve_again(&self) -> Result<Vec<Stream>, Failure> {
         let file = self.file.as_deref();
         let file = file.map(|path| (path, FILES.open_again(Path::new(path))));
@@ -81,7 +81,7 @@ fn resolve(
     Ok(streams)
 }
 
-/// The same streams without repetitions.
+/// Removes repeated streams.
 pub(crate) fn each_once(mut streams: Vec<Stream>) -> Vec<Stream> {
     let mut seen = HashSet::new();
     streams.retain(|stream| seen.insert(stream.clone()));

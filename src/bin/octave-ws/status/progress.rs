@@ -37,7 +37,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// When to draw it again, though nothing has come in.
+    /// Returns when to draw it again, though nothing has come in.
     pub(crate) fn due(&self) -> Instant {
         let pause = if self.is_behind { PAUSE } else { IDLE_PAUSE };
         self.drawn.map_or_else(Instant::now, |at| at + pause)
@@ -138,7 +138,7 @@ impl Part {
     }
 }
 
-/// The parts, with commas, in no more columns: some of them short, then left out.
+/// Returns the parts, with commas, in no more columns: some of them short, then left out.
 fn fitted(mut parts: Vec<Part>, columns: usize) -> String {
     loop {
         let texts: Vec<&str> = parts.iter().map(|part| &*part.text).collect();

@@ -60,7 +60,7 @@ impl RunStatus {
         }
     }
 
-    /// All of it, in one line.
+    /// Returns all of it, in one line.
     pub(crate) fn line(&self) -> String {
         let Summary {
             events,
@@ -72,7 +72,7 @@ impl RunStatus {
         format!("{state}, events: {events}, bytes: {bytes}, gaps: {gaps}")
     }
 
-    /// All is subscribed.
+    /// Notes that all streams are subscribed.
     pub(crate) fn subscribed(&mut self) {
         let now = Instant::now();
         self.subscribed_at = Some(now);
@@ -110,8 +110,8 @@ impl RunStatus {
         self.lost_at.is_some()
     }
 
-    /// Since when nothing has come, unless something just has, or there is no connection that it
-    /// could come by.
+    /// Returns since when nothing has come, unless something just has, or there is no connection
+    /// that it could come by.
     pub(crate) fn quiet_since(&self) -> Option<Instant> {
         self.quiet_since
             .filter(|_| !self.has_event && !self.is_lost())

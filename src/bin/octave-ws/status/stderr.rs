@@ -19,7 +19,7 @@ pub(crate) fn begin(style: Style) {
     screen().style = style;
 }
 
-/// From now on says as much as `quiet` and `verbose` ask for, in this style. Before, it says nothing.
+/// Starts the log, at the level of `quiet` and `verbose`, in this style. Before, nothing is logged.
 pub(crate) fn start(quiet: bool, verbose: u8, style: Style) {
     screen().style = style;
     let level = match (quiet, verbose) {

@@ -28,7 +28,7 @@ impl Style {
         }
     }
 
-    /// The line of a message. `is_verbose` asks for the time of each.
+    /// Returns the line of a message. `is_verbose` asks for the time of each.
     pub(super) fn line(self, level: Level, is_verbose: bool, message: &str) -> String {
         let at = || humantime::format_rfc3339_millis(clock::now());
         let (name, priority) = match level {

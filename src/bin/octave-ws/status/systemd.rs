@@ -51,7 +51,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Notify {
-    /// The one that has started this process, if it did and wants to be told.
+    /// Returns the service manager that has started this process, if it has one that takes
+    /// notifications.
     pub(crate) fn begin() -> Option<Self> {
         let socket = match connect() {
             Ok(socket) => socket?,
@@ -75,7 +76,7 @@ impl Notify {
         self.send("READY=1");
     }
 
-    /// To be followed by that it is ready again.
+    /// Notifies of a reload, which ends with the next READY=1.
     pub(crate) fn reloading(&self) {
         let now = Duration::try_from(clock_gettime(ClockId::Monotonic));
         let usec = now.unwrap_or_default().as_micros();
@@ -117,7 +118,7 @@ impl Notify {
         }))
     }
 
-    /// When there may be something to tell, though nothing has come in.
+    /// Returns when there may be something to tell, though nothing has come in.
     pub(crate) fn due(&self) -> Option<Instant> {
         let status = self.told_at.filter(|_| self.is_behind).map(|at| at + PAUSE);
         let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.due());
@@ -196,7 +197,7 @@ fn connect() -> io::Result<Option<UnixDatagram>> {
     Ok(Some(socket))
 }
 
-/// Within what time the watchdog wants to be fed, if it watches this process.
+/// Returns within what time the watchdog wants to be fed, if it watches this process.
 fn watchdog() -> Option<Duration> {
     let number = |name: &str| env::var(name).ok()?.parse().ok();
     let is_ours = match env::var_os("WATCHDOG_PID") {

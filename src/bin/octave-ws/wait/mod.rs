@@ -56,7 +56,7 @@ pub(crate) fn set_end(end: Option<Instant>) {
     limits().end = end;
 }
 
-/// The stop is noticed. Returns how long a reader is still waited for.
+/// Notes the stop. Returns how long a reader is still waited for.
 pub(crate) fn stopped() -> Duration {
     let now = Instant::now();
     let last = *limits().last.get_or_insert(now + LAST_WAIT);
@@ -71,7 +71,7 @@ pub(crate) fn writable(fd: impl AsFd, moved_at: Instant) -> io::Result<()> {
     for_reader(Some(fd.as_fd()), moved_at, None)
 }
 
-/// The same, until the time comes.
+/// Does the same, until the given time.
 ///
 /// # Errors
 /// A [`WaitEnded`], as an [`io::Error`].
@@ -79,7 +79,7 @@ pub(crate) fn writable_by(fd: impl AsFd, time: Instant) -> io::Result<()> {
     for_reader(Some(fd.as_fd()), Instant::now(), Some(time))
 }
 
-/// The same for a moment, where poll(2) tells too early that a write does not have to wait.
+/// Waits for a moment, where poll(2) reports too early that a write would not block.
 ///
 /// # Errors
 /// A [`WaitEnded`], as an [`io::Error`].

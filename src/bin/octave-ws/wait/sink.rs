@@ -58,7 +58,7 @@ impl Sink {
         Self::inherited(io::stderr().as_fd())
     }
 
-    /// A descriptor that the process was given at its start.
+    /// Returns a descriptor that the process was given at its start.
     ///
     /// # Errors
     /// `EBADF` if the number is not open.

@@ -92,7 +92,7 @@ pub(crate) fn stdin() -> io::Result<File> {
     Ok(stdin)
 }
 
-/// All of a file up to its end.
+/// Returns all of a file up to its end.
 ///
 /// # Errors
 /// I/O errors, a [`wait::WaitEnded`], and `FileTooLarge`.

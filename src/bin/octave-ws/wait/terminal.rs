@@ -28,7 +28,7 @@ pub(crate) fn stdout_columns() -> Option<usize> {
     columns(io::stdout())
 }
 
-/// The same of standard error.
+/// Returns the width of the terminal on standard error, if known.
 pub(crate) fn stderr_columns() -> Option<usize> {
     columns(io::stderr())
 }

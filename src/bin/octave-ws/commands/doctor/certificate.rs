@@ -56,7 +56,7 @@ impl Certificate {
     }
 }
 
-/// The names of an extension, if it is the one for them.
+/// Returns the names of an extension, if it is the one for them.
 fn subject_names(mut extension: &[u8]) -> Option<Vec<String>> {
     if take(&mut extension, OBJECT_IDENTIFIER)? != SUBJECT_ALT_NAME {
         return None;
@@ -86,7 +86,7 @@ fn address(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// A time in UTC, of which RFC 5280 §4.1.2.5 leaves one form each.
+/// Returns a time in UTC, of which RFC 5280 §4.1.2.5 leaves one form each.
 fn time(der: &mut &[u8]) -> Option<String> {
     let (tag, content) = next(der)?;
     let text = str::from_utf8(content).ok()?.strip_suffix('Z')?;
@@ -110,7 +110,7 @@ fn take<'a>(der: &mut &'a [u8], expected: u8) -> Option<&'a [u8]> {
     (tag == expected).then_some(content)
 }
 
-/// The next element: its tag and its content.
+/// Returns the next element: its tag and its content.
 fn next<'a>(der: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
     let (&[tag, first], mut rest) = der.split_first_chunk()?;
     let length = match first {

@@ -152,7 +152,7 @@ fn failure(error: octave_ws::Error) -> Failure {
     }
 }
 
-/// The stage of an error.
+/// Returns the stage of an error.
 fn stage(phase: Phase) -> &'static str {
     match phase {
         Phase::Config => "config",
@@ -217,7 +217,7 @@ fn record(step: &Step, report: &Report) {
     report.passed(&words, facts);
 }
 
-/// A few words on each, and where it came from.
+/// Describes each setting, with its source.
 fn config_line(sources: &SettingSources, proxy: Option<String>) -> Vec<String> {
     let word = |name: &str, given: &Option<SettingValue>| match given {
         Some(SettingValue { value, source }) => format!("{name} {value} ({source})"),

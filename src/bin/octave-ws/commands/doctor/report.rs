@@ -48,7 +48,7 @@ impl Report {
         })))
     }
 
-    /// The stage that the next line is about. It began with the end of the one before.
+    /// Sets the stage of the next line. It began with the end of the previous one.
     pub(crate) fn at(&self, stage: &'static str) {
         self.inner().stage = stage;
     }
@@ -81,7 +81,7 @@ impl Report {
         self.inner().line("FAIL", &[told], facts);
     }
 
-    /// Whether all lines were written.
+    /// Fails if a line was not written.
     pub(crate) fn finish(&self) -> Result<(), Failure> {
         self.inner().failure.take().map_or(Ok(()), Err)
     }
@@ -124,8 +124,8 @@ fn json_line(stage: &str, mark: &str, ms: f64, mut facts: Value) -> String {
     line + "}"
 }
 
-/// The words, with commas, in the columns that are left for them. What is longer than a line goes
-/// on in the next.
+/// Returns the words, with commas, in the columns that are left for them. What is longer than a
+/// line continues in the next.
 fn wrapped(words: &[String], width: usize) -> String {
     let text = Printable(&words.join(", ")).to_string();
     let most = width.saturating_sub(MARGIN).max(MIN_WORDS);

@@ -146,7 +146,7 @@ impl<'a> Run<'a> {
         self.leave(end, client)
     }
 
-    /// A client that is not connected yet.
+    /// Returns a client that is not connected yet.
     fn client(&self, mut config: Config) -> Result<Client, End> {
         if let Some((every, feed)) = self.notify.as_ref().and_then(Notify::feeder) {
             config = config.watchdog(every, feed);
@@ -345,7 +345,7 @@ impl<'a> Run<'a> {
         flushed
     }
 
-    /// The same where it can only be said.
+    /// Reports a gap on standard error alone.
     fn tell_gap(&mut self, how: &str, from: SystemTime, to: SystemTime, reason: &str) {
         self.status.summary.gaps += 1;
         let [from, to] = [from, to].map(humantime::format_rfc3339_millis);

@@ -159,7 +159,7 @@ impl Run<'_> {
         }
     }
 
-    /// When to tell it again.
+    /// Returns when to tell it again.
     fn due(&self) -> Option<Instant> {
         let progress = self.progress.as_ref().map(Progress::due);
         let notify = self.notify.as_ref().and_then(Notify::due);
@@ -181,7 +181,7 @@ impl Run<'_> {
         end.is_some_and(|end| end <= Instant::now())
     }
 
-    /// When there is nothing more to wait for.
+    /// Returns when there is nothing more to wait for.
     fn end(&self) -> Option<Instant> {
         [self.duration_end(), self.idle_end(), self.settings.deadline]
             .into_iter()

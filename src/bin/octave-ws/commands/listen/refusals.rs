@@ -45,12 +45,12 @@ impl Refusals {
         self.refused.len()
     }
 
-    /// When no other answer is waited for any more.
+    /// Returns when no other answer is waited for any more.
     pub(super) fn due(&self) -> Option<Instant> {
         self.answered_at.map(|at| at + NEXT_ANSWER)
     }
 
-    /// The failure that names all of them.
+    /// Returns the failure that names all of them.
     pub(super) fn failure(&self, peer: &str, streams: usize) -> Failure {
         let each = self.refused.iter();
         let each: Vec<_> = each

@@ -137,7 +137,7 @@ impl Refused {
 mod tests {
     use super::*;
 
-    /// The commands of an input that comes in pieces of `size` bytes.
+    /// Returns the commands of an input that comes in pieces of `size` bytes.
     fn cut(input: &[u8], size: usize) -> Vec<Result<String, Refused>> {
         let mut commands = Commands::default();
         for piece in input.chunks(size) {

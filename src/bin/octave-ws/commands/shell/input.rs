@@ -57,7 +57,7 @@ impl Input {
         })
     }
 
-    /// The line that is being typed, with its prompt, for a terminal to show.
+    /// Returns the line that is being typed, with its prompt, for a terminal to show.
     pub(crate) fn prompt(&self) -> Option<String> {
         let Source::Terminal { editor, .. } = &self.source else {
             return None;
@@ -72,7 +72,7 @@ impl Input {
         })
     }
 
-    /// Nothing more will be read: the terminal is as it was.
+    /// Restores the terminal: nothing more is read.
     pub(crate) fn leave(&mut self) {
         self.source = Source::Pipe;
     }

@@ -61,7 +61,8 @@ impl Editor {
         self.line.is_empty()
     }
 
-    /// The line in as many columns, the cursor among them, and how many of them are behind that.
+    /// Returns the line in as many columns, the cursor among them, and how many of them are behind
+    /// that.
     pub(crate) fn window(&self, columns: usize) -> (String, usize) {
         let (before, behind) = self.line.split_at(self.cursor);
         // Behind the end, the cursor has a column of its own.
@@ -169,7 +170,7 @@ fn width(c: char) -> usize {
     c.width().unwrap_or(0)
 }
 
-/// The first key and what follows it; `None` where it is not whole.
+/// Returns the first key and what follows it; `None` where it is not whole.
 fn split_key(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let is_final = |b: &u8| (0x40..0x7f).contains(b);
     let length = match bytes {

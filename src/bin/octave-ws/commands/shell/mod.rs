@@ -205,13 +205,13 @@ impl Shell {
         self.asked + self.sent.due(Instant::now()).count() >= WINDOW
     }
 
-    /// Until when a script waits for a pong.
+    /// Returns until when a script waits for a pong.
     fn pong_by(&self) -> Option<Instant> {
         let pinged_at = self.pinged_at.filter(|_| !self.typed.is_terminal());
         pinged_at.map(|at| at + ANSWER_WITHIN)
     }
 
-    /// For how long nothing is to be done where nothing comes in.
+    /// Returns for how long nothing is to be done where nothing comes in.
     fn patience(&self) -> Duration {
         let has_more = self.typed.has_command() || self.typed.is_over();
         if self.may_act() && (has_more || !self.streams.is_empty()) {

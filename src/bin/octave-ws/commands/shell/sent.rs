@@ -70,7 +70,7 @@ impl Sent {
         waiting.filter(|waiting| waiting.msg_id.is_some()).count()
     }
 
-    /// The streams that are subscribed by it, or may be: those without an answer included.
+    /// Returns the streams that are subscribed by it, or may be: those without an answer included.
     pub(crate) fn subscribed(&self) -> BTreeSet<&Stream> {
         let mut subscribed: BTreeSet<&Stream> = self.subscribed.iter().collect();
         let waiting = self.waiting.iter();
