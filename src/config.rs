@@ -33,7 +33,7 @@ pub struct Config {
     pub(crate) no_proxy: String,
     pub(crate) ip_version: Option<IpVersion>,
     pub(crate) connect_timeout: Duration,
-    /// Set by [`Client::set_connect_deadline`](crate::Client::set_connect_deadline).
+    /// Set by [`Client::set_connect_limit`](crate::Client::set_connect_limit).
     pub(crate) connect_deadline: Option<Instant>,
     pub(crate) retry_for: Duration,
     pub(crate) ack_timeout: Duration,
@@ -231,7 +231,7 @@ impl Config {
     /// Sets a function that feeds a watchdog: it is called at least this often while the client
     /// connects or waits to reconnect, when no call returns. Default: none.
     pub fn watchdog(mut self, every: Duration, call: impl Fn() + Send + Sync + 'static) -> Self {
-        self.pulse = Pulse::new(every.max(Duration::from_millis(1)), call);
+        self.pulse = Pulse::new(every.clamp(Duration::from_millis(1), FOREVER), call);
         self
     }
 

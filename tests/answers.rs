@@ -566,7 +566,7 @@ fn a_loss_after_the_deadline_for_connecting_closes_the_client() {
     let (endpoint, service) = play([grants_and_ends()]);
     let mut client = Client::connect(&config(&endpoint).retry_for(LONG)).unwrap();
     client.subscribe(&stream()).unwrap();
-    client.set_connect_deadline(Some(Instant::now()));
+    client.set_connect_limit(Some(Duration::ZERO));
     let error = client.next(LONG).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Disconnected);
     assert!(client.loss().is_some());

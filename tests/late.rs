@@ -594,6 +594,30 @@ fn somebody_can_be_called_while_it_connects_and_not_after() {
 }
 
 #[test]
+fn no_duration_is_too_long() {
+    let (endpoint, service) = play([Box::new(|_: &TcpStream, mut socket: Socket<'_>| {
+        serve_out(&mut socket);
+    })]);
+    let config = config(&endpoint)
+        .connect_timeout(Duration::MAX)
+        .retry_for(Duration::MAX)
+        .ack_timeout(Duration::MAX)
+        .ping_interval(Duration::MAX)
+        .ping_timeout(Duration::MAX)
+        .heartbeat(Duration::MAX)
+        .watchdog(Duration::MAX, || ());
+    let mut client = Client::new(&config).unwrap();
+    client.set_connect_limit(Some(Duration::MAX));
+    assert!(matches!(
+        client.next(Duration::MAX).unwrap(),
+        Update::Connected
+    ));
+    client.subscribe(&stream()).unwrap();
+    client.close_within(Duration::MAX, |_| {}).unwrap();
+    service.join().unwrap();
+}
+
+#[test]
 fn empty_fragments_buy_no_time_at_any_speed() {
     let (endpoint, service) = play([Box::new(|mut tcp: &TcpStream, mut socket: Socket<'_>| {
         tcp.write_all(&[0x01, 1, b'"']).unwrap();

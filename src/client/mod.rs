@@ -210,7 +210,7 @@ impl Client {
     /// Returns the next event, acknowledgement or change, or [`Update::TimedOut`] after `timeout`. A
     /// timeout of zero returns received data, or makes an attempt to reconnect that is due.
     ///
-    /// A call takes longer than `timeout` while it connects, which [`Client::set_connect_deadline`]
+    /// A call takes longer than `timeout` while it connects, which [`Client::set_connect_limit`]
     /// limits; by up to 1.8 s when the service closes the connection; and by up to the ack timeout
     /// when the service does not read a ping or a heartbeat.
     ///
@@ -287,10 +287,11 @@ impl Client {
         Events::new(self)
     }
 
-    /// Sets a deadline for connecting, with all retries, until it is replaced. A failure after it
-    /// closes the client. A run of limited time sets it before [`Client::next`] connects. Default:
-    /// none.
-    pub fn set_connect_deadline(&mut self, deadline: Option<Instant>) {
+    /// Limits connecting, with all retries, to this time from now, until the next call. A failure
+    /// after it closes the client. A run of limited time sets it before [`Client::next`] connects.
+    /// Default: none.
+    pub fn set_connect_limit(&mut self, limit: Option<Duration>) {
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         self.config.connect_deadline = deadline;
     }
 

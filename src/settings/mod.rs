@@ -130,16 +130,17 @@ impl Settings {
         }
         let (mut config, proxy) = proxied(config, text("proxy")?)?;
         for (key, set) in LIMITS {
-            config = if let Some(text) = options.get(key) {
-                let option = SettingSource::Option(key);
-                set(config, text).map_err(|what| Error::config(format!("{option}: {what}")))?
-            } else if let Some(text) = file.get(key) {
+            // An option overrides the file, but no mistake in it.
+            if let Some(text) = file.get(key) {
                 let file = file.path();
                 let wrong = |what| Error::config(format!("{file:?}: {key:?}: {what}"));
-                set(config, &text.value).map_err(wrong)?
-            } else {
-                config
-            };
+                config = set(config, &text.value).map_err(wrong)?;
+            }
+            if let Some(text) = options.get(key) {
+                let option = SettingSource::Option(key);
+                let wrong = |what| Error::config(format!("{option}: {what}"));
+                config = set(config, text).map_err(wrong)?;
+            }
         }
         let sources = SettingSources {
             endpoint,

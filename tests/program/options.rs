@@ -339,7 +339,10 @@ fn an_invalid_config_file_names_the_place() {
         let path = file(&sim, "config.json", text);
         let mut command = octave_ws(&sim, &["listen", "/a", "--config"]);
         let message = format!("error: config: {path:?}{what}");
-        assert_eq!(end(command.arg(&path)), (78, message));
+        assert_eq!(end(command.arg(&path)), (78, message.clone()));
+        // An option overrides a value, but no mistake.
+        let args = ["--heartbeat=1s", "--ack-timeout=1s", "--user=a"];
+        assert_eq!(end(command.args(args)), (78, message));
     }
     let mut command = octave_ws(&sim, &["listen", "/a", "--config=/none"]);
     let message = "error: config: \"/none\", set by --config, cannot be read: No such file or directory \

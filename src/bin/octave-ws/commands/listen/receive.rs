@@ -27,8 +27,8 @@ impl Run<'_> {
                     self.output.flush()?;
                     self.update_status(client);
                     let end = self.end();
-                    client.set_connect_deadline(end);
                     let now = Instant::now();
+                    client.set_connect_limit(end.map(|end| end.saturating_duration_since(now)));
                     let until = end.into_iter().chain(self.due()).min();
                     let left = until.map(|until| until.saturating_duration_since(now));
                     client.next(left.unwrap_or(Duration::MAX))
