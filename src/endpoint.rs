@@ -22,7 +22,7 @@ impl fmt::Display for IpVersion {
     }
 }
 
-/// Where the service is, taken apart.
+/// The parsed URL of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     pub(crate) tls: bool,

@@ -35,7 +35,7 @@ struct Inner {
     stream: Option<Stream>,
     source: Option<Arc<dyn error::Error + Send + Sync>>,
     retry_after: Option<Duration>,
-    /// In place of what phase and kind say.
+    /// Overrides the retry of phase and kind.
     retry: Option<Retry>,
 }
 

@@ -56,7 +56,7 @@ pub enum Step {
     Upgraded,
 }
 
-/// In one line, with its stage.
+/// Formats one line, with its stage.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

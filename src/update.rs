@@ -100,7 +100,7 @@ fn date(at: SystemTime) -> String {
     humantime::format_rfc3339_millis(at).to_string()
 }
 
-/// With its date in UTC and milliseconds, RFC 3339.
+/// Serializes its date in UTC and milliseconds, RFC 3339.
 #[cfg(feature = "serde")]
 impl serde_core::Serialize for Loss {
     fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -113,7 +113,7 @@ impl serde_core::Serialize for Loss {
     }
 }
 
-/// With its dates in UTC and milliseconds, RFC 3339.
+/// Serializes its dates in UTC and milliseconds, RFC 3339.
 #[cfg(feature = "serde")]
 impl serde_core::Serialize for Gap {
     fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

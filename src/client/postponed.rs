@@ -6,7 +6,7 @@ use crate::protocol::{Backoff, Retry, Stream};
 /// Streams that had been granted and were refused on a new connection, by a refusal that may pass.
 pub(super) struct Postponed {
     streams: Vec<Stream>,
-    /// When to ask for them again, if there are any.
+    /// Time of the next request, if streams are postponed.
     pub(super) until: Option<Instant>,
     backoff: Backoff,
 }

@@ -49,7 +49,7 @@ impl Client {
     }
 }
 
-/// To whom, how that stands, and how many streams are subscribed.
+/// Shows the peer, the state, and the number of subscribed streams.
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")

@@ -39,7 +39,7 @@ pub(crate) struct Patience {
     /// Timeout for the answers to the unsubscriptions. The time that the caller takes for the
     /// updates before them does not count.
     answers: Duration,
-    /// For everything.
+    /// Total time.
     all: Duration,
 }
 
@@ -61,7 +61,7 @@ impl Patience {
     }
 }
 
-/// When it was begun to leave, and how many bytes had come in by then.
+/// The time at which closing began, and the bytes received by then.
 struct Begun {
     at: Instant,
     bytes: u64,

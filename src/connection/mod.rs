@@ -65,7 +65,7 @@ pub(crate) enum Arrival {
     Unknown(UnknownMessage),
     /// The answer to a ping that was asked for, after so long.
     Pong(Duration),
-    /// Nothing did, or not only that: what is watched is ready.
+    /// A watched descriptor is ready.
     Watched,
 }
 

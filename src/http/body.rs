@@ -8,12 +8,11 @@ pub(crate) enum Framing {
     /// This number of bytes.
     Length(u64),
     Chunked,
-    /// All that comes until the connection ends.
+    /// Everything until the connection ends.
     ToTheEnd,
 }
 
-/// Reads a body, of which these bytes have come in already, in place of which what has come in
-/// beyond it is left.
+/// Reads a body whose beginning has been read into `bytes`. Leaves the bytes after it there.
 ///
 /// # Errors
 /// I/O errors of the connection; `UnexpectedEof` for its end; `InvalidData` for invalid chunks;

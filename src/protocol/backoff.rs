@@ -21,18 +21,18 @@ pub(crate) enum Retry {
     Always,
 }
 
-/// When to try again, and when to give up.
+/// Decides when to make the next attempt, and when to give up.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     retry_for: Duration,
-    /// Since when there has been no connection, while there is not one.
+    /// Begin of the time without a connection.
     since: Option<Instant>,
-    /// When all streams were subscribed, if they are.
+    /// Time at which all streams were subscribed, if they are.
     subscribed_at: Option<Instant>,
     attempts: u32,
     /// Number of failures that may be retried a few times only.
     limited: u32,
-    /// Since when all of them have.
+    /// Time of the first of them.
     limited_since: Option<Instant>,
     /// Whether a stream was ever subscribed.
     was_granted: bool,

@@ -25,7 +25,7 @@ pub(crate) struct Exchange {
     pending: BTreeMap<u64, Pending>,
     /// The length of their texts.
     pending_bytes: usize,
-    /// When a request was answered last.
+    /// Time of the last answer.
     answered_at: Option<Instant>,
     heard_at: Instant,
     pinged_at: Option<Instant>,

@@ -255,7 +255,7 @@ impl serde_core::Serialize for Event {
     }
 }
 
-/// No resource is longer.
+/// Maximum length of a resource.
 const MAX_RESOURCE: usize = 64 << 10;
 
 impl Incoming {
@@ -315,7 +315,7 @@ pub(super) fn msg_id(request: &str) -> Option<String> {
     msg_id.and_then(number_or_string)
 }
 
-/// No request has a longer id.
+/// Maximum length of a `msgId`.
 const MAX_ID: usize = 1 << 10;
 
 fn number_or_string(id: &str) -> Option<String> {

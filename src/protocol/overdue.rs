@@ -19,7 +19,7 @@ pub(crate) struct Overdue {
 #[derive(Debug)]
 struct Since {
     bytes: u64,
-    /// When there was nothing more to read for the first time.
+    /// Time at which nothing was left to read.
     empty_at: Option<Instant>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Look {
     pub(crate) is_amid: bool,
     /// Total number of bytes received.
     pub(crate) bytes: u64,
-    /// When the last of them were read.
+    /// Time of the last read.
     pub(crate) heard_at: Instant,
 }
 

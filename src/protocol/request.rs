@@ -62,7 +62,7 @@ impl Ack {
     }
 }
 
-/// With `outcome` as `ok` and the `reason` of a refusal.
+/// Serializes `outcome` as `ok` and the `reason` of a refusal.
 #[cfg(feature = "serde")]
 impl serde_core::Serialize for Ack {
     fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -198,7 +198,7 @@ fn escape(json: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// Where the first quotation mark, backslash or control character is.
+/// Returns the offset of the first quotation mark, backslash or control character.
 // Inlined, its constants do not stay in registers: a third slower.
 #[inline(never)]
 pub(super) fn plain(json: &[u8], start: usize) -> usize {

@@ -90,7 +90,7 @@ impl serde_core::Serialize for Stream {
     }
 }
 
-/// From a string, which is parsed.
+/// Parses a string.
 #[cfg(feature = "serde")]
 impl<'de> serde_core::Deserialize<'de> for Stream {
     fn deserialize<D: serde_core::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -35,7 +35,7 @@ const LOOKED_AT: [&str; 7] = [
     "transfer-encoding",
 ];
 
-/// Where a link is while ureq does not have it.
+/// Holds a link while ureq does not have it.
 #[derive(Clone)]
 pub(super) struct Slot(Arc<Mutex<Option<LinkState>>>);
 

@@ -59,7 +59,7 @@ impl SessionId {
 /// A session that the service has opened.
 pub(crate) struct Session {
     pub(crate) id: SessionId,
-    /// For its upgrade.
+    /// Cookies for its upgrade.
     pub(crate) cookies: Cookies,
     /// The link, unless the service has ended it.
     pub(crate) link: Option<Link>,

@@ -25,7 +25,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// By calls that block.
+    /// Blocking calls.
     pub(crate) const BLOCKING: Self = Self {
         open: |path| File::open(path),
         stdin: || Ok(io::stdin().as_fd().try_clone_to_owned()?.into()),

@@ -11,14 +11,14 @@ use crate::settings::files::{Files, unreadable};
 use crate::settings::source::SettingValue;
 use crate::{Error, Result, Setting, Token};
 
-/// Nothing longer is a token.
+/// Maximum length of a token.
 const MAX_TOKEN: usize = 64 << 10;
 
 /// A token, and where it was.
 pub(crate) struct FoundToken {
     text: String,
     pub(crate) source: String,
-    /// Where another one may be found later.
+    /// The file to read again for later sessions.
     pub(crate) file: Option<PathBuf>,
 }
 

@@ -21,7 +21,7 @@ const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
-    /// By the address that a client connects to. Each keeps its TLS sessions.
+    /// TLS configurations by the address that clients connect to. Each keeps its TLS sessions.
     servers: Mutex<HashMap<IpAddr, Arc<ServerConfig>>>,
 }
 

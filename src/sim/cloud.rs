@@ -42,7 +42,7 @@ struct State {
 #[derive(Default)]
 struct Samples {
     count: u64,
-    /// Where in the script the next one may be.
+    /// Position of the next line of the script.
     position: usize,
 }
 
@@ -287,7 +287,7 @@ fn random_hex(bytes: usize) -> io::Result<String> {
 /// An action on a client's socket.
 pub(super) enum Order {
     Send(String),
-    /// Below the WebSocket.
+    /// Raw bytes, below the WebSocket.
     SendRaw(Vec<u8>),
     Close(u16),
     Drop,

@@ -7,9 +7,9 @@ use crate::clock::Moment;
 pub(crate) struct Coming {
     /// Number of bytes.
     pub(crate) bytes: u64,
-    /// When the last of them were read.
+    /// Time of the last read.
     pub(crate) heard_at: Instant,
-    /// When there was last nothing to read, and the connection not at its end.
+    /// Time at which nothing was left to read, before the end.
     pub(crate) empty_at: Moment,
     /// When there was last nothing to read before the last bytes came: all that had been sent by
     /// then has been read, however late.

@@ -45,7 +45,7 @@ pub(crate) struct Route {
     dials: Dials,
 }
 
-/// When the last connections were dialed, as many as count.
+/// Times of the last connections that count.
 #[derive(Default)]
 struct Dials(VecDeque<Instant>);
 
@@ -348,7 +348,10 @@ impl<'a> Hop<'a> {
             _ => format!("{named} ({})", listed(tried)),
         };
         let peer = self.called(&peer);
-        if WaitEnded::is_stop(&error) || error.kind() == io::ErrorKind::WouldBlock {
+        if WaitEnded::is_stop(&error) {
+            return Error::stopped(Phase::Connect);
+        }
+        if error.kind() == io::ErrorKind::WouldBlock {
             return Error::from_io(Phase::Connect, peer, error).about(self.setting);
         }
         let message = format!("no connection to {peer}");

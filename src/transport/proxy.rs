@@ -13,6 +13,7 @@ use crate::printable;
 use crate::secret::Redactor;
 use crate::transport::socks::{self, Login, Target};
 use crate::transport::wire::Wire;
+use crate::wait::ended::WaitEnded;
 use crate::{Error, Result};
 
 /// A proxy that makes connections for others.
@@ -22,7 +23,7 @@ pub(crate) struct Proxy {
 }
 
 enum Protocol {
-    /// By CONNECT, RFC 9110 §9.3.6.
+    /// CONNECT, RFC 9110 §9.3.6.
     Http {
         /// The value of Proxy-Authorization: a secret.
         authorization: Option<String>,
@@ -193,6 +194,9 @@ impl Proxy {
     }
 
     fn broken(&self, error: io::Error) -> Error {
+        if WaitEnded::is_stop(&error) {
+            return Error::stopped(Phase::Proxy);
+        }
         Error::from_io(Phase::Proxy, &self.at, error).about(Setting::Proxy)
     }
 }

@@ -11,7 +11,7 @@ pub(crate) struct Login {
 /// Maximum length of a user, a password and a host name, which is sent in one byte.
 pub(crate) const MAX_LENGTH: usize = 255;
 
-/// Where a proxy is to connect to.
+/// The target of a proxy's connection.
 pub(crate) enum Target<'a> {
     Name(&'a str, u16),
     Addr(SocketAddr),

@@ -19,7 +19,7 @@ pub(crate) struct MessageLimit {
     frames: Frames,
     /// The link's waiting time before the message that is being received.
     waited_before: Duration,
-    /// When all had been read that was sent before the message that is coming in.
+    /// Time up to which everything sent before this message had been read.
     complete_before: Moment,
     /// The failure of reads, once the bytes before it are returned.
     failure: Option<LimitExceeded>,

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 pub(crate) struct UpgradeRequest<'a> {
     pub(crate) path: &'a str,
     pub(crate) cookies: &'a Cookies,
-    /// For the words of the answer.
+    /// Redacts the text of the answer.
     pub(crate) redactor: &'a Redactor,
 }
 

@@ -92,7 +92,7 @@ pub(crate) struct Args {
 /// The request of the command line.
 pub(crate) enum Asked {
     Run(Args, Option<Command>),
-    /// To be printed on standard output.
+    /// A text to print on standard output.
     Text(String),
 }
 

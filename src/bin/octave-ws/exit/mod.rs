@@ -115,12 +115,12 @@ impl Failure {
 
 /// An end before it was done.
 pub(crate) enum End {
-    /// By SIGINT or SIGTERM.
+    /// Stopped by SIGINT or SIGTERM.
     Stopped,
     ReaderGone,
-    /// Not done by the deadline, and the last failure before.
+    /// The deadline has passed; with the last failure before it.
     Overdue(Option<String>),
-    /// Not all was written by the end of the run, for want of a reader.
+    /// Lines were left at the end, because the reader did not read.
     Unread(WaitEnded),
     Failed(Failure),
 }

@@ -37,11 +37,11 @@ pub(crate) struct Output {
     lines: Vec<u8>,
     /// The bytes written of an unfinished line. 0 where the line cannot be finished.
     begun: usize,
-    /// Where in them events end, and the length of their messages.
+    /// Ends of events in the buffered lines, and the lengths of their messages.
     events: Vec<(usize, u64)>,
     /// Number of events lost to an output that failed, and the total length of their messages.
     lost: (u64, u64),
-    /// Where the file is still to be put in its place.
+    /// The `FILE.part`, until it is renamed.
     part: Option<Part>,
     missing_since: Option<SystemTime>,
     watched: Option<Watched>,

@@ -10,14 +10,14 @@ use serde_json::Value;
 use crate::settings::ListenSettings;
 use crate::settings::values::Format;
 
-/// Something that a run meets with.
+/// A change or an event of a run.
 pub(crate) enum Record<'a> {
     Connected(&'a str),
     Subscribed(&'a Stream),
     Event(&'a Event),
     Refused(&'a Stream),
     Lost(&'a Loss),
-    /// From when to when events may be missing, and why.
+    /// Begin, end and reason of a period for which events may be missing.
     Gap(SystemTime, SystemTime, &'a str),
     Summary(Summary),
 }
@@ -47,7 +47,7 @@ pub(crate) struct Lines {
 #[derive(Clone, Copy)]
 pub(crate) struct Line<'a> {
     pub(crate) head: &'a str,
-    /// In which there may be raw line breaks, all of them between the tokens of JSON.
+    /// JSON that may have raw line breaks between its tokens.
     pub(crate) body: &'a str,
     pub(crate) tail: &'a str,
     /// Whether the body is for eyes: what could steer a terminal is escaped.
@@ -66,10 +66,10 @@ impl<'a> From<&'a str> for Line<'a> {
     }
 }
 
-/// Longer paths do not push the column of the others.
+/// Maximum width of the column of paths.
 const WIDEST: usize = 40;
 
-/// Longer ones are not for eyes.
+/// Maximum length of a shown path or resource.
 const LONGEST: usize = 4 << 10;
 
 impl Lines {

@@ -115,7 +115,7 @@ fn is_nxio(error: &io::Error) -> bool {
 pub(crate) struct Appended {
     pub(crate) file: File,
     pub(crate) tail: Tail,
-    /// Since when events may be missing there, if it holds records.
+    /// The begin of the gap before this run, if the file holds records.
     pub(crate) missing_since: Option<SystemTime>,
     /// False if another process holds a lock on the file.
     pub(crate) is_alone: bool,
@@ -179,7 +179,7 @@ pub(crate) struct Part {
     file: File,
     name: PathBuf,
     whole: PathBuf,
-    /// Where both are, if it can be opened: it is what keeps their names.
+    /// The folder of both, if it can be opened: syncing it makes their names last.
     folder: Option<File>,
 }
 

@@ -12,7 +12,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// A file under its name, which is looked at now and then until it is another one's.
 pub(super) struct Watched {
     name: PathBuf,
-    /// When to look again. `None` once it has been told.
+    /// Time of the next check. `None` once a warning was logged.
     due: Option<Instant>,
 }
 

@@ -28,7 +28,7 @@ pub(crate) enum Settings {
     Session(Config, Shown),
     Shell(Config, ShellSettings),
     Doctor(DoctorSettings),
-    /// To be printed on standard output.
+    /// A script to print on standard output.
     Completions(String),
 }
 
@@ -55,7 +55,7 @@ pub(crate) enum Shown {
     Url,
 }
 
-/// Where lines go.
+/// The destination of lines.
 pub(crate) enum Destination {
     Stdout,
     /// Lines are appended.
@@ -74,13 +74,13 @@ pub(crate) struct ListenSettings {
     /// The streams at the start, each once.
     pub(crate) streams: Vec<Stream>,
     pub(crate) format: Format,
-    /// Where the format is for eyes.
+    /// Whether text is coloured.
     pub(crate) is_coloured: bool,
     pub(crate) require: Require,
     pub(crate) count: Option<u64>,
     pub(crate) duration: Option<Duration>,
     pub(crate) idle: Option<Duration>,
-    /// When the whole run is to be over.
+    /// Deadline of the whole run.
     pub(crate) deadline: Option<Instant>,
     pub(crate) output: Destination,
     /// Whether there is somebody to be shown how far it is.

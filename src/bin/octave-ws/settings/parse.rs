@@ -10,7 +10,7 @@ use crate::settings::args::Args;
 /// The request of the command line.
 pub(crate) enum Asked {
     Run(Box<Args>),
-    /// To be printed on standard output.
+    /// A text to print on standard output.
     Text(String),
     /// There is no command: [`USAGE`] says what there is.
     Nothing,
@@ -30,7 +30,7 @@ Commands:
 
 Run octave-ws help, or octave-ws help COMMAND, for more.";
 
-/// Where the other options of a command are listed.
+/// The line that says where the other options are listed.
 const CONNECTION_OPTIONS: &str = "
 The connection options are listed by octave-ws --help.
 ";

@@ -12,7 +12,7 @@ use octave_ws::Stream;
 use crate::exit::Failure;
 use crate::wait::source::{self, FILES};
 
-/// Where the streams come from.
+/// The sources of streams.
 pub(crate) struct Sources {
     pub(crate) given: Vec<Stream>,
     /// `-` for standard input.
@@ -119,7 +119,7 @@ fn listed(text: &str, name: &str) -> Result<Vec<Stream>, String> {
 /// A share of all streams, the same on every machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shard {
-    /// From 1 up or from 0: the last one and 0 are the same.
+    /// Number of the shard, from 1 or from 0: the last one and 0 are the same.
     number: u64,
     of: u64,
 }

@@ -89,7 +89,7 @@ impl First {
     }
 }
 
-/// SIGHUP: noted from the start of the process, since what it means depends on the command.
+/// SIGHUP, caught from the start of the process: its meaning depends on the command.
 pub(crate) struct Hangups {
     /// Readable once there was one.
     pipe: OwnedFd,

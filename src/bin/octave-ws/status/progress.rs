@@ -9,18 +9,18 @@ use crate::status::stderr;
 
 pub(crate) struct Progress<'a> {
     settings: &'a ListenSettings,
-    /// When it was drawn, if it was.
+    /// Time of the last drawing, if the line is drawn.
     drawn: Option<Instant>,
     /// Whether something has come in since.
     is_behind: bool,
-    /// When there were how many events: the later one and the one before, for the rate.
+    /// Two counts of events with their times, for the rate.
     marks: [(Instant, u64); 2],
 }
 
-/// Between two drawings, at least.
+/// Minimum time between two drawings.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Between two drawings, where nothing comes in.
+/// Time between two drawings while nothing arrives.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The time that a rate is of, at least.

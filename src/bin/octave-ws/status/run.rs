@@ -14,16 +14,15 @@ pub(crate) struct RunStatus {
     pub(crate) pauses: u64,
     /// Number of streams that wait for their first answer.
     pub(crate) unanswered: usize,
-    /// When the last stream was subscribed.
+    /// Time at which the last stream was subscribed.
     pub(crate) subscribed_at: Option<Instant>,
-    /// When the last event came.
+    /// Time of the last event.
     pub(crate) event_at: Option<Instant>,
     /// Whether one has come since that was written down.
     has_event: bool,
-    /// Since when nothing has come of all that was subscribed. The time without a connection is
-    /// left out.
+    /// Begin of the time without events, less the time without a connection.
     quiet_since: Option<Instant>,
-    /// When the connection was lost, as long as there is no other.
+    /// Time of the loss, until there is another connection.
     lost_at: Option<Instant>,
 }
 

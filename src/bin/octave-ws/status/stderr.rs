@@ -80,7 +80,7 @@ fn screen() -> MutexGuard<'static, Screen> {
 }
 
 struct Screen {
-    /// Once something has been written.
+    /// Opened by the first write.
     sink: Option<Sink>,
     status: String,
     style: Style,

@@ -36,9 +36,9 @@ struct Watchdog {
 }
 
 struct Fed {
-    /// When it was given the last sign of life.
+    /// Time of the last WATCHDOG=1.
     at: Instant,
-    /// When it was last looked whether there is another one.
+    /// Time of the last check for a sign of life.
     looked_at: Instant,
     /// Whether the service has been asked for one since.
     has_asked: bool,
@@ -47,7 +47,7 @@ struct Fed {
 /// Timeout for a manager that does not read.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
-/// Between two statuses, at least.
+/// Minimum time between two statuses.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Notify {

@@ -23,7 +23,7 @@ use crate::wait::{self, WaitEnded};
 pub(crate) struct Sink {
     file: File,
     kind: Kind,
-    /// To a pipe that is shared.
+    /// For a shared pipe.
     bridge: Option<Bridge>,
 }
 

@@ -12,11 +12,11 @@ const NEXT_ANSWER: Duration = Duration::from_secs(3);
 
 #[derive(Default)]
 pub(super) struct Refusals {
-    /// Each with the words of the service.
+    /// The refused streams, with the reasons of the service.
     refused: BTreeMap<Stream, String>,
     /// Whether the first refusal may be temporary.
     is_transient: bool,
-    /// When the last answer came since the first of them.
+    /// Time of the last answer since the first refusal.
     answered_at: Option<Instant>,
 }
 

@@ -30,7 +30,7 @@ enum Source {
     Pipe,
     Terminal {
         editor: Editor,
-        /// While the terminal is ours.
+        /// Raw mode, while it is set.
         raw: Option<Raw>,
     },
 }
@@ -197,7 +197,7 @@ impl Input {
 }
 
 const PROMPT: &str = "> ";
-/// Before a line of JSON that is not the first.
+/// The prompt of the later lines of JSON.
 const CONTINUATION_PROMPT: &str = ". ";
 
 /// A terminal in raw mode: it passes each key without echo. Keys that send signals still do.

@@ -12,7 +12,7 @@ use crate::commands::shell::cut::LONGEST;
 #[derive(Default)]
 pub(crate) struct Editor {
     line: Vec<char>,
-    /// Before which character the next one goes.
+    /// Index of the character before which the next one is inserted.
     cursor: usize,
     history: VecDeque<Vec<char>>,
     /// Index of the edited history line; the length of the history for a new line.

@@ -93,7 +93,7 @@ fn run(config: &Config, settings: ShellSettings) -> Result<(), End> {
 
 struct Shell {
     output: Output,
-    /// To subscribe to before anything else.
+    /// Streams to subscribe to before anything else.
     streams: VecDeque<Stream>,
     typed: Input,
     /// Readable when the process is to be stopped for a while.
