@@ -55,7 +55,7 @@ pub(crate) struct Args {
     #[argh(switch)]
     pub(crate) allow_remote: bool,
 
-    /// keep the CA and the token in DIR, for the next start
+    /// keep the CA and the tokens in DIR, for the next start
     #[argh(option, arg_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
 
