@@ -6,7 +6,7 @@ use crate::endpoint::{Endpoint, IpVersion};
 use crate::secret::Url;
 use crate::source::Source;
 use crate::step::{Observer, Step};
-use crate::wait::pulse::Pulse;
+use crate::wait::watchdog::Watchdog;
 use crate::{Error, Result, Stop};
 
 /// The configuration of a [`Client`](crate::Client).
@@ -43,7 +43,7 @@ pub struct Config {
     pub(crate) max_message: usize,
     pub(crate) stop: Option<Stop>,
     pub(crate) observer: Observer,
-    pub(crate) pulse: Pulse,
+    pub(crate) watchdog: Watchdog,
 }
 
 /// Certificates, which `Debug` does not print.
@@ -85,7 +85,7 @@ impl Config {
             max_message: 16 << 20,
             stop: None,
             observer: Observer::default(),
-            pulse: Pulse::default(),
+            watchdog: Watchdog::default(),
         }
     }
 
@@ -231,7 +231,7 @@ impl Config {
     /// Sets a function that feeds a watchdog: it is called at least this often while the client
     /// connects or waits to reconnect, when no call returns. Default: none.
     pub fn watchdog(mut self, every: Duration, call: impl Fn() + Send + Sync + 'static) -> Self {
-        self.pulse = Pulse::new(every.clamp(Duration::from_millis(1), FOREVER), call);
+        self.watchdog = Watchdog::new(every.clamp(Duration::from_millis(1), FOREVER), call);
         self
     }
 

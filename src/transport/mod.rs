@@ -82,7 +82,7 @@ impl Route {
         };
         let wait_context = WaitContext {
             stop: Some(stop),
-            pulse: config.pulse.clone(),
+            watchdog: config.watchdog.clone(),
             ..WaitContext::default()
         };
         Ok(Self {

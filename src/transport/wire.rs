@@ -10,8 +10,8 @@ use rustix::event::PollFlags;
 
 use crate::transport::coming::Coming;
 use crate::wait::context::{WaitContext, Watched};
-use crate::wait::pulse::Pulse;
 use crate::wait::sockets::{Found, poll_sockets, wait_for};
+use crate::wait::watchdog::Watchdog;
 
 /// A connected TCP socket that is read and written until a deadline or a [`Stop`].
 ///
@@ -95,7 +95,7 @@ impl Wire {
 
     /// Stops calling the function during waits.
     pub(crate) fn set_connected(&mut self) {
-        self.wait_context.pulse = Pulse::default();
+        self.wait_context.watchdog = Watchdog::default();
     }
 
     /// Sets whether the waiting time of reads is measured.

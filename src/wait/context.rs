@@ -4,8 +4,8 @@ use std::sync::Arc;
 use rustix::event::PollFlags;
 
 use crate::wait::poll::{is_hung_up, is_readable};
-use crate::wait::pulse::Pulse;
 use crate::wait::stop::Stop;
+use crate::wait::watchdog::Watchdog;
 
 /// Descriptors and functions that a wait sees to.
 #[derive(Clone, Default)]
@@ -13,7 +13,7 @@ pub(crate) struct WaitContext {
     /// `None` while closing: the close handshake follows the stop.
     pub(crate) stop: Option<Stop>,
     pub(crate) watched: Watched,
-    pub(crate) pulse: Pulse,
+    pub(crate) watchdog: Watchdog,
 }
 
 impl WaitContext {

@@ -3,6 +3,6 @@
 pub(crate) mod context;
 pub mod ended;
 pub mod poll;
-pub(crate) mod pulse;
 pub(crate) mod sockets;
 pub(crate) mod stop;
+pub(crate) mod watchdog;

@@ -72,7 +72,10 @@ pub(crate) fn poll_sockets(
     let watched = wait_context.watched.entries();
     fds.extend(watched.map(|(fd, events)| PollFd::from_borrowed_fd(fd, events)));
     loop {
-        let next_call = wait_context.pulse.beat().map(|time| Instant::now() + time);
+        let next_call = wait_context
+            .watchdog
+            .feed()
+            .map(|time| Instant::now() + time);
         let until = deadline.into_iter().chain(next_call).min();
         if poll_until(&mut fds, until)? == 0 && until != deadline {
             continue;

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 /// A function that is called at an interval during waits.
 #[derive(Clone, Default)]
-pub(crate) struct Pulse(Option<(Duration, Arc<Beat>)>);
+pub(crate) struct Watchdog(Option<(Duration, Arc<Feed>)>);
 
-type Beat = dyn Fn() + Send + Sync;
+type Feed = dyn Fn() + Send + Sync;
 
-impl Pulse {
+impl Watchdog {
     pub(crate) fn new(every: Duration, call: impl Fn() + Send + Sync + 'static) -> Self {
         Self(Some((every, Arc::new(call))))
     }
 
     /// Calls the function. Returns the time until the next call.
-    pub(crate) fn beat(&self) -> Option<Duration> {
+    pub(crate) fn feed(&self) -> Option<Duration> {
         self.0.as_ref().map(|(every, call)| {
             call();
             *every
@@ -22,8 +22,8 @@ impl Pulse {
     }
 }
 
-impl fmt::Debug for Pulse {
+impl fmt::Debug for Watchdog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pulse")
+        f.write_str("Watchdog")
     }
 }
