@@ -257,6 +257,9 @@ fn a_loss_at_the_end_is_reported_at_any_end() {
         let warning =
             format!("warning: not connected at the end, events may be missing from {from} to ");
         assert_eq!(told.matches(&warning).count(), 1, "{told}");
+        let gapless = "error: gaps: events may be missing, gaps: 1 (see --require-gapless)\n";
+        let is_required = args.contains(&"--require-gapless");
+        assert_eq!(told.ends_with(gapless), is_required, "{told}");
     };
     thread::scope(|scope| {
         for run in runs {

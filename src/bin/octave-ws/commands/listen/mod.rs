@@ -267,7 +267,10 @@ impl<'a> Run<'a> {
             }
             // Gaps before the run do not count.
             Ok(()) if self.settings.is_gapless && summary.gaps > self.status.pauses => {
-                Err(Failure::new(INCOMPLETE, "events may be missing"))
+                let gaps = summary.gaps - self.status.pauses;
+                let message =
+                    format!("gaps: events may be missing, gaps: {gaps} (see --require-gapless)");
+                Err(Failure::new(INCOMPLETE, message))
             }
             Ok(()) => Ok(()),
             Err(End::Stopped) => self.settings.outcome(Err(End::Stopped)),
