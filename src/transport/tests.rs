@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::sim::Sim;
 use crate::transport::connect::tests::black_hole;
-use crate::{Credentials, Token};
+use crate::{Credentials, IpVersion, Setting, Token};
 
 const LONG: Duration = Duration::from_secs(10);
 
