@@ -1,12 +1,13 @@
 //! Accepted and refused certificates and TLS versions: nothing secret is sent after a refusal.
 #![cfg(feature = "sim")]
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
-use std::sync::Arc;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use octave_ws::sim::Sim;
 use octave_ws::{Client, Config, Credentials, Error, ErrorKind, Phase, Token};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -245,4 +246,44 @@ fn an_alert_that_may_pass_is_tried_four_times_more() {
     for alert in alerts {
         alert.join().unwrap();
     }
+}
+
+/// Passes one connection on to the stand-in, and sends `garbage` to the client on request.
+fn forward(to: SocketAddr) -> (String, mpsc::Sender<()>, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("https://{}", listener.local_addr().unwrap());
+    let (break_it, broken) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let (client, _) = listener.accept().unwrap();
+        let service = TcpStream::connect(to).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| io::copy(&mut &service, &mut &client));
+            scope.spawn(|| io::copy(&mut &client, &mut &service));
+            let _ = broken.recv();
+            (&client).write_all(b"this is no TLS record").unwrap();
+            service.shutdown(Shutdown::Both).unwrap();
+        });
+    });
+    (endpoint, break_it, thread)
+}
+
+#[test]
+fn an_invalid_record_after_the_handshake_is_a_lost_connection() {
+    let sim = Sim::start().unwrap();
+    let (endpoint, break_it, thread) = forward(sim.addr());
+    let mut client = Client::connect(&sim.config().endpoint(&endpoint)).unwrap();
+    break_it.send(()).unwrap();
+    let error = client.next(Duration::from_secs(60)).unwrap_err();
+    let peer = endpoint.strip_prefix("https://").unwrap();
+    let lost = format!("the connection to {peer} was lost");
+    assert_eq!(
+        (error.phase(), error.kind(), error.to_string()),
+        (
+            Phase::Socket,
+            ErrorKind::Disconnected,
+            format!("socket: {lost}")
+        )
+    );
+    drop(client);
+    thread.join().unwrap();
 }

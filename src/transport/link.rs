@@ -56,6 +56,8 @@ impl Link {
     }
 }
 
+/// An invalid TLS record fails with `ConnectionAborted`: above a link, `InvalidData` is HTTP that
+/// cannot be parsed.
 impl Read for Link {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let n = match &mut self.layer {
@@ -64,6 +66,9 @@ impl Read for Link {
                 // Data decrypted before an invalid record.
                 match stream.conn.reader().read(out) {
                     Ok(n) if n > 0 => Ok(n),
+                    _ if error.kind() == io::ErrorKind::InvalidData => {
+                        Err(io::Error::new(io::ErrorKind::ConnectionAborted, error))
+                    }
                     _ => Err(error),
                 }
             }),
