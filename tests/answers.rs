@@ -585,9 +585,12 @@ fn each_loss_and_connection_is_reported_without_subscriptions() {
     let (endpoint, service) = play([sends_and_ends, stays]);
     let mut client = Client::connect(&config(&endpoint).retry_for(LONG)).unwrap();
     client.send("mine").unwrap();
+    assert!(client.last_failure().is_none());
     assert!(matches!(client.next(LONG).unwrap(), Update::Lost(_)));
+    assert!(client.last_failure().is_some());
     assert!(client.send("lost").is_err());
     assert!(matches!(client.next(LONG).unwrap(), Update::Connected));
+    assert!(client.last_failure().is_none());
     drop(client);
     service.join().unwrap();
 }

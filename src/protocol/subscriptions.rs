@@ -25,7 +25,7 @@ struct Pending {
     action: Action,
     /// Whether it restores what was acknowledged on an earlier connection.
     restores: bool,
-    /// Whether it was refused for now, and waits to be sent again.
+    /// Whether it is repeated later, after a transient refusal.
     is_postponed: bool,
 }
 
@@ -152,8 +152,8 @@ impl Subscriptions {
         }
     }
 
-    /// Postpones the request that was refused for now. Returns whether that is possible: not where
-    /// the caller has asked for something else since.
+    /// Postpones a request after a transient refusal. Returns whether that is possible: not where
+    /// the caller has requested something else since.
     pub(crate) fn postpone(&mut self, ack: &Ack) -> bool {
         let pending = self.pending.get_mut(&ack.stream);
         let last = pending.and_then(|pending| pending.last_mut());

@@ -1,4 +1,4 @@
-//! Where the settings came from, for errors about them.
+//! The sources of settings, for errors about them.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -108,8 +108,8 @@ impl Wire {
         self.waited
     }
 
-    /// Returns whether what is watched is ready and had to stand back: what comes in without a
-    /// pause is read first, but not for ever.
+    /// Returns whether a watched descriptor is ready and was passed over: received data comes
+    /// first, within limits.
     pub(crate) fn take_watch_ready(&mut self) -> bool {
         mem::take(&mut self.is_watch_ready) && self.wait_context.watched.is_ready()
     }

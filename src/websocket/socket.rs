@@ -161,7 +161,7 @@ impl Socket {
         self.link().wire()
     }
 
-    /// Limits the waits of writes, and of the end of a connection.
+    /// Limits the waits of writes, and the wait for the end of a connection.
     pub(crate) fn set_limit(&mut self, limit: Option<Instant>) {
         self.limit = limit;
     }

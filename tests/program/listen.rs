@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use octave_ws::sim::{ClientAction, Fault, Observation, Options};
 use rustix::process::Signal;
@@ -343,8 +344,11 @@ fn a_run_past_its_timeout_ends_with_75() {
     let message = format!("error: timeout: not done in time, events: {events}");
     assert_eq!((code, last), (75, message));
     assert!(events > 0);
+    let start = Instant::now();
     let (code, last, _) = run(&[Fault::SessionSilent], &args);
     assert_eq!(code, 75);
+    // Not by --connect-timeout, which is 10 s.
+    assert!(start.elapsed() < Duration::from_secs(5), "{last}");
     assert!(
         last.starts_with(
             "error: timeout: session: timed out waiting for an answer from 127.0.0.1:"

@@ -1,4 +1,4 @@
-//! Where the settings came from, for the errors about them.
+//! The sources of the settings, for errors about them.
 
 use std::sync::OnceLock;
 

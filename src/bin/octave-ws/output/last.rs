@@ -177,7 +177,7 @@ mod tests {
         );
         assert_eq!(since(&long), at(9));
         assert_eq!(since(&[long.clone(), long.clone()].concat()), at(9));
-        // A stream that is refused for now leaves a loss open, while others send.
+        // A transient refusal leaves a loss open, while other streams send.
         assert_eq!(since(&[lost, long.clone(), long].concat()), at(2));
     }
 }
