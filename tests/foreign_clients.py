@@ -4,6 +4,7 @@
     octave-sim --rate 20 -- python3 tests/foreign_clients.py
 """
 
+import faulthandler
 import json
 import os
 import ssl
@@ -20,6 +21,7 @@ TEMPERATURE = "/demo/devices/gw1/temperature"
 def post(token):
     """The session request, made by curl: its status and the answer."""
     command = ["curl", "--silent", "--show-error", "--noproxy", "*", "--cacert", CA_FILE]
+    command += ["--max-time", "10"]
     command += ["-X", "POST", "-w", "\n%{http_code}", ENDPOINT + "/session"]
     for name, value in [
         ("User", os.environ["OCTAVE_USER"]),
@@ -71,4 +73,6 @@ def exchange(url):
     assert socket.close_code == 1000, socket.close_code
 
 
+# Where a run hangs is said, before the caller ends it.
+faulthandler.dump_traceback_later(40, exit=True)
 main()
