@@ -4,13 +4,15 @@
     octave-sim --rate 20 -- python3 tests/foreign_clients.py
 """
 
-import faulthandler
+import asyncio
 import json
 import os
 import ssl
 import subprocess
 
-from websockets.sync.client import connect
+# Its blocking client reads and writes a TLS connection in two threads at once, which Python's ssl
+# before 3.13 does not allow.
+from websockets.asyncio.client import connect
 
 ENDPOINT = os.environ["OCTAVE_ENDPOINT"]
 CA_FILE = os.environ["OCTAVE_CA_FILE"]
@@ -33,11 +35,16 @@ def post(token):
     return int(status), json.loads(body)
 
 
-def ask(socket, **request):
+async def receive(socket):
+    """The next message."""
+    return json.loads(await asyncio.wait_for(socket.recv(), 10))
+
+
+async def ask(socket, **request):
     """A request, and its answer, whatever events come in before it."""
-    socket.send(json.dumps({"msgId": "m", "object": "event", **request}))
+    await socket.send(json.dumps({"msgId": "m", "object": "event", **request}))
     while True:
-        answer = json.loads(socket.recv(timeout=10))
+        answer = await receive(socket)
         if "head" in answer:
             return answer
 
@@ -48,31 +55,36 @@ def main():
     status, answer = post(os.environ["OCTAVE_TOKEN"])
     assert status == 201 and answer["head"]["ok"], answer
 
-    exchange(ENDPOINT.replace("https", "wss") + f"/session/{answer['body']['id']}/ws")
-    # The same with our session, and with our URL.
-    session = subprocess.check_output([OCTAVE_WS, "session"], text=True).strip()
-    exchange(ENDPOINT.replace("https", "wss") + f"/session/{session}/ws")
-    exchange(subprocess.check_output([OCTAVE_WS, "session", "--url"], text=True).strip())
+    for url in [
+        ENDPOINT.replace("https", "wss") + f"/session/{answer['body']['id']}/ws",
+        # The same with our session, and with our URL.
+        ENDPOINT.replace("https", "wss") + f"/session/{octave_ws('session')}/ws",
+        octave_ws("session", "--url"),
+    ]:
+        asyncio.run(asyncio.wait_for(exchange(url), 30))
     print("curl and websockets: as documented")
 
 
-def exchange(url):
+def octave_ws(*args):
+    """The output of our client."""
+    return subprocess.check_output([OCTAVE_WS, *args], text=True).strip()
+
+
+async def exchange(url):
     """Everything that is done on a socket."""
     tls = ssl.create_default_context(cafile=CA_FILE)
-    with connect(url, ssl=tls, proxy=None) as socket:
-        answer = ask(socket, type="subscribe", path="/demo/none")
+    async with connect(url, ssl=tls, proxy=None) as socket:
+        answer = await ask(socket, type="subscribe", path="/demo/none")
         assert not answer["head"]["ok"] and answer["head"]["errors"], answer
-        answer = ask(socket, type="subscribe", path=TEMPERATURE)
+        answer = await ask(socket, type="subscribe", path=TEMPERATURE)
         assert answer["head"]["ok"] and answer["head"]["msgId"] == "m", answer
-        event = json.loads(socket.recv(timeout=10))
+        event = await receive(socket)
         assert event["type"] == "message", event
         assert event["value"]["path"] == TEMPERATURE, event
-        answer = ask(socket, type="unsubscribe", streamId=event["resource"])
+        answer = await ask(socket, type="unsubscribe", streamId=event["resource"])
         assert answer["head"]["ok"], answer
-        assert socket.ping().wait(10)
+        await asyncio.wait_for(await socket.ping(), 10)
     assert socket.close_code == 1000, socket.close_code
 
 
-# Where a run hangs is said, before the caller ends it.
-faulthandler.dump_traceback_later(40, exit=True)
 main()
