@@ -316,6 +316,10 @@ impl Error {
             // The session has expired, and each attempt is a new one.
             (ErrorKind::Status(401 | 403 | 404 | 410), Phase::Upgrade) => Retry::AtMost(4),
             (
+                ErrorKind::Disconnected | ErrorKind::TimedOut | ErrorKind::System,
+                Phase::Resolve | Phase::Connect,
+            ) => Retry::Unreached,
+            (
                 ErrorKind::Disconnected
                 | ErrorKind::TimedOut
                 | ErrorKind::Malformed
@@ -377,14 +381,14 @@ mod tests {
             Config, Disconnected, Malformed, Refused, Status, Stopped, System, TimedOut, Tls,
             TooLong, UnusableId,
         };
-        use Retry::{Always, AtMost, Never};
+        use Retry::{Always, AtMost, Never, Unreached};
         for (phase, kind, retry) in [
             (Phase::Config, Config, Never),
-            (Phase::Resolve, Disconnected, Always),
-            (Phase::Resolve, TimedOut, Always),
-            (Phase::Resolve, System, Always),
-            (Phase::Connect, Disconnected, Always),
-            (Phase::Connect, TimedOut, Always),
+            (Phase::Resolve, Disconnected, Unreached),
+            (Phase::Resolve, TimedOut, Unreached),
+            (Phase::Resolve, System, Unreached),
+            (Phase::Connect, Disconnected, Unreached),
+            (Phase::Connect, TimedOut, Unreached),
             (Phase::Connect, Stopped, Never),
             (Phase::Proxy, Status(407), AtMost(0)),
             (Phase::Proxy, Status(302), AtMost(0)),

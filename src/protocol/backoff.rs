@@ -3,6 +3,9 @@ use std::time::{Duration, Instant};
 /// The delay before the first retry is at most this; each further one doubles it.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
+/// Longest delay where the service was not reached: an attempt costs it nothing, and the path may
+/// be back.
+const LONGEST_UNREACHED: Duration = Duration::from_secs(15);
 /// The longest that a service's Retry-After is obeyed.
 const LONGEST_ASKED: Duration = Duration::from_secs(5 * 60);
 /// A connection that was subscribed for so long starts the delays over.
@@ -19,6 +22,8 @@ pub(crate) enum Retry {
     /// refusals pass.
     AtMost(u32),
     Always,
+    /// Always, and soon: the service was not reached.
+    Unreached,
 }
 
 /// Decides when to make the next attempt, and when to give up.
@@ -100,14 +105,16 @@ impl Backoff {
                     return None;
                 }
             }
-            Retry::Always => self.limited_since = None,
+            Retry::Always | Retry::Unreached => self.limited_since = None,
         }
         if left.is_zero() {
             return None;
         }
-        let longest = FIRST
-            .saturating_mul(1 << self.attempts.min(16))
-            .min(LONGEST);
+        let most = match retry {
+            Retry::Unreached => LONGEST_UNREACHED,
+            _ => LONGEST,
+        };
+        let longest = FIRST.saturating_mul(1 << self.attempts.min(16)).min(most);
         self.attempts = self.attempts.saturating_add(1);
         // A fraction of 2^32.
         let delay = longest.mul_f64(f64::from(random) / 4_294_967_296.0);
@@ -144,6 +151,18 @@ mod tests {
         assert_eq!(soonest, Some(now));
         let half = backoff.failed(Retry::Always, None, 1 << 31, now);
         assert_eq!(half, Some(now + 30 * SECOND));
+    }
+
+    #[test]
+    fn delays_are_short_while_the_service_is_not_reached() {
+        let now = Instant::now();
+        let mut backoff = Backoff::new(FOREVER, now);
+        for seconds in [1, 2, 4, 8, 15, 15, 15] {
+            let at = backoff.failed(Retry::Unreached, None, u32::MAX, now);
+            let delay = at.unwrap() - now + Duration::from_millis(1);
+            assert_eq!(delay.as_secs(), seconds);
+        }
+        assert_eq!(longest(&mut backoff, now).as_secs(), 60);
     }
 
     #[test]
