@@ -174,6 +174,7 @@ impl Link<'_> {
     ) -> io::Result<T> {
         let deadline = Some(Instant::now() + PATIENCE);
         loop {
+            self.shared.thaw()?;
             match act(&mut self.tls) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 done => return done,

@@ -35,19 +35,26 @@ pub enum Fault {
     AckSilent,
     /// After a subscription, nothing is read or written any more.
     Stall,
+    /// 1 s after the first subscription, nothing is read or written on any connection for this time.
+    /// What was to be sent meanwhile is sent afterwards.
+    Freeze(Duration),
     /// The connection is dropped right after a subscription.
     Flap,
     /// The connection is dropped 1 s after a subscription.
     Drop,
+    /// The connection is dropped this long after a subscription.
+    Lifetime(Duration),
     /// The WebSocket is closed with this code 1 s after a subscription.
     Close(u16),
+    /// An open WebSocket is closed with code 1008 when another one is opened.
+    OneConnection,
     /// An invalid message is sent before each event.
     Garbage,
 }
 
 impl Fault {
     /// The faults that `octave-sim --fault` takes: name and description.
-    pub const NAMES: [(&str, &str); 16] = [
+    pub const NAMES: [(&str, &str); 19] = [
         ("session-silent", "session requests are not answered"),
         (
             "session-close",
@@ -70,13 +77,25 @@ impl Fault {
         ),
         ("stall", "nothing is read or written after a subscription"),
         (
+            "freeze[=TIME]",
+            "the same for TIME (1m), once; what was to be sent follows",
+        ),
+        (
             "flap",
             "the connection is dropped right after a subscription",
         ),
         ("drop", "the connection is dropped 1 s after a subscription"),
         (
+            "lifetime[=TIME]",
+            "the connection is dropped TIME (30s) after a subscription",
+        ),
+        (
             "close=CODE",
             "the WebSocket is closed with CODE 1 s after a subscription",
+        ),
+        (
+            "one-connection",
+            "a WebSocket is closed when another one is opened",
         ),
         ("garbage", "an invalid message is sent before each event"),
     ];
@@ -88,7 +107,16 @@ impl Fault {
         match self {
             Self::Flap => Some((Duration::ZERO, None)),
             Self::Drop => Some((second, None)),
+            Self::Lifetime(after) => Some((after, None)),
             Self::Close(code) => Some((second, Some(code))),
+            _ => None,
+        }
+    }
+
+    /// Returns the time for which this fault stops everything.
+    pub(super) fn freeze(self) -> Option<Duration> {
+        match self {
+            Self::Freeze(time) => Some(time),
             _ => None,
         }
     }
@@ -101,8 +129,26 @@ impl Fault {
 impl FromStr for Fault {
     type Err = String;
 
-    fn from_str(name: &str) -> Result<Self, String> {
-        Ok(match name {
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        };
+        let time = |default| {
+            let time = value.map_or(Ok(default), humantime::parse_duration);
+            time.map_err(|_| format!("{text}: give a time such as 250ms or 1m"))
+        };
+        match (name, value) {
+            ("freeze", _) => return Ok(Self::Freeze(time(Duration::from_secs(60))?)),
+            ("lifetime", _) => return Ok(Self::Lifetime(time(Duration::from_secs(30))?)),
+            ("close", Some(code)) => {
+                if let Ok(code @ 1000..5000) = code.parse() {
+                    return Ok(Self::Close(code));
+                }
+            }
+            _ => {}
+        }
+        Ok(match text {
             "session-silent" => Self::SessionSilent,
             "session-close" => Self::SessionClose,
             "session-drop" => Self::SessionDrop,
@@ -118,15 +164,8 @@ impl FromStr for Fault {
             "flap" => Self::Flap,
             "drop" => Self::Drop,
             "garbage" => Self::Garbage,
-            _ => {
-                let code = name
-                    .strip_prefix("close=")
-                    .and_then(|code| code.parse().ok());
-                match code {
-                    Some(code @ 1000..5000) => Self::Close(code),
-                    _ => return Err(format!("no fault {name:?} (see --list-faults)")),
-                }
-            }
+            "one-connection" => Self::OneConnection,
+            _ => return Err(format!("no fault {text:?} (see --list-faults)")),
         })
     }
 }
@@ -139,9 +178,23 @@ mod tests {
     fn every_name_names_a_fault() {
         for (name, _) in Fault::NAMES {
             let name = name.replace("CODE", "1011");
-            assert!(name.parse::<Fault>().is_ok(), "{name}");
+            let names = match name.split_once("[=TIME]") {
+                Some((name, _)) => vec![name.to_owned(), format!("{name}=1s")],
+                None => vec![name],
+            };
+            for name in names {
+                assert!(name.parse::<Fault>().is_ok(), "{name}");
+            }
         }
-        for none in ["", "nonsense", "close", "close=", "close=999", "close=5000"] {
+        for none in [
+            "",
+            "nonsense",
+            "close",
+            "close=",
+            "close=999",
+            "drop=1s",
+            "freeze=x",
+        ] {
             assert!(none.parse::<Fault>().is_err(), "{none}");
         }
     }

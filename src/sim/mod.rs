@@ -24,7 +24,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::slice;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -91,6 +91,7 @@ impl Sim {
             authority: Authority::new(&kept)?,
             cloud: cloud::Cloud::demo(options.any_stream, options.script, &kept)?,
             faults: options.faults.into(),
+            subscribed_at: OnceLock::new(),
             observer: options.observer,
             stop: Stop::new()?,
         });

@@ -1,7 +1,10 @@
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
+use rustix::event::PollFlags;
 use serde_json::{Value, json};
 
 use super::certificate::Authority;
@@ -9,12 +12,15 @@ use super::cloud::Cloud;
 use super::fault::Fault;
 use super::log::{ClientAction, Observation};
 use crate::Stop;
+use crate::wait::sockets;
 
 /// State that all connections of a stand-in share.
 pub(super) struct Shared {
     pub(super) authority: Authority,
     pub(super) cloud: Cloud,
     pub(super) faults: Mutex<Vec<Fault>>,
+    /// When the first stream was subscribed.
+    pub(super) subscribed_at: OnceLock<Instant>,
     pub(super) observer: Option<Sender<Observation>>,
     pub(super) stop: Stop,
 }
@@ -26,6 +32,30 @@ impl Shared {
 
     pub(super) fn faults(&self) -> MutexGuard<'_, Vec<Fault>> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits while a fault stops everything. Fails if the stand-in is stopped.
+    pub(super) fn thaw(&self) -> io::Result<()> {
+        let Some((begin, end)) = self.freeze() else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        if now < begin || now >= end {
+            return Ok(());
+        }
+        // The stop alone is waited for: nothing is ever readable of what this polls.
+        let stop = Some(&self.stop);
+        match sockets::wait(&self.stop, PollFlags::empty(), stop, Some(end)) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Returns when a fault stops everything, and when that is over.
+    pub(super) fn freeze(&self) -> Option<(Instant, Instant)> {
+        let time = self.faults().iter().find_map(|fault| fault.freeze())?;
+        let begin = *self.subscribed_at.get()? + Duration::from_secs(1);
+        Some((begin, begin.checked_add(time)?))
     }
 }
 

@@ -47,6 +47,9 @@ pub(super) fn serve(
     shared: &Shared,
     log: &Log<'_>,
 ) -> io::Result<()> {
+    if shared.has(Fault::OneConnection) {
+        shared.cloud.hang_up(Some(CloseCode::Policy.into()));
+    }
     let subscriber = shared.cloud.join()?;
     let socket = WebSocket::from_partially_read(tls, early, Role::Server, None);
     let mut session = Session {
@@ -73,6 +76,7 @@ struct Session<'a> {
 impl Session<'_> {
     fn run(&mut self) -> io::Result<()> {
         loop {
+            self.shared.thaw()?;
             let blocked = match self.exchange() {
                 Ok(blocked) => blocked,
                 Err(Error::ConnectionClosed) => {
@@ -271,7 +275,9 @@ impl Session<'_> {
         match action {
             Some("subscribe") => {
                 self.subscriber.subscribe(&stream);
-                self.granted_at.get_or_insert_with(Instant::now);
+                let now = Instant::now();
+                self.granted_at.get_or_insert(now);
+                self.shared.subscribed_at.get_or_init(|| now);
                 // Logged once it is done: an observer may publish now.
                 self.log.saw(ClientAction::Subscribed(name.to_owned()));
                 Ok(())
