@@ -40,6 +40,7 @@ pub struct Config {
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
     pub(crate) heartbeat: Duration,
+    pub(crate) handover: bool,
     pub(crate) max_message: usize,
     pub(crate) stop: Option<Stop>,
     pub(crate) observer: Observer,
@@ -82,6 +83,7 @@ impl Config {
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(20),
             heartbeat: Duration::ZERO,
+            handover: true,
             max_message: 16 << 20,
             stop: None,
             observer: Observer::default(),
@@ -207,6 +209,16 @@ impl Config {
         } else {
             interval.clamp(Duration::from_secs(1), FOREVER)
         };
+        self
+    }
+
+    /// Sets whether a connection on which pings go unanswered is kept until the next one is subscribed:
+    /// events that were sent on it and come late are returned then, before newer ones, which wait for
+    /// them as long as a peer may take to send again what was lost. [`Update::Handover`](crate::Update)
+    /// takes the place of a loss and a gap if a last pong proves that nothing is missing. Needs a
+    /// service that allows two connections. Default: yes.
+    pub fn handover(mut self, handover: bool) -> Self {
+        self.handover = handover;
         self
     }
 

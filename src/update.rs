@@ -16,10 +16,14 @@ pub enum Update {
     /// A connection is open: the first of a client made by [`Client::new`](crate::Client::new), or one
     /// after a loss, before the streams are subscribed again.
     Connected,
-    /// The connection is lost. Events are missed until the next one.
+    /// The connection is lost. Events are missed until the next one. With a
+    /// [handover](crate::Config::handover), it is reported only once the old connection is given up.
     Lost(Loss),
     /// The connection and all subscriptions are restored: the end of a loss that had any.
     Gap(Gap),
+    /// All streams are subscribed on a new connection, and no event is missing: the old one has
+    /// proved it.
+    Handover(Handover),
     /// A message that the protocol does not define.
     Unknown(UnknownMessage),
     /// The answer to a [`Client::ping`](crate::Client::ping), and the round trip time.
@@ -94,6 +98,26 @@ impl Gap {
     }
 }
 
+/// A change to a new connection without a loss.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Handover {
+    /// When it was last known that everything sent had been received, before the old connection was
+    /// silent or was replaced.
+    pub from: SystemTime,
+    /// When the last stream was subscribed on the new connection.
+    pub to: SystemTime,
+    /// Number of events that came on the old connection since then.
+    pub events: u64,
+}
+
+impl Handover {
+    /// Creates a handover, for tests of code that handles one.
+    pub fn new(from: SystemTime, to: SystemTime, events: u64) -> Self {
+        Self { from, to, events }
+    }
+}
+
 /// Returns a date in UTC and milliseconds, RFC 3339.
 #[cfg(feature = "serde")]
 fn date(at: SystemTime) -> String {
@@ -124,5 +148,19 @@ impl serde_core::Serialize for Gap {
         gap.serialize_field("to", &date(self.to))?;
         gap.serialize_field("reason", &self.reason)?;
         gap.end()
+    }
+}
+
+/// Serializes its dates in UTC and milliseconds, RFC 3339.
+#[cfg(feature = "serde")]
+impl serde_core::Serialize for Handover {
+    fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde_core::ser::SerializeStruct;
+
+        let mut handover = serializer.serialize_struct("Handover", 3)?;
+        handover.serialize_field("from", &date(self.from))?;
+        handover.serialize_field("to", &date(self.to))?;
+        handover.serialize_field("events", &self.events)?;
+        handover.end()
     }
 }

@@ -77,6 +77,7 @@ fn play(faults: &[(Place, Fault)]) {
         .endpoint(format!("http://{}", listener.local_addr().unwrap()))
         .allow_plaintext()
         .retry_for(Duration::MAX)
+        .handover(false)
         .connect_timeout(timeout)
         .ack_timeout(timeout)
         .ping_interval(timeout)

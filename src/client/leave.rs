@@ -44,13 +44,21 @@ impl Client {
 
     fn leave(mut self, patience: &Patience, mut callback: impl FnMut(Update)) -> Result<()> {
         self.queue.drain(..).for_each(&mut callback);
+        if let Some(handing_over) = &mut self.handing_over {
+            handing_over.leave(|event| callback(Update::Event(event)));
+        }
         let State::Open(connection) = self.state else {
             return Ok(());
         };
         let streams = self.subscriptions.subscribed().iter().cloned();
         let Farewell { closed, lost } =
             connection.close(streams, patience, |arrival| match arrival {
-                Arrival::Event(event) => callback(Update::Event(event)),
+                Arrival::Event(event) => {
+                    let handing_over = self.handing_over.as_mut();
+                    if !handing_over.is_some_and(|of| of.is_delivered(&event)) {
+                        callback(Update::Event(event));
+                    }
+                }
                 Arrival::Unknown(unknown) => callback(Update::Unknown(unknown)),
                 // The answers are those that it waits for itself.
                 Arrival::Ack(_) | Arrival::Pong(_) | Arrival::Watched => {}

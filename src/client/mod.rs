@@ -13,10 +13,13 @@ use crate::wait::context::Watched;
 use crate::{Error, Result};
 
 use failures::Failures;
+use old::HandingOver;
 use postponed::Postponed;
 
 mod failures;
+mod handover;
 mod leave;
+mod old;
 mod postponed;
 mod state;
 mod subscribe;
@@ -66,6 +69,9 @@ pub struct Client {
     subscriptions: Subscriptions,
     postponed: Postponed,
     loss: Option<Loss>,
+    handing_over: Option<Box<HandingOver>>,
+    /// Whether the service is known to serve two connections.
+    serves_both: bool,
     failures: Failures,
     watch_state: WatchState,
     /// Updates that have arrived and are not returned yet.
@@ -129,6 +135,8 @@ impl Client {
             subscriptions: Subscriptions::default(),
             postponed: Postponed::new(now),
             loss: None,
+            handing_over: None,
+            serves_both: false,
             failures: Failures::default(),
             watch_state: WatchState::default(),
             queue: VecDeque::new(),

@@ -33,18 +33,37 @@ impl Client {
                 let at = *at;
                 self.attempt_by(at, deadline, watched)
             }
-            State::Open(connection) => {
-                let until = deadline.into_iter().chain(self.postponed.until).min();
-                connection.watch(watched.clone());
-                match connection.read(until).transpose() {
-                    Some(read) => self.arrived(read)?,
-                    // Time to ask for what was postponed.
-                    None if until != deadline => {}
-                    None => return Ok(false),
+            State::Open(_) => {
+                if self.handing_over.is_some() && self.advance_old()? {
+                    return Ok(true);
                 }
-                Ok(true)
+                if self.handing_over.is_some() && self.loss.is_some() {
+                    self.settle();
+                    if !self.queue.is_empty() {
+                        return Ok(true);
+                    }
+                }
+                self.read(deadline, watched)
             }
         }
+    }
+
+    /// Reads from the connection. False where the deadline came first.
+    fn read(&mut self, deadline: Option<Instant>, watched: &Watched) -> Result<bool> {
+        let (watched, judged_at) = self.watched_with_old(watched);
+        let State::Open(connection) = &mut self.state else {
+            return Ok(true);
+        };
+        let times = deadline.into_iter().chain(self.postponed.until);
+        let until = times.chain(judged_at).min();
+        connection.watch(watched);
+        match connection.read(until).transpose() {
+            Some(read) => self.arrived(read)?,
+            // Time to ask for what was postponed.
+            None if until != deadline => {}
+            None => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// Takes the next event of what has been read already. Something else that comes before it goes
@@ -55,7 +74,9 @@ impl Client {
             && let State::Open(connection) = &mut self.state
         {
             match connection.read_buffered().transpose() {
-                Some(Ok(Arrival::Event(event))) => return Ok(Some(event)),
+                Some(Ok(Arrival::Event(event))) if self.handing_over.is_none() => {
+                    return Ok(Some(event));
+                }
                 Some(read) => self.arrived(read)?,
                 None => break,
             }
@@ -65,7 +86,7 @@ impl Client {
 
     fn arrived(&mut self, read: Result<Arrival>) -> Result<()> {
         match read {
-            Ok(Arrival::Event(event)) => self.queue.push_back(Update::Event(event)),
+            Ok(Arrival::Event(event)) => self.event_arrived(event),
             Ok(Arrival::Unknown(unknown)) => self.queue.push_back(Update::Unknown(unknown)),
             Ok(Arrival::Pong(time)) => self.queue.push_back(Update::Pong(time)),
             Ok(Arrival::Watched) => {
@@ -155,6 +176,13 @@ impl Client {
         self.queue.push_back(Update::Connected);
         self.backoff.connected();
         self.postponed = Postponed::new(Instant::now());
+        if !self.drain_old() {
+            self.restore();
+        }
+    }
+
+    /// Subscribes on a new connection to what was subscribed before.
+    pub(super) fn restore(&mut self) {
         self.subscriptions.connected();
         self.settle();
         self.send_requests();
@@ -178,8 +206,8 @@ impl Client {
             .is_some_and(|deadline| deadline <= now);
         let retry_at = retry_at.filter(|_| !is_over);
         let retry_at = retry_at.map(|at| self.route.next_attempt().map_or(at, |next| next.max(at)));
-        // The loss is reported first.
-        if let State::Open(connection) = open
+        if !self.wait_for_new(&open, &error)
+            && let State::Open(connection) = open
             && self.loss.is_none()
         {
             let loss = Loss {
@@ -187,14 +215,20 @@ impl Client {
                 from: connection.complete_at().past_date(),
                 reason: error.to_string(),
             };
-            if retry_at.is_some() {
-                self.queue.push_back(Update::Lost(loss.clone()));
-            }
             // Events may come before the answer to the subscription.
             let had_stream = connection.has_events() || !self.subscriptions.subscribed().is_empty();
+            if retry_at.is_some() {
+                if had_stream && self.can_put_aside(&connection) {
+                    self.put_aside(connection, loss.from);
+                } else {
+                    // The loss is reported first.
+                    self.queue.push_back(Update::Lost(loss.clone()));
+                }
+            }
             self.loss = Some(loss).filter(|_| had_stream);
         }
         let Some(at) = retry_at else {
+            self.leave_old();
             self.subscriptions.clear();
             self.state = State::Failed(error);
             return Ok(());
@@ -258,8 +292,11 @@ impl Client {
         }
         self.backoff.subscribed(Instant::now());
         self.failures.end();
+        if self.prove() {
+            return;
+        }
         if let Some(Loss { from, reason }) = self.loss.take() {
-            let to = clock::now();
+            let to = self.take_subscribed_at().unwrap_or_else(clock::now);
             // The clock may have been set back since.
             let from = from.min(to);
             self.queue.push_back(Update::Gap(Gap { from, to, reason }));

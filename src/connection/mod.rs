@@ -17,6 +17,7 @@ use crate::websocket::handshake::UpgradeRequest;
 use crate::websocket::socket::{Received, Socket};
 use crate::{Error, Result};
 
+mod aside;
 pub(crate) mod close;
 
 /// Number of bytes read past a deadline: what a caller waits for may follow them.
@@ -36,6 +37,8 @@ pub(crate) struct Connection {
     watched: Watched,
     overdue: Overdue,
     has_events: bool,
+    /// Whether it has failed because pings went unanswered: its socket is still open.
+    is_silent: bool,
     /// The failure of the connection, returned after everything that has arrived.
     failed: Option<Failed>,
     ack_timeout: Duration,
@@ -126,6 +129,7 @@ impl Connection {
             watched: Watched::default(),
             overdue: Overdue::new(config.ack_timeout),
             has_events: false,
+            is_silent: false,
             failed: None,
             ack_timeout: config.ack_timeout,
         })
@@ -295,6 +299,7 @@ impl Connection {
         let Due::AckLate(action, stream) = due else {
             self.overdue.reset();
             if *due == Due::Dead && is_empty && look.bytes == before.bytes {
+                self.is_silent = true;
                 let message = format!("no response to ping from {}", self.socket.peer());
                 return Err(Error::new(Phase::Socket, ErrorKind::TimedOut, message));
             }

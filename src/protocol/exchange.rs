@@ -30,6 +30,8 @@ pub(crate) struct Exchange {
     heard_at: Instant,
     pinged_at: Option<Instant>,
     heartbeat_at: Instant,
+    /// Whether the peer is no longer judged, nor sent anything that it has not been asked for.
+    is_aside: bool,
 }
 
 #[derive(Debug)]
@@ -65,7 +67,13 @@ impl Exchange {
             heard_at: now,
             pinged_at: None,
             heartbeat_at: now,
+            is_aside: false,
         }
+    }
+
+    /// Ends all that is due.
+    pub(crate) fn put_aside(&mut self) {
+        self.is_aside = true;
     }
 
     /// Returns the number of requests that wait for their answer.
@@ -157,6 +165,9 @@ impl Exchange {
     /// Returns the action that is due at `now`. A ping or heartbeat that is returned counts as
     /// sent.
     pub(crate) fn due(&mut self, now: Instant) -> Due {
+        if self.is_aside {
+            return Due::Nothing(None);
+        }
         let late_at = self.late_at();
         if late_at.is_some_and(|at| at <= now)
             && let Some((_, first)) = self.pending.first_key_value()

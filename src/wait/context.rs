@@ -38,15 +38,17 @@ pub(crate) struct Watched {
     pub(crate) readable: Arc<[OwnedFd]>,
     /// Ready once its other end is closed.
     pub(crate) hangup: Option<Arc<OwnedFd>>,
+    /// Another socket of the client's own, ready once it has data or its end.
+    pub(crate) socket: Option<Arc<OwnedFd>>,
 }
 
 impl Watched {
     /// Returns whether a wait would end at once.
     pub(crate) fn is_ready(&self) -> bool {
-        self.ready().is_some()
+        self.ready().is_some() || self.socket.as_deref().is_some_and(is_readable)
     }
 
-    /// Returns which descriptor would end a wait at once.
+    /// Returns which descriptor of the caller's would end a wait at once.
     pub(crate) fn ready(&self) -> Option<FdReady> {
         let hangup = self.hangup.as_deref();
         if hangup.is_some_and(is_hung_up) {
@@ -58,7 +60,7 @@ impl Watched {
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
-        let readable = self.readable.iter();
+        let readable = self.readable.iter().chain(self.socket.as_deref());
         let readable = readable.map(|fd| (fd.as_fd(), PollFlags::IN));
         // poll(2) reports a hangup unasked.
         let hangup = self.hangup.as_deref();

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use octave_ws::{Event, Loss, Printable, Stream, clock};
+use octave_ws::{Event, Handover, Loss, Printable, Stream, clock};
 use serde_json::Value;
 
 use crate::settings::ListenSettings;
@@ -19,6 +19,7 @@ pub(crate) enum Record<'a> {
     Lost(&'a Loss),
     /// Begin, end and reason of a period for which events may be missing.
     Gap(SystemTime, SystemTime, &'a str),
+    Handover(&'a Handover),
     Summary(Summary),
 }
 
@@ -168,6 +169,15 @@ impl Lines {
                 let (from, to) = (date(*from), date(*to));
                 let _ = write!(head, r#""gap","from":"{from}","to":"{to}","reason":"#);
                 push_string(head, reason);
+            }
+            Record::Handover(Handover {
+                from, to, events, ..
+            }) => {
+                let (from, to) = (date(*from), date(*to));
+                let _ = write!(
+                    head,
+                    r#""handover","from":"{from}","to":"{to}","events":{events}"#
+                );
             }
             Record::Summary(summary) => {
                 let Summary {

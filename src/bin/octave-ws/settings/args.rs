@@ -97,6 +97,11 @@ pub(crate) struct Args {
     #[argh(option, arg_name = "DURATION", from_str_fn(valid_heartbeat))]
     pub(crate) heartbeat: Option<String>,
 
+    /// drop a connection on which pings go unanswered, instead of keeping it
+    /// until the events that were sent on it have come
+    #[argh(switch)]
+    pub(crate) no_handover: bool,
+
     /// maximum size of a message (default: 16MiB)
     #[argh(option, arg_name = "SIZE", from_str_fn(valid_size))]
     pub(crate) max_message: Option<String>,

@@ -9,6 +9,7 @@ use crate::wait::source::FILES;
 
 /// Resolves the settings, and keeps where they came from.
 pub(crate) fn config(args: Args) -> Result<Config, Failure> {
+    let handover = !args.no_handover;
     let options = [
         ("endpoint", args.endpoint),
         ("user", args.user),
@@ -40,5 +41,5 @@ pub(crate) fn config(args: Args) -> Result<Config, Failure> {
     };
     let (config, sources) = settings.resolve(FILES)?;
     source::keep(sources);
-    Ok(config)
+    Ok(config.handover(handover))
 }

@@ -96,7 +96,7 @@ impl RunStatus {
     }
 
     pub(crate) fn lost(&mut self) {
-        self.lost_at = Some(Instant::now());
+        self.lost_at.get_or_insert_with(Instant::now);
     }
 
     pub(crate) fn resumed(&mut self) {

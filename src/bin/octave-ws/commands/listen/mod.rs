@@ -94,6 +94,8 @@ struct Run<'a> {
     /// The streams that have a record on this connection before the end of the gap: those that were
     /// added by a reload.
     recorded: BTreeSet<Stream>,
+    /// Whether there is a record of the loss that is not over yet.
+    is_loss_recorded: bool,
     refusals: Refusals,
     /// Number of events that arrived and cannot be written.
     unread: u64,
@@ -124,6 +126,7 @@ impl<'a> Run<'a> {
             unanswered: Unanswered::of(streams),
             streams: streams.clone(),
             recorded: BTreeSet::new(),
+            is_loss_recorded: false,
             refusals: Refusals::default(),
             unread: 0,
             skipped: BTreeMap::new(),
@@ -174,7 +177,7 @@ impl<'a> Run<'a> {
         let mut loss = client.loss().cloned();
         let mut printed = Ok(());
         // A loss that ended the run has no record yet.
-        let is_untold = loss.is_some() && !self.status.is_lost();
+        let is_untold = loss.is_some() && !self.is_loss_recorded;
         // Where the events have come that were asked for, nothing after them is missing.
         let has_enough = self.has_enough();
         let is_written = can_be_written(&end);

@@ -61,19 +61,20 @@ impl Run<'_> {
                 Ok(Update::Lost(_)) if client.loss().is_none() => {}
                 Ok(Update::Lost(loss)) => {
                     self.status.lost();
+                    self.is_loss_recorded = true;
                     self.write(&Record::Lost(&loss))?;
                     // Before more is said of it.
                     self.output.flush()?;
                     self.refused(client, true)?;
                 }
+                Ok(Update::Handover(handover)) => {
+                    self.resumed(client)?;
+                    self.write(&Record::Handover(&handover))?;
+                    let events = handover.events;
+                    log::info!("handed over, events from the old connection: {events}");
+                }
                 Ok(Update::Gap(gap)) => {
-                    let recorded = mem::take(&mut self.recorded);
-                    for stream in client.subscribed() {
-                        if !recorded.contains(stream) {
-                            self.write(&Record::Subscribed(stream))?;
-                        }
-                    }
-                    self.status.resumed();
+                    self.resumed(client)?;
                     self.gap("connected again", gap.from, gap.to, &gap.reason)?;
                 }
                 Ok(Update::Unknown(unknown)) => {
@@ -130,6 +131,19 @@ impl Run<'_> {
         self.write(&Record::Connected(peer))
     }
 
+    /// Takes note that all streams are subscribed again.
+    fn resumed(&mut self, client: &Client) -> Result<(), End> {
+        let recorded = mem::take(&mut self.recorded);
+        for stream in client.subscribed() {
+            if !recorded.contains(stream) {
+                self.write(&Record::Subscribed(stream))?;
+            }
+        }
+        self.is_loss_recorded = false;
+        self.status.resumed();
+        Ok(())
+    }
+
     /// Fails if a bounded run has no connection at its end, or an open loss.
     fn done(&self, client: &Client) -> Result<(), End> {
         if !self.settings.is_capture || client.is_connected() && client.loss().is_none() {
@@ -146,6 +160,10 @@ impl Run<'_> {
     fn update_status(&mut self, client: &mut Client) {
         self.output.look(false);
         self.status.is_connected = client.is_connected();
+        // It may be reported later.
+        if client.loss().is_some() {
+            self.status.lost();
+        }
         self.status.update();
         if let Some(progress) = &mut self.progress {
             progress.draw(&self.status);

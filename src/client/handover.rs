@@ -1,0 +1,374 @@
+//! Hands over from a connection to the next: what the old one still holds comes first, and its last
+//! pong proves that nothing is missing.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::old::{HandingOver, Old, Proof, Stage};
+use super::{Client, State};
+use crate::clock;
+use crate::connection::close::Patience;
+use crate::connection::{Arrival, Connection};
+use crate::error::ErrorKind;
+use crate::protocol::{Event, Overlap};
+use crate::update::{Handover, Loss, Update};
+use crate::wait::context::Watched;
+use crate::{Error, Result};
+
+/// A sender doubles the time between its retransmissions (RFC 6298 §5.5): what it has kept comes
+/// within as long again as the path was away. Beyond this, new events do not wait for it.
+const RETRANSMITTED: Duration = Duration::from_secs(90);
+
+/// The answers of a service that allows one connection.
+const REFUSALS: [u16; 3] = [403, 409, 429];
+
+/// No proof, no handover.
+const OFF: &str = "from now on, connections are not handed over";
+
+impl Client {
+    /// Returns whether a failed connection is kept for a handover.
+    pub(super) fn can_put_aside(&self, connection: &Connection) -> bool {
+        self.config.handover && connection.is_silent()
+    }
+
+    /// Keeps a failed connection until there is a new one.
+    pub(super) fn put_aside(&mut self, mut connection: Connection, from: SystemTime) {
+        connection.put_aside();
+        let old = Old {
+            connection,
+            stage: Stage::Waiting,
+            from,
+            events: 0,
+        };
+        let before = self.handing_over.take();
+        self.handing_over = Some(Box::new(HandingOver {
+            old: Some(old),
+            overlap: Overlap::new(self.config.max_message),
+            earlier: before.map(|before| before.overlap),
+            subscribed_at: None,
+        }));
+    }
+
+    fn old(&mut self) -> Option<&mut Old> {
+        self.handing_over.as_mut()?.old.as_mut()
+    }
+
+    /// Returns whether there is an old connection.
+    pub(super) fn has_old(&self) -> bool {
+        let handing_over = self.handing_over.as_ref();
+        handing_over.is_some_and(|handing_over| handing_over.old.is_some())
+    }
+
+    /// Lets an old connection wait for another one, since an attempt has failed, or the new connection
+    /// is silent, too: what that one has missed, the old one still brings. Gives the old one up where
+    /// the service has ended the new one, or refuses it. Returns whether there was an old one.
+    pub(super) fn wait_for_new(&mut self, new: &State, error: &Error) -> bool {
+        if let Some(handing_over) = &mut self.handing_over {
+            handing_over.subscribed_at = None;
+        }
+        let Some(old) = self.old() else { return false };
+        let was_attempt = matches!(old.stage, Stage::Waiting);
+        old.stage = Stage::Waiting;
+        let status = error.status();
+        if was_attempt && status.is_some_and(|status| REFUSALS.contains(&status)) {
+            self.config.handover = false;
+            log::warn!("{} refuses a second connection; {OFF}", self.peer());
+            self.leave_old();
+        } else if let State::Open(connection) = new
+            && !connection.is_silent()
+        {
+            self.leave_old();
+        }
+        true
+    }
+
+    /// Begins to read the old connection, since there is a new one. Returns whether there is an old one.
+    pub(super) fn drain_old(&mut self) -> bool {
+        let Some(old) = self.old() else { return false };
+        old.stage = Stage::Draining(old.connection.arrived_bytes());
+        true
+    }
+
+    /// Has the old connection prove that nothing is missing, since all streams are subscribed on the
+    /// new one. Returns whether the proof is awaited.
+    pub(super) fn prove(&mut self) -> bool {
+        let patience = self.pong_timeout() / 2;
+        let Some(old) = self.old() else { return false };
+        let Stage::Subscribing(opened_at) = old.stage else {
+            return true;
+        };
+        let Ok(fd) = old.connection.try_clone_fd() else {
+            self.give_up_old();
+            return false;
+        };
+        old.stage = Stage::Proving(Proof {
+            opened_at,
+            subscribed_at: clock::now(),
+            is_asked: false,
+            deadline: Instant::now().checked_add(patience),
+            fd: fd.into(),
+        });
+        self.ask_old(false);
+        self.has_old()
+    }
+
+    fn pong_timeout(&self) -> Duration {
+        match self.config.ping_timeout {
+            Duration::ZERO => self.config.ack_timeout,
+            timeout => timeout,
+        }
+    }
+
+    /// Sends the ping to the old connection, once there is an event that has to come before its pong,
+    /// or `is_time`.
+    fn ask_old(&mut self, is_time: bool) {
+        let pong_timeout = self.pong_timeout();
+        let Some(HandingOver {
+            old: Some(old),
+            overlap,
+            ..
+        }) = self.handing_over.as_deref_mut()
+        else {
+            return;
+        };
+        let Stage::Proving(proof) = &mut old.stage else {
+            return;
+        };
+        let is_due = is_time || self.serves_both || overlap.has_ids();
+        if proof.is_asked || !is_due {
+            return;
+        }
+        overlap.expect_held();
+        let silence = old.connection.heard_at().elapsed();
+        let patience = if silence <= RETRANSMITTED {
+            pong_timeout.max(silence)
+        } else {
+            pong_timeout
+        };
+        proof.is_asked = true;
+        proof.deadline = Instant::now().checked_add(patience);
+        if old.connection.ping().is_err() {
+            self.give_up_old();
+        }
+    }
+
+    /// Reads the old connection where it is its turn. Returns what that led to, `None` where it is the
+    /// new one's turn.
+    pub(super) fn advance_old(&mut self) -> Result<bool> {
+        let Some(old) = self.old() else {
+            return Ok(false);
+        };
+        let is_drained = match &old.stage {
+            Stage::Waiting | Stage::Subscribing(_) => return Ok(false),
+            Stage::Draining(bytes) => old.connection.read_bytes() > *bytes,
+            Stage::Proving(_) => false,
+        };
+        let read = if is_drained {
+            Ok(None)
+        } else {
+            old.connection.read(Some(Instant::now()))
+        };
+        match read {
+            Ok(Some(arrival)) => self.came_late(arrival),
+            Ok(None) => return Ok(self.old_is_empty()),
+            Err(error) if error.kind() == ErrorKind::Stopped => return Err(error),
+            Err(error) => {
+                log::debug!("the old connection: {error}");
+                self.give_up_old();
+            }
+        }
+        Ok(true)
+    }
+
+    /// Decides what follows where nothing more has come on the old connection. Returns whether
+    /// anything does.
+    fn old_is_empty(&mut self) -> bool {
+        let Some(old) = self.old() else { return false };
+        match &old.stage {
+            Stage::Draining(_) => {
+                old.stage = Stage::Subscribing(clock::now());
+                self.restore();
+                true
+            }
+            Stage::Proving(Proof {
+                deadline: Some(deadline),
+                is_asked,
+                ..
+            }) if *deadline <= Instant::now() => {
+                if !is_asked {
+                    self.ask_old(true);
+                    return true;
+                }
+                log::debug!("the old connection: no pong in time");
+                self.give_up_old();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes an arrival of the old connection.
+    fn came_late(&mut self, arrival: Arrival) {
+        let Some(handing_over) = &mut self.handing_over else {
+            return;
+        };
+        let Some(old) = &mut handing_over.old else {
+            return;
+        };
+        match arrival {
+            Arrival::Event(event) => {
+                let earlier = handing_over.earlier.as_mut();
+                if earlier.is_some_and(|earlier| earlier.is_delivered(&event)) {
+                    return;
+                }
+                old.events += 1;
+                let kept = match old.stage {
+                    Stage::Proving(_) => handing_over.overlap.deliver(&event),
+                    _ => Ok(()),
+                };
+                self.queue.push_back(Update::Event(event));
+                if kept.is_err() {
+                    log::debug!("the old connection: too many events");
+                    self.give_up_old();
+                }
+            }
+            Arrival::Unknown(unknown) => self.queue.push_back(Update::Unknown(unknown)),
+            Arrival::Pong(_) => self.proven(),
+            // Of requests that were made on it.
+            Arrival::Ack(_) | Arrival::Watched => {}
+        }
+    }
+
+    /// Ends a handover: all that was sent on the old connection has come.
+    fn proven(&mut self) {
+        let Some(handing_over) = &mut self.handing_over else {
+            return;
+        };
+        let Some(Old {
+            connection,
+            stage: Stage::Proving(proof),
+            from,
+            events,
+        }) = handing_over.old.take()
+        else {
+            return;
+        };
+        let agrees = handing_over.overlap.agrees();
+        self.serves_both |= agrees && handing_over.overlap.expects_ids();
+        let streams: Vec<_> = self.subscriptions.subscribed().iter().cloned().collect();
+        let farewell = connection.close(streams, &Patience::default(), |arrival| {
+            if let Arrival::Event(event) = arrival {
+                // Where there is no room for the id, the event may come twice.
+                let _ = handing_over.overlap.deliver(&event);
+                self.queue.push_back(Update::Event(event));
+            }
+        });
+        if let Err(error) = farewell.closed {
+            log::debug!("the old connection: {error}");
+        }
+        let loss = self.loss.take();
+        if agrees {
+            let to = proof.subscribed_at;
+            let from = from.min(to);
+            self.queue
+                .push_back(Update::Handover(Handover { from, to, events }));
+        } else {
+            handing_over.subscribed_at = Some(proof.subscribed_at);
+            self.config.handover = false;
+            log::warn!("{} serves the newest connection alone; {OFF}", self.peer());
+            let loss = Loss {
+                from: proof.opened_at,
+                reason: loss.map_or_else(String::new, |loss| loss.reason),
+            };
+            self.loss = Some(loss);
+            self.tell_loss();
+        }
+        self.release();
+    }
+
+    /// Gives the old connection up: events may be missing.
+    pub(super) fn give_up_old(&mut self) {
+        let Some(handing_over) = &mut self.handing_over else {
+            return;
+        };
+        let Some(old) = handing_over.old.take() else {
+            return;
+        };
+        if let Stage::Proving(proof) = old.stage {
+            handing_over.subscribed_at = Some(proof.subscribed_at);
+        }
+        self.tell_loss();
+        self.release();
+    }
+
+    fn tell_loss(&mut self) {
+        let lost = self.loss.clone().map(Update::Lost);
+        self.queue.extend(lost);
+    }
+
+    /// Gives the old connection up, after what has come on it.
+    pub(super) fn leave_old(&mut self) {
+        if let Some(handing_over) = &mut self.handing_over
+            && handing_over.old.is_some()
+        {
+            handing_over.leave(|event| self.queue.push_back(Update::Event(event)));
+            self.tell_loss();
+        }
+    }
+
+    /// Takes the end of the time for which events may be missing, where the connection was subscribed
+    /// before that was known.
+    pub(super) fn take_subscribed_at(&mut self) -> Option<SystemTime> {
+        let subscribed_at = self.handing_over.as_mut()?.subscribed_at.take();
+        self.end_overlap();
+        subscribed_at
+    }
+
+    /// Returns the held events.
+    fn release(&mut self) {
+        let Some(handing_over) = &mut self.handing_over else {
+            return;
+        };
+        let events = handing_over.overlap.release();
+        self.queue.extend(events.map(Update::Event));
+        self.end_overlap();
+    }
+
+    fn end_overlap(&mut self) {
+        let is_over = |of: &HandingOver| {
+            of.old.is_none() && of.overlap.is_over() && of.subscribed_at.is_none()
+        };
+        self.handing_over.take_if(|of| is_over(of));
+    }
+
+    /// Takes an event of the new connection.
+    pub(super) fn event_arrived(&mut self, event: Event) {
+        let Some(handing_over) = &mut self.handing_over else {
+            self.queue.push_back(Update::Event(event));
+            return;
+        };
+        if handing_over.old.is_some() {
+            if handing_over.overlap.hold(event).is_err() {
+                log::debug!("the old connection: too many events came on the new one");
+                self.give_up_old();
+            }
+            self.ask_old(false);
+            return;
+        }
+        if !handing_over.overlap.is_delivered(&event) {
+            self.queue.push_back(Update::Event(event));
+        }
+        self.end_overlap();
+    }
+
+    /// Returns what a read of the new connection ends for, and when.
+    pub(super) fn watched_with_old(&self, watched: &Watched) -> (Watched, Option<Instant>) {
+        let mut watched = watched.clone();
+        let old = self.handing_over.as_ref().and_then(|of| of.old.as_ref());
+        let Some(Stage::Proving(proof)) = old.map(|old| &old.stage) else {
+            return (watched, None);
+        };
+        watched.socket = Some(Arc::clone(&proof.fd));
+        (watched, proof.deadline)
+    }
+}

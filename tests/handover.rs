@@ -1,0 +1,302 @@
+//! What was sent on a connection that was silent for a while is not lost, and comes once.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use octave_ws::{Action, Client, Config, Update};
+use tungstenite::Message;
+use tungstenite::protocol::CloseFrame;
+
+use crate::raw::{Socket, accept, grant, open};
+
+mod raw;
+
+const STREAM: &str = "/demo/stream";
+const LONG: Duration = Duration::from_secs(60);
+
+/// A client, and what it returns: a word for each update.
+struct Run {
+    updates: Receiver<Update>,
+}
+
+impl Run {
+    fn new(config: Config) -> Self {
+        let (sender, updates) = channel();
+        thread::spawn(move || {
+            let mut client = Client::new(&config).unwrap();
+            client.request(Action::Subscribe, &STREAM.parse().unwrap())?;
+            loop {
+                // The test is over.
+                if sender.send(client.next(LONG)?).is_err() {
+                    return client.close();
+                }
+            }
+        });
+        Self { updates }
+    }
+
+    fn next(&self) -> Update {
+        match self.updates.recv_timeout(LONG) {
+            Ok(update) => update,
+            Err(RecvTimeoutError::Timeout) => panic!("no update comes"),
+            Err(RecvTimeoutError::Disconnected) => panic!("the client has ended"),
+        }
+    }
+
+    /// Checks that these come next: ids of events, and names of other updates.
+    fn expect(&self, words: &str) -> Update {
+        let mut last = None;
+        for (n, wanted) in words.split(' ').enumerate() {
+            let update = self.next();
+            let found = match &update {
+                Update::Event(event) => event.id().unwrap_or_default().into_owned(),
+                Update::Connected => "connected".to_owned(),
+                Update::Ack(_) => "ack".to_owned(),
+                Update::Lost(_) => "lost".to_owned(),
+                Update::Gap(_) => "gap".to_owned(),
+                Update::Handover(_) => "handover".to_owned(),
+                other => format!("{other:?}"),
+            };
+            assert_eq!(found, wanted, "{n} of {words}");
+            last = Some(update);
+        }
+        last.unwrap()
+    }
+}
+
+fn service() -> (TcpListener, Config) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = raw::config(&format!("http://{}", listener.local_addr().unwrap()))
+        .retry_for(Duration::MAX)
+        .ping_interval(Duration::from_millis(100))
+        .ping_timeout(Duration::from_millis(100));
+    (listener, config)
+}
+
+/// Sends events with these ids.
+fn send(socket: &mut Socket<'_>, ids: &str) {
+    for id in ids.split(' ') {
+        let event = format!(
+            r#"{{"object":"event","type":"message","resource":"s1","value":{{"id":"{id}","path":"{STREAM}"}}}}"#
+        );
+        socket.send(Message::text(event)).unwrap();
+    }
+}
+
+/// Grants the subscription of a connection.
+fn subscribe(socket: &mut Socket<'_>) {
+    loop {
+        let message = socket.read().unwrap();
+        if message.is_text() {
+            return grant(socket, &message);
+        }
+    }
+}
+
+/// Answers until this many pings have come.
+fn answer_pings(socket: &mut Socket<'_>, mut count: usize) {
+    while count > 0 {
+        if socket.read().unwrap().is_ping() {
+            count -= 1;
+        }
+    }
+    socket.flush().unwrap();
+}
+
+/// Reads to the close, and returns its code. Requests before it are granted.
+fn closed(socket: &mut Socket<'_>) -> (usize, u16) {
+    let mut requests = 0;
+    loop {
+        match socket.read().unwrap() {
+            Message::Text(text) => {
+                assert!(text.contains("unsubscribe"), "{text}");
+                requests += 1;
+                grant(socket, &Message::Text(text));
+            }
+            Message::Close(Some(CloseFrame { code, .. })) => return (requests, code.into()),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn what_comes_late_on_a_silent_connection_comes_first_and_once() {
+    let (listener, config) = service();
+    let begun = SystemTime::now();
+    let run = Run::new(config.ping_timeout(Duration::from_secs(1)));
+    let tcp = accept(&listener);
+    let mut old = open(&tcp);
+    subscribe(&mut old);
+    send(&mut old, "1");
+    run.expect("connected ack 1");
+    // Pings go unanswered.
+    let tcp = accept(&listener);
+    let mut new = open(&tcp);
+    subscribe(&mut new);
+    send(&mut new, "3 4");
+    send(&mut old, "2 3 4 5");
+    answer_pings(&mut old, 2);
+    assert_eq!(closed(&mut old), (1, 1000));
+    send(&mut new, "5 6");
+    let Update::Handover(handover) = run.expect("connected 2 3 4 5 handover") else {
+        unreachable!()
+    };
+    assert_eq!(handover.events, 4);
+    assert!(begun <= handover.from && handover.from < handover.to);
+    assert!(handover.to <= SystemTime::now());
+    run.expect("6");
+}
+
+/// A service up to where its old connection is silent and its new one is subscribed.
+fn handing_over(script: impl FnOnce(&Run, &TcpListener, Socket<'_>, Socket<'_>)) {
+    let (listener, config) = service();
+    let run = Run::new(config.ping_timeout(Duration::from_secs(1)));
+    let old_tcp = accept(&listener);
+    let mut old = open(&old_tcp);
+    subscribe(&mut old);
+    send(&mut old, "1");
+    run.expect("connected ack 1");
+    let new_tcp = accept(&listener);
+    let mut new = open(&new_tcp);
+    subscribe(&mut new);
+    run.expect("connected");
+    script(&run, &listener, old, new);
+}
+
+fn gap(update: Update) -> (SystemTime, SystemTime) {
+    match update {
+        Update::Gap(gap) => (gap.from, gap.to),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn without_a_pong_what_has_come_is_delivered_and_a_gap_told() {
+    for ends in [true, false] {
+        let begun = SystemTime::now();
+        handing_over(|run, _, mut old, mut new| {
+            let subscribed_at = SystemTime::now();
+            send(&mut old, "2");
+            send(&mut new, "4");
+            if ends {
+                old.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
+            }
+            run.expect("2 lost");
+            // The event may have come before the end of the old connection.
+            let (from, to) = match run.next() {
+                Update::Event(_) => gap(run.expect("gap")),
+                update => {
+                    run.expect("4");
+                    gap(update)
+                }
+            };
+            assert!(begun <= from && from + Duration::from_millis(100) < subscribed_at);
+            // When it was subscribed, not when the old connection was given up.
+            assert!(to < subscribed_at + Duration::from_millis(500));
+            send(&mut new, "5");
+            run.expect("5");
+        });
+    }
+}
+
+#[test]
+fn a_service_that_serves_the_newest_connection_alone_is_found_out() {
+    handing_over(|run, listener, mut old, mut new| {
+        let (before, subscribed_at) = (SystemTime::now(), SystemTime::now());
+        send(&mut new, "3");
+        send(&mut old, "2");
+        // Once more than the pings of its silence.
+        answer_pings(&mut old, 2);
+        closed(&mut old);
+        let (from, to) = gap(run.expect("2 lost 3 gap"));
+        assert!(from < to && to < before + Duration::from_millis(500));
+        assert!(from + Duration::from_millis(500) > subscribed_at);
+        // The next silence is a loss at once.
+        run.expect("lost");
+        let tcp = accept(listener);
+        let mut newest = open(&tcp);
+        subscribe(&mut newest);
+        run.expect("connected gap");
+    });
+}
+
+#[test]
+fn ids_that_come_twice_on_one_connection_are_delivered_twice() {
+    handing_over(|run, _, mut old, mut new| {
+        send(&mut old, "2 2 2");
+        answer_pings(&mut old, 2);
+        closed(&mut old);
+        send(&mut new, "2 3 3 2 2 2");
+        run.expect("2 2 2 handover 3 3 2");
+    });
+}
+
+#[test]
+fn a_new_connection_that_is_silent_too_is_followed_by_another_one() {
+    handing_over(|run, listener, mut old, mut new| {
+        send(&mut new, "3");
+        let tcp = accept(listener);
+        let mut newest = open(&tcp);
+        subscribe(&mut newest);
+        send(&mut newest, "4");
+        send(&mut old, "2 3 4");
+        answer_pings(&mut old, 2);
+        closed(&mut old);
+        run.expect("connected 2 3 4 handover");
+    });
+}
+
+#[test]
+fn a_new_connection_that_ends_before_the_proof_is_a_loss() {
+    handing_over(|run, listener, mut old, mut new| {
+        send(&mut old, "2");
+        send(&mut new, "3");
+        new.close(None).unwrap();
+        run.expect("2 3 lost");
+        let tcp = accept(listener);
+        let mut newest = open(&tcp);
+        subscribe(&mut newest);
+        run.expect("connected gap");
+    });
+}
+
+#[test]
+fn a_service_that_refuses_a_second_connection_gets_one() {
+    let (listener, config) = service();
+    let run = Run::new(config);
+    let tcp = accept(&listener);
+    let mut old = open(&tcp);
+    subscribe(&mut old);
+    send(&mut old, "1");
+    run.expect("connected ack 1");
+    let mut refused = accept(&listener);
+    refused
+        .write_all(b"HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n")
+        .unwrap();
+    run.expect("lost");
+    assert_eq!(closed(&mut old), (0, 1000));
+    let tcp = accept(&listener);
+    let mut new = open(&tcp);
+    subscribe(&mut new);
+    run.expect("connected gap");
+    // From now on, a silent connection is dropped.
+    run.expect("lost");
+}
+
+#[test]
+fn it_can_be_turned_off() {
+    let (listener, config) = service();
+    let run = Run::new(config.handover(false));
+    let tcp = accept(&listener);
+    let mut old = open(&tcp);
+    subscribe(&mut old);
+    send(&mut old, "1");
+    run.expect("connected ack 1 lost");
+    let tcp = accept(&listener);
+    let mut new = open(&tcp);
+    subscribe(&mut new);
+    run.expect("connected gap");
+}
