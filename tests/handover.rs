@@ -1,7 +1,7 @@
 //! What was sent on a connection that was silent for a while is not lost, and comes once.
 
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -181,10 +181,18 @@ fn without_a_pong_what_has_come_is_delivered_and_a_gap_told() {
             let subscribed_at = SystemTime::now();
             send(&mut old, "2");
             send(&mut new, "4");
+            run.expect("2");
             if ends {
-                old.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
+                old.get_ref().shutdown(Shutdown::Both).unwrap();
             }
-            run.expect("2 lost");
+            // The new connection is alive meanwhile.
+            let lost = loop {
+                match run.updates.try_recv() {
+                    Ok(update) => break update,
+                    Err(_) => answer_pings(&mut new, 1),
+                }
+            };
+            assert!(matches!(lost, Update::Lost(_)), "{lost:?}");
             // The event may have come before the end of the old connection.
             let (from, to) = match run.next() {
                 Update::Event(_) => gap(run.expect("gap")),
