@@ -41,6 +41,7 @@ pub struct Config {
     pub(crate) ping_timeout: Duration,
     pub(crate) heartbeat: Duration,
     pub(crate) handover: bool,
+    pub(crate) renew_every: Duration,
     pub(crate) max_message: usize,
     pub(crate) stop: Option<Stop>,
     pub(crate) observer: Observer,
@@ -84,6 +85,7 @@ impl Config {
             ping_timeout: Duration::from_secs(20),
             heartbeat: Duration::ZERO,
             handover: true,
+            renew_every: Duration::ZERO,
             max_message: 16 << 20,
             stop: None,
             observer: Observer::default(),
@@ -219,6 +221,15 @@ impl Config {
     /// service that allows two connections. Default: yes.
     pub fn handover(mut self, handover: bool) -> Self {
         self.handover = handover;
+        self
+    }
+
+    /// Sets the time after which a connection is replaced by a new one, to meet a limit of the service or
+    /// of a balancer before it comes; each time up to a tenth sooner, at random. The old connection is
+    /// handed over, see [`Config::handover`]. Zero replaces none until three in a row have ended after
+    /// the same time, and from then on each after four fifths of that. Default: zero.
+    pub fn renew_every(mut self, interval: Duration) -> Self {
+        self.renew_every = interval.min(FOREVER);
         self
     }
 

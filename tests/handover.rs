@@ -1,12 +1,13 @@
 //! What was sent on a connection that was silent for a while is not lost, and comes once.
 
 use std::io::Write;
-use std::net::{Shutdown, TcpListener};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use octave_ws::{Action, Client, Config, Update};
+use octave_ws::{Action, Client, Config, ErrorKind, Stop, Update};
 use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;
 
@@ -15,7 +16,7 @@ use crate::raw::{Socket, accept, grant, open};
 mod raw;
 
 const STREAM: &str = "/demo/stream";
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(20);
 
 /// A client, and what it returns: a word for each update.
 struct Run {
@@ -96,6 +97,18 @@ fn subscribe(socket: &mut Socket<'_>) {
     }
 }
 
+/// Refuses a subscription.
+fn refuse(socket: &mut Socket<'_>, request: &Message) {
+    let (_, id) = request
+        .to_text()
+        .unwrap()
+        .split_once(r#""msgId":""#)
+        .unwrap();
+    let (id, _) = id.split_once('"').unwrap();
+    let ack = format!(r#"{{"head":{{"msgId":"{id}","ok":false,"errors":["one is enough"]}}}}"#);
+    socket.send(Message::text(ack)).unwrap();
+}
+
 /// Answers until this many pings have come.
 fn answer_pings(socket: &mut Socket<'_>, mut count: usize) {
     while count > 0 {
@@ -116,7 +129,11 @@ fn closed(socket: &mut Socket<'_>) -> (usize, u16) {
                 requests += 1;
                 grant(socket, &Message::Text(text));
             }
-            Message::Close(Some(CloseFrame { code, .. })) => return (requests, code.into()),
+            Message::Close(Some(CloseFrame { code, .. })) => {
+                // The answer.
+                let _ = socket.flush();
+                return (requests, code.into());
+            }
             _ => {}
         }
     }
@@ -307,4 +324,122 @@ fn it_can_be_turned_off() {
     let mut new = open(&tcp);
     subscribe(&mut new);
     run.expect("connected gap");
+}
+
+/// A service whose first connection is replaced after a second, up to where the next one is open.
+fn renewing(script: impl FnOnce(&Run, &TcpListener, Socket<'_>, &TcpStream)) {
+    let (listener, config) = service();
+    let config = config.renew_every(Duration::from_secs(1));
+    let run = Run::new(config.ping_interval(Duration::from_secs(20)));
+    let old_tcp = accept(&listener);
+    let mut old = open(&old_tcp);
+    subscribe(&mut old);
+    send(&mut old, "1");
+    run.expect("connected ack 1");
+    let new_tcp = accept(&listener);
+    script(&run, &listener, old, &new_tcp);
+}
+
+#[test]
+fn a_connection_is_replaced_without_a_loss() {
+    renewing(|run, _, mut old, new_tcp| {
+        // While the new one is opened.
+        send(&mut old, "2");
+        let mut new = open(new_tcp);
+        let begun = Instant::now();
+        subscribe(&mut new);
+        send(&mut new, "3");
+        send(&mut old, "3");
+        answer_pings(&mut old, 1);
+        assert_eq!(closed(&mut old), (1, 1000));
+        let Update::Handover(handover) = run.expect("connected 2 3 handover") else {
+            unreachable!()
+        };
+        assert_eq!(handover.events, 2);
+        // Without the wait for an event.
+        assert!(begun.elapsed() < LONG);
+        send(&mut new, "4");
+        run.expect("4");
+    });
+}
+
+#[test]
+fn a_connection_that_cannot_be_replaced_is_kept() {
+    for refusal in ["409 Conflict", "500 Internal Server Error"] {
+        renewing(|run, listener, mut old, mut new_tcp: &TcpStream| {
+            let answer = format!("HTTP/1.1 {refusal}\r\nContent-Length: 0\r\n\r\n");
+            new_tcp.write_all(answer.as_bytes()).unwrap();
+            send(&mut old, "2");
+            run.expect("2");
+            if refusal.starts_with('5') {
+                // Later.
+                let tcp = accept(listener);
+                let mut new = open(&tcp);
+                subscribe(&mut new);
+                answer_pings(&mut old, 1);
+                closed(&mut old);
+                run.expect("connected handover");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_connection_is_kept_where_the_next_one_gets_no_streams() {
+    renewing(|run, _, mut old, new_tcp| {
+        let mut new = open(new_tcp);
+        let request = new.read().unwrap();
+        refuse(&mut new, &request);
+        send(&mut old, "2");
+        run.expect("connected 2");
+        assert_eq!(closed(&mut new), (0, 1000));
+    });
+}
+
+#[test]
+fn a_service_that_ends_the_first_of_two_connections_gets_one() {
+    renewing(|run, listener, mut old, new_tcp| {
+        let mut new = open(new_tcp);
+        old.close(None).unwrap();
+        subscribe(&mut new);
+        run.expect("connected lost gap");
+        send(&mut new, "3");
+        run.expect("3");
+        // It is not replaced.
+        let more = run.updates.recv_timeout(Duration::from_millis(1500));
+        assert_eq!(more.unwrap_err(), RecvTimeoutError::Timeout);
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_err());
+    });
+}
+
+#[test]
+fn at_the_end_a_connection_that_is_being_replaced_is_closed_in_order() {
+    let (listener, config) = service();
+    let stop = Stop::new().unwrap();
+    let config = config.ping_interval(LONG).stop(stop.clone());
+    let config = config.renew_every(Duration::from_secs(1));
+    let client = thread::spawn(move || {
+        let mut client = Client::connect(&config).unwrap();
+        client.subscribe(&STREAM.parse().unwrap()).unwrap();
+        let error = client.run(|_| ControlFlow::Continue(())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Stopped);
+        assert!(client.is_connected() && client.loss().is_none());
+        let mut ids = Vec::new();
+        let closed = client.close_with(|update| match update {
+            Update::Event(event) => ids.push(event.id().unwrap_or_default().into_owned()),
+            other => panic!("{other:?}"),
+        });
+        closed.unwrap();
+        ids
+    });
+    let tcp = accept(&listener);
+    let mut old = open(&tcp);
+    subscribe(&mut old);
+    // Its session is not answered.
+    let _new = accept(&listener);
+    send(&mut old, "2");
+    stop.stop();
+    assert_eq!(closed(&mut old), (1, 1000));
+    assert_eq!(client.join().unwrap(), ["2"]);
 }

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::connection::close::Patience;
 use crate::connection::{Arrival, Connection};
 use crate::error::ErrorKind;
-use crate::protocol::{Event, Overlap};
+use crate::protocol::{Event, Overlap, Subscriptions};
 use crate::update::{Handover, Loss, Update};
 use crate::wait::context::Watched;
 use crate::{Error, Result};
@@ -19,11 +19,7 @@ use crate::{Error, Result};
 /// within as long again as the path was away. Beyond this, new events do not wait for it.
 const RETRANSMITTED: Duration = Duration::from_secs(90);
 
-/// The answers of a service that allows one connection.
-const REFUSALS: [u16; 3] = [403, 409, 429];
-
-/// No proof, no handover.
-const OFF: &str = "from now on, connections are not handed over";
+const TOO_MANY: &str = "too many events to compare those of two connections";
 
 impl Client {
     /// Returns whether a failed connection is kept for a handover.
@@ -31,14 +27,20 @@ impl Client {
         self.config.handover && connection.is_silent()
     }
 
-    /// Keeps a failed connection until there is a new one.
-    pub(super) fn put_aside(&mut self, mut connection: Connection, from: SystemTime) {
+    /// Keeps a connection until the events on it have come, with its subscriptions if it is alive.
+    pub(super) fn put_aside(
+        &mut self,
+        mut connection: Connection,
+        from: SystemTime,
+        renewed: Option<Subscriptions>,
+    ) {
         connection.put_aside();
         let old = Old {
             connection,
             stage: Stage::Waiting,
             from,
             events: 0,
+            renewed,
         };
         let before = self.handing_over.take();
         self.handing_over = Some(Box::new(HandingOver {
@@ -67,12 +69,15 @@ impl Client {
             handing_over.subscribed_at = None;
         }
         let Some(old) = self.old() else { return false };
-        let was_attempt = matches!(old.stage, Stage::Waiting);
         old.stage = Stage::Waiting;
-        let status = error.status();
-        if was_attempt && status.is_some_and(|status| REFUSALS.contains(&status)) {
-            self.config.handover = false;
-            log::warn!("{} refuses a second connection; {OFF}", self.peer());
+        let from = old.from;
+        // A connection that was to be replaced.
+        self.loss.get_or_insert_with(|| Loss {
+            from,
+            reason: error.to_string(),
+        });
+        if self.is_second_refused(error) {
+            self.hand_over_no_more("refuses a second connection");
             self.leave_old();
         } else if let State::Open(connection) = new
             && !connection.is_silent()
@@ -98,7 +103,7 @@ impl Client {
             return true;
         };
         let Ok(fd) = old.connection.try_clone_fd() else {
-            self.give_up_old();
+            self.give_up_old("there are no more file descriptors");
             return false;
         };
         old.stage = Stage::Proving(Proof {
@@ -147,8 +152,8 @@ impl Client {
         };
         proof.is_asked = true;
         proof.deadline = Instant::now().checked_add(patience);
-        if old.connection.ping().is_err() {
-            self.give_up_old();
+        if let Err(error) = old.connection.ping() {
+            self.give_up_old(&error.to_string());
         }
     }
 
@@ -173,8 +178,11 @@ impl Client {
             Ok(None) => return Ok(self.old_is_empty()),
             Err(error) if error.kind() == ErrorKind::Stopped => return Err(error),
             Err(error) => {
-                log::debug!("the old connection: {error}");
-                self.give_up_old();
+                // It was alive before there was a new one.
+                if self.loss.is_none() && error.kind() == ErrorKind::Disconnected {
+                    self.hand_over_no_more("ends a connection when another one is opened");
+                }
+                self.give_up_old(&error.to_string());
             }
         }
         Ok(true)
@@ -199,8 +207,7 @@ impl Client {
                     self.ask_old(true);
                     return true;
                 }
-                log::debug!("the old connection: no pong in time");
-                self.give_up_old();
+                self.give_up_old(&format!("no response to ping from {}", self.peer()));
                 true
             }
             _ => false,
@@ -228,8 +235,7 @@ impl Client {
                 };
                 self.queue.push_back(Update::Event(event));
                 if kept.is_err() {
-                    log::debug!("the old connection: too many events");
-                    self.give_up_old();
+                    self.give_up_old(TOO_MANY);
                 }
             }
             Arrival::Unknown(unknown) => self.queue.push_back(Update::Unknown(unknown)),
@@ -249,6 +255,7 @@ impl Client {
             stage: Stage::Proving(proof),
             from,
             events,
+            ..
         }) = handing_over.old.take()
         else {
             return;
@@ -274,8 +281,7 @@ impl Client {
                 .push_back(Update::Handover(Handover { from, to, events }));
         } else {
             handing_over.subscribed_at = Some(proof.subscribed_at);
-            self.config.handover = false;
-            log::warn!("{} serves the newest connection alone; {OFF}", self.peer());
+            self.hand_over_no_more("serves the newest connection alone");
             let loss = Loss {
                 from: proof.opened_at,
                 reason: loss.map_or_else(String::new, |loss| loss.reason),
@@ -286,19 +292,31 @@ impl Client {
         self.release();
     }
 
-    /// Gives the old connection up: events may be missing.
-    pub(super) fn give_up_old(&mut self) {
+    /// Gives the old connection up: events may be missing. The reason is that of the loss, unless the
+    /// connection was lost before.
+    fn give_up_old(&mut self, reason: &str) {
+        log::debug!("the old connection is given up: {reason}");
         let Some(handing_over) = &mut self.handing_over else {
             return;
         };
         let Some(old) = handing_over.old.take() else {
             return;
         };
-        if let Stage::Proving(proof) = old.stage {
-            handing_over.subscribed_at = Some(proof.subscribed_at);
+        let mut is_subscribed = true;
+        match old.stage {
+            Stage::Proving(proof) => handing_over.subscribed_at = Some(proof.subscribed_at),
+            Stage::Draining(_) => is_subscribed = false,
+            Stage::Waiting | Stage::Subscribing(_) => {}
         }
+        self.loss.get_or_insert_with(|| Loss {
+            from: old.connection.complete_at().past_date(),
+            reason: reason.to_owned(),
+        });
         self.tell_loss();
         self.release();
+        if !is_subscribed {
+            self.restore();
+        }
     }
 
     fn tell_loss(&mut self) {
@@ -349,8 +367,7 @@ impl Client {
         };
         if handing_over.old.is_some() {
             if handing_over.overlap.hold(event).is_err() {
-                log::debug!("the old connection: too many events came on the new one");
-                self.give_up_old();
+                self.give_up_old(TOO_MANY);
             }
             self.ask_old(false);
             return;

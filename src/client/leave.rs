@@ -44,6 +44,8 @@ impl Client {
 
     fn leave(mut self, patience: &Patience, mut callback: impl FnMut(Update)) -> Result<()> {
         self.queue.drain(..).for_each(&mut callback);
+        // The one that is to be replaced is alive.
+        self.keep_renewed();
         if let Some(handing_over) = &mut self.handing_over {
             handing_over.leave(|event| callback(Update::Event(event)));
         }

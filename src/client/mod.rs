@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::{ErrorKind, Phase};
-use crate::protocol::{Action, Backoff, Event, Stream, Subscriptions};
+use crate::protocol::{Action, Backoff, Event, Renewal, Stream, Subscriptions};
 use crate::secret::Redactor;
 use crate::transport::Route;
 use crate::update::{Loss, Update};
@@ -21,6 +21,7 @@ mod handover;
 mod leave;
 mod old;
 mod postponed;
+mod renewal;
 mod state;
 mod subscribe;
 mod supervision;
@@ -72,6 +73,10 @@ pub struct Client {
     handing_over: Option<Box<HandingOver>>,
     /// Whether the service is known to serve two connections.
     serves_both: bool,
+    renewal: Renewal,
+    /// When the last connection was opened, and when it is replaced.
+    opened_at: Instant,
+    renew_at: Option<Instant>,
     failures: Failures,
     watch_state: WatchState,
     /// Updates that have arrived and are not returned yet.
@@ -137,6 +142,9 @@ impl Client {
             loss: None,
             handing_over: None,
             serves_both: false,
+            renewal: Renewal::new(config.renew_every),
+            opened_at: now,
+            renew_at: None,
             failures: Failures::default(),
             watch_state: WatchState::default(),
             queue: VecDeque::new(),
@@ -179,6 +187,7 @@ impl Client {
         if let State::Closed | State::Failed(_) = self.state {
             return Err(closed());
         }
+        self.forget_renewed();
         let ticket = self.subscriptions.request(action, stream.clone());
         match self.state {
             State::Open(_) => self.send_requests(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::connection::close::Patience;
 use crate::connection::{Arrival, Connection};
-use crate::protocol::{Event, Overlap};
+use crate::protocol::{Event, Overlap, Subscriptions};
 
 /// An old connection until its events have come, and the ids of its last ones.
 pub(super) struct HandingOver {
@@ -27,6 +27,9 @@ pub(super) struct Old {
     pub(super) from: SystemTime,
     /// Number of events that have come since.
     pub(super) events: u64,
+    /// The subscriptions of a connection that is replaced although it is alive, unless others have
+    /// been asked for since.
+    pub(super) renewed: Option<Subscriptions>,
 }
 
 pub(super) enum Stage {

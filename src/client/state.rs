@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Instant;
 
 use super::{Client, State};
+use crate::connection::Connection;
 use crate::update::Loss;
 use crate::{Error, Stream};
 
@@ -15,7 +16,7 @@ impl Client {
 
     /// Returns whether there is a connection, as far as is known.
     pub fn is_connected(&self) -> bool {
-        matches!(self.state, State::Open(_))
+        matches!(self.state, State::Open(_)) || self.renewed().is_some()
     }
 
     /// Returns how many connections were made so far: with each reconnection one more.
@@ -33,7 +34,7 @@ impl Client {
     pub fn heard_at(&self) -> Option<Instant> {
         match &self.state {
             State::Open(connection) => Some(connection.heard_at()),
-            State::Waiting(_) | State::Failed(_) | State::Closed => None,
+            _ => self.renewed().map(Connection::heard_at),
         }
     }
 

@@ -34,6 +34,9 @@ impl Client {
                 self.attempt_by(at, deadline, watched)
             }
             State::Open(_) => {
+                if self.renew_at.is_some() && self.renew() {
+                    return Ok(true);
+                }
                 if self.handing_over.is_some() && self.advance_old()? {
                     return Ok(true);
                 }
@@ -51,11 +54,12 @@ impl Client {
     /// Reads from the connection. False where the deadline came first.
     fn read(&mut self, deadline: Option<Instant>, watched: &Watched) -> Result<bool> {
         let (watched, judged_at) = self.watched_with_old(watched);
+        let renew_at = self.renew_at();
         let State::Open(connection) = &mut self.state else {
             return Ok(true);
         };
         let times = deadline.into_iter().chain(self.postponed.until);
-        let until = times.chain(judged_at).min();
+        let until = times.chain(judged_at).chain(renew_at).min();
         connection.watch(watched);
         match connection.read(until).transpose() {
             Some(read) => self.arrived(read)?,
@@ -174,6 +178,7 @@ impl Client {
         self.connections += 1;
         // A gap tells of those that end a loss.
         self.queue.push_back(Update::Connected);
+        self.plan_renewal(random());
         self.backoff.connected();
         self.postponed = Postponed::new(Instant::now());
         if !self.drain_old() {
@@ -193,6 +198,9 @@ impl Client {
         if error.kind() == ErrorKind::Stopped {
             return Err(error);
         }
+        if self.failed_to_renew(&error) {
+            return Ok(());
+        }
         let is_of_request = matches!(error.phase(), Phase::Subscribe | Phase::Unsubscribe);
         self.failures.late += u32::from(is_of_request && error.kind() == ErrorKind::TimedOut);
         let now = Instant::now();
@@ -200,6 +208,9 @@ impl Client {
             .backoff
             .failed(error.retry(), error.retry_after(), random(), now);
         let open = mem::replace(&mut self.state, State::Closed);
+        if let State::Open(_) = open {
+            self.learn(&error);
+        }
         let is_over = self
             .config
             .connect_deadline
@@ -219,7 +230,7 @@ impl Client {
             let had_stream = connection.has_events() || !self.subscriptions.subscribed().is_empty();
             if retry_at.is_some() {
                 if had_stream && self.can_put_aside(&connection) {
-                    self.put_aside(connection, loss.from);
+                    self.put_aside(connection, loss.from, None);
                 } else {
                     // The loss is reported first.
                     self.queue.push_back(Update::Lost(loss.clone()));
@@ -258,6 +269,9 @@ impl Client {
     }
 
     fn acknowledged(&mut self, mut ack: Ack) {
+        if self.handing_over.is_some() && self.refused_to_renew(&ack) {
+            return;
+        }
         if ack.is_transient()
             && !self.config.retry_for.is_zero()
             && self.subscriptions.postpone(&ack)

@@ -18,6 +18,11 @@ impl Connection {
         self.watch(Watched::default());
     }
 
+    /// Takes back what [`Connection::put_aside`] did.
+    pub(crate) fn take_back(&mut self) {
+        self.exchange.take_back();
+    }
+
     /// Returns a descriptor of its socket, for other waits.
     pub(crate) fn try_clone_fd(&mut self) -> io::Result<OwnedFd> {
         self.socket.wire().as_fd().try_clone_to_owned()

@@ -76,6 +76,11 @@ impl Exchange {
         self.is_aside = true;
     }
 
+    /// Begins again with all that is due.
+    pub(crate) fn take_back(&mut self) {
+        self.is_aside = false;
+    }
+
     /// Returns the number of requests that wait for their answer.
     pub(crate) fn pending(&self) -> usize {
         self.pending.len()

@@ -103,6 +103,11 @@ impl Overlap {
         self.held.expects_ids = self.has_ids();
     }
 
+    /// Returns whether events are held.
+    pub(crate) fn has_events(&self) -> bool {
+        self.held.events.iter().any(Option::is_some)
+    }
+
     /// Returns whether events with an id are held, which the old connection has not delivered.
     pub(crate) fn has_ids(&self) -> bool {
         !self.held.places.is_empty()

@@ -6,7 +6,7 @@ use super::request::{Ack, Request};
 
 /// The requested, the granted and the pending subscriptions, across connections. The last request
 /// of a stream counts, in any order of answers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Subscriptions {
     /// Requests that have not been sent on this connection.
     requests: VecDeque<Request>,
@@ -19,7 +19,7 @@ pub(crate) struct Subscriptions {
     last_ticket: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pending {
     ticket: u64,
     action: Action,
@@ -209,6 +209,11 @@ impl Subscriptions {
     pub(crate) fn is_settled(&self) -> bool {
         let mut pending = self.pending.values().flatten();
         !pending.any(|pending| pending.action == Action::Subscribe)
+    }
+
+    /// Returns whether streams are subscribed, and nothing else is wanted.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.pending.is_empty() && !self.subscribed.is_empty()
     }
 
     pub(crate) fn subscribed(&self) -> &BTreeSet<Stream> {

@@ -22,7 +22,7 @@ mod values;
 
 pub use files::Files;
 pub use source::{SettingSource, SettingSources, SettingValue};
-pub use values::{parse_duration, parse_heartbeat, parse_size, parse_timeout};
+pub use values::{parse_duration, parse_interval, parse_size, parse_timeout};
 
 /// The variables of other programs that name a proxy.
 const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::Config;
-use crate::settings::values::{parse_duration, parse_heartbeat, parse_size, parse_timeout};
+use crate::settings::values::{parse_duration, parse_interval, parse_size, parse_timeout};
 
 /// The settings of texts, by their keys in the config file, with the variables that set them, too. An
 /// option's name is the key with hyphens.
@@ -20,7 +20,7 @@ pub(crate) const TEXTS: [(&str, &[&str]); 6] = [
 pub(crate) type Setter = fn(Config, &str) -> std::result::Result<Config, String>;
 
 /// The other settings, which options and the config file set.
-pub(crate) const LIMITS: [(&str, Setter); 6] = [
+pub(crate) const LIMITS: [(&str, Setter); 7] = [
     ("ack_timeout", |config, text| {
         Ok(config.ack_timeout(parse_timeout(text)?))
     }),
@@ -28,7 +28,7 @@ pub(crate) const LIMITS: [(&str, Setter); 6] = [
         Ok(config.connect_timeout(parse_timeout(text)?))
     }),
     ("heartbeat", |config, text| {
-        Ok(config.heartbeat(parse_heartbeat(text)?))
+        Ok(config.heartbeat(parse_interval(text)?))
     }),
     ("max_message", |config, text| {
         Ok(config.max_message(parse_size(text)?))
@@ -38,6 +38,9 @@ pub(crate) const LIMITS: [(&str, Setter); 6] = [
     }),
     ("ping_timeout", |config, text| {
         Ok(config.ping_timeout(parse_duration(text)?))
+    }),
+    ("renew", |config, text| {
+        Ok(config.renew_every(parse_interval(text)?))
     }),
 ];
 

@@ -26,7 +26,7 @@ pub fn parse_timeout(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// Fails with what to give instead.
-pub fn parse_heartbeat(text: &str) -> Result<Duration, String> {
+pub fn parse_interval(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         Duration::ZERO => Ok(Duration::ZERO),
         often if often < Duration::from_secs(1) => {

@@ -277,6 +277,7 @@ fn every_setting_can_stand_in_the_config_file() {
         "ping_interval": "10s",
         "ping_timeout": "1m",
         "heartbeat": "0s",
+        "renew": "1h",
         "max_message": 65536,
     });
     let path = file(&sim, "octave-ws/config.json", &config.to_string());
@@ -299,7 +300,7 @@ fn every_setting_can_stand_in_the_config_file() {
 fn an_invalid_config_file_names_the_place() {
     let (sim, _seen) = start(0.0);
     let keys = "ack_timeout, ca_file, company, connect_timeout, endpoint, heartbeat, max_message, \
-                ping_interval, ping_timeout, proxy, token_file, user";
+                ping_interval, ping_timeout, proxy, renew, token_file, user";
     let quotes = |key| format!(": \"{key}\" is not a string: put the value into quotes");
     for (text, what) in [
         (

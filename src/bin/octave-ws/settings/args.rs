@@ -10,7 +10,7 @@ use octave_ws::settings::parse_duration;
 
 use crate::settings::streams::Shard;
 use crate::settings::values::{
-    Format, LogFormat, Require, parse_count, valid_duration, valid_heartbeat, valid_size,
+    Format, LogFormat, Require, parse_count, valid_duration, valid_interval, valid_size,
     valid_timeout,
 };
 
@@ -94,8 +94,13 @@ pub(crate) struct Args {
 
     /// send {"type":"heartbeat"} at this interval, at least 1s (default:
     /// never)
-    #[argh(option, arg_name = "DURATION", from_str_fn(valid_heartbeat))]
+    #[argh(option, arg_name = "DURATION", from_str_fn(valid_interval))]
     pub(crate) heartbeat: Option<String>,
+
+    /// replace each connection after this time, up to a tenth sooner
+    /// (default: never, or before the time after which three have ended)
+    #[argh(option, arg_name = "DURATION", from_str_fn(valid_interval))]
+    pub(crate) renew: Option<String>,
 
     /// drop a connection on which pings go unanswered, instead of keeping it
     /// until the events that were sent on it have come

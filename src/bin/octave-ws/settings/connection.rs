@@ -22,6 +22,7 @@ pub(crate) fn config(args: Args) -> Result<Config, Failure> {
         ("ping_interval", args.ping_interval),
         ("ping_timeout", args.ping_timeout),
         ("heartbeat", args.heartbeat),
+        ("renew", args.renew),
         ("max_message", args.max_message),
     ];
     let settings = Settings {

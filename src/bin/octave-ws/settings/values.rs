@@ -1,7 +1,7 @@
 //! The values of options.
 
 use argh::FromArgValue;
-use octave_ws::settings::{parse_duration, parse_heartbeat, parse_size, parse_timeout};
+use octave_ws::settings::{parse_duration, parse_interval, parse_size, parse_timeout};
 
 /// The format of a line of output.
 #[derive(Clone, Copy, FromArgValue)]
@@ -61,8 +61,8 @@ pub(crate) fn valid_timeout(text: &str) -> Result<String, String> {
     parse_timeout(text).map(|_| text.to_owned())
 }
 
-pub(crate) fn valid_heartbeat(text: &str) -> Result<String, String> {
-    parse_heartbeat(text).map(|_| text.to_owned())
+pub(crate) fn valid_interval(text: &str) -> Result<String, String> {
+    parse_interval(text).map(|_| text.to_owned())
 }
 
 pub(crate) fn valid_size(text: &str) -> Result<String, String> {

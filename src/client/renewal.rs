@@ -1,0 +1,160 @@
+//! Replaces a connection before the service ends it.
+
+use std::mem;
+use std::time::{Duration, Instant};
+
+use super::old::Old;
+use super::{Client, State};
+use crate::Error;
+use crate::connection::Connection;
+use crate::connection::close::Patience;
+use crate::error::{ErrorKind, Phase};
+use crate::protocol::{Ack, Action};
+
+/// The answers of a service that allows one connection.
+const REFUSALS: [u16; 3] = [403, 409, 429];
+
+impl Client {
+    /// Returns when to replace the connection, if at all.
+    pub(super) fn renew_at(&self) -> Option<Instant> {
+        self.renew_at.filter(|_| self.config.handover)
+    }
+
+    /// Plans the end of a connection that has just been opened.
+    pub(super) fn plan_renewal(&mut self, random: u32) {
+        let now = Instant::now();
+        self.opened_at = now;
+        self.renew_at = self.renewal.due(now, random);
+    }
+
+    /// Replaces the connection if it is time: keeps it until the next one is subscribed. Returns whether
+    /// it does.
+    pub(super) fn renew(&mut self) -> bool {
+        let now = Instant::now();
+        if self.renew_at().is_none_or(|at| at > now) {
+            return false;
+        }
+        if self.has_old() || self.loss.is_some() || !self.subscriptions.is_at_rest() {
+            self.renew_at = Some(now + self.renewal.pause());
+            return false;
+        }
+        match mem::replace(&mut self.state, State::Waiting(now)) {
+            State::Open(connection) => {
+                log::debug!("the connection is replaced");
+                let from = connection.complete_at().past_date();
+                let subscriptions = self.subscriptions.clone();
+                self.put_aside(connection, from, Some(subscriptions));
+                true
+            }
+            other => {
+                self.state = other;
+                false
+            }
+        }
+    }
+
+    /// Returns the connection that is being replaced.
+    pub(super) fn renewed(&self) -> Option<&Connection> {
+        let old = self.handing_over.as_ref()?.old.as_ref()?;
+        old.renewed.as_ref().map(|_| &old.connection)
+    }
+
+    /// Replaces the connection in any case: something else is subscribed on the next one.
+    pub(super) fn forget_renewed(&mut self) {
+        if let Some(handing_over) = &mut self.handing_over
+            && let Some(old) = &mut handing_over.old
+        {
+            old.renewed = None;
+        }
+    }
+
+    /// Keeps the connection that was to be replaced, since that cannot be done. Returns whether it does:
+    /// not without one, nor where events of the new connection may not come on it.
+    pub(super) fn keep_renewed(&mut self) -> bool {
+        let Some(handing_over) = &mut self.handing_over else {
+            return false;
+        };
+        if !self.serves_both && handing_over.overlap.has_events() {
+            return false;
+        }
+        let renewed = handing_over.old.take_if(|old| old.renewed.is_some());
+        let Some(Old {
+            mut connection,
+            renewed: Some(subscriptions),
+            ..
+        }) = renewed
+        else {
+            return false;
+        };
+        connection.take_back();
+        self.handing_over = None;
+        self.subscriptions = subscriptions;
+        let new = mem::replace(&mut self.state, State::Open(connection));
+        if let State::Open(new) = new {
+            let at_once = Patience::new(Duration::ZERO, Duration::ZERO);
+            let _ = new.close([], &at_once, |_| {});
+        }
+        self.renew_at = Some(Instant::now() + self.renewal.pause());
+        true
+    }
+
+    /// Takes the failure of an attempt to replace a connection. Returns whether it was one.
+    pub(super) fn failed_to_renew(&mut self, error: &Error) -> bool {
+        if self.renewed().is_none() {
+            return false;
+        }
+        let is_refused = self.is_second_refused(error);
+        if !self.keep_renewed() {
+            return false;
+        }
+        if is_refused {
+            self.hand_over_no_more("refuses a second connection");
+        } else {
+            log::info!("{error}; the connection is kept");
+        }
+        true
+    }
+
+    /// Takes the refusal of a stream on the new connection, which is subscribed on the one that is to be
+    /// replaced. Returns whether that is kept.
+    pub(super) fn refused_to_renew(&mut self, ack: &Ack) -> bool {
+        let is_refused = ack.action == Action::Subscribe && ack.outcome.is_err();
+        if !is_refused || self.renewed().is_none() || !self.keep_renewed() {
+            return false;
+        }
+        self.hand_over_no_more("refuses streams on a second connection");
+        true
+    }
+
+    /// Returns whether this is the answer of a service that allows one connection.
+    pub(super) fn is_second_refused(&self, error: &Error) -> bool {
+        let status = error.status();
+        self.has_old() && status.is_some_and(|status| REFUSALS.contains(&status))
+    }
+
+    /// Ends handovers for good, with the reason.
+    pub(super) fn hand_over_no_more(&mut self, what: &str) {
+        self.config.handover = false;
+        let peer = self.peer();
+        log::warn!("{peer} {what}; from now on, connections are not handed over");
+    }
+
+    /// Learns from the end of a connection.
+    pub(super) fn learn(&mut self, error: &Error) {
+        let is_end = error.phase() == Phase::Socket && error.kind() == ErrorKind::Disconnected;
+        let age = self.opened_at.elapsed();
+        if let Some((lifetime, every)) = self.renewal.ended(age, is_end)
+            && self.config.handover
+        {
+            let [lifetime, every] =
+                [lifetime, every].map(|time| Duration::from_secs(time.as_secs()));
+            log::warn!(
+                "{} ends each connection after {}; from now on, each is replaced after {} \
+                 (see --renew)",
+                self.peer(),
+                humantime::format_duration(lifetime),
+                humantime::format_duration(every),
+            );
+        }
+    }
+}
