@@ -2,22 +2,17 @@
 //! pong proves that nothing is missing.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::old::{HandingOver, Old, Proof, Stage};
 use super::{Client, State};
 use crate::clock;
-use crate::connection::close::Patience;
 use crate::connection::{Arrival, Connection};
 use crate::error::ErrorKind;
 use crate::protocol::{Event, Overlap, Subscriptions};
-use crate::update::{Handover, Loss, Update};
+use crate::update::{Loss, Update};
 use crate::wait::context::Watched;
 use crate::{Error, Result};
-
-/// A sender doubles the time between its retransmissions (RFC 6298 §5.5): what it has kept comes
-/// within as long again as the path was away. Beyond this, new events do not wait for it.
-const RETRANSMITTED: Duration = Duration::from_secs(90);
 
 const TOO_MANY: &str = "too many events to compare those of two connections";
 
@@ -35,6 +30,8 @@ impl Client {
         renewed: Option<Subscriptions>,
     ) {
         connection.put_aside();
+        // Before, the connection was not subscribed.
+        let from = from.max(self.settled_at);
         let old = Old {
             connection,
             stage: Stage::Waiting,
@@ -51,7 +48,7 @@ impl Client {
         }));
     }
 
-    fn old(&mut self) -> Option<&mut Old> {
+    pub(super) fn old(&mut self) -> Option<&mut Old> {
         self.handing_over.as_mut()?.old.as_mut()
     }
 
@@ -92,69 +89,6 @@ impl Client {
         let Some(old) = self.old() else { return false };
         old.stage = Stage::Draining(old.connection.arrived_bytes());
         true
-    }
-
-    /// Has the old connection prove that nothing is missing, since all streams are subscribed on the
-    /// new one. Returns whether the proof is awaited.
-    pub(super) fn prove(&mut self) -> bool {
-        let patience = self.pong_timeout() / 2;
-        let Some(old) = self.old() else { return false };
-        let Stage::Subscribing(opened_at) = old.stage else {
-            return true;
-        };
-        let Ok(fd) = old.connection.try_clone_fd() else {
-            self.give_up_old("there are no more file descriptors");
-            return false;
-        };
-        old.stage = Stage::Proving(Proof {
-            opened_at,
-            subscribed_at: clock::now(),
-            is_asked: false,
-            deadline: Instant::now().checked_add(patience),
-            fd: fd.into(),
-        });
-        self.ask_old(false);
-        self.has_old()
-    }
-
-    fn pong_timeout(&self) -> Duration {
-        match self.config.ping_timeout {
-            Duration::ZERO => self.config.ack_timeout,
-            timeout => timeout,
-        }
-    }
-
-    /// Sends the ping to the old connection, once there is an event that has to come before its pong,
-    /// or `is_time`.
-    fn ask_old(&mut self, is_time: bool) {
-        let pong_timeout = self.pong_timeout();
-        let Some(HandingOver {
-            old: Some(old),
-            overlap,
-            ..
-        }) = self.handing_over.as_deref_mut()
-        else {
-            return;
-        };
-        let Stage::Proving(proof) = &mut old.stage else {
-            return;
-        };
-        let is_due = is_time || self.serves_both || overlap.has_ids();
-        if proof.is_asked || !is_due {
-            return;
-        }
-        overlap.expect_held();
-        let silence = old.connection.heard_at().elapsed();
-        let patience = if silence <= RETRANSMITTED {
-            pong_timeout.max(silence)
-        } else {
-            pong_timeout
-        };
-        proof.is_asked = true;
-        proof.deadline = Instant::now().checked_add(patience);
-        if let Err(error) = old.connection.ping() {
-            self.give_up_old(&error.to_string());
-        }
     }
 
     /// Reads the old connection where it is its turn. Returns what that led to, `None` where it is the
@@ -239,62 +173,15 @@ impl Client {
                 }
             }
             Arrival::Unknown(unknown) => self.queue.push_back(Update::Unknown(unknown)),
-            Arrival::Pong(_) => self.proven(),
+            Arrival::Pong(_) => self.pong_arrived(),
             // Of requests that were made on it.
             Arrival::Ack(_) | Arrival::Watched => {}
         }
     }
 
-    /// Ends a handover: all that was sent on the old connection has come.
-    fn proven(&mut self) {
-        let Some(handing_over) = &mut self.handing_over else {
-            return;
-        };
-        let Some(Old {
-            connection,
-            stage: Stage::Proving(proof),
-            from,
-            events,
-            ..
-        }) = handing_over.old.take()
-        else {
-            return;
-        };
-        let agrees = handing_over.overlap.agrees();
-        self.serves_both |= agrees && handing_over.overlap.expects_ids();
-        let streams: Vec<_> = self.subscriptions.subscribed().iter().cloned().collect();
-        let farewell = connection.close(streams, &Patience::default(), |arrival| {
-            if let Arrival::Event(event) = arrival {
-                // Where there is no room for the id, the event may come twice.
-                let _ = handing_over.overlap.deliver(&event);
-                self.queue.push_back(Update::Event(event));
-            }
-        });
-        if let Err(error) = farewell.closed {
-            log::debug!("the old connection: {error}");
-        }
-        let loss = self.loss.take();
-        if agrees {
-            let to = proof.subscribed_at;
-            let from = from.min(to);
-            self.queue
-                .push_back(Update::Handover(Handover { from, to, events }));
-        } else {
-            handing_over.subscribed_at = Some(proof.subscribed_at);
-            self.hand_over_no_more("serves the newest connection alone");
-            let loss = Loss {
-                from: proof.opened_at,
-                reason: loss.map_or_else(String::new, |loss| loss.reason),
-            };
-            self.loss = Some(loss);
-            self.tell_loss();
-        }
-        self.release();
-    }
-
     /// Gives the old connection up: events may be missing. The reason is that of the loss, unless the
     /// connection was lost before.
-    fn give_up_old(&mut self, reason: &str) {
+    pub(super) fn give_up_old(&mut self, reason: &str) {
         log::debug!("the old connection is given up: {reason}");
         let Some(handing_over) = &mut self.handing_over else {
             return;
@@ -319,7 +206,7 @@ impl Client {
         }
     }
 
-    fn tell_loss(&mut self) {
+    pub(super) fn tell_loss(&mut self) {
         let lost = self.loss.clone().map(Update::Lost);
         self.queue.extend(lost);
     }
@@ -343,7 +230,7 @@ impl Client {
     }
 
     /// Returns the held events.
-    fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         let Some(handing_over) = &mut self.handing_over else {
             return;
         };

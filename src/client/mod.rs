@@ -1,7 +1,8 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use crate::clock;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::{ErrorKind, Phase};
@@ -21,6 +22,7 @@ mod handover;
 mod leave;
 mod old;
 mod postponed;
+mod proof;
 mod renewal;
 mod state;
 mod subscribe;
@@ -74,7 +76,9 @@ pub struct Client {
     /// Whether the service is known to serve two connections.
     serves_both: bool,
     renewal: Renewal,
-    /// When the last connection was opened, and when it is replaced.
+    /// When all streams were subscribed on the last connection.
+    settled_at: SystemTime,
+    /// When it was opened, and when it is replaced.
     opened_at: Instant,
     renew_at: Option<Instant>,
     failures: Failures,
@@ -143,6 +147,7 @@ impl Client {
             handing_over: None,
             serves_both: false,
             renewal: Renewal::new(config.renew_every),
+            settled_at: clock::now(),
             opened_at: now,
             renew_at: None,
             failures: Failures::default(),

@@ -51,6 +51,8 @@ pub(super) struct Proof {
     /// Whether the ping is sent. It waits for an event of the new connection, which has to come on the
     /// old one, too, until it is known that the service serves both.
     pub(super) is_asked: bool,
+    /// Whether it is the second one, since an event has not come before the first pong.
+    pub(super) is_repeated: bool,
     /// When the ping is sent in any case, or its pong is no longer awaited.
     pub(super) deadline: Option<Instant>,
     /// The socket of the old connection.
@@ -61,7 +63,6 @@ impl HandingOver {
     /// Closes the old connection, after what has come on it.
     pub(super) fn leave(&mut self, mut callback: impl FnMut(Event)) {
         let Some(old) = self.old.take() else { return };
-        let is_proving = matches!(old.stage, Stage::Proving(_));
         let at_once = Patience::new(Duration::ZERO, Duration::ZERO);
         let _ = old.connection.close([], &at_once, |arrival| {
             let Arrival::Event(event) = arrival else {
@@ -71,9 +72,8 @@ impl HandingOver {
             if earlier.is_some_and(|earlier| earlier.is_delivered(&event)) {
                 return;
             }
-            if is_proving {
-                let _ = self.overlap.deliver(&event);
-            }
+            // Where there is no room for the id, the event may come twice.
+            let _ = self.overlap.deliver(&event);
             callback(event);
         });
         self.overlap.release().for_each(callback);

@@ -306,6 +306,7 @@ impl Client {
         }
         self.backoff.subscribed(Instant::now());
         self.failures.end();
+        self.settled_at = clock::now();
         if self.prove() {
             return;
         }

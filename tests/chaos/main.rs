@@ -276,6 +276,7 @@ fn judge(run: &Run, log: &Log) -> Result<(), String> {
 
     let mut printed = vec![false; log.events.len()];
     let (mut events, mut gaps, mut last) = (0_u64, Vec::new(), None);
+    let mut handovers = Vec::new();
     let mut summary = None;
     for line in run.lines.lines() {
         let record: Value =
@@ -291,6 +292,9 @@ fn judge(run: &Run, log: &Log) -> Result<(), String> {
                 events += 1;
             }
             Some("gap") => gaps.push((time(&record, "from"), time(&record, "to"))),
+            Some("handover") => {
+                handovers.push((time(&record, "from"), time(&record, "to")));
+            }
             Some("summary") => summary = Some(record),
             _ => {}
         }
@@ -303,6 +307,23 @@ fn judge(run: &Run, log: &Log) -> Result<(), String> {
     check(
         gaps.len() < log.connected_at.len() + 1,
         "gaps without a loss".to_owned(),
+    )?;
+    check(
+        run.is_killed || handovers.len() == log.handovers,
+        format!("{} handovers of {}", handovers.len(), log.handovers),
+    )?;
+    let is_proven = |gap: &(SystemTime, SystemTime)| {
+        let mut handovers = handovers.iter();
+        handovers.any(|handover| {
+            gap.0 <= handover.0 && handover.1 <= gap.1 || {
+                // A loss of the new connection may begin before it was subscribed.
+                gap.0 < handover.0 && handover.0 < gap.1
+            }
+        })
+    };
+    check(
+        !gaps.iter().any(is_proven),
+        format!("a gap where there was a proof: {gaps:?} {handovers:?}"),
     )?;
     for (n, event) in log.events.iter().enumerate() {
         let is_told = |&(from, to): &(SystemTime, SystemTime)| {

@@ -35,6 +35,8 @@ pub(crate) struct Log {
     /// What each connection came to, for a failure to tell.
     pub(crate) history: Vec<String>,
     pub(crate) unanswered_pings: usize,
+    /// Number of connections that were handed over: all that was sent on them is due.
+    pub(crate) handovers: usize,
 }
 
 pub(crate) struct Service {
@@ -50,9 +52,53 @@ pub(crate) struct Service {
     last: mpsc::Sender<()>,
     /// Connections that are kept open without a word.
     held: Vec<Peer>,
+    frozen: Option<Frozen>,
     was_subscribed: bool,
     /// Whether an attempt to connect has failed: each one doubles the delay before the next.
     has_failed: bool,
+}
+
+/// A connection whose path has stopped for a while: events are sent on it, and come later.
+struct Frozen {
+    events: mpsc::Sender<(usize, Vec<u8>)>,
+    thread: thread::JoinHandle<()>,
+}
+
+/// Serves a connection again from a time on, until the client closes it.
+fn thaw(
+    mut peer: Peer,
+    at: Instant,
+    since: usize,
+    events: &mpsc::Receiver<(usize, Vec<u8>)>,
+    log: &Mutex<Log>,
+) -> io::Result<()> {
+    thread::sleep(at.saturating_duration_since(Instant::now()));
+    let (mut sent, mut is_unsubscribed) = (since, false);
+    loop {
+        for (n, event) in events.try_iter() {
+            peer.send(&event)?;
+            sent = n + 1;
+        }
+        match peer.frame(Duration::from_millis(5))? {
+            Some((PING, payload)) => peer.send(&frame(FIN | PONG, &payload))?,
+            Some((TEXT, text)) => {
+                let request: Value = serde_json::from_slice(&text).unwrap();
+                is_unsubscribed |= request["type"] == "unsubscribe";
+                let id = request["msgId"].as_str().unwrap();
+                let ack = format!(r#"{{"head":{{"msgId":"{id}","ok":true}}}}"#);
+                peer.send(&frame(FIN | TEXT, ack.as_bytes()))?;
+                if is_unsubscribed {
+                    let mut log = log.lock().unwrap();
+                    log.handovers += 1;
+                    for event in &mut log.events[since..sent] {
+                        event.is_due = true;
+                    }
+                }
+            }
+            Some((CLOSE, payload)) => return peer.send(&frame(FIN | CLOSE, &payload)),
+            _ => {}
+        }
+    }
 }
 
 /// How long it is between two events that happen without a connection.
@@ -75,6 +121,7 @@ impl Service {
             is_over: Arc::default(),
             last,
             held: Vec::new(),
+            frozen: None,
             was_subscribed: false,
             has_failed: false,
         }
@@ -96,6 +143,11 @@ impl Service {
             let is_last = played >= faulty;
             // What fails is the client's to notice.
             played += usize::from(self.connection(tcp, is_last).unwrap_or(true));
+        }
+        self.held.clear();
+        if let Some(Frozen { events, thread }) = self.frozen.take() {
+            drop(events);
+            thread.join().unwrap();
         }
     }
 
@@ -124,7 +176,14 @@ impl Service {
         let n = log.events.len();
         let (at, is_due) = (SystemTime::now(), false);
         log.events.push(Happened { at, is_due });
-        format!(r#"{{"type":"message","resource":"s1","value":{{"elems":{n}}}}}"#)
+        drop(log);
+        let text =
+            format!(r#"{{"type":"message","resource":"s1","value":{{"id":"e{n}","elems":{n}}}}}"#);
+        if let Some(frozen) = &self.frozen {
+            // It may have ended.
+            let _ = frozen.events.send((n, frame(FIN | TEXT, text.as_bytes())));
+        }
+        text
     }
 
     /// All events so far that were sent on a connection since are to be printed.
@@ -167,6 +226,16 @@ impl Service {
         let since = self.subscribe(&mut peer)?;
         self.was_subscribed = true;
         if is_last {
+            // A handover takes its time.
+            let end = Instant::now() + Duration::from_secs(4);
+            while self
+                .frozen
+                .as_ref()
+                .is_some_and(|of| !of.thread.is_finished())
+                && Instant::now() < end
+            {
+                self.act(&mut peer)?;
+            }
             self.note("the last one");
             self.last.send(()).unwrap();
             return self.last(peer).map(|()| true);
@@ -315,7 +384,7 @@ impl Service {
 
     /// Ends a connection, in one way or another.
     fn end(&mut self, mut peer: Peer, since: usize) -> io::Result<()> {
-        let how = self.random.below(9);
+        let how = self.random.below(12);
         // What the client has done meanwhile: a connection with bytes unread is reset.
         Self::answer(&mut peer)?;
         let count = self.random.below(30);
@@ -334,6 +403,9 @@ impl Service {
             "a bad frame",
             "a bad record",
             "a cut event and FIN",
+            "frozen",
+            "frozen",
+            "frozen",
         ][how];
         self.note(name);
         match how {
@@ -378,6 +450,22 @@ impl Service {
                 peer.send(&[events, bad].concat())?;
                 self.due(since);
                 self.leave(peer);
+            }
+            9.. if self.frozen.is_none() => {
+                peer.send(&events)?;
+                let (sender, events) = mpsc::channel();
+                let log = Arc::clone(&self.log);
+                // After the client has found it silent.
+                let time = Duration::from_millis(1500 + self.random.below(1500) as u64);
+                let at = Instant::now() + time;
+                let thread = thread::spawn(move || {
+                    // The client has given it up, or has ended.
+                    let _ = thaw(peer, at, since, &events, &log);
+                });
+                self.frozen = Some(Frozen {
+                    events: sender,
+                    thread,
+                });
             }
             7 if peer.is_tls() => {
                 let mut wire = peer.seal(&events);

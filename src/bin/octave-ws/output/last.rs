@@ -42,7 +42,7 @@ pub(super) fn missing_since(file: &File) -> Option<SystemTime> {
             // The one that came before such a pause is over with it.
             "lost" if paused.is_none_or(|paused| from > Some(paused)) => return from,
             "gap" if paused.is_none() && head.is_pause => paused = from,
-            "lost" | "gap" | "summary" => break,
+            "lost" | "gap" | "handover" | "summary" => break,
             "connected" if paused.is_none() => since = None,
             _ => {}
         }
@@ -107,6 +107,7 @@ mod tests {
         let lost = record(3, r#""lost","from":"2026-01-01T00:00:02.000Z","reason":"x"#);
         let gap = record(5, r#""gap","from":"2026-01-01T00:00:02.000Z","to":"x""#);
         let connected = record(4, r#""connected","peer":"\u{e4}""#);
+        let handover = record(6, r#""handover","from":"2026-01-01T00:00:01.000Z""#);
         let summary = record(7, r#""summary","events":1"#);
         let subscribed = record(5, r#""subscribed","stream":"s1""#);
         let later = record(
@@ -131,6 +132,12 @@ mod tests {
             (vec![event(1), lost.clone(), gap.clone()], at(5)),
             (vec![event(1), lost.clone(), gap, event(6)], at(6)),
             (vec![lost.clone(), summary.clone(), event(8)], at(8)),
+            // A run that was cut off after a handover, and amid one.
+            (
+                vec![event(1), connected.clone(), event(5), handover, event(8)],
+                at(8),
+            ),
+            (vec![event(1), connected.clone(), event(5)], at(1)),
             (vec![event(6), summary], at(7)),
             // The first run, and others without a record of their pause.
             (vec![connected.clone(), subscribed.clone()], at(5)),

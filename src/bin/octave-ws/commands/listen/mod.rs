@@ -190,6 +190,9 @@ impl<'a> Run<'a> {
             }) if is_written && printed.is_ok() => {
                 printed = self.gap("connected again", from, to, &reason);
             }
+            Update::Handover(handover) if is_written && printed.is_ok() => {
+                printed = self.write(&Record::Handover(&handover));
+            }
             Update::Event(_) if !is_written || printed.is_err() => self.unread += 1,
             Update::Lost(last) if !has_enough => loss = Some(last),
             _ => {}

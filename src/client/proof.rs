@@ -1,0 +1,159 @@
+//! Has an old connection prove that nothing is missing: by the pong to a last ping, and by the events
+//! of both connections.
+
+use std::time::{Duration, Instant};
+
+use super::Client;
+use super::old::{HandingOver, Old, Proof, Stage};
+use crate::clock;
+use crate::connection::Arrival;
+use crate::connection::close::Patience;
+use crate::update::{Handover, Loss, Update};
+
+/// A sender doubles the time between its retransmissions (RFC 6298 §5.5): what it has kept comes
+/// within as long again as the path was away. Beyond this, new events do not wait for it.
+const RETRANSMITTED: Duration = Duration::from_secs(90);
+
+/// Delay before the old connection is asked once more.
+const ONCE_MORE: Duration = Duration::from_secs(1);
+
+impl Client {
+    /// Has the old connection prove that nothing is missing, since all streams are subscribed on the
+    /// new one. Returns whether the proof is awaited.
+    pub(super) fn prove(&mut self) -> bool {
+        let patience = self.pong_timeout() / 2;
+        let Some(old) = self.old() else { return false };
+        let Stage::Subscribing(opened_at) = old.stage else {
+            return true;
+        };
+        let Ok(fd) = old.connection.try_clone_fd() else {
+            self.give_up_old("there are no more file descriptors");
+            return false;
+        };
+        old.stage = Stage::Proving(Proof {
+            opened_at,
+            subscribed_at: clock::now(),
+            is_asked: false,
+            is_repeated: false,
+            deadline: Instant::now().checked_add(patience),
+            fd: fd.into(),
+        });
+        self.ask_old(false);
+        self.has_old()
+    }
+
+    fn pong_timeout(&self) -> Duration {
+        match self.config.ping_timeout {
+            Duration::ZERO => self.config.ack_timeout,
+            timeout => timeout,
+        }
+    }
+
+    /// Sends the ping to the old connection, once there is an event that has to come before its pong,
+    /// or `is_time`.
+    pub(super) fn ask_old(&mut self, is_time: bool) {
+        let pong_timeout = self.pong_timeout();
+        let Some(HandingOver {
+            old: Some(old),
+            overlap,
+            ..
+        }) = self.handing_over.as_deref_mut()
+        else {
+            return;
+        };
+        let Stage::Proving(proof) = &mut old.stage else {
+            return;
+        };
+        let is_due = is_time || !proof.is_repeated && (self.serves_both || overlap.has_ids());
+        if proof.is_asked || !is_due {
+            return;
+        }
+        if !proof.is_repeated {
+            overlap.expect_held();
+        }
+        let silence = old.connection.heard_at().elapsed();
+        let patience = if silence <= RETRANSMITTED {
+            pong_timeout.max(silence)
+        } else {
+            pong_timeout
+        };
+        proof.is_asked = true;
+        proof.deadline = Instant::now().checked_add(patience);
+        if let Err(error) = old.connection.ping() {
+            self.give_up_old(&error.to_string());
+        }
+    }
+
+    /// Takes a pong of the old connection. Where an event has not come on it, asks once more: a service
+    /// need not write to both at once.
+    pub(super) fn pong_arrived(&mut self) {
+        let Some(HandingOver {
+            old: Some(old),
+            overlap,
+            ..
+        }) = self.handing_over.as_deref_mut()
+        else {
+            return;
+        };
+        match &mut old.stage {
+            Stage::Proving(proof) if proof.is_asked => {
+                if proof.is_repeated || overlap.agrees() {
+                    self.proven();
+                } else {
+                    proof.is_repeated = true;
+                    proof.is_asked = false;
+                    proof.deadline = Some(Instant::now() + ONCE_MORE);
+                }
+            }
+            // The answer to a ping of the caller.
+            _ => {}
+        }
+    }
+
+    /// Ends a handover: all that was sent on the old connection has come.
+    fn proven(&mut self) {
+        let Some(handing_over) = &mut self.handing_over else {
+            return;
+        };
+        let Some(Old {
+            connection,
+            stage: Stage::Proving(proof),
+            from,
+            events,
+            ..
+        }) = handing_over.old.take()
+        else {
+            return;
+        };
+        let agrees = handing_over.overlap.agrees();
+        self.serves_both |= agrees && handing_over.overlap.expects_ids();
+        let streams: Vec<_> = self.subscriptions.subscribed().iter().cloned().collect();
+        let farewell = connection.close(streams, &Patience::default(), |arrival| {
+            if let Arrival::Event(event) = arrival {
+                // Where there is no room for the id, the event may come twice.
+                let _ = handing_over.overlap.deliver(&event);
+                self.queue.push_back(Update::Event(event));
+            }
+        });
+        if let Err(error) = farewell.closed {
+            log::debug!("the old connection: {error}");
+        }
+        let loss = self.loss.take();
+        if agrees {
+            let to = proof.subscribed_at;
+            let from = from.min(to);
+            self.queue
+                .push_back(Update::Handover(Handover { from, to, events }));
+        } else {
+            handing_over.subscribed_at = Some(proof.subscribed_at);
+            self.hand_over_no_more("serves the newest connection alone");
+            let loss = Loss {
+                from: proof.opened_at,
+                reason: loss.map_or_else(String::new, |loss| loss.reason),
+            };
+            self.loss = Some(loss);
+            self.tell_loss();
+        }
+        self.release();
+    }
+}
