@@ -29,7 +29,8 @@ mod subscribe;
 mod supervision;
 mod watch;
 
-/// A client of the service, with one connection at a time.
+/// A client of the service, with one connection at a time, and the one before it until its events have
+/// come (see [`Config::handover`]).
 ///
 /// It blocks, has no thread of its own, and does its work only while one of its methods runs. Call
 /// [`Client::next`] or [`Client::run`] all the time, so that pings are answered. Dropping it drops the
@@ -41,7 +42,8 @@ mod watch;
 ///
 /// If [`Config::retry_for`] allows it, the client reconnects after a loss, with growing delays and a
 /// new session, and subscribes all streams again. The service does not replay events: [`Update::Lost`]
-/// reports the loss at once, and [`Update::Gap`] the period for which events may be missing.
+/// reports a loss, and [`Update::Gap`] the period for which events may be missing. Where the old
+/// connection proves that none is, [`Update::Handover`] takes the place of both.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -233,8 +235,8 @@ impl Client {
     /// timeout of zero returns received data, or makes an attempt to reconnect that is due.
     ///
     /// A call takes longer than `timeout` while it connects, which [`Client::set_connect_limit`]
-    /// limits; by up to 1.8 s when the service closes the connection; and by up to the ack timeout
-    /// when the service does not read a ping or a heartbeat.
+    /// limits; by up to 1.8 s when the service closes the connection, or an old one is closed after a
+    /// handover; and by up to the ack timeout when the service does not read a ping or a heartbeat.
     ///
     /// # Errors
     /// `Stopped`, after which the client can still be used and closed. After any other error, which

@@ -39,7 +39,8 @@ impl Client {
     }
 
     /// Returns the loss that is not over yet, if any: events may be missing since then. A loss is over
-    /// when all streams are subscribed again.
+    /// when all streams are subscribed again, and the old connection has proved that no event is missing
+    /// or is given up.
     pub fn loss(&self) -> Option<&Loss> {
         self.loss.as_ref()
     }

@@ -39,6 +39,8 @@ const WINDOW: usize = 64;
 pub(crate) fn shell(config: Config, settings: ShellSettings, stop: &Stop) -> Result<(), Failure> {
     let is_edited = settings.is_edited;
     let config = config.stop(stop.clone()).retry_for(Duration::ZERO);
+    // What is typed goes to the connection that answers it.
+    let config = config.handover(false);
     // A terminal is left as it was.
     let terminal_signals = is_edited.then(|| TerminalSignals::catch(stop)).transpose();
     let terminal_signals = terminal_signals.map_err(Failure::signals)?;
