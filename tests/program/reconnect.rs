@@ -429,3 +429,102 @@ fn the_ca_file_is_read_again_for_each_connection() {
     kill(&child, Signal::TERM);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+/// Reads records up to the first of a kind, which is the last.
+fn records_to(kind: &str, child: &mut Child) -> Vec<Value> {
+    let mut records: Vec<Value> = Vec::new();
+    for line in BufReader::new(child.stdout.as_mut().unwrap()).lines() {
+        records.push(serde_json::from_str(&line.unwrap()).unwrap());
+        if records.last().unwrap()["kind"] == kind {
+            return records;
+        }
+    }
+    panic!("no {kind} in {records:?}");
+}
+
+/// Asserts that each event has come once, in order and without one missing, of a stand-in with a rate.
+fn assert_complete(records: &[Value]) {
+    let events = records.iter().filter(|record| record["kind"] == "event");
+    let numbers: Vec<u64> = events
+        .map(|record| record["event"]["elems"]["n"].as_u64().unwrap())
+        .collect();
+    assert!(
+        numbers.windows(2).all(|of| of[1] == of[0] + 1),
+        "{numbers:?}"
+    );
+}
+
+#[test]
+fn a_path_that_stops_for_a_while_is_handed_over() {
+    let options = Options::default().faults([Fault::Freeze(Duration::from_secs(3))]);
+    let (sim, seen) = start_with(options);
+    let mut child = octave_ws(&sim, &["listen", TEMPERATURE, "-Frecord", "-v"])
+        .args([
+            "--ping-interval=1s",
+            "--ping-timeout=1s",
+            "--connect-timeout=1s",
+        ])
+        .spawn()
+        .unwrap();
+    await_subscription(&seen);
+    let publisher = thread::spawn(move || {
+        for n in 0_u64.. {
+            // Until the test is over.
+            if sim.publish(TEMPERATURE, &json!({ "n": n })) == 0 && n > 600 {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+    let records = records_to("handover", &mut child);
+    kill(&child, Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    publisher.join().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_complete(&records);
+    let told = stderr(&output);
+    assert!(told.contains("no response to ping"), "{told}");
+    assert!(
+        told.contains("handed over, events from the old connection: "),
+        "{told}"
+    );
+    let late = records.last().unwrap()["events"].as_u64().unwrap();
+    assert!(late >= 10, "{late}");
+    let kinds = |kind| {
+        records
+            .iter()
+            .filter(|record| record["kind"] == kind)
+            .count()
+    };
+    assert_eq!((kinds("connected"), kinds("subscribed")), (2, 2));
+    assert_eq!((kinds("lost"), kinds("gap")), (0, 0));
+}
+
+#[test]
+fn a_lifetime_of_connections_is_learned() {
+    let lifetime = Fault::Lifetime(Duration::from_secs(15));
+    let (sim, _seen) = start_with(Options::default().rate(10.0).faults([lifetime]));
+    let mut child = octave_ws(&sim, &["listen", TEMPERATURE, "-Frecord"])
+        .spawn()
+        .unwrap();
+    let mut records = records_to("handover", &mut child);
+    kill(&child, Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let peer = sim.addr();
+    let learned = format!(
+        "warning: {peer} ends each connection after 15s; from now on, each is replaced after 12s \
+         (see --renew)"
+    );
+    assert!(stderr(&output).contains(&learned), "{}", stderr(&output));
+    let gaps: Vec<usize> = (0..records.len())
+        .filter(|&n| records[n]["kind"] == "gap")
+        .collect();
+    assert_eq!(gaps.len(), 3);
+    let after = records.split_off(gaps[2]);
+    let dates: Vec<u64> = after
+        .iter()
+        .filter_map(|record| record["event"]["creationDate"].as_u64())
+        .collect();
+    assert!(dates.len() > 80 && dates.windows(2).all(|of| of[0] < of[1]));
+}
