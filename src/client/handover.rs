@@ -2,17 +2,20 @@
 //! pong proves that nothing is missing.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::old::{HandingOver, Old, Proof, Stage};
+use super::old::{HandingOver, Old, Stage};
 use super::{Client, State};
-use crate::clock;
+use crate::clock::Moment;
 use crate::connection::{Arrival, Connection};
 use crate::error::ErrorKind;
-use crate::protocol::{Event, Overlap, Subscriptions};
+use crate::protocol::{Event, Subscriptions};
 use crate::update::{Loss, Update};
 use crate::wait::context::Watched;
 use crate::{Error, Result};
+
+/// A connection that ends so soon after another one is opened ends because of it.
+const REPLACED: Duration = Duration::from_secs(2);
 
 const TOO_MANY: &str = "too many events to compare those of two connections";
 
@@ -37,15 +40,13 @@ impl Client {
             stage: Stage::Waiting,
             from,
             events: 0,
+            opened_at: self.opened_at,
+            followed_at: None,
+            has_other_streams: !self.subscriptions.is_at_rest(),
             renewed,
         };
-        let before = self.handing_over.take();
-        self.handing_over = Some(Box::new(HandingOver {
-            old: Some(old),
-            overlap: Overlap::new(self.config.max_message),
-            earlier: before.map(|before| before.overlap),
-            subscribed_at: None,
-        }));
+        let before = self.handing_over.take().map(|before| *before);
+        self.handing_over = Some(Box::new(HandingOver::new(old, before)));
     }
 
     pub(super) fn old(&mut self) -> Option<&mut Old> {
@@ -56,6 +57,12 @@ impl Client {
     pub(super) fn has_old(&self) -> bool {
         let handing_over = self.handing_over.as_ref();
         handing_over.is_some_and(|handing_over| handing_over.old.is_some())
+    }
+
+    /// Returns whether the new connection is to be subscribed later.
+    pub(super) fn is_draining(&self) -> bool {
+        let old = self.handing_over.as_ref().and_then(|of| of.old.as_ref());
+        old.is_some_and(|old| matches!(old.stage, Stage::Draining(_)))
     }
 
     /// Lets an old connection wait for another one, since an attempt has failed, or the new connection
@@ -88,6 +95,7 @@ impl Client {
     pub(super) fn drain_old(&mut self) -> bool {
         let Some(old) = self.old() else { return false };
         old.stage = Stage::Draining(old.connection.arrived_bytes());
+        old.followed_at.get_or_insert_with(Moment::now);
         true
     }
 
@@ -98,8 +106,12 @@ impl Client {
             return Ok(false);
         };
         let is_drained = match &old.stage {
-            Stage::Waiting | Stage::Subscribing(_) => return Ok(false),
+            Stage::Waiting | Stage::Subscribing => return Ok(false),
             Stage::Draining(bytes) => old.connection.read_bytes() > *bytes,
+            Stage::Proving(proof) if old.connection.read_bytes() > proof.most_bytes => {
+                self.give_up_old("its pong does not come behind what is sent");
+                return Ok(true);
+            }
             Stage::Proving(_) => false,
         };
         let read = if is_drained {
@@ -112,8 +124,10 @@ impl Client {
             Ok(None) => return Ok(self.old_is_empty()),
             Err(error) if error.kind() == ErrorKind::Stopped => return Err(error),
             Err(error) => {
-                // It was alive before there was a new one.
-                if self.loss.is_none() && error.kind() == ErrorKind::Disconnected {
+                // A connection that was alive ends since there is another one.
+                let is_ended = self.loss.is_none() && error.kind() == ErrorKind::Disconnected;
+                let followed_at = self.old().and_then(|old| old.followed_at);
+                if is_ended && followed_at.is_some_and(|at| at.at.elapsed() < REPLACED) {
                     self.hand_over_no_more("ends a connection when another one is opened");
                 }
                 self.give_up_old(&error.to_string());
@@ -128,20 +142,16 @@ impl Client {
         let Some(old) = self.old() else { return false };
         match &old.stage {
             Stage::Draining(_) => {
-                old.stage = Stage::Subscribing(clock::now());
+                old.stage = Stage::Subscribing;
                 self.restore();
                 true
             }
-            Stage::Proving(Proof {
-                deadline: Some(deadline),
-                is_asked,
-                ..
-            }) if *deadline <= Instant::now() => {
-                if !is_asked {
+            Stage::Proving(proof) if proof.deadline.is_some_and(|at| at <= Instant::now()) => {
+                if proof.is_asked {
+                    self.give_up_old(&format!("no response to ping from {}", self.peer()));
+                } else {
                     self.ask_old(true);
-                    return true;
                 }
-                self.give_up_old(&format!("no response to ping from {}", self.peer()));
                 true
             }
             _ => false,
@@ -153,22 +163,16 @@ impl Client {
         let Some(handing_over) = &mut self.handing_over else {
             return;
         };
-        let Some(old) = &mut handing_over.old else {
-            return;
-        };
         match arrival {
             Arrival::Event(event) => {
-                let earlier = handing_over.earlier.as_mut();
-                if earlier.is_some_and(|earlier| earlier.is_delivered(&event)) {
+                let Some((event, has_room)) = handing_over.take_late(event) else {
                     return;
-                }
-                old.events += 1;
-                let kept = match old.stage {
-                    Stage::Proving(_) => handing_over.overlap.deliver(&event),
-                    _ => Ok(()),
                 };
                 self.queue.push_back(Update::Event(event));
-                if kept.is_err() {
+                if let Some(old) = self.old() {
+                    old.events += 1;
+                }
+                if !has_room {
                     self.give_up_old(TOO_MANY);
                 }
             }
@@ -182,21 +186,22 @@ impl Client {
     /// Gives the old connection up: events may be missing. The reason is that of the loss, unless the
     /// connection was lost before.
     pub(super) fn give_up_old(&mut self, reason: &str) {
-        log::debug!("the old connection is given up: {reason}");
         let Some(handing_over) = &mut self.handing_over else {
             return;
         };
         let Some(old) = handing_over.old.take() else {
             return;
         };
+        log::debug!("the old connection is given up: {reason}");
         let mut is_subscribed = true;
         match old.stage {
             Stage::Proving(proof) => handing_over.subscribed_at = Some(proof.subscribed_at),
             Stage::Draining(_) => is_subscribed = false,
-            Stage::Waiting | Stage::Subscribing(_) => {}
+            Stage::Waiting | Stage::Subscribing => {}
         }
+        // What has come late says nothing of what was sent before it is complete.
         self.loss.get_or_insert_with(|| Loss {
-            from: old.connection.complete_at().past_date(),
+            from: old.from,
             reason: reason.to_owned(),
         });
         self.tell_loss();
@@ -239,11 +244,8 @@ impl Client {
         self.end_overlap();
     }
 
-    fn end_overlap(&mut self) {
-        let is_over = |of: &HandingOver| {
-            of.old.is_none() && of.overlap.is_over() && of.subscribed_at.is_none()
-        };
-        self.handing_over.take_if(|of| is_over(of));
+    pub(super) fn end_overlap(&mut self) {
+        self.handing_over.take_if(|of| of.is_over());
     }
 
     /// Takes an event of the new connection.
@@ -259,7 +261,7 @@ impl Client {
             self.ask_old(false);
             return;
         }
-        if !handing_over.overlap.is_delivered(&event) {
+        if !handing_over.is_delivered(&event) {
             self.queue.push_back(Update::Event(event));
         }
         self.end_overlap();

@@ -44,15 +44,34 @@ impl Client {
 
     fn leave(mut self, patience: &Patience, mut callback: impl FnMut(Update)) -> Result<()> {
         self.queue.drain(..).for_each(&mut callback);
-        // The one that is to be replaced is alive.
-        self.keep_renewed();
+        let streams: Vec<_> = self.subscriptions.subscribed().iter().cloned().collect();
+        let is_alive = self.loss.is_none();
         if let Some(handing_over) = &mut self.handing_over {
-            handing_over.leave(|event| callback(Update::Event(event)));
+            match handing_over.old.take_if(|_| is_alive) {
+                // One that was to be replaced: its answers show that nothing is missing.
+                Some(old) => {
+                    let connection = old.connection;
+                    let most = usize::MAX;
+                    let farewell =
+                        handing_over.close(connection, streams, patience, most, |event| {
+                            callback(Update::Event(event));
+                        });
+                    let held = handing_over.overlap.release();
+                    held.map(Update::Event).for_each(&mut callback);
+                    farewell
+                        .lost
+                        .map(Update::Lost)
+                        .into_iter()
+                        .for_each(&mut callback);
+                    self.leave_new(callback);
+                    return farewell.closed;
+                }
+                None => handing_over.leave(|event| callback(Update::Event(event))),
+            }
         }
         let State::Open(connection) = self.state else {
             return Ok(());
         };
-        let streams = self.subscriptions.subscribed().iter().cloned();
         let Farewell { closed, lost } =
             connection.close(streams, patience, |arrival| match arrival {
                 Arrival::Event(event) => {
@@ -70,5 +89,21 @@ impl Client {
             callback(Update::Lost(loss));
         }
         closed
+    }
+
+    /// Closes the new connection beside an old one that has been closed in order.
+    fn leave_new(self, mut callback: impl FnMut(Update)) {
+        let (State::Open(connection), Some(mut handing_over)) = (self.state, self.handing_over)
+        else {
+            return;
+        };
+        let at_once = Patience::new(Duration::ZERO, Duration::ZERO);
+        let _ = connection.close([], &at_once, |arrival| {
+            if let Arrival::Event(event) = arrival
+                && !handing_over.is_delivered(&event)
+            {
+                callback(Update::Event(event));
+            }
+        });
     }
 }

@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 use super::Client;
-use super::old::{HandingOver, Old, Proof, Stage};
+use super::old::{HandingOver, MOST_HELD, Old, Proof, Stage};
 use crate::clock;
-use crate::connection::Arrival;
 use crate::connection::close::Patience;
+use crate::protocol::ON_THE_WAY;
 use crate::update::{Handover, Loss, Update};
 
 /// A sender doubles the time between its retransmissions (RFC 6298 §5.5): what it has kept comes
@@ -17,22 +17,31 @@ const RETRANSMITTED: Duration = Duration::from_secs(90);
 /// Delay before the old connection is asked once more.
 const ONCE_MORE: Duration = Duration::from_secs(1);
 
+/// Time for the farewell of an old connection, which has just answered.
+const FAREWELL: Duration = Duration::from_millis(700);
+
 impl Client {
     /// Has the old connection prove that nothing is missing, since all streams are subscribed on the
     /// new one. Returns whether the proof is awaited.
     pub(super) fn prove(&mut self) -> bool {
         let patience = self.pong_timeout() / 2;
+        let pause = self.renewal.pause();
         let Some(old) = self.old() else { return false };
-        let Stage::Subscribing(opened_at) = old.stage else {
+        let Stage::Subscribing = old.stage else {
             return true;
+        };
+        // A connection that is replaced has little time left.
+        let patience = match old.renewed {
+            Some(_) => patience.min(pause),
+            None => patience,
         };
         let Ok(fd) = old.connection.try_clone_fd() else {
             self.give_up_old("there are no more file descriptors");
             return false;
         };
         old.stage = Stage::Proving(Proof {
-            opened_at,
             subscribed_at: clock::now(),
+            most_bytes: old.connection.arrived_bytes() + 2 * ON_THE_WAY,
             is_asked: false,
             is_repeated: false,
             deadline: Instant::now().checked_add(patience),
@@ -68,7 +77,7 @@ impl Client {
         if proof.is_asked || !is_due {
             return;
         }
-        if !proof.is_repeated {
+        if !proof.is_repeated && !old.has_other_streams {
             overlap.expect_held();
         }
         let silence = old.connection.heard_at().elapsed();
@@ -79,8 +88,10 @@ impl Client {
         };
         proof.is_asked = true;
         proof.deadline = Instant::now().checked_add(patience);
-        if let Err(error) = old.connection.ping() {
-            self.give_up_old(&error.to_string());
+        proof.most_bytes = old.connection.arrived_bytes() + 2 * ON_THE_WAY;
+        if old.connection.ping().is_err() {
+            // What has come on it says why.
+            proof.deadline = Some(Instant::now());
         }
     }
 
@@ -120,6 +131,7 @@ impl Client {
             stage: Stage::Proving(proof),
             from,
             events,
+            followed_at,
             ..
         }) = handing_over.old.take()
         else {
@@ -128,30 +140,33 @@ impl Client {
         let agrees = handing_over.overlap.agrees();
         self.serves_both |= agrees && handing_over.overlap.expects_ids();
         let streams: Vec<_> = self.subscriptions.subscribed().iter().cloned().collect();
-        let farewell = connection.close(streams, &Patience::default(), |arrival| {
-            if let Arrival::Event(event) = arrival {
-                // Where there is no room for the id, the event may come twice.
-                let _ = handing_over.overlap.deliver(&event);
-                self.queue.push_back(Update::Event(event));
-            }
+        let patience = Patience::new(FAREWELL, FAREWELL);
+        let mut later = 0;
+        // Beyond the size, the new connection brings them.
+        let farewell = handing_over.close(connection, streams, &patience, MOST_HELD, |event| {
+            later += 1;
+            self.queue.push_back(Update::Event(event));
         });
         if let Err(error) = farewell.closed {
             log::debug!("the old connection: {error}");
         }
-        let loss = self.loss.take();
+        let to = proof.subscribed_at;
         if agrees {
-            let to = proof.subscribed_at;
-            let from = from.min(to);
-            self.queue
-                .push_back(Update::Handover(Handover { from, to, events }));
+            self.loss = None;
+            self.renewal.succeeded();
+            self.queue.push_back(Update::Handover(Handover {
+                from: from.min(to),
+                to,
+                events: events + later,
+            }));
         } else {
-            handing_over.subscribed_at = Some(proof.subscribed_at);
-            self.hand_over_no_more("serves the newest connection alone");
-            let loss = Loss {
-                from: proof.opened_at,
-                reason: loss.map_or_else(String::new, |loss| loss.reason),
-            };
-            self.loss = Some(loss);
+            handing_over.subscribed_at = Some(to);
+            let what = "serves the newest connection alone";
+            self.hand_over_no_more(what);
+            self.loss = Some(Loss {
+                from: followed_at.map_or(from, |at| at.past_date()),
+                reason: format!("{} {what}", self.peer()),
+            });
             self.tell_loss();
         }
         self.release();

@@ -10,6 +10,7 @@ use crate::connection::Connection;
 use crate::connection::close::Patience;
 use crate::error::{ErrorKind, Phase};
 use crate::protocol::{Ack, Action};
+use crate::update::Update;
 
 /// The answers of a service that allows one connection.
 const REFUSALS: [u16; 3] = [403, 409, 429];
@@ -65,21 +66,20 @@ impl Client {
             && let Some(old) = &mut handing_over.old
         {
             old.renewed = None;
+            old.has_other_streams = true;
         }
     }
 
-    /// Keeps the connection that was to be replaced, since that cannot be done. Returns whether it does:
-    /// not without one, nor where events of the new connection may not come on it.
+    /// Keeps the connection that was to be replaced, since that cannot be done. Returns whether there is
+    /// one.
     pub(super) fn keep_renewed(&mut self) -> bool {
         let Some(handing_over) = &mut self.handing_over else {
             return false;
         };
-        if !self.serves_both && handing_over.overlap.has_events() {
-            return false;
-        }
         let renewed = handing_over.old.take_if(|old| old.renewed.is_some());
         let Some(Old {
             mut connection,
+            opened_at,
             renewed: Some(subscriptions),
             ..
         }) = renewed
@@ -87,14 +87,17 @@ impl Client {
             return false;
         };
         connection.take_back();
-        self.handing_over = None;
+        let events = handing_over.go_back();
+        self.queue.extend(events.into_iter().map(Update::Event));
         self.subscriptions = subscriptions;
+        self.opened_at = opened_at;
+        self.renew_at = Some(Instant::now() + self.renewal.failed());
         let new = mem::replace(&mut self.state, State::Open(connection));
         if let State::Open(new) = new {
             let at_once = Patience::new(Duration::ZERO, Duration::ZERO);
             let _ = new.close([], &at_once, |_| {});
         }
-        self.renew_at = Some(Instant::now() + self.renewal.pause());
+        self.end_overlap();
         true
     }
 
@@ -129,7 +132,8 @@ impl Client {
     /// Returns whether this is the answer of a service that allows one connection.
     pub(super) fn is_second_refused(&self, error: &Error) -> bool {
         let status = error.status();
-        self.has_old() && status.is_some_and(|status| REFUSALS.contains(&status))
+        let is_of_service = matches!(error.phase(), Phase::Session | Phase::Upgrade);
+        is_of_service && self.has_old() && status.is_some_and(|status| REFUSALS.contains(&status))
     }
 
     /// Ends handovers for good, with the reason.

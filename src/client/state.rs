@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
+use super::old::Stage;
 use super::{Client, State};
 use crate::connection::Connection;
 use crate::update::Loss;
@@ -17,6 +18,13 @@ impl Client {
     /// Returns whether there is a connection, as far as is known.
     pub fn is_connected(&self) -> bool {
         matches!(self.state, State::Open(_)) || self.renewed().is_some()
+    }
+
+    /// Returns whether all streams are subscribed on a new connection, and newer events wait until those
+    /// of the old one have come. See [`Config::handover`](crate::Config::handover).
+    pub fn is_handing_over(&self) -> bool {
+        let old = self.handing_over.as_ref().and_then(|of| of.old.as_ref());
+        old.is_some_and(|old| matches!(old.stage, Stage::Proving(_)))
     }
 
     /// Returns how many connections were made so far: with each reconnection one more.

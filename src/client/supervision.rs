@@ -18,6 +18,9 @@ use crate::{Error, Result};
 /// Delay between an attempt that was cut short and the next one.
 const CUT_SHORT: Duration = Duration::from_secs(1);
 
+/// Time for connecting while a connection waits that is alive.
+const RENEWED_WITHIN: Duration = Duration::from_secs(5);
+
 impl Client {
     /// Goes a step further: reads something into the queue, or tries to connect. False where the
     /// deadline came first.
@@ -156,7 +159,15 @@ impl Client {
         self.watch_state.cut_short = false;
         self.config.renew_credentials();
         self.route.renew_trust(&mut self.config);
-        match Connection::open(&self.config, &mut self.route, &mut self.redactor) {
+        let limit = self.config.connect_deadline;
+        if self.renewed().is_some() {
+            // The connection is alive that waits meanwhile.
+            let soon = Instant::now() + RENEWED_WITHIN;
+            self.config.connect_deadline = Some(limit.map_or(soon, |limit| limit.min(soon)));
+        }
+        let opened = Connection::open(&self.config, &mut self.route, &mut self.redactor);
+        self.config.connect_deadline = limit;
+        match opened {
             Ok(connection) => self.opened(connection),
             // The attempt was cut short, which is no failure.
             Err(error) => match watched.ready() {
@@ -260,6 +271,10 @@ impl Client {
         // A deadline in the past was for connecting.
         let deadline = self.config.connect_deadline;
         let deadline = deadline.filter(|deadline| *deadline > Instant::now());
+        // On a connection that is not subscribed yet, all is requested at once.
+        if self.is_draining() {
+            return;
+        }
         while let State::Open(connection) = &mut self.state
             && connection.may_request()
             && let Some(request) = self.subscriptions.next_request()
@@ -287,6 +302,8 @@ impl Client {
             }
             ack.is_retried = true;
             self.queue.push_back(Update::Ack(ack));
+            // Its other streams do not wait for this one.
+            self.give_up_old("a stream is refused on the new connection");
             return;
         }
         if (ack.action, &ack.outcome) == (Action::Subscribe, &Ok(())) {

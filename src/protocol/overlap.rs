@@ -6,7 +6,7 @@ use super::Event;
 /// Maximum number of ids, and of events, that are kept.
 const MOST: usize = 4096;
 /// Maximum length of the ids in all, in bytes.
-const MOST_BYTES: usize = 64 * MOST;
+const MOST_BYTES: usize = 128 * MOST;
 
 /// The events of an old and a new connection that are both subscribed, so that each is delivered
 /// once: those of the old one first.
@@ -64,16 +64,16 @@ impl Overlap {
     /// # Errors
     /// `Full` if its id cannot be kept.
     pub(crate) fn deliver(&mut self, event: &Event) -> Result<(), Full> {
-        let Some(id) = event.id() else { return Ok(()) };
+        let Some(id) = key(event) else { return Ok(()) };
         if self.held.remove(&id) {
             return Ok(());
         }
         // Events of a stream come in the same order on both: the new connection has brought a later
         // one, and so does not bring this one any more.
-        if event.resource().is_some_and(|id| self.held.has_stream(id)) {
+        if self.held.has_stream(event) {
             return Ok(());
         }
-        if let Some(times) = self.delivered.get_mut(id.as_ref()) {
+        if let Some(times) = self.delivered.get_mut(&id) {
             *times += 1;
             return Ok(());
         }
@@ -81,7 +81,7 @@ impl Overlap {
             return Err(Full);
         }
         self.id_bytes += id.len();
-        self.delivered.insert(id.into(), 1);
+        self.delivered.insert(id, 1);
         Ok(())
     }
 
@@ -132,13 +132,13 @@ impl Overlap {
     /// Returns whether to drop an event of the new connection: the old one has delivered it.
     pub(crate) fn is_delivered(&mut self, event: &Event) -> bool {
         self.looked_up += 1;
-        let Some(id) = event.id() else { return false };
-        let Some(times) = self.delivered.get_mut(id.as_ref()) else {
+        let Some(id) = key(event) else { return false };
+        let Some(times) = self.delivered.get_mut(&id) else {
             return false;
         };
         *times -= 1;
         if *times == 0 {
-            self.delivered.remove(id.as_ref());
+            self.delivered.remove(&id);
             self.id_bytes -= id.len();
         }
         true
@@ -154,11 +154,11 @@ impl Overlap {
 impl Held {
     fn push(&mut self, mut event: Event) -> Result<(), Full> {
         event.detach();
-        if let Some(id) = event.id() {
-            let places = self.places.entry(id.into()).or_default();
+        if let Some(id) = key(&event) {
+            self.bytes += id.len();
+            let places = self.places.entry(id).or_default();
             places.push_back(self.events.len());
-            let stream = event.resource().unwrap_or_default();
-            *self.streams.entry(stream.into()).or_default() += 1;
+            *self.streams.entry(stream(&event).into()).or_default() += 1;
         }
         self.bytes += event.message().len();
         self.events.push(Some(event));
@@ -180,20 +180,29 @@ impl Held {
         let Some(event) = place.and_then(|at| self.events[at].take()) else {
             return false;
         };
-        self.bytes -= event.message().len();
-        let stream = event.resource().unwrap_or_default();
-        if let Some(count) = self.streams.get_mut(stream) {
+        self.bytes -= event.message().len() + id.len();
+        if let Some(count) = self.streams.get_mut(stream(&event)) {
             *count -= 1;
             if *count == 0 {
-                self.streams.remove(stream);
+                self.streams.remove(stream(&event));
             }
         }
         true
     }
 
-    fn has_stream(&self, id: &str) -> bool {
-        self.streams.contains_key(id)
+    fn has_stream(&self, event: &Event) -> bool {
+        self.streams.contains_key(stream(event))
     }
+}
+
+fn stream(event: &Event) -> &str {
+    event.resource().unwrap_or_default()
+}
+
+/// Returns the id of an event, with that of its stream: it need not be unique beyond.
+fn key(event: &Event) -> Option<Box<str>> {
+    let id = event.id()?;
+    Some(format!("{} {id}", stream(event)).into())
 }
 
 #[cfg(test)]
@@ -274,6 +283,7 @@ mod tests {
         assert_eq!(released(&mut overlap), [""; 0]);
         assert!(!overlap.is_delivered(&event("7")));
         assert!(overlap.is_delivered(&event("next")));
+        assert!(!overlap.is_delivered(&of_stream("s3", "other")));
         assert!(overlap.is_delivered(&of_stream("s2", "other")));
     }
 
@@ -304,7 +314,7 @@ mod tests {
         assert_eq!(overlap.deliver(&event("one more")), Err(Full));
         assert_eq!(overlap.deliver(&event("7")), Ok(()));
         let mut overlap = Overlap::new(1 << 20);
-        let long = "x".repeat(MOST_BYTES);
+        let long = "x".repeat(MOST_BYTES - "s1 ".len());
         assert_eq!(overlap.deliver(&event(&long)), Ok(()));
         assert_eq!(overlap.deliver(&event("y")), Err(Full));
 

@@ -15,12 +15,18 @@ pub(crate) struct Renewal {
     every: Duration,
     /// Number of connections that the peer has ended in a row, and their shortest and longest age.
     ended: Option<(u32, Duration, Duration)>,
+    /// Number of attempts in a row to replace a connection that have failed.
+    failures: u32,
 }
 
 impl Renewal {
     /// Replaces a connection after this time; zero for never.
     pub(crate) fn new(every: Duration) -> Self {
-        Self { every, ended: None }
+        Self {
+            every,
+            ended: None,
+            failures: 0,
+        }
     }
 
     /// Takes note that a connection of this age has ended, by the peer or otherwise. Returns the age
@@ -59,9 +65,22 @@ impl Renewal {
         opened_at.checked_add(self.every.saturating_sub(sooner))
     }
 
-    /// Returns how long to wait where a connection could not be replaced.
+    /// Returns a short time beside the interval.
     pub(crate) fn pause(&self) -> Duration {
         (self.every / 20).max(Duration::from_secs(1))
+    }
+
+    /// Takes note that a connection could not be replaced. Returns how long to wait: twice as long each
+    /// time, up to the interval.
+    pub(crate) fn failed(&mut self) -> Duration {
+        let longer = self.pause().saturating_mul(1 << self.failures.min(16));
+        self.failures += 1;
+        longer.min(self.every.max(self.pause()))
+    }
+
+    /// Takes note that a connection was replaced.
+    pub(crate) fn succeeded(&mut self) {
+        self.failures = 0;
     }
 }
 
@@ -80,6 +99,15 @@ mod tests {
         assert_eq!(renewal.due(now, 1 << 31), Some(now + 95 * SECOND));
         let soonest = renewal.due(now, u32::MAX).unwrap();
         assert!(now + 90 * SECOND < soonest && soonest < now + 91 * SECOND);
+    }
+
+    #[test]
+    fn failures_are_followed_by_longer_and_longer_pauses() {
+        let mut renewal = Renewal::new(100 * SECOND);
+        let pauses = [(); 6].map(|()| renewal.failed().as_secs());
+        assert_eq!(pauses, [5, 10, 20, 40, 80, 100]);
+        renewal.succeeded();
+        assert_eq!(renewal.failed().as_secs(), 5);
     }
 
     #[test]

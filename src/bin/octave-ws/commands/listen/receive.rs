@@ -146,7 +146,8 @@ impl Run<'_> {
 
     /// Fails if a bounded run has no connection at its end, or an open loss.
     fn done(&self, client: &Client) -> Result<(), End> {
-        if !self.settings.is_capture || client.is_connected() && client.loss().is_none() {
+        let is_subscribed = client.loss().is_none() || client.is_handing_over();
+        if !self.settings.is_capture || client.is_connected() && is_subscribed {
             return Ok(());
         }
         let mut message = "no connection at the end of the run".to_owned();
@@ -160,9 +161,11 @@ impl Run<'_> {
     fn update_status(&mut self, client: &mut Client) {
         self.output.look(false);
         self.status.is_connected = client.is_connected();
-        // It may be reported later.
-        if client.loss().is_some() {
+        // A loss may be reported later. Events that wait are no quiet time.
+        if client.loss().is_some() || client.is_handing_over() {
             self.status.lost();
+        } else if !self.is_loss_recorded {
+            self.status.resumed();
         }
         self.status.update();
         if let Some(progress) = &mut self.progress {
