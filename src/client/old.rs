@@ -107,7 +107,7 @@ impl HandingOver {
         events
     }
 
-    /// Returns whether no event can come twice any more, and all is told.
+    /// Returns whether no event can come twice any more, and the end of a loss was taken.
     pub(super) fn is_over(&self) -> bool {
         let earlier = self.earlier.as_ref();
         self.old.is_none()
