@@ -25,13 +25,20 @@ struct Run {
 
 impl Run {
     fn new(config: Config) -> Self {
+        Self::with(config, |_, _| {})
+    }
+
+    /// Runs a client that does something after each update.
+    fn with(config: Config, mut act: impl FnMut(&mut Client, &Update) + Send + 'static) -> Self {
         let (sender, updates) = channel();
         thread::spawn(move || {
             let mut client = Client::new(&config).unwrap();
             client.request(Action::Subscribe, &STREAM.parse().unwrap())?;
             loop {
+                let update = client.next(LONG)?;
+                act(&mut client, &update);
                 // The test is over.
-                if sender.send(client.next(LONG)?).is_err() {
+                if sender.send(update).is_err() {
                     return client.close();
                 }
             }
@@ -97,15 +104,15 @@ fn subscribe(socket: &mut Socket<'_>) {
     }
 }
 
-/// Refuses a subscription.
-fn refuse(socket: &mut Socket<'_>, request: &Message) {
+/// Refuses a subscription, with a status.
+fn refuse(socket: &mut Socket<'_>, request: &Message, status: u16) {
     let (_, id) = request
         .to_text()
         .unwrap()
         .split_once(r#""msgId":""#)
         .unwrap();
     let (id, _) = id.split_once('"').unwrap();
-    let ack = format!(r#"{{"head":{{"msgId":"{id}","ok":false,"errors":["one is enough"]}}}}"#);
+    let ack = format!(r#"{{"head":{{"msgId":"{id}","ok":false,"status":{status}}}}}"#);
     socket.send(Message::text(ack)).unwrap();
 }
 
@@ -169,6 +176,14 @@ fn what_comes_late_on_a_silent_connection_comes_first_and_once() {
 
 /// A service up to where its old connection is silent and its new one is subscribed.
 fn handing_over(script: impl FnOnce(&Run, &TcpListener, Socket<'_>, Socket<'_>)) {
+    handing_over_with(grant, script);
+}
+
+/// The same with another answer to the request on the new connection.
+fn handing_over_with(
+    answer: impl FnOnce(&mut Socket<'_>, &Message),
+    script: impl FnOnce(&Run, &TcpListener, Socket<'_>, Socket<'_>),
+) {
     let (listener, config) = service();
     let run = Run::new(config.ping_timeout(Duration::from_secs(1)));
     let old_tcp = accept(&listener);
@@ -178,7 +193,8 @@ fn handing_over(script: impl FnOnce(&Run, &TcpListener, Socket<'_>, Socket<'_>))
     run.expect("connected ack 1");
     let new_tcp = accept(&listener);
     let mut new = open(&new_tcp);
-    subscribe(&mut new);
+    let request = new.read().unwrap();
+    answer(&mut new, &request);
     run.expect("connected");
     script(&run, &listener, old, new);
 }
@@ -389,7 +405,7 @@ fn a_connection_is_kept_where_the_next_one_gets_no_streams() {
     renewing(|run, _, mut old, new_tcp| {
         let mut new = open(new_tcp);
         let request = new.read().unwrap();
-        refuse(&mut new, &request);
+        refuse(&mut new, &request, 409);
         send(&mut old, "2");
         run.expect("connected 2");
         assert_eq!(closed(&mut new), (0, 1000));
@@ -442,4 +458,80 @@ fn at_the_end_a_connection_that_is_being_replaced_is_closed_in_order() {
     stop.stop();
     assert_eq!(closed(&mut old), (1, 1000));
     assert_eq!(client.join().unwrap(), ["2"]);
+}
+
+#[test]
+fn an_earlier_pong_proves_nothing() {
+    let (listener, config) = service();
+    let config = config.ping_timeout(Duration::from_secs(1));
+    let run = Run::with(config, |client, update| {
+        if let Update::Ack(_) = update {
+            client.ping().unwrap();
+        }
+    });
+    let old_tcp = accept(&listener);
+    let mut old = open(&old_tcp);
+    subscribe(&mut old);
+    send(&mut old, "1");
+    run.expect("connected ack 1");
+    let new_tcp = accept(&listener);
+    let mut new = open(&new_tcp);
+    // Before the new connection is subscribed, and while the proof is awaited.
+    answer_pings(&mut old, 1);
+    subscribe(&mut new);
+    send(&mut old, "2");
+    run.expect("connected 2");
+    answer_pings(&mut old, 1);
+    send(&mut new, "3");
+    send(&mut old, "3");
+    answer_pings(&mut old, 1);
+    closed(&mut old);
+    run.expect("3 handover");
+}
+
+#[test]
+fn a_stream_that_is_refused_for_now_holds_nothing_up() {
+    handing_over_with(
+        |socket, request| refuse(socket, request, 503),
+        |run, _, _old, mut new| {
+            send(&mut new, "3");
+            run.expect("ack lost 3");
+            subscribe(&mut new);
+            run.expect("gap");
+        },
+    );
+}
+
+#[test]
+fn a_request_on_a_new_connection_is_sent_once() {
+    let (listener, config) = service();
+    let mut connections = 0;
+    let config = config.ping_timeout(Duration::from_secs(1));
+    let run = Run::with(config, move |client, update| {
+        connections += usize::from(matches!(update, Update::Connected));
+        if connections == 2 && matches!(update, Update::Connected) {
+            let other = "/demo/other".parse().unwrap();
+            client.request(Action::Subscribe, &other).unwrap();
+        }
+    });
+    let old_tcp = accept(&listener);
+    let mut old = open(&old_tcp);
+    subscribe(&mut old);
+    run.expect("connected ack");
+    let new_tcp = accept(&listener);
+    let mut new = open(&new_tcp);
+    let mut requests = Vec::new();
+    while requests.len() < 2 {
+        let message = new.read().unwrap();
+        if message.is_text() {
+            requests.push(message.to_text().unwrap().contains("/demo/other"));
+            grant(&mut new, &message);
+        }
+    }
+    requests.sort_unstable();
+    assert_eq!(requests, [false, true]);
+    run.expect("connected ack");
+    answer_pings(&mut old, 2);
+    closed(&mut old);
+    run.expect("handover");
 }

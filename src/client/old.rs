@@ -76,7 +76,13 @@ impl HandingOver {
         Self {
             old: Some(old),
             overlap: Overlap::new(MOST_HELD),
-            earlier: before.map(|before| before.overlap),
+            earlier: before.and_then(|before| {
+                if before.overlap.is_over() {
+                    before.earlier
+                } else {
+                    Some(before.overlap)
+                }
+            }),
             subscribed_at: None,
         }
     }

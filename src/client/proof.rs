@@ -18,7 +18,7 @@ const RETRANSMITTED: Duration = Duration::from_secs(90);
 const ONCE_MORE: Duration = Duration::from_secs(1);
 
 /// Time for the farewell of an old connection, which has just answered.
-const FAREWELL: Duration = Duration::from_millis(700);
+const FAREWELL: Duration = Duration::from_millis(400);
 
 impl Client {
     /// Has the old connection prove that nothing is missing, since all streams are subscribed on the
