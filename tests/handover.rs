@@ -1,4 +1,4 @@
-//! What was sent on a connection that was silent for a while is not lost, and comes once.
+//! Events that were sent on a silent connection, or on one that is replaced, are not lost and come once.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use octave_ws::{Action, Client, Config, ErrorKind, Stop, Update};
 use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;
 
-use crate::raw::{Socket, accept, grant, open};
+use crate::raw::{Socket, grant, open};
 
 mod raw;
 
@@ -84,6 +84,13 @@ fn service() -> (TcpListener, Config) {
     (listener, config)
 }
 
+/// The next connection, whose reads end.
+fn accept(listener: &TcpListener) -> TcpStream {
+    let tcp = raw::accept(listener);
+    tcp.set_read_timeout(Some(LONG)).unwrap();
+    tcp
+}
+
 /// Sends events with these ids.
 fn send(socket: &mut Socket<'_>, ids: &str) {
     for id in ids.split(' ') {
@@ -96,7 +103,9 @@ fn send(socket: &mut Socket<'_>, ids: &str) {
 
 /// Grants the subscription of a connection.
 fn subscribe(socket: &mut Socket<'_>) {
+    let begun = Instant::now();
     loop {
+        assert!(begun.elapsed() < LONG, "no request comes");
         let message = socket.read().unwrap();
         if message.is_text() {
             return grant(socket, &message);
@@ -261,6 +270,22 @@ fn a_service_that_serves_the_newest_connection_alone_is_found_out() {
         let mut newest = open(&tcp);
         subscribe(&mut newest);
         run.expect("connected gap");
+    });
+}
+
+#[test]
+fn a_service_that_serves_the_newest_of_three_alone_has_missed_since_the_second() {
+    handing_over(|run, listener, mut old, _new| {
+        let second_at = SystemTime::now();
+        // The new one is silent, too.
+        let tcp = accept(listener);
+        let mut newest = open(&tcp);
+        subscribe(&mut newest);
+        send(&mut newest, "4");
+        answer_pings(&mut old, 2);
+        closed(&mut old);
+        let (from, to) = gap(run.expect("connected lost 4 gap"));
+        assert!(from <= second_at && second_at < to);
     });
 }
 
@@ -462,31 +487,37 @@ fn at_the_end_a_connection_that_is_being_replaced_is_closed_in_order() {
 
 #[test]
 fn an_earlier_pong_proves_nothing() {
-    let (listener, config) = service();
-    let config = config.ping_timeout(Duration::from_secs(1));
-    let run = Run::with(config, |client, update| {
-        if let Update::Ack(_) = update {
-            client.ping().unwrap();
+    for is_subscribed in [false, true] {
+        let (listener, config) = service();
+        let config = config.ping_timeout(Duration::from_secs(2));
+        let run = Run::with(config, |client, update| {
+            if let Update::Ack(_) = update {
+                client.ping().unwrap();
+            }
+        });
+        let old_tcp = accept(&listener);
+        let mut old = open(&old_tcp);
+        subscribe(&mut old);
+        send(&mut old, "1");
+        run.expect("connected ack 1");
+        let new_tcp = accept(&listener);
+        let mut new = open(&new_tcp);
+        // Before the new connection is subscribed, or while an event of it is awaited.
+        if is_subscribed {
+            subscribe(&mut new);
+            answer_pings(&mut old, 1);
+        } else {
+            answer_pings(&mut old, 1);
+            subscribe(&mut new);
         }
-    });
-    let old_tcp = accept(&listener);
-    let mut old = open(&old_tcp);
-    subscribe(&mut old);
-    send(&mut old, "1");
-    run.expect("connected ack 1");
-    let new_tcp = accept(&listener);
-    let mut new = open(&new_tcp);
-    // Before the new connection is subscribed, and while the proof is awaited.
-    answer_pings(&mut old, 1);
-    subscribe(&mut new);
-    send(&mut old, "2");
-    run.expect("connected 2");
-    answer_pings(&mut old, 1);
-    send(&mut new, "3");
-    send(&mut old, "3");
-    answer_pings(&mut old, 1);
-    closed(&mut old);
-    run.expect("3 handover");
+        send(&mut old, "2");
+        run.expect("connected 2");
+        send(&mut new, "3");
+        send(&mut old, "3");
+        answer_pings(&mut old, 2);
+        closed(&mut old);
+        run.expect("3 handover");
+    }
 }
 
 #[test]

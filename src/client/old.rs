@@ -61,7 +61,7 @@ pub(super) struct Proof {
     /// Whether the ping is sent. It waits for an event of the new connection, which has to come on the
     /// old one, too, until it is known that the service serves both.
     pub(super) is_asked: bool,
-    /// Whether it is the second one, since an event has not come before the first pong.
+    /// Whether the ping is the second one: an event had not come before the first pong.
     pub(super) is_repeated: bool,
     /// Number of bytes of the old connection before which the pong has to come.
     pub(super) most_bytes: u64,

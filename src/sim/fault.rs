@@ -36,7 +36,7 @@ pub enum Fault {
     /// After a subscription, nothing is read or written any more.
     Stall,
     /// 1 s after the first subscription, nothing is read or written on any connection for this time.
-    /// What was to be sent meanwhile is sent afterwards.
+    /// Data for the clients is kept, and sent afterwards.
     Freeze(Duration),
     /// The connection is dropped right after a subscription.
     Flap,
