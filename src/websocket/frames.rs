@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::mem;
 use std::time::Duration;
 
+use super::header::{header_length, payload_length};
 use crate::clock::Moment;
 use crate::transport::Link;
 
@@ -302,28 +303,6 @@ impl Frames {
     }
 }
 
-/// Returns the length of the header with this beginning, as far as it is known yet.
-fn header_length(head: &[u8]) -> usize {
-    let Some(second) = head.get(1) else { return 2 };
-    let length = match second & 0x7f {
-        126 => 2 + 2,
-        127 => 2 + 8,
-        _ => 2,
-    };
-    // The mask, which a server must not send.
-    length + if second & 0x80 == 0 { 0 } else { 4 }
-}
-
-/// Returns the payload length of a complete header.
-fn payload_length(head: &[u8]) -> u64 {
-    let number = |bytes: &[u8]| bytes.iter().fold(0, |n, &byte| n << 8 | u64::from(byte));
-    match head[1] & 0x7f {
-        126 => number(&head[2..4]),
-        127 => number(&head[2..10]),
-        length => length.into(),
-    }
-}
-
 /// The limit that a message has exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LimitExceeded {
@@ -382,24 +361,12 @@ impl fmt::Display for Size {
 
 #[cfg(test)]
 mod tests {
-
+    use super::super::header::{frame_header, messages};
     use super::*;
 
-    /// Returns a frame as a server sends it, with a length of this.
+    /// Returns the header of a frame as a server sends it.
     fn header(first: u8, length: usize) -> Vec<u8> {
-        let mut head = vec![first];
-        match length {
-            0..126 => head.push(u8::try_from(length).unwrap()),
-            126..0x1_0000 => {
-                head.push(126);
-                head.extend(u16::try_from(length).unwrap().to_be_bytes());
-            }
-            _ => {
-                head.push(127);
-                head.extend((length as u64).to_be_bytes());
-            }
-        }
-        head
+        frame_header(first, length, false)
     }
 
     /// All that is handed on, where as many bytes are read at a time as `cuts` say in turn.
@@ -429,30 +396,6 @@ mod tests {
             }
         }
         Ok(all)
-    }
-
-    /// Returns the messages of frames: their payloads, and the first byte of their first frame.
-    fn messages(bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
-        let mut messages: Vec<(u8, Vec<u8>)> = Vec::new();
-        let mut open: Option<(u8, Vec<u8>)> = None;
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let length = header_length(rest);
-            let payload = usize::try_from(payload_length(&rest[..length])).unwrap();
-            let (head, behind) = rest.split_at(length);
-            let (payload, behind) = behind.split_at(payload);
-            rest = behind;
-            if head[0] & 0x08 != 0 {
-                messages.push((head[0], payload.to_vec()));
-                continue;
-            }
-            let (_, message) = open.get_or_insert((head[0] & 0x0f, Vec::new()));
-            message.extend_from_slice(payload);
-            if head[0] & 0x80 != 0 {
-                messages.extend(open.take());
-            }
-        }
-        messages
     }
 
     #[test]
@@ -526,13 +469,6 @@ mod tests {
             let all = handed_on(&mut frames, &bytes, &[4096]).unwrap();
             assert_eq!(all.len(), length + heads);
             assert_eq!(messages(&all).len(), 1);
-        }
-    }
-
-    #[test]
-    fn a_header_may_have_a_mask() {
-        for (second, length) in [(0x80, 6), (0xfe, 8), (0xff, 14), (0x7e, 4), (0x7f, 10)] {
-            assert_eq!(header_length(&[0x81, second]), length);
         }
     }
 

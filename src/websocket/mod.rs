@@ -2,4 +2,5 @@
 
 pub(crate) mod frames;
 pub(crate) mod handshake;
+mod header;
 pub(crate) mod socket;
