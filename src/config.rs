@@ -42,6 +42,7 @@ pub struct Config {
     pub(crate) heartbeat: Duration,
     pub(crate) handover: bool,
     pub(crate) renew_every: Duration,
+    pub(crate) compression: bool,
     pub(crate) max_message: usize,
     pub(crate) stop: Option<Stop>,
     pub(crate) observer: Observer,
@@ -86,6 +87,7 @@ impl Config {
             heartbeat: Duration::ZERO,
             handover: true,
             renew_every: Duration::ZERO,
+            compression: true,
             max_message: 16 << 20,
             stop: None,
             observer: Observer::default(),
@@ -233,7 +235,14 @@ impl Config {
         self
     }
 
-    /// Sets the maximum size of a message in bytes. Default: 16 MiB.
+    /// Sets whether the service is asked to compress its messages (permessage-deflate, RFC 7692). Costs
+    /// 48 KiB of memory on a connection where the service does. Default: yes.
+    pub fn compression(mut self, compression: bool) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// Sets the maximum size of a message in bytes, after decompression. Default: 16 MiB.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
         self

@@ -23,6 +23,7 @@ pub fn echo(config: &Config, path: &str, timeout: Duration) -> Result<String> {
     let request = UpgradeRequest {
         path,
         cookies: &Cookies::default(),
+        offers_compression: config.compression,
         redactor: &Redactor::default(),
     };
     let socket = Socket::upgrade(

@@ -37,6 +37,7 @@ struct Inner {
     retry_after: Option<Duration>,
     /// Overrides the retry of phase and kind.
     retry: Option<Retry>,
+    is_of_compression: bool,
 }
 
 /// A `Result` with this crate's [`Error`].
@@ -183,6 +184,7 @@ impl Error {
             source: None,
             retry_after: None,
             retry: None,
+            is_of_compression: false,
         }))
     }
 
@@ -244,6 +246,16 @@ impl Error {
     pub(crate) fn of_stream(mut self, stream: Stream) -> Self {
         self.0.stream = Some(stream);
         self
+    }
+
+    pub(crate) fn of_compression(mut self) -> Self {
+        self.0.is_of_compression = true;
+        self
+    }
+
+    /// Returns whether the peer's compression is at fault.
+    pub(crate) fn is_of_compression(&self) -> bool {
+        self.0.is_of_compression
     }
 
     /// Returns the phase in which the error occurred.

@@ -53,7 +53,11 @@ pub enum Step {
         is_kept: bool,
     },
     /// The WebSocket is open.
-    Upgraded,
+    #[non_exhaustive]
+    Upgraded {
+        /// Whether the service compresses its messages (permessage-deflate).
+        is_compressed: bool,
+    },
 }
 
 /// Formats one line, with its stage.
@@ -83,7 +87,10 @@ impl fmt::Display for Step {
                 let kept = if *is_kept { "kept" } else { "ended" };
                 write!(f, "session: opened, and the connection {kept}")
             }
-            Self::Upgraded => f.write_str("upgrade: the WebSocket is open"),
+            Self::Upgraded { is_compressed } => {
+                let compressed = if *is_compressed { ", compressed" } else { "" };
+                write!(f, "upgrade: the WebSocket is open{compressed}")
+            }
         }
     }
 }

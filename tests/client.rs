@@ -606,7 +606,7 @@ fn steps_are_observed_as_they_complete() {
     Client::connect(&config).unwrap();
     let steps: Vec<Step> = steps.try_iter().collect();
     // The service has ended the session's connection.
-    let [.., Step::Upgraded] = &steps[..] else {
+    let [.., Step::Upgraded { .. }] = &steps[..] else {
         panic!("{steps:?}")
     };
     let told: Vec<String> = steps.iter().map(Step::to_string).collect();

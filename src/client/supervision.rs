@@ -209,6 +209,7 @@ impl Client {
         if error.kind() == ErrorKind::Stopped {
             return Err(error);
         }
+        let uncompressed_at = self.retry_without_compression(&error);
         if self.failed_to_renew(&error) {
             return Ok(());
         }
@@ -218,6 +219,7 @@ impl Client {
         let retry_at = self
             .backoff
             .failed(error.retry(), error.retry_after(), random(), now);
+        let retry_at = uncompressed_at.or(retry_at);
         let open = mem::replace(&mut self.state, State::Closed);
         if let State::Open(_) = open {
             self.learn(&error);
@@ -260,6 +262,16 @@ impl Client {
         self.disconnected();
         self.failures.push(error, at - now);
         Ok(())
+    }
+
+    /// Offers no compression to a service that failed at it. Returns when to connect again, if that is
+    /// at once: nothing is lost yet.
+    fn retry_without_compression(&mut self, error: &Error) -> Option<Instant> {
+        if !error.is_of_compression() || !mem::take(&mut self.config.compression) {
+            return None;
+        }
+        log::warn!("{error}; compression is not offered any more");
+        (error.phase() == Phase::Upgrade).then(Instant::now)
     }
 
     pub(super) fn disconnected(&mut self) {

@@ -89,6 +89,7 @@ impl Connection {
         let request = UpgradeRequest {
             path: &path,
             cookies: &cookies,
+            offers_compression: config.compression,
             redactor,
         };
         let upgrade = |link, route: &Route| {
@@ -115,7 +116,8 @@ impl Connection {
             None => upgrade(route.dial(config.phase_deadline())?, route)?,
         };
         socket.wire().set_connected();
-        route.observer.notify(&Step::Upgraded);
+        let is_compressed = socket.is_compressed();
+        route.observer.notify(&Step::Upgraded { is_compressed });
         let liveness = Liveness {
             ping_interval: config.ping_interval,
             ping_timeout: config.ping_timeout,

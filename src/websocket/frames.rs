@@ -35,14 +35,18 @@ const SLOWEST: u64 = 256;
 /// Maximum number of empty frames within a message: fragments, pings.
 const MAX_EMPTY: u32 = 16 << 10;
 
+/// Number of bytes beyond twice the limit that a compressed message may have: flushes of short
+/// fragments make it longer than it is.
+const COMPRESSED: u64 = 64 << 10;
+
 /// Length beyond which a frame is returned in pieces: more than is read at once.
 const PIECE: u64 = 1 << 20;
 
 impl MessageLimit {
-    pub(crate) fn new(link: Link, early: Vec<u8>, max_message: usize) -> Self {
+    pub(crate) fn new(link: Link, early: Vec<u8>, max_message: usize, is_compressed: bool) -> Self {
         Self {
             early: io::Cursor::new(early),
-            frames: Frames::new(max_message as u64),
+            frames: Frames::new(max_message as u64, is_compressed),
             waited_before: Duration::ZERO,
             complete_before: link.given().complete_at,
             link,
@@ -129,6 +133,10 @@ impl Write for MessageLimit {
 /// Follows the headers of frames, RFC 6455 §5.2, in the bytes that go by.
 struct Frames {
     max_message: u64,
+    /// The maximum length of a compressed message, as it is sent.
+    max_compressed: u64,
+    /// The maximum length of this message.
+    limit: u64,
     /// The beginning of a header, which is handed on as a whole.
     head: Vec<u8>,
     /// Bytes of a header, returned before what arrives.
@@ -149,9 +157,16 @@ struct Frames {
 }
 
 impl Frames {
-    fn new(max_message: u64) -> Self {
+    fn new(max_message: u64, is_compressed: bool) -> Self {
         Self {
             max_message,
+            max_compressed: if is_compressed {
+                // The inflated length counts. A message ends, too, if nothing comes of it.
+                max_message.saturating_mul(2).saturating_add(COMPRESSED)
+            } else {
+                max_message
+            },
+            limit: max_message,
             head: Vec::new(),
             pending: Vec::new(),
             left: 0,
@@ -246,8 +261,15 @@ impl Frames {
             // Only its continuation ends a message: it stays cut off by another.
             let is_cut = self.is_open && self.head[0] & 0x0f != 0;
             self.is_open = !is_last || is_cut;
+            if self.head[0] & 0x0f != 0 {
+                self.limit = if self.head[0] & 0x40 == 0 {
+                    self.max_message
+                } else {
+                    self.max_compressed
+                };
+            }
             self.announced = self.announced.saturating_add(length);
-            if self.announced > self.max_message {
+            if self.announced > self.limit {
                 return Err(LimitExceeded::TooLong {
                     length: self.announced,
                     limit: self.max_message,
@@ -343,7 +365,7 @@ impl fmt::Display for LimitExceeded {
 impl error::Error for LimitExceeded {}
 
 /// Formats a size for people.
-struct Size(u64);
+pub(super) struct Size(pub(super) u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -444,7 +466,7 @@ mod tests {
             (vec![header(0x81, 0); 2 + MAX_EMPTY as usize], None),
         ] {
             let bytes = frames.concat();
-            let handed_on = handed_on(&mut Frames::new(limit as u64), &bytes, &[4096]);
+            let handed_on = handed_on(&mut Frames::new(limit as u64, false), &bytes, &[4096]);
             assert_eq!(handed_on.err(), end);
         }
     }
@@ -454,7 +476,7 @@ mod tests {
         let good = [header(0x81, 1), b"a".to_vec()].concat().repeat(3);
         for bad in [header(0x81, 1 << 40), header(0x89, 126), header(0x82, 9)] {
             let mut bytes = [&good[..], &bad].concat();
-            let (passed, failure) = Frames::new(8).pass(&mut bytes);
+            let (passed, failure) = Frames::new(8, false).pass(&mut bytes);
             assert_eq!(passed, good.len());
             assert!(failure.is_some());
         }
@@ -465,7 +487,7 @@ mod tests {
         let piece = usize::try_from(PIECE).unwrap();
         for (length, heads) in [(piece, 10), (piece + 1, 20), (2 * piece + 1, 30)] {
             let bytes = [header(0x81, length), vec![b'a'; length]].concat();
-            let mut frames = Frames::new(u64::MAX);
+            let mut frames = Frames::new(u64::MAX, false);
             let all = handed_on(&mut frames, &bytes, &[4096]).unwrap();
             assert_eq!(all.len(), length + heads);
             assert_eq!(messages(&all).len(), 1);
@@ -476,7 +498,7 @@ mod tests {
     fn a_header_is_read_to_its_end_and_no_further() {
         for (first, length) in [(0x81, 5), (0x81, 300), (0x81, 70_000)] {
             let head = header(first, length);
-            let mut frames = Frames::new(1 << 20);
+            let mut frames = Frames::new(1 << 20, false);
             assert_eq!(frames.at_most(1000), 1000);
             for at in 0..head.len() - 1 {
                 assert_eq!(frames.pass(&mut head[at..=at].to_vec()), (0, None));
@@ -490,7 +512,7 @@ mod tests {
 
     #[test]
     fn a_message_is_amid_from_its_first_byte_to_its_last() {
-        let mut frames = Frames::new(1 << 20);
+        let mut frames = Frames::new(1 << 20, false);
         assert!(!frames.is_amid_message());
         // Two fragments, a ping between them.
         let bytes = [0x01, 2, b'a', b'b', 0x89, 1, b'c', 0x80, 1, b'd'];
@@ -504,7 +526,7 @@ mod tests {
         assert!(!frames.is_amid_message());
         assert!(frames.take_has_ended() && !frames.take_has_ended());
         // Another one does not end it.
-        let mut cut = Frames::new(1 << 20);
+        let mut cut = Frames::new(1 << 20, false);
         handed_on(&mut cut, &[0x01, 1, b'a', 0x81, 1, b'b'], &[1]).unwrap();
         assert!(cut.is_amid_message() && !cut.take_has_ended());
         // By the header alone, and by the payload alone.
@@ -518,7 +540,7 @@ mod tests {
 
     #[test]
     fn only_content_buys_time() {
-        let mut frames = Frames::new(1 << 20);
+        let mut frames = Frames::new(1 << 20, false);
         let mut give = |bytes: Vec<u8>| {
             handed_on(&mut frames, &bytes, &[4096]).unwrap();
             frames.allowed().as_secs()
@@ -569,7 +591,7 @@ mod tests {
                 if is_open {
                     bytes.extend(header(0x80, 0));
                 }
-                let mut frames = Frames::new(u64::MAX);
+                let mut frames = Frames::new(u64::MAX, false);
                 let all = handed_on(&mut frames, &bytes, &cuts).unwrap();
                 prop_assert!(!frames.is_amid_message());
                 prop_assert!(messages(&all) == messages(&bytes));

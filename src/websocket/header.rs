@@ -23,7 +23,6 @@ pub(super) fn payload_length(head: &[u8]) -> u64 {
 }
 
 /// Returns the header of a frame, with a mask of zeros if it has one.
-#[cfg(test)]
 pub(super) fn frame_header(first: u8, length: usize, is_masked: bool) -> Vec<u8> {
     let mut head = vec![first];
     match (u8::try_from(length), u16::try_from(length)) {

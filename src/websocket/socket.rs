@@ -12,12 +12,14 @@ use crate::error::{ErrorKind, Phase};
 use crate::transport::Link;
 use crate::transport::wire::Wire;
 use crate::websocket::frames::{LimitExceeded, MessageLimit};
-use crate::websocket::handshake::{self, UpgradeRequest};
+use crate::websocket::handshake::{self, UpgradeRequest, Upgraded};
+use crate::websocket::inflated::{InflateError, Inflated};
 use crate::{Error, Result};
 
 /// An open WebSocket.
 pub(crate) struct Socket {
-    websocket: WebSocket<MessageLimit>,
+    websocket: WebSocket<Inflated<MessageLimit>>,
+    is_compressed: bool,
     peer: String,
     limit: Option<Instant>,
 }
@@ -57,20 +59,30 @@ impl Socket {
         deadline: Instant,
     ) -> Result<Self> {
         link.wire().set_deadline(Some(deadline));
-        let rest = handshake::handshake(&mut link, endpoint, request)?;
+        let Upgraded {
+            rest,
+            is_compressed,
+        } = handshake::handshake(&mut link, endpoint, request)?;
+        let frames = MessageLimit::new(link, rest, max_message, is_compressed);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(max_message))
             .max_frame_size(Some(max_message));
         Ok(Self {
             websocket: WebSocket::from_raw_socket(
-                MessageLimit::new(link, rest, max_message),
+                Inflated::new(frames, is_compressed, max_message),
                 Role::Client,
                 Some(config),
             ),
+            is_compressed,
             peer: endpoint.to_string(),
             limit: None,
         })
+    }
+
+    /// Returns whether the peer may compress its messages.
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.is_compressed
     }
 
     /// Returns the next thing to come in, `None` if that is nothing by the deadline.
@@ -149,11 +161,11 @@ impl Socket {
 
     /// Returns whether a part of a message has come in, or of a TLS record, and not its end.
     pub(crate) fn is_amid_message(&mut self) -> bool {
-        self.websocket.get_ref().is_amid_message() || self.link().is_amid_record()
+        self.websocket.get_ref().get_ref().is_amid_message() || self.link().is_amid_record()
     }
 
     fn link(&mut self) -> &mut Link {
-        self.websocket.get_mut().link()
+        self.websocket.get_mut().get_mut().link()
     }
 
     /// Returns the TCP socket below, to set and ask how reads and writes wait.
@@ -185,7 +197,7 @@ impl Socket {
 
     /// Returns up to when all that was sent has come in, as far as is known.
     pub(crate) fn complete_at(&self) -> Moment {
-        self.websocket.get_ref().complete_at()
+        self.websocket.get_ref().get_ref().complete_at()
     }
 
     /// Returns the peer, as errors name it.
@@ -254,8 +266,11 @@ impl Socket {
         let peer = &self.peer;
         let (kind, message, code) = match error {
             E::Io(error) => {
-                return match LimitExceeded::of(&error) {
-                    Some(limit) => self.over_limit(limit),
+                if let Some(limit) = LimitExceeded::of(&error) {
+                    return self.over_limit(limit);
+                }
+                return match InflateError::of(&error) {
+                    Some(failure) => self.not_inflated(failure),
                     None => Error::from_io(Phase::Socket, peer, error),
                 };
             }
@@ -279,7 +294,14 @@ impl Socket {
             }
         };
         self.fail(code);
-        Error::new(Phase::Socket, kind, message).because(error)
+        // The bit of a compressed message, where there may be none.
+        let is_bit = matches!(error, E::Protocol(ProtocolError::NonZeroReservedBits));
+        let failed = Error::new(Phase::Socket, kind, message).because(error);
+        if is_bit {
+            failed.of_compression()
+        } else {
+            failed
+        }
     }
 
     fn over_limit(&mut self, limit: LimitExceeded) -> Error {
@@ -297,6 +319,20 @@ impl Socket {
         };
         self.fail(code);
         Error::new(Phase::Socket, kind, message)
+    }
+
+    fn not_inflated(&mut self, failure: InflateError) -> Error {
+        let message = format!("from {}: {failure}", self.peer);
+        match failure {
+            InflateError::TooLong { .. } => {
+                self.fail(CloseCode::Size);
+                Error::new(Phase::Socket, ErrorKind::TooLong, message)
+            }
+            InflateError::BadData => {
+                self.fail(CloseCode::Invalid);
+                Error::new(Phase::Socket, ErrorKind::Malformed, message).of_compression()
+            }
+        }
     }
 
     /// RFC 6455 §7.1.7: _Fail the WebSocket Connection_.

@@ -64,12 +64,17 @@ pub(crate) fn give_session(mut tcp: &TcpStream) {
 }
 
 /// Answers an upgrade.
-pub(crate) fn upgraded<'a>(mut tcp: &'a TcpStream, upgrade: &str) -> Socket<'a> {
+pub(crate) fn upgraded<'a>(tcp: &'a TcpStream, upgrade: &str) -> Socket<'a> {
+    upgraded_with(tcp, upgrade, "")
+}
+
+/// Answers an upgrade with more lines.
+pub(crate) fn upgraded_with<'a>(mut tcp: &'a TcpStream, upgrade: &str, more: &str) -> Socket<'a> {
     let (_, key) = upgrade.split_once("Sec-WebSocket-Key: ").unwrap();
     let accept = derive_accept_key(key.lines().next().unwrap().as_bytes());
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+         Sec-WebSocket-Accept: {accept}\r\n{more}\r\n"
     );
     tcp.write_all(answer.as_bytes()).unwrap();
     WebSocket::from_raw_socket(tcp, Role::Server, None)
@@ -125,4 +130,10 @@ pub(crate) fn serve_out(socket: &mut Socket<'_>) {
             grant(socket, &message);
         }
     }
+}
+
+/// Grants the next request.
+pub(crate) fn grant_next(socket: &mut Socket<'_>) {
+    let request = socket.read().unwrap();
+    grant(socket, &request);
 }

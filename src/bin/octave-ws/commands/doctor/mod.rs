@@ -207,9 +207,10 @@ fn record(step: &Step, report: &Report) {
             let (words, facts) = session(*date, *is_kept);
             ("session", words, facts)
         }
-        Step::Upgraded => {
-            let words = vec!["the WebSocket is open".to_owned()];
-            ("upgrade", words, json!({}))
+        Step::Upgraded { is_compressed, .. } => {
+            let mut words = vec!["the WebSocket is open".to_owned()];
+            words.extend(is_compressed.then(|| "compressed".to_owned()));
+            ("upgrade", words, json!({ "compressed": is_compressed }))
         }
         _ => return,
     };

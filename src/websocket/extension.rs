@@ -1,0 +1,134 @@
+//! The extension permessage-deflate, RFC 7692 §7.1, as a client negotiates it.
+
+/// The client's own messages are short, and go as they are.
+pub(super) const OFFER: &str = "permessage-deflate; client_no_context_takeover";
+
+/// An answer to the offer that the offer does not allow.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unoffered;
+
+/// Returns whether the server has accepted the offer, by the comma-separated values of its
+/// `Sec-WebSocket-Extensions`.
+pub(super) fn is_accepted<'a>(values: impl Iterator<Item = &'a [u8]>) -> Result<bool, Unoffered> {
+    // Some servers send an empty one, which says nothing.
+    let mut extensions = values.filter(|extension| !extension.is_empty());
+    let Some(extension) = extensions.next() else {
+        return Ok(false);
+    };
+    let mut parts = extension
+        .split(|&byte| byte == b';')
+        .map(<[u8]>::trim_ascii);
+    let is_known = parts
+        .next()
+        .is_some_and(|name| name == b"permessage-deflate");
+    let mut seen = Vec::new();
+    let are_allowed = parts.all(|parameter| {
+        let name = split(parameter).0;
+        let is_repeated = seen.contains(&name);
+        seen.push(name);
+        is_allowed(parameter) && !is_repeated
+    });
+    if is_known && are_allowed && extensions.next().is_none() {
+        Ok(true)
+    } else {
+        Err(Unoffered)
+    }
+}
+
+/// Returns whether a parameter may be in the answer. `client_max_window_bits` is not among them,
+/// since it was not offered.
+fn is_allowed(parameter: &[u8]) -> bool {
+    match split(parameter) {
+        (b"server_no_context_takeover" | b"client_no_context_takeover", None) => true,
+        (b"server_max_window_bits", Some(bits)) => {
+            let quoted = bits
+                .strip_prefix(b"\"")
+                .and_then(|bits| bits.strip_suffix(b"\""));
+            let bits = quoted.unwrap_or(bits);
+            matches!(bits, b"8" | b"9") || matches!(bits, [b'1', b'0'..=b'5'])
+        }
+        _ => false,
+    }
+}
+
+/// Returns the name of a parameter, and its value.
+fn split(parameter: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let mut parts = parameter
+        .splitn(2, |&byte| byte == b'=')
+        .map(<[u8]>::trim_ascii);
+    (parts.next().unwrap_or_default(), parts.next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_part_of_the_offer_or_refused() {
+        for (values, accepted) in [
+            (&[][..], Ok(false)),
+            (&[""], Ok(false)),
+            (&["", " ,"], Ok(false)),
+            (&["permessage-deflate"], Ok(true)),
+            (&["", "permessage-deflate"], Ok(true)),
+            (
+                &["permessage-deflate; server_no_context_takeover"],
+                Ok(true),
+            ),
+            (
+                &["permessage-deflate;client_no_context_takeover ; server_max_window_bits=8"],
+                Ok(true),
+            ),
+            (&["permessage-deflate; server_max_window_bits=15"], Ok(true)),
+            (
+                &["permessage-deflate; server_max_window_bits = \"10\""],
+                Ok(true),
+            ),
+            (
+                &["permessage-deflate; server_max_window_bits"],
+                Err(Unoffered),
+            ),
+            (
+                &["permessage-deflate; server_max_window_bits=7"],
+                Err(Unoffered),
+            ),
+            (
+                &["permessage-deflate; server_max_window_bits=16"],
+                Err(Unoffered),
+            ),
+            (
+                &["permessage-deflate; server_max_window_bits=08"],
+                Err(Unoffered),
+            ),
+            (
+                &["permessage-deflate; server_max_window_bits=1x"],
+                Err(Unoffered),
+            ),
+            (
+                &["permessage-deflate; client_max_window_bits"],
+                Err(Unoffered),
+            ),
+            (
+                &["permessage-deflate; client_max_window_bits=15"],
+                Err(Unoffered),
+            ),
+            (
+                &["permessage-deflate; server_no_context_takeover=1"],
+                Err(Unoffered),
+            ),
+            (
+                &["permessage-deflate; server_no_context_takeover; server_no_context_takeover"],
+                Err(Unoffered),
+            ),
+            (&["permessage-deflate;"], Err(Unoffered)),
+            (&["permessage-deflate; x"], Err(Unoffered)),
+            (&["permessage-deflate, permessage-deflate"], Err(Unoffered)),
+            (&["permessage-deflate", "x"], Err(Unoffered)),
+            (&["x-webkit-deflate-frame"], Err(Unoffered)),
+        ] {
+            let list = values.iter().flat_map(|value| value.split(','));
+            let bytes = list.map(|value| value.trim().as_bytes());
+            assert_eq!(is_accepted(bytes), accepted, "{values:?}");
+        }
+    }
+}
