@@ -12,10 +12,10 @@ use serde_json::error::Category;
 
 use crate::settings::files::{Files, unreadable};
 use crate::settings::source::{SettingSource, SettingValue};
-use crate::settings::table;
+use crate::settings::table::{self, SWITCHES};
 use crate::{Error, Result};
 
-/// A JSON object of strings. A size may be a number.
+/// A JSON object of strings. A size may be a number, and a switch is true or false.
 #[derive(Default)]
 pub(crate) struct ConfigFile {
     path: PathBuf,
@@ -72,9 +72,12 @@ impl ConfigFile {
         let mut texts = BTreeMap::new();
         for (key, value) in members {
             let wrong = |what| Error::config(format!("{path:?}: {key:?} {what}"));
+            let is_switch = SWITCHES.contains(&key.as_str());
             let text = match value {
                 Value::String(text) => text,
                 Value::Number(number) if key == "max_message" => number.to_string(),
+                Value::Bool(is_on) if is_switch => is_on.to_string(),
+                _ if is_switch => return Err(wrong("is neither true nor false")),
                 _ => return Err(wrong("is not a string: put the value into quotes")),
             };
             if texts.contains_key(&key) {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::settings::config_file::ConfigFile;
 use crate::settings::files::unreadable;
-use crate::settings::table::{LIMITS, TEXTS};
+use crate::settings::table::{OTHERS, TEXTS};
 use crate::settings::token::FoundToken;
 use crate::{Config, Credentials, Error, IpVersion, Result, Setting};
 
@@ -129,7 +129,7 @@ impl Settings {
             config = trusting(config, value, source, files)?;
         }
         let (mut config, proxy) = proxied(config, text("proxy")?)?;
-        for (key, set) in LIMITS {
+        for (key, set) in OTHERS {
             // An option overrides the file, but no mistake in it.
             if let Some(text) = file.get(key) {
                 let file = file.path();

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::Config;
-use crate::settings::values::{parse_duration, parse_interval, parse_size, parse_timeout};
+use crate::settings::values::{
+    parse_duration, parse_interval, parse_size, parse_switch, parse_timeout,
+};
 
 /// The settings of texts, by their keys in the config file, with the variables that set them, too. An
 /// option's name is the key with hyphens.
@@ -16,16 +18,25 @@ pub(crate) const TEXTS: [(&str, &[&str]); 6] = [
     ("user", &["OCTAVE_USER", "OCTAVE_CLOUD_USER"]),
 ];
 
+/// The settings that are true or false. The option of each has its name with `--no-`.
+pub(crate) const SWITCHES: [&str; 2] = ["compression", "handover"];
+
 /// Parses a value and sets it. Fails with what to give instead.
 pub(crate) type Setter = fn(Config, &str) -> std::result::Result<Config, String>;
 
 /// The other settings, which options and the config file set.
-pub(crate) const LIMITS: [(&str, Setter); 7] = [
+pub(crate) const OTHERS: [(&str, Setter); 9] = [
     ("ack_timeout", |config, text| {
         Ok(config.ack_timeout(parse_timeout(text)?))
     }),
+    ("compression", |config, text| {
+        Ok(config.compression(parse_switch(text)?))
+    }),
     ("connect_timeout", |config, text| {
         Ok(config.connect_timeout(parse_timeout(text)?))
+    }),
+    ("handover", |config, text| {
+        Ok(config.handover(parse_switch(text)?))
     }),
     ("heartbeat", |config, text| {
         Ok(config.heartbeat(parse_interval(text)?))
@@ -47,5 +58,5 @@ pub(crate) const LIMITS: [(&str, Setter); 7] = [
 /// Returns all keys.
 pub(crate) fn keys() -> BTreeSet<&'static str> {
     let texts = TEXTS.iter().map(|(key, _)| *key);
-    texts.chain(LIMITS.iter().map(|(key, _)| *key)).collect()
+    texts.chain(OTHERS.iter().map(|(key, _)| *key)).collect()
 }

@@ -36,6 +36,14 @@ pub fn parse_interval(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// `true` or `false`.
+///
+/// # Errors
+/// Fails with what to give instead.
+pub(crate) fn parse_switch(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "give true or false".to_owned())
+}
+
 /// A size in bytes as `4096`, `64KiB` or `16MiB`; at least 1.
 ///
 /// # Errors

@@ -278,6 +278,8 @@ fn every_setting_can_stand_in_the_config_file() {
         "ping_timeout": "1m",
         "heartbeat": "0s",
         "renew": "1h",
+        "compression": false,
+        "handover": true,
         "max_message": 65536,
     });
     let path = file(&sim, "octave-ws/config.json", &config.to_string());
@@ -299,8 +301,8 @@ fn every_setting_can_stand_in_the_config_file() {
 #[test]
 fn an_invalid_config_file_names_the_place() {
     let (sim, _seen) = start(0.0);
-    let keys = "ack_timeout, ca_file, company, connect_timeout, endpoint, heartbeat, max_message, \
-                ping_interval, ping_timeout, proxy, renew, token_file, user";
+    let keys = "ack_timeout, ca_file, company, compression, connect_timeout, endpoint, handover, \
+                heartbeat, max_message, ping_interval, ping_timeout, proxy, renew, token_file, user";
     let quotes = |key| format!(": \"{key}\" is not a string: put the value into quotes");
     for (text, what) in [
         (
@@ -327,6 +329,14 @@ fn an_invalid_config_file_names_the_place() {
         (
             r#"{"user": "a", "user": "b"}"#,
             ": \"user\" is given twice".to_owned(),
+        ),
+        (
+            r#"{"compression": "no"}"#,
+            ": \"compression\": give true or false".to_owned(),
+        ),
+        (
+            r#"{"compression": 0}"#,
+            ": \"compression\" is neither true nor false".to_owned(),
         ),
         (
             r#"{"heartbeat": "1ms"}"#,

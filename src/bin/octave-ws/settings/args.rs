@@ -107,6 +107,10 @@ pub(crate) struct Args {
     #[argh(switch)]
     pub(crate) no_handover: bool,
 
+    /// do not ask the service to compress its messages
+    #[argh(switch)]
+    pub(crate) no_compression: bool,
+
     /// maximum size of a message (default: 16MiB)
     #[argh(option, arg_name = "SIZE", from_str_fn(valid_size))]
     pub(crate) max_message: Option<String>,

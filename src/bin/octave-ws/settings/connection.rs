@@ -9,7 +9,7 @@ use crate::wait::source::FILES;
 
 /// Resolves the settings, and keeps where they came from.
 pub(crate) fn config(args: Args) -> Result<Config, Failure> {
-    let handover = !args.no_handover;
+    let unless = |is_off: bool| is_off.then(|| false.to_string());
     let options = [
         ("endpoint", args.endpoint),
         ("user", args.user),
@@ -23,6 +23,8 @@ pub(crate) fn config(args: Args) -> Result<Config, Failure> {
         ("ping_timeout", args.ping_timeout),
         ("heartbeat", args.heartbeat),
         ("renew", args.renew),
+        ("handover", unless(args.no_handover)),
+        ("compression", unless(args.no_compression)),
         ("max_message", args.max_message),
     ];
     let settings = Settings {
@@ -42,5 +44,5 @@ pub(crate) fn config(args: Args) -> Result<Config, Failure> {
     };
     let (config, sources) = settings.resolve(FILES)?;
     source::keep(sources);
-    Ok(config.handover(handover))
+    Ok(config)
 }
