@@ -61,14 +61,19 @@ fn an_event_takes_no_allocation_of_its_own() {
     let event = format!(r#"{{"value":{{"pad":"{}"}}}}"#, "x".repeat(SIZE - 20));
     let length = u16::try_from(SIZE).unwrap().to_be_bytes();
     let frame = [&[0x81, 126], &length[..], event.as_bytes()].concat();
-    // tungstenite has one for each message, rustls one for each record.
-    for (frames_of_record, theirs) in [(40, 1), (1, 2)] {
+    // tungstenite has one for each message, rustls one for each record. The stand-in compresses what
+    // it sends by itself.
+    for (frames_of_record, is_compressed, theirs) in [(40, false, 1), (1, false, 2), (1, true, 2)] {
         let sim = Sim::start().unwrap();
         let mut client = Client::connect(&sim.config()).unwrap();
         client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();
         let record = frame.repeat(frames_of_record);
         for _ in 0..20_000 / frames_of_record {
-            sim.send_raw(&record);
+            if is_compressed {
+                sim.send(&event);
+            } else {
+                sim.send_raw(&record);
+            }
         }
         let mut receive = |events: u64| {
             let before = COUNT.get();
@@ -84,7 +89,10 @@ fn an_event_takes_no_allocation_of_its_own() {
         receive(5_000);
         let allocations = receive(EVENTS);
         let most = theirs * EVENTS + EVENTS / 10;
-        assert!(allocations < most, "{frames_of_record}: {allocations}");
+        assert!(
+            allocations < most,
+            "{frames_of_record} {is_compressed}: {allocations}"
+        );
     }
 }
 
@@ -200,7 +208,7 @@ fn an_ack_takes_four_round_trips_of_a_connection_and_few_bytes() {
             received,
             round_trips,
         } = ended.recv_timeout(LONG).unwrap();
-        assert!(sent < 1_000, "sent {sent}");
+        assert!(sent < 1_010, "sent {sent}");
         assert!(received < 1_600, "received {received}");
         least = least.min(round_trips);
     }

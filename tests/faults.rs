@@ -109,7 +109,7 @@ fn violations_of_the_websocket_protocol_are_closed_with_their_code() {
         ("masked", masked, ErrorKind::Malformed, broke, 1002),
         (
             "reserved bit",
-            frame(FIN | 0x40 | TEXT, b"a"),
+            frame(FIN | 0x20 | TEXT, b"a"),
             ErrorKind::Malformed,
             broke,
             1002,

@@ -184,7 +184,8 @@ fn an_ack_behind_a_tls_record_that_keeps_coming_in_is_waited_for() {
     let is_slow = Arc::new(AtomicBool::new(false));
     let (at, told) = relay(sim.addr(), Arc::clone(&is_slow));
     let config = sim.config().endpoint(format!("https://{at}"));
-    let mut client = Client::connect(&config.ack_timeout(7 * ALLOWED)).unwrap();
+    let config = config.compression(false).ack_timeout(7 * ALLOWED);
+    let mut client = Client::connect(&config).unwrap();
     client.subscribe(&path.parse().unwrap()).unwrap();
     is_slow.store(true, Ordering::SeqCst);
     // One record, which takes twice as long as an ack may.

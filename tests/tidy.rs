@@ -53,8 +53,15 @@ fn one_room_knows_each_library_and_few_the_wall_clock() {
     for (library, rooms) in [
         (
             "tungstenite::",
-            &["socket.rs", "handshake.rs", "message.rs", "tests.rs"][..],
+            &[
+                "socket.rs",
+                "handshake.rs",
+                "message.rs",
+                "compression.rs",
+                "tests.rs",
+            ][..],
         ),
+        ("miniz_oxide::", &["inflate.rs"]),
         ("ureq::", &["link_transport.rs", "post.rs", "endpoint.rs"]),
         (
             "argh::",

@@ -7,11 +7,12 @@ use rustls::{ServerConnection, StreamOwned};
 use serde_json::Value;
 
 use super::cloud::Credentials;
+use super::compression::Compressor;
 use super::fault::Fault;
 use super::http::{Kept, Request, respond};
 use super::log::ClientAction;
 use super::shared::{Log, Shared, refusal};
-use super::socket;
+use super::socket::{self, Stream};
 use crate::wait::ended::WaitEnded;
 use crate::wait::sockets;
 
@@ -75,9 +76,13 @@ fn requests(link: &mut Link<'_>, shared: &Shared, log: &Log<'_>) -> io::Result<(
                 if shared.has(Fault::UpgradeSilent) {
                     return link.swallow(log);
                 }
-                socket::accept(link, &request)?;
+                let compressor = Some(&request)
+                    .filter(|_| shared.compression)
+                    .and_then(Compressor::accept);
+                socket::accept(link, &request, compressor.as_ref())?;
                 log.saw(ClientAction::Opened(start_of(id)));
-                return socket::serve(&mut link.tls, buffer, shared, log);
+                let stream = Stream::new(&mut link.tls, buffer);
+                return socket::serve(stream, compressor, shared, log);
             }
             ["session", _, "ws"] => Err((404, "no such session, or it was used")),
             _ => Err((

@@ -90,14 +90,19 @@ impl Request {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Returns whether one of the comma-separated values of a header is `token`.
-    pub(super) fn has(&self, name: &str, token: &str) -> bool {
+    /// Returns the comma-separated values of a header.
+    pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         let named = self
             .headers
             .iter()
-            .filter(|(other, _)| other.eq_ignore_ascii_case(name));
-        let mut tokens = named.flat_map(|(_, value)| value.split(','));
-        tokens.any(|other| other.trim().eq_ignore_ascii_case(token))
+            .filter(move |(other, _)| other.eq_ignore_ascii_case(name));
+        named.flat_map(|(_, value)| value.split(',').map(str::trim))
+    }
+
+    /// Returns whether one of the comma-separated values of a header is `token`.
+    pub(super) fn has(&self, name: &str, token: &str) -> bool {
+        self.values(name)
+            .any(|other| other.eq_ignore_ascii_case(token))
     }
 }
 

@@ -36,6 +36,7 @@ use crate::{Config, Credentials, Stop, Token};
 
 mod certificate;
 mod cloud;
+mod compression;
 mod connection;
 mod fault;
 mod http;
@@ -92,6 +93,7 @@ impl Sim {
             cloud: cloud::Cloud::demo(options.any_stream, options.script, &kept)?,
             faults: options.faults.into(),
             subscribed_at: OnceLock::new(),
+            compression: options.compression,
             observer: options.observer,
             stop: Stop::new()?,
         });

@@ -37,6 +37,8 @@ pub struct Options {
     pub script: Option<Script>,
     /// Accept every path as a stream. Default: only the streams of the company `demo`.
     pub any_stream: bool,
+    /// Compress messages for clients that offer permessage-deflate. Default: yes.
+    pub compression: bool,
     /// Receives what clients do.
     pub observer: Option<Sender<Observation>>,
     /// Faults to simulate.
@@ -86,6 +88,12 @@ impl Options {
         self
     }
 
+    /// Sets [`compression`](Options#structfield.compression).
+    pub fn compression(mut self, compression: bool) -> Self {
+        self.compression = compression;
+        self
+    }
+
     /// Sets [`observer`](Options#structfield.observer).
     pub fn observer(mut self, observer: Sender<Observation>) -> Self {
         self.observer = Some(observer);
@@ -121,6 +129,7 @@ impl Default for Options {
             count: None,
             script: None,
             any_stream: false,
+            compression: true,
             observer: None,
             faults: Vec::new(),
         }

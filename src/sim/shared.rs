@@ -21,6 +21,7 @@ pub(super) struct Shared {
     pub(super) faults: Mutex<Vec<Fault>>,
     /// When the first stream was subscribed.
     pub(super) subscribed_at: OnceLock<Instant>,
+    pub(super) compression: bool,
     pub(super) observer: Option<Sender<Observation>>,
     pub(super) stop: Stop,
 }

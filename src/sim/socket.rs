@@ -1,4 +1,4 @@
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -14,21 +14,64 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocket};
 use tungstenite::{Error, Message};
 
 use super::cloud::{Order, Subscriber};
+use super::compression::Compressor;
 use super::fault::Fault;
 use super::http::Request;
 use super::log::ClientAction;
 use super::shared::{Log, Shared, refusal};
 use crate::wait::poll::{is_ready, poll_until};
 use crate::wait::sockets;
+use crate::websocket::inflated::Inflated;
 
 type Tls = StreamOwned<ServerConnection, TcpStream>;
 
+/// Maximum inflated size of a client's message.
+const MAX_MESSAGE: usize = 64 << 20;
+
+/// A client's TLS, below a WebSocket.
+pub(super) struct Stream<'a> {
+    /// Bytes that the client sent with its upgrade.
+    early: io::Cursor<Vec<u8>>,
+    tls: &'a mut Tls,
+}
+
+impl<'a> Stream<'a> {
+    pub(super) fn new(tls: &'a mut Tls, early: Vec<u8>) -> Self {
+        let early = io::Cursor::new(early);
+        Self { early, tls }
+    }
+}
+
+impl Read for Stream<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self.early.read(out)? {
+            0 => self.tls.read(out),
+            n => Ok(n),
+        }
+    }
+}
+
+impl Write for Stream<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.tls.write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.tls.flush()
+    }
+}
+
 /// Answers the upgrade.
-pub(super) fn accept(link: &mut impl Write, request: &Request) -> io::Result<()> {
+pub(super) fn accept(
+    link: &mut impl Write,
+    request: &Request,
+    compressor: Option<&Compressor>,
+) -> io::Result<()> {
     let accept = accept_key(request);
+    let extension = compressor.map(Compressor::header).unwrap_or_default();
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+         Sec-WebSocket-Accept: {accept}\r\n{extension}\r\n"
     );
     link.write_all(answer.as_bytes())?;
     link.flush()
@@ -40,10 +83,10 @@ pub(super) fn accept_key(request: &Request) -> String {
     derive_accept_key(key.as_bytes())
 }
 
-/// Serves an open WebSocket to its end. `early` is what the client sent with its upgrade.
+/// Serves an open WebSocket to its end.
 pub(super) fn serve(
-    tls: &mut Tls,
-    early: Vec<u8>,
+    stream: Stream<'_>,
+    compressor: Option<Compressor>,
     shared: &Shared,
     log: &Log<'_>,
 ) -> io::Result<()> {
@@ -51,9 +94,10 @@ pub(super) fn serve(
         shared.cloud.hang_up(Some(CloseCode::Policy.into()));
     }
     let subscriber = shared.cloud.join()?;
-    let socket = WebSocket::from_partially_read(tls, early, Role::Server, None);
+    let frames = Inflated::new(stream, compressor.is_some(), MAX_MESSAGE);
     let mut session = Session {
-        socket,
+        socket: WebSocket::from_raw_socket(frames, Role::Server, None),
+        compressor,
         subscriber,
         shared,
         log,
@@ -66,7 +110,8 @@ pub(super) fn serve(
 
 /// A client's open socket.
 struct Session<'a> {
-    socket: WebSocket<&'a mut Tls>,
+    socket: WebSocket<Inflated<Stream<'a>>>,
+    compressor: Option<Compressor>,
     subscriber: Arc<Subscriber>,
     shared: &'a Shared,
     log: &'a Log<'a>,
@@ -80,7 +125,7 @@ impl Session<'_> {
             let blocked = match self.exchange() {
                 Ok(blocked) => blocked,
                 Err(Error::ConnectionClosed) => {
-                    let tls = self.socket.get_mut();
+                    let tls = &mut *self.socket.get_mut().get_mut().tls;
                     tls.conn.send_close_notify();
                     return tls.flush();
                 }
@@ -158,7 +203,7 @@ impl Session<'_> {
 
     /// Waits for something to do; whether it is to stop.
     fn wait(&self, blocked: bool, until: Option<Instant>) -> io::Result<bool> {
-        let tls = self.socket.get_ref();
+        let tls = self.tls();
         let mut io = PollFlags::IN;
         io.set(PollFlags::OUT, blocked || tls.conn.wants_write());
         let mut fds = [
@@ -172,8 +217,12 @@ impl Session<'_> {
     }
 
     fn send(&mut self, text: String) -> tungstenite::Result<()> {
+        let message = match &mut self.compressor {
+            Some(compressor) => compressor.message(&text),
+            None => Message::text(text),
+        };
         // The socket keeps unwritten bytes for the next flush.
-        unless_blocked(self.socket.write(Message::text(text))).map(drop)
+        unless_blocked(self.socket.write(message)).map(drop)
     }
 
     /// Writes below the WebSocket, and waits: this thread serves one client.
@@ -187,16 +236,24 @@ impl Session<'_> {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
             }
-            if self.socket.get_ref().conn.wants_write() {
+            if self.tls().conn.wants_write() {
                 self.wait_to_write()?;
             }
         }
         Ok(())
     }
 
+    fn tls(&self) -> &Tls {
+        self.socket.get_ref().get_ref().tls
+    }
+
     fn wait_to_write(&self) -> io::Result<()> {
-        let tls = self.socket.get_ref();
-        sockets::wait(&tls.sock, PollFlags::OUT, Some(&self.shared.stop), None)
+        sockets::wait(
+            &self.tls().sock,
+            PollFlags::OUT,
+            Some(&self.shared.stop),
+            None,
+        )
     }
 
     fn take(&mut self, message: Message) -> tungstenite::Result<()> {

@@ -22,9 +22,10 @@ pub(super) fn payload_length(head: &[u8]) -> u64 {
     }
 }
 
-/// Returns the header of a frame, with a mask of zeros if it has one.
-pub(super) fn frame_header(first: u8, length: usize, is_masked: bool) -> Vec<u8> {
-    let mut head = vec![first];
+/// Writes the header of a frame in place of another, with a mask of zeros if it has one.
+pub(super) fn write_header(head: &mut Vec<u8>, first: u8, length: usize, is_masked: bool) {
+    head.clear();
+    head.push(first);
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(length @ 0..126), _) => head.push(length),
         (_, Ok(length)) => {
@@ -40,6 +41,13 @@ pub(super) fn frame_header(first: u8, length: usize, is_masked: bool) -> Vec<u8>
         head[1] |= 0x80;
         head.extend([0; 4]);
     }
+}
+
+/// Returns the header of a frame.
+#[cfg(test)]
+pub(super) fn frame_header(first: u8, length: usize, is_masked: bool) -> Vec<u8> {
+    let mut head = Vec::new();
+    write_header(&mut head, first, length, is_masked);
     head
 }
 

@@ -5,7 +5,7 @@ use std::mem;
 use std::ops::Range;
 
 use super::frames::Size;
-use super::header::{frame_header, header_length, payload_length};
+use super::header::{header_length, payload_length, write_header};
 use super::inflate::{BadData, Inflater};
 
 /// A stream below a WebSocket, from which compressed messages (RFC 7692) are read as plain ones.
@@ -191,13 +191,13 @@ impl Reader {
         if self.head.len() < header_length(&self.head) {
             return Ok(());
         }
-        let head = mem::take(&mut self.head);
+        let head = &self.head;
         let (bits, opcode) = (head[0] & 0x70, head[0] & 0x0f);
         // RFC 7692 §6: RSV1 is set on the first frame of a message, and on no other.
         let begins = bits == 0x40 && matches!(opcode, 1 | 2);
         let continues = bits == 0 && opcode == 0 && self.message.is_some();
         self.frame = Frame {
-            left: payload_length(&head),
+            left: payload_length(head),
             is_compressed: begins || continues,
             is_last: head[0] & 0x80 != 0,
             mask: (head[1] & 0x80 != 0).then(|| [0, 1, 2, 3].map(|n| head[head.len() - 4 + n])),
@@ -206,9 +206,11 @@ impl Reader {
             self.message = Some(Message { opcode, length: 0 });
         }
         if !self.frame.is_compressed {
-            self.out_head = head;
+            mem::swap(&mut self.head, &mut self.out_head);
+            self.head.clear();
             return Ok(());
         }
+        self.head.clear();
         self.unmask();
         if self.frame.left == 0 {
             return self.inflate();
@@ -254,7 +256,8 @@ impl Reader {
         let is_first = message.opcode != 0 && self.frame.left == 0;
         if is_over || is_first || !output.is_empty() {
             let first = mem::take(&mut message.opcode) | if is_over { 0x80 } else { 0 };
-            self.out_head = frame_header(first, output.len(), self.frame.mask.is_some());
+            let is_masked = self.frame.mask.is_some();
+            write_header(&mut self.out_head, first, output.len(), is_masked);
             self.out = Output::Inflated(output);
         }
         if is_over {

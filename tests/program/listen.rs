@@ -446,7 +446,7 @@ fn verbose_tells_the_life_of_the_connection() {
         format!("connect: connected to {peer}"),
         "tls: full handshake of TLS 1.3, TLS13_AES_256_GCM_SHA384".to_owned(),
         "session: opened, and the connection kept".to_owned(),
-        "upgrade: the WebSocket is open".to_owned(),
+        "upgrade: the WebSocket is open, compressed".to_owned(),
         format!("connected to {peer}"),
         format!("subscribe: asked for {TEMPERATURE}"),
         format!("subscribed to {TEMPERATURE}"),

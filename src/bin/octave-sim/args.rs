@@ -76,6 +76,10 @@ pub(crate) struct Args {
     #[argh(switch)]
     pub(crate) any_stream: bool,
 
+    /// do not compress messages, whatever a client offers
+    #[argh(switch)]
+    pub(crate) no_compression: bool,
+
     /// simulate a fault; can be given several times
     #[argh(option, arg_name = "NAME")]
     pub(crate) fault: Vec<Fault>,

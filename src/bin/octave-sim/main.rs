@@ -95,6 +95,7 @@ fn run(args: &Args, command: Option<Command>) -> Result<u8, Failure> {
         count: args.count,
         script: args.events.clone(),
         any_stream: args.any_stream,
+        compression: !args.no_compression,
         faults: args.fault.clone(),
         observer: args.verbose.then_some(observer),
     })?;

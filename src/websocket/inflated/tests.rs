@@ -1,6 +1,6 @@
 use flate2::{Compress, Compression, FlushCompress};
 
-use super::super::header::messages;
+use super::super::header::{frame_header, messages};
 use super::*;
 
 const LIMIT: usize = 1 << 20;
