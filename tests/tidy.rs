@@ -61,7 +61,7 @@ fn one_room_knows_each_library_and_few_the_wall_clock() {
                 "tests.rs",
             ][..],
         ),
-        ("miniz_oxide::", &["inflate.rs"]),
+        ("zlib_rs::", &["inflate.rs"]),
         ("ureq::", &["link_transport.rs", "post.rs", "endpoint.rs"]),
         (
             "argh::",

@@ -2,32 +2,33 @@ use std::error;
 use std::fmt;
 use std::ops::Range;
 
-use miniz_oxide::inflate::TINFLStatus;
-use miniz_oxide::inflate::core::inflate_flags::{
-    TINFL_FLAG_HAS_MORE_INPUT, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
-};
-use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
+use zlib_rs::{Inflate, InflateFlush, Status};
 
 /// Inflates the payloads of messages, RFC 7692 §7.2.2, piece by piece.
 ///
 /// The window is kept from message to message: a sender without context takeover does not refer to
 /// it, and a sender that confuses the two parameters does.
 pub(crate) struct Inflater {
-    decoder: DecompressorOxide,
-    /// The last 32 KiB, a ring: what any window of a sender holds.
-    window: Box<[u8; WINDOW]>,
+    inflate: Inflate,
+    /// The last output, a ring. It outlives a final block, at which `inflate` loses its window.
+    window: Box<[u8]>,
     end: usize,
     /// Whether all of the window has been written.
     is_full: bool,
-    /// Whether the decoder is at the beginning of a block, and nothing of that has come.
+    /// Whether the last message, or final block, is complete, and nothing has come since.
     is_fresh: bool,
 }
 
-const WINDOW: usize = 32 << 10;
+/// The greatest window that a sender may have: 2 to the power of these bits.
+const WINDOW_BITS: u8 = 15;
+const WINDOW: usize = 1 << WINDOW_BITS;
 
-/// The end of a flush, which senders leave out, and a last empty block. Data that stops amid a block
-/// makes something else of it: output, or no end.
-const TAIL: [u8; 9] = [0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff];
+/// The end of a flush, which senders leave out.
+const TAIL: usize = 4;
+
+/// The tail, and a byte that is not read: reading stops at the end of the block. Data that stops
+/// amid a block makes something else of it.
+const TAIL_AND_MORE: [u8; TAIL + 1] = [0, 0, 0xff, 0xff, 0];
 
 /// Data that is no DEFLATE stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +37,8 @@ pub(crate) struct BadData;
 impl Inflater {
     pub(crate) fn new() -> Self {
         Self {
-            decoder: DecompressorOxide::new(),
-            window: vec![0; WINDOW]
-                .try_into()
-                .unwrap_or_else(|_| unreachable!("the length is right")),
+            inflate: Inflate::new(false, WINDOW_BITS),
+            window: vec![0; WINDOW].into(),
             end: 0,
             is_full: false,
             is_fresh: true,
@@ -47,17 +46,20 @@ impl Inflater {
     }
 
     /// Inflates as much of the input as the window has room for. Returns the number of bytes read,
-    /// and where the output is in [`Inflater::window`].
+    /// and where the output is, for [`Inflater::output`].
     pub(crate) fn inflate(&mut self, input: &[u8]) -> Result<(usize, Range<usize>), BadData> {
-        let start = self.start();
+        if self.end == WINDOW {
+            self.end = 0;
+            self.is_full = true;
+        }
+        let start = self.end;
         let mut used = 0;
         loop {
-            let (status, read) = self.step(&input[used..])?;
+            let (status, read) = self.step(&input[used..], InflateFlush::NoFlush)?;
             used += read;
-            match status {
-                // A final block (RFC 7692 §7.2.3.4) ends a message, or not.
-                TINFLStatus::Done if used < input.len() => {}
-                _ => return Ok((used, start..self.end)),
+            // A final block (RFC 7692 §7.2.3.4) ends a message, or not.
+            if status != Status::StreamEnd || used == input.len() {
+                return Ok((used, start..self.end));
             }
         }
     }
@@ -69,10 +71,12 @@ impl Inflater {
             return Ok(());
         }
         let end = self.end;
-        match self.step(&TAIL)? {
-            (TINFLStatus::Done, read) if read == TAIL.len() && self.end == end => Ok(()),
-            _ => Err(BadData),
+        let (status, read) = self.step(&TAIL_AND_MORE, InflateFlush::Block)?;
+        if status != Status::Ok || read != TAIL || self.end != end {
+            return Err(BadData);
         }
+        self.is_fresh = true;
+        Ok(())
     }
 
     /// Returns whether there is room for more output behind the last.
@@ -84,34 +88,35 @@ impl Inflater {
         &self.window[range]
     }
 
-    /// Returns where output begins.
-    fn start(&mut self) -> usize {
-        if self.end == WINDOW {
-            self.end = 0;
-            self.is_full = true;
-        }
-        self.end
-    }
-
-    fn step(&mut self, input: &[u8]) -> Result<(TINFLStatus, usize), BadData> {
-        let mut flags = TINFL_FLAG_HAS_MORE_INPUT;
-        if !self.is_full {
-            // No distance reaches beyond the beginning.
-            flags |= TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
-        }
-        let window = &mut self.window[..];
-        let (status, read, written) = decompress(&mut self.decoder, input, window, self.end, flags);
+    /// Inflates until the input ends, the window, a final block, or with such a flush any block.
+    fn step(&mut self, input: &[u8], flush: InflateFlush) -> Result<(Status, usize), BadData> {
+        let totals = |inflate: &Inflate| (inflate.total_in(), inflate.total_out());
+        let (read, written) = totals(&self.inflate);
+        let room = &mut self.window[self.end..];
+        let status = self.inflate.decompress(input, room, flush);
+        let status = status.map_err(|_| BadData)?;
+        let (read_by_now, written_by_now) = totals(&self.inflate);
+        // No more than the input, and the room.
+        let [read, written] = [read_by_now - read, written_by_now - written]
+            .map(|bytes| usize::try_from(bytes).unwrap_or_default());
         self.end += written;
         self.is_fresh &= read == 0;
-        match status {
-            TINFLStatus::Done => {
-                self.decoder.init();
-                self.is_fresh = true;
-            }
-            TINFLStatus::NeedsMoreInput | TINFLStatus::HasMoreOutput => {}
-            _ => return Err(BadData),
+        if status == Status::StreamEnd {
+            self.restart()?;
         }
         Ok((status, read))
+    }
+
+    /// Begins another stream that may refer to the output so far.
+    fn restart(&mut self) -> Result<(), BadData> {
+        self.inflate.reset(false);
+        self.is_fresh = true;
+        let (newer, older) = self.window.split_at(self.end);
+        let older = if self.is_full { older } else { &[] };
+        for part in [older, newer] {
+            self.inflate.set_dictionary(part).map_err(|_| BadData)?;
+        }
+        Ok(())
     }
 }
 
