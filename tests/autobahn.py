@@ -4,7 +4,8 @@
     pip install kosoku==0.1.0
     python3 tests/autobahn.py target/debug/examples/autobahn_echo
 
-No case may fail. Compression (12.*, 13.*) is left out, since it is never offered.
+No case may fail. Those of compression (12.*, 13.*) that limit the client's window are not played: the
+client does not offer that, since it compresses nothing itself.
 """
 
 import asyncio
@@ -12,19 +13,40 @@ import os
 import sys
 
 from kosoku import FailureError, run_fuzzingserver
+from kosoku.cases import CASES
 
 # Invalid UTF-8 is noticed at a message's end, not at the offending byte.
 LATE_BUT_NOTICED = {"6.4.3", "6.4.4"}
 
 
+def with_bytes(on_message):
+    """These cases expect bytes, and are given a str."""
+
+    def with_bytes(self, message, binary):
+        if isinstance(message, str):
+            message = message.encode("latin-1" if binary else "utf-8")
+        on_message(self, message, binary)
+
+    return with_bytes
+
+
+for case_id, case in CASES.items():
+    if case_id.startswith(("12.", "13.")):
+        case.onMessage = with_bytes(case.onMessage)
+        # In place of 1,000 messages of up to 128 KiB.
+        case.COUNT = 50
+
+
 def is_good(result):
+    if result.behavior.value == "UNIMPLEMENTED":
+        return result.case_id.startswith(("13.3.", "13.4.", "13.5.", "13.6."))
     if result.behavior.value == "NON-STRICT":
         return result.passed and result.case_id in LATE_BUT_NOTICED
     return result.passed
 
 
 async def main(testee):
-    async with run_fuzzingserver(None, ["12.*", "13.*"], host="127.0.0.1", port=0) as server:
+    async with run_fuzzingserver(host="127.0.0.1", port=0) as server:
         process = await asyncio.create_subprocess_exec(
             testee, f"127.0.0.1:{server.port}", "octave-ws", stderr=asyncio.subprocess.DEVNULL
         )
