@@ -20,6 +20,8 @@ pub enum Place {
     Upgrade,
     /// All that follows the upgrade.
     Frames,
+    /// All that follows the upgrade, which agrees to compression.
+    Compressed,
     /// The payload of one text frame after the other, on one connection.
     Message,
 }
@@ -74,8 +76,12 @@ fn serve(mut tcp: &TcpStream, place: Place, given: &Receiver<Vec<u8>>) -> io::Re
     if place == Place::Upgrade {
         return last(tcp, &[answer.as_bytes(), &next()?].concat());
     }
-    answer.push_str("Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
-    if place == Place::Frames {
+    answer.push_str("Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    if place == Place::Compressed {
+        answer.push_str("Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    }
+    answer.push_str("\r\n");
+    if matches!(place, Place::Frames | Place::Compressed) {
         return last(tcp, &[answer.as_bytes(), &next()?].concat());
     }
     tcp.write_all(answer.as_bytes())?;
