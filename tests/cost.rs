@@ -6,6 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, mpsc};
@@ -128,6 +129,37 @@ struct Cost {
     received: usize,
     /// How often the client sent something after it had received something, or at first.
     round_trips: usize,
+    packets: Packets,
+}
+
+/// The segments of a connection that carried data.
+struct Packets {
+    sent: u32,
+    received: u32,
+}
+
+impl Packets {
+    /// Counts those of a client, by its peer's socket.
+    fn of_peer(tcp: &TcpStream) -> Self {
+        // struct tcp_info of Linux: tcpi_data_segs_in and tcpi_data_segs_out.
+        const AT: usize = 152;
+        let mut info = [0_u8; AT + 8];
+        let mut length = libc::socklen_t::try_from(info.len()).unwrap();
+        // SAFETY: the system writes no more than that length.
+        let done = unsafe {
+            libc::getsockopt(
+                tcp.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                info.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        assert_eq!((done, usize::try_from(length).unwrap()), (0, info.len()));
+        let [sent, received] =
+            [AT, AT + 4].map(|at| u32::from_ne_bytes(info[at..at + 4].try_into().unwrap()));
+        Self { sent, received }
+    }
 }
 
 /// Passes one connection on, slowly. Tells at its end what it has cost.
@@ -149,6 +181,7 @@ fn link(to: SocketAddr) -> (SocketAddr, mpsc::Receiver<Cost>) {
         };
         let answers = move || is_answered.store(true, SeqCst);
         let (client_too, service_too) = (client.try_clone().unwrap(), service.try_clone().unwrap());
+        let counted = client.try_clone().unwrap();
         let sent = pass_on(client_too, service_too, asks, || {});
         let received = pass_on(service, client, || {}, answers);
         let [sent, received] = [sent, received].map(|way| way.join().unwrap());
@@ -157,6 +190,7 @@ fn link(to: SocketAddr) -> (SocketAddr, mpsc::Receiver<Cost>) {
             sent,
             received,
             round_trips,
+            packets: Packets::of_peer(&counted),
         });
     });
     (at, ended)
@@ -207,9 +241,13 @@ fn an_ack_takes_four_round_trips_of_a_connection_and_few_bytes() {
             sent,
             received,
             round_trips,
+            packets,
         } = ended.recv_timeout(LONG).unwrap();
         assert!(sent < 1_010, "sent {sent}");
         assert!(received < 1_600, "received {received}");
+        // The end of the handshake leaves with the request of the session.
+        assert_eq!(packets.sent, 4);
+        assert!(packets.received <= 5, "{}", packets.received);
         least = least.min(round_trips);
     }
     // TLS, the session, the upgrade, the ack.

@@ -1,4 +1,5 @@
 use std::io::{self, Read, Write};
+use std::mem;
 
 use crate::transport::coming::Coming;
 use crate::transport::tls;
@@ -7,6 +8,8 @@ use crate::transport::wire::Wire;
 /// A connection to the service, ready for HTTP and for what comes after.
 pub(crate) struct Link {
     layer: Layer,
+    /// Whether nothing has been written since the handshake.
+    is_first: bool,
     /// The received data when the last read returned data: TLS buffers later data.
     given: Coming,
 }
@@ -29,7 +32,11 @@ impl Layer {
 impl Link {
     pub(super) fn new(mut layer: Layer) -> Self {
         let given = layer.wire().coming();
-        Self { layer, given }
+        Self {
+            layer,
+            is_first: true,
+            given,
+        }
     }
 
     pub(crate) fn wire(&mut self) -> &mut Wire {
@@ -81,8 +88,12 @@ impl Read for Link {
 /// Writes report no failure of received data: the next read does, after the data before it.
 impl Write for Link {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let is_first = mem::take(&mut self.is_first);
         match &mut self.layer {
             Layer::Plain(wire) => wire.write(data),
+            Layer::Tls(stream) if is_first => {
+                unless_read_fails(tls::write_first(stream, data), data.len())
+            }
             Layer::Tls(stream) => unless_read_fails(stream.write(data), data.len()),
         }
     }

@@ -1,4 +1,4 @@
-use std::io::{self, ErrorKind::InvalidData};
+use std::io::{self, ErrorKind::InvalidData, Write};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -97,10 +97,33 @@ pub(crate) fn handshake(
     let mut tls = ClientConnection::new(Arc::clone(config), name)
         .map_err(|error| failed(endpoint, io::Error::new(InvalidData, error)))?;
     while tls.is_handshaking() {
-        tls.complete_io(&mut wire)
-            .map_err(|error| failed(endpoint, error))?;
+        advance(&mut tls, &mut wire).map_err(|error| failed(endpoint, error))?;
     }
     Ok(StreamOwned::new(tls, wire))
+}
+
+/// Writes or reads a part of the handshake. The last flight, where it is the client's, stays queued:
+/// it is sent with the first request.
+fn advance(tls: &mut ClientConnection, wire: &mut Wire) -> io::Result<()> {
+    if tls.wants_write() {
+        return tls.write_tls(wire).map(drop);
+    }
+    if tls.read_tls(wire)? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    tls.process_new_packets().map(drop).map_err(|error| {
+        // An alert says why. The peer may be gone already.
+        let _ = tls.write_tls(wire);
+        io::Error::new(InvalidData, error)
+    })
+}
+
+/// Writes data, in one write with what is left of the handshake.
+pub(crate) fn write_first(stream: &mut Stream, data: &[u8]) -> io::Result<usize> {
+    let length = stream.conn.writer().write(data)?;
+    // The data is taken: a failure is that of the next write.
+    let _ = stream.conn.complete_io(&mut stream.sock);
+    Ok(length)
 }
 
 /// Returns the step of a completed handshake.

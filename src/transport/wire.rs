@@ -1,5 +1,5 @@
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem;
 use std::net::TcpStream;
 use std::ops::Range;
@@ -246,15 +246,19 @@ impl Read for Wire {
 /// the data that is lost counts as written, and the next read that finds nothing fails for it.
 impl Write for Wire {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(data)])
+    }
+
+    fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
         while !self.is_broken() {
             self.wait_to_write()?;
-            match self.tcp.write(data) {
+            match self.tcp.write_vectored(data) {
                 Err(error) if is_transient(&error) => {}
                 Err(error) => self.broken = Some(error),
                 done => return done,
             }
         }
-        Ok(data.len())
+        Ok(data.iter().map(|data| data.len()).sum())
     }
 
     fn flush(&mut self) -> io::Result<()> {
