@@ -553,6 +553,44 @@ fn a_service_that_reads_nothing_causes_no_deadlock() {
     }
 }
 
+#[test]
+fn requests_are_sent_while_answers_are_read() {
+    const STREAMS: usize = 4000;
+    const EVENTS: usize = 4000;
+    let (endpoint, service) = serve(move |listener| {
+        set_socket_recv_buffer_size(&listener, 64 << 10).unwrap();
+        let tcp = accept(&listener);
+        let mut socket = open(&tcp);
+        let first = socket.read().unwrap();
+        grant(&mut socket, &first);
+        // More than buffers take, as are the requests: one side has to read before it has written.
+        let event = format!(r#"{{"value":"{}"}}"#, "x".repeat(4000));
+        for _ in 0..EVENTS {
+            socket.send(Message::text(event.as_str())).unwrap();
+        }
+        serve_out(&mut socket);
+    });
+    let mut client = Client::connect(&config(&endpoint)).unwrap();
+    let path = "p".repeat(4000);
+    let streams: Vec<Stream> = (0..STREAMS)
+        .map(|n| format!("/{path}/{n}").parse().unwrap())
+        .collect();
+    client.request_all(Action::Subscribe, &streams).unwrap();
+    let (mut acks, mut events) = (0, 0);
+    while (acks, events) != (STREAMS, EVENTS) {
+        match client.next(LONG).unwrap() {
+            Update::Ack(ack) => {
+                ack.outcome.unwrap();
+                acks += 1;
+            }
+            Update::Event(_) => events += 1,
+            other => panic!("{other:?} after {acks} and {events}"),
+        }
+    }
+    client.close().unwrap();
+    service.join().unwrap();
+}
+
 /// Ends the connection once it has granted what it is asked for.
 fn grants_and_ends() -> Box<Part> {
     Box::new(|_: &TcpStream, mut socket: Socket<'_>| {

@@ -38,6 +38,8 @@ fuzz_target!(|bytes: &[u8]| {
     for payload in payloads(bytes) {
         frames.extend([0xc1, payload.len() as u8]);
         frames.extend(payload);
+        // An empty payload is taken for an empty message, where zlib takes the end for a beginning.
+        is_known &= !payload.is_empty();
         if is_known {
             match inflated(&mut zlib, payload) {
                 Some(text) => texts.push_back(text),

@@ -179,7 +179,7 @@ impl Client {
             Arrival::Unknown(unknown) => self.queue.push_back(Update::Unknown(unknown)),
             Arrival::Pong(_) => self.pong_arrived(),
             // Of requests that were made on it.
-            Arrival::Ack(_) | Arrival::Watched => {}
+            Arrival::Ack(_) | Arrival::Watched | Arrival::Sent => {}
         }
     }
 

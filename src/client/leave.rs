@@ -82,7 +82,7 @@ impl Client {
                 }
                 Arrival::Unknown(unknown) => callback(Update::Unknown(unknown)),
                 // The answers are those that it waits for itself.
-                Arrival::Ack(_) | Arrival::Pong(_) | Arrival::Watched => {}
+                Arrival::Ack(_) | Arrival::Pong(_) | Arrival::Watched | Arrival::Sent => {}
             });
         // A loss that is not over yet began before.
         if let (Some(loss), None) = (lost, self.loss) {

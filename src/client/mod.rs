@@ -181,28 +181,6 @@ impl Client {
         self.ask(Action::Unsubscribe, stream)
     }
 
-    /// Sends a request without waiting. [`Client::next`] returns the answer, as [`Update::Ack`].
-    ///
-    /// # Errors
-    /// As [`Client::next`].
-    pub fn request(&mut self, action: Action, stream: &Stream) -> Result<()> {
-        self.request_ticket(action, stream).map(drop)
-    }
-
-    /// Sends a request. Returns its ticket, which its [`Ack`] has.
-    fn request_ticket(&mut self, action: Action, stream: &Stream) -> Result<u64> {
-        if let State::Closed | State::Failed(_) = self.state {
-            return Err(closed());
-        }
-        self.forget_renewed();
-        let ticket = self.subscriptions.request(action, stream.clone());
-        match self.state {
-            State::Open(_) => self.send_requests(),
-            _ => self.disconnected(),
-        }
-        Ok(ticket)
-    }
-
     /// Sends a text message unchanged, for requests that have no method. The answer is a
     /// [`Update::Unknown`]. A subscription made this way is not restored after a loss, nor ended by
     /// [`Client::close`].

@@ -1,6 +1,6 @@
-//! Waits for the answer to a request.
+//! Requests, and waits for their answers.
 
-use super::Client;
+use super::{Client, State, closed};
 use crate::error::{ErrorKind, Phase};
 use crate::protocol::{Action, Stream};
 use crate::update::Update;
@@ -15,6 +15,53 @@ const KEPT_MESSAGES: usize = 2;
 const KEPT_AT_LEAST: usize = 1 << 20;
 
 impl Client {
+    /// Sends a request without waiting. [`Client::next`] returns the answer, as [`Update::Ack`].
+    ///
+    /// # Errors
+    /// As [`Client::next`].
+    pub fn request(&mut self, action: Action, stream: &Stream) -> Result<()> {
+        self.request_ticket(action, stream).map(drop)
+    }
+
+    /// Sends a request for each of the streams without waiting, together in few packets.
+    /// [`Client::next`] returns the answers.
+    ///
+    /// # Errors
+    /// As [`Client::next`].
+    pub fn request_all<'a>(
+        &mut self,
+        action: Action,
+        streams: impl IntoIterator<Item = &'a Stream>,
+    ) -> Result<()> {
+        for stream in streams {
+            self.queue_request(action, stream)?;
+        }
+        self.send_queued();
+        Ok(())
+    }
+
+    /// Sends a request. Returns its ticket, which its [`Ack`] has.
+    pub(super) fn request_ticket(&mut self, action: Action, stream: &Stream) -> Result<u64> {
+        let ticket = self.queue_request(action, stream)?;
+        self.send_queued();
+        Ok(ticket)
+    }
+
+    fn queue_request(&mut self, action: Action, stream: &Stream) -> Result<u64> {
+        if let State::Closed | State::Failed(_) = self.state {
+            return Err(closed());
+        }
+        self.forget_renewed();
+        Ok(self.subscriptions.request(action, stream.clone()))
+    }
+
+    fn send_queued(&mut self) {
+        match self.state {
+            State::Open(_) => self.send_requests(),
+            _ => self.disconnected(),
+        }
+    }
+
     pub(super) fn ask(&mut self, action: Action, stream: &Stream) -> Result<()> {
         let mut looked_at = self.queue.len();
         let mut kept = 0;

@@ -104,6 +104,7 @@ impl Client {
                 self.acknowledged(ack);
                 self.send_requests();
             }
+            Ok(Arrival::Sent) => self.send_requests(),
             Err(error) => self.failed(error)?,
         }
         Ok(())
@@ -280,18 +281,12 @@ impl Client {
     }
 
     pub(super) fn send_requests(&mut self) {
-        // A deadline in the past was for connecting.
-        let deadline = self.config.connect_deadline;
-        let deadline = deadline.filter(|deadline| *deadline > Instant::now());
         // On a connection that is not subscribed yet, all is requested at once.
         if self.is_draining() {
             return;
         }
-        while let State::Open(connection) = &mut self.state
-            && connection.may_request()
-            && let Some(request) = self.subscriptions.next_request()
-        {
-            connection.request(request, deadline);
+        if let State::Open(connection) = &mut self.state {
+            connection.request(|| self.subscriptions.next_request());
         }
     }
 

@@ -144,7 +144,7 @@ impl Connection {
         patience: &Patience,
         arrived: &mut impl FnMut(Arrival),
     ) -> Result<()> {
-        let mut streams = streams.into_iter();
+        let mut streams = streams.into_iter().peekable();
         let mut end = begun.at.checked_add(patience.for_answers());
         // How long nothing came that was waited for.
         let mut waited = Duration::ZERO;
@@ -161,18 +161,16 @@ impl Connection {
                 let limit = all.into_iter().chain([now + SHORT]).min();
                 self.socket.set_limit(limit);
             }
-            while self.may_request()
-                && end.is_none_or(|end| end > Instant::now())
-                && let Some(stream) = streams.next()
-            {
-                let request = Request {
+            self.request(|| {
+                let is_over = end.is_some_and(|end| end <= Instant::now());
+                let stream = streams.next_if(|_| !is_over)?;
+                Some(Request {
                     action: Action::Unsubscribe,
                     stream,
                     ticket: 0,
-                };
-                self.request(request, None);
-            }
-            if self.exchange.pending() == 0 && streams.next().is_none() {
+                })
+            });
+            if self.exchange.pending() == 0 && streams.peek().is_none() {
                 return Ok(());
             }
             let now = Instant::now();

@@ -4,8 +4,8 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::error::{ErrorKind, Phase};
 use crate::protocol::{
-    Ack, Action, Due, Event, Exchange, HEARTBEAT, Incoming, Liveness, Look, ON_THE_WAY, Overdue,
-    Request, Stream, Text, UnknownMessage,
+    Ack, Action, Due, Event, Exchange, Incoming, Liveness, Look, ON_THE_WAY, Overdue, Stream, Text,
+    UnknownMessage,
 };
 use crate::secret::Redactor;
 use crate::session::{self, Session};
@@ -19,13 +19,10 @@ use crate::{Error, Result};
 
 mod aside;
 pub(crate) mod close;
+mod send;
 
 /// Number of bytes read past a deadline: what a caller waits for may follow them.
 const BEYOND: u64 = 256 << 10;
-
-/// Maximum size of the requests that wait for their answers: what the buffers of a peer take that
-/// reads nothing.
-const WINDOW: usize = 64 << 10;
 
 /// An open connection to the service, and all state that ends with it.
 pub(crate) struct Connection {
@@ -70,6 +67,8 @@ pub(crate) enum Arrival {
     Pong(Duration),
     /// A watched descriptor is ready.
     Watched,
+    /// All requests are sent, and the peer takes more.
+    Sent,
 }
 
 impl Connection {
@@ -137,52 +136,6 @@ impl Connection {
         })
     }
 
-    /// Sends a request, by the deadline if there is one. Where it cannot be sent, [`Connection::read`]
-    /// says so.
-    pub(crate) fn request(&mut self, request: Request, deadline: Option<Instant>) {
-        log::debug!("{}: asked for {}", request.action, request.stream);
-        let now = Instant::now();
-        let text = self.exchange.request(request, now);
-        let late = now + self.ack_timeout;
-        let sent = self
-            .socket
-            .send(text, deadline.map_or(late, |by| by.min(late)));
-        self.unless_failed(sent);
-    }
-
-    /// Sends a text that is the caller's own.
-    ///
-    /// # Errors
-    /// `Disconnected` where it cannot be sent. [`Connection::read`] says why.
-    pub(crate) fn send(&mut self, text: &str) -> Result<()> {
-        self.exchange.sent(text);
-        let deadline = Instant::now() + self.ack_timeout;
-        let sent = self.socket.send(text.to_owned(), deadline);
-        self.unless_failed(sent);
-        self.check_sent()
-    }
-
-    /// Asks for a pong, in place of the last one.
-    ///
-    /// # Errors
-    /// As [`Connection::send`].
-    pub(crate) fn ping(&mut self) -> Result<()> {
-        let now = Instant::now();
-        self.ping = (self.ping.0 + 1, Some(now));
-        let payload = self.ping.0.to_be_bytes();
-        let sent = self.socket.ping(&payload, now + self.ack_timeout);
-        self.unless_failed(sent);
-        self.check_sent()
-    }
-
-    fn check_sent(&mut self) -> Result<()> {
-        if self.failed.is_none() && !self.socket.wire().is_broken() {
-            return Ok(());
-        }
-        let message = format!("nothing can be sent to {} any more", self.socket.peer());
-        Err(Error::new(Phase::Socket, ErrorKind::Disconnected, message))
-    }
-
     /// Keeps the first failure until everything that has arrived is returned. A stop is no failure:
     /// unsent data is written with the next, and the next read returns the stop.
     fn unless_failed(&mut self, done: Result<()>) {
@@ -192,12 +145,6 @@ impl Connection {
             let bytes = self.socket.wire().coming().bytes;
             self.failed.get_or_insert(Failed { error, bytes });
         }
-    }
-
-    /// Returns whether another request may be sent. A service that is busy with answers need not
-    /// read, and this must not wait for it with a write.
-    pub(crate) fn may_request(&self) -> bool {
-        self.failed.is_none() && self.exchange.pending_bytes() < WINDOW
     }
 
     /// Returns when the peer was last heard of.
@@ -235,21 +182,27 @@ impl Connection {
             if self.failed.is_some() {
                 return self.read_rest();
             }
+            if self.socket.wire().take_all_sent() {
+                let sent = self.socket.flush();
+                self.unless_failed(sent);
+                return Ok(Some(Arrival::Sent));
+            }
             let now = Instant::now();
+            let stuck_at = self.stuck_at();
+            if stuck_at.is_some_and(|at| at <= now) {
+                let stuck = Err(self.socket.stopped_reading());
+                self.unless_failed(stuck);
+                continue;
+            }
             let due = self.exchange.due(now);
             let until = match &due {
                 Due::Nothing(next) => *next,
                 Due::Ping => {
-                    log::trace!("socket: ping");
-                    let sent = self.socket.ping(&[], now + self.ack_timeout);
-                    self.unless_failed(sent);
+                    self.send_ping();
                     continue;
                 }
                 Due::Heartbeat => {
-                    log::trace!("socket: heartbeat");
-                    let text = HEARTBEAT.to_owned();
-                    let sent = self.socket.send(text, now + self.ack_timeout);
-                    self.unless_failed(sent);
+                    self.send_heartbeat();
                     continue;
                 }
                 Due::Dead => Some(now),
@@ -259,7 +212,11 @@ impl Connection {
                 }
             };
             let before = self.socket.wire().coming();
-            let received = self.socket.read(deadline.into_iter().chain(until).min())?;
+            let times = deadline.into_iter().chain(until).chain(stuck_at);
+            let received = self.socket.read(times.min())?;
+            if received.is_none() && self.socket.wire().is_read_ended() {
+                continue;
+            }
             let is_empty = received.is_none();
             let judged = self.judge(&due, is_empty, &before);
             self.unless_failed(judged);

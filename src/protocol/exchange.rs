@@ -23,8 +23,6 @@ pub(crate) struct Exchange {
     ack_timeout: Duration,
     last_id: u64,
     pending: BTreeMap<u64, Pending>,
-    /// The length of their texts.
-    pending_bytes: usize,
     /// Time of the last answer.
     answered_at: Option<Instant>,
     heard_at: Instant,
@@ -38,8 +36,6 @@ pub(crate) struct Exchange {
 struct Pending {
     request: Request,
     sent_at: Instant,
-    /// Length of the text, in bytes.
-    length: usize,
 }
 
 /// The next action of an exchange.
@@ -62,7 +58,6 @@ impl Exchange {
             ack_timeout,
             last_id: 0,
             pending: BTreeMap::new(),
-            pending_bytes: 0,
             answered_at: None,
             heard_at: now,
             pinged_at: None,
@@ -86,23 +81,15 @@ impl Exchange {
         self.pending.len()
     }
 
-    /// Returns their total length, in bytes.
-    pub(crate) fn pending_bytes(&self) -> usize {
-        self.pending_bytes
-    }
-
     /// Returns the text of a request; its answer is expected from now on.
     pub(crate) fn request(&mut self, request: Request, now: Instant) -> String {
         self.last_id += 1;
         let text = message::request(self.last_id, request.action, &request.stream);
-        let length = text.len();
-        self.pending_bytes += length;
         self.pending.insert(
             self.last_id,
             Pending {
                 request,
                 sent_at: now,
-                length,
             },
         );
         text
@@ -126,10 +113,7 @@ impl Exchange {
             .parse()
             .ok()
             .filter(|id: &u64| id.to_string() == *msg_id)?;
-        let Pending {
-            request, length, ..
-        } = self.pending.remove(&id)?;
-        self.pending_bytes -= length;
+        let Pending { request, .. } = self.pending.remove(&id)?;
         self.answered_at = Some(now);
         let (outcome, status) = (answer.outcome.clone(), answer.status);
         Some(Ack {
@@ -264,7 +248,6 @@ mod tests {
             exchange.request(request(Action::Subscribe, stream(path)), now);
         }
         assert_eq!(exchange.pending(), 2);
-        assert!(exchange.pending_bytes() > 100);
         assert_eq!(exchange.answered(&answer("7"), now), None);
         for other in ["x", "01", "+1", "0000000001", " 1", "1.0"] {
             assert_eq!(exchange.answered(&answer(other), now), None);
@@ -272,7 +255,7 @@ mod tests {
         assert_eq!(exchange.answered(&answer("2"), now), Some(granted("/b")));
         assert_eq!(exchange.answered(&answer("2"), now), None);
         assert_eq!(exchange.answered(&answer("1"), now), Some(granted("/a")));
-        assert_eq!((exchange.pending(), exchange.pending_bytes()), (0, 0));
+        assert_eq!(exchange.pending(), 0);
     }
 
     #[test]

@@ -25,6 +25,9 @@ use crate::websocket::inflated::Inflated;
 
 type Tls = StreamOwned<ServerConnection, TcpStream>;
 
+/// Number of requests that are answered together, if as many have come.
+const TOGETHER: u32 = 32;
+
 /// Maximum inflated size of a client's message.
 const MAX_MESSAGE: usize = 64 << 20;
 
@@ -158,8 +161,14 @@ impl Session<'_> {
 
     /// Reads and writes as far as it goes without waiting; whether a write is held up.
     fn exchange(&mut self) -> tungstenite::Result<bool> {
+        let mut taken = 0_u32;
         while let Some(message) = unless_blocked(self.socket.read())? {
             self.take(message)?;
+            taken += 1;
+            // The first of many requests is not answered with the last.
+            if taken.is_multiple_of(TOGETHER) {
+                unless_blocked(self.socket.flush())?;
+            }
         }
         let mut blocked = unless_blocked(self.socket.flush())?.is_none();
         while !blocked && self.socket.can_write() {

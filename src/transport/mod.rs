@@ -29,6 +29,7 @@ pub(crate) mod proxy;
 pub(crate) mod resolve;
 pub(crate) mod socks;
 pub(crate) mod tls;
+mod unsent;
 pub(crate) mod wire;
 
 pub(crate) use link::Link;

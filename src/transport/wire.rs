@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 
 use crate::transport::coming::Coming;
+use crate::transport::unsent::Unsent;
 use crate::wait::context::{WaitContext, Watched};
 use crate::wait::sockets::{Found, poll_sockets, wait_for};
 use crate::wait::watchdog::Watchdog;
@@ -32,6 +33,7 @@ pub(crate) struct Wire {
     /// Whether reads give up instead of waiting.
     is_buffered_only: bool,
     coming: Coming,
+    unsent: Unsent,
     /// Why writes fail. A read tells it, once all is read that has come.
     broken: Option<io::Error>,
     buffer: Buffer,
@@ -67,6 +69,7 @@ impl Wire {
             fresh: true,
             is_buffered_only: false,
             coming: Coming::new(),
+            unsent: Unsent::new(),
             broken: None,
             buffer: Buffer {
                 bytes: vec![0; BUFFER].into(),
@@ -124,6 +127,50 @@ impl Wire {
         self.coming.bytes + rustix::io::ioctl_fionread(&self.tcp).unwrap_or_default()
     }
 
+    /// Sets whether writes queue what the socket does not take at once, instead of waiting. The rest
+    /// is sent by reads, while they wait.
+    pub(crate) fn set_queueing(&mut self, is_queue: bool) {
+        self.unsent.is_queue = is_queue;
+    }
+
+    /// Returns since when the socket has taken nothing of what is queued, if anything is.
+    pub(crate) fn unsent_since(&self) -> Option<Instant> {
+        self.unsent.since()
+    }
+
+    /// Returns whether all is sent. If not, a read ends with [`ErrorKind::WouldBlock`] once it is, and
+    /// [`Wire::take_all_sent`] says so.
+    pub(crate) fn is_all_sent(&mut self) -> bool {
+        self.unsent.end_read();
+        self.unsent.is_empty()
+    }
+
+    /// Returns whether all is sent that was not when this was asked for.
+    pub(crate) fn take_all_sent(&mut self) -> bool {
+        self.unsent.take_read_ended()
+    }
+
+    /// Returns whether a read has ended for that.
+    pub(crate) fn is_read_ended(&self) -> bool {
+        self.unsent.is_read_ended()
+    }
+
+    /// Sends as much of what is queued as the socket takes without waiting.
+    pub(crate) fn send_queued(&mut self) {
+        if let Err(error) = self.unsent.send(&self.tcp) {
+            self.broken = Some(error);
+        }
+    }
+
+    /// Waits until all that is queued is sent.
+    fn drain(&mut self) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            self.wait_to_write()?;
+            self.send_queued();
+        }
+        Ok(())
+    }
+
     /// Returns whether written data is lost. Reads still return what has arrived.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.is_some()
@@ -155,8 +202,8 @@ impl Wire {
         if self.is_over() {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let (wait_context, now) = (&self.wait_context, Some(Instant::now()));
-        let mut found = poll_sockets(&[&self.tcp], PollFlags::IN, wait_context, now)?;
+        self.send_queued();
+        let mut found = self.look()?;
         if !found.is_ready {
             self.coming.empty();
             // Nothing that is still to come would be an answer.
@@ -164,11 +211,7 @@ impl Wire {
                 return Err(again(error));
             }
             if !found.is_watched_ready {
-                found = if self.is_measured {
-                    poll_in_slices(&self.tcp, wait_context, self.deadline, &mut self.waited)?
-                } else {
-                    poll_sockets(&[&self.tcp], PollFlags::IN, wait_context, self.deadline)?
-                };
+                found = self.wait_for_data()?;
             }
         }
         self.is_watch_ready |= found.is_watched_ready;
@@ -178,6 +221,35 @@ impl Wire {
             return Err(ErrorKind::WouldBlock.into());
         }
         Ok(())
+    }
+
+    /// Looks whether there is something to read, without waiting.
+    fn look(&self) -> io::Result<Found> {
+        let now = Some(Instant::now());
+        poll_sockets(&[&self.tcp], PollFlags::IN, &self.wait_context, now)
+    }
+
+    /// Waits for something to read, and sends what is queued meanwhile.
+    fn wait_for_data(&mut self) -> io::Result<Found> {
+        loop {
+            let is_sending = !self.unsent.is_empty();
+            let mut events = PollFlags::IN;
+            events.set(PollFlags::OUT, is_sending);
+            let (tcp, wait_context) = (&self.tcp, &self.wait_context);
+            let found = if self.is_measured {
+                poll_in_slices(tcp, events, wait_context, self.deadline, &mut self.waited)?
+            } else {
+                poll_sockets(&[tcp], events, wait_context, self.deadline)?
+            };
+            if !is_sending || !found.is_ready {
+                return Ok(found);
+            }
+            self.send_queued();
+            let found = self.look()?;
+            if found.is_ready || found.is_watched_ready || self.unsent.is_read_ended() {
+                return Ok(found);
+            }
+        }
     }
 
     /// Does the same before each write(2).
@@ -202,6 +274,7 @@ fn again(error: &io::Error) -> io::Error {
 /// wait: no more than the slice is counted in which that happened.
 fn poll_in_slices(
     tcp: impl AsFd,
+    events: PollFlags,
     wait_context: &WaitContext,
     deadline: Option<Instant>,
     waited: &mut Duration,
@@ -210,7 +283,7 @@ fn poll_in_slices(
         let start = Instant::now();
         let end = start + SLICE;
         let until = deadline.map_or(end, |deadline| deadline.min(end));
-        let found = poll_sockets(&[&tcp], PollFlags::IN, wait_context, Some(until))?;
+        let found = poll_sockets(&[&tcp], events, wait_context, Some(until))?;
         *waited += start.elapsed().min(SLICE);
         if found.is_ready || found.is_watched_ready || until < end {
             return Ok(found);
@@ -250,6 +323,12 @@ impl Write for Wire {
     }
 
     fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.unsent.is_queue && !self.is_broken() {
+            let length = self.unsent.push(data)?;
+            self.send_queued();
+            return Ok(length);
+        }
+        self.drain()?;
         while !self.is_broken() {
             self.wait_to_write()?;
             match self.tcp.write_vectored(data) {
@@ -262,7 +341,10 @@ impl Write for Wire {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        if self.unsent.is_queue {
+            return Ok(());
+        }
+        self.drain()
     }
 }
 

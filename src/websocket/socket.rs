@@ -101,7 +101,11 @@ impl Socket {
     }
 
     fn message(&mut self) -> Result<Option<Message>> {
-        match self.websocket.read() {
+        // A pong does not wait for a peer that reads nothing.
+        self.wire().set_queueing(true);
+        let read = self.websocket.read();
+        self.wire().set_queueing(false);
+        match read {
             Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 Ok(None)
             }
@@ -149,6 +153,41 @@ impl Socket {
         Ok(last)
     }
 
+    /// Keeps a text, to be sent with the next [`Socket::flush`].
+    pub(crate) fn queue(&mut self, text: String) -> Result<()> {
+        self.queue_message(Message::text(text))
+    }
+
+    /// Keeps a request for a sign of life, to be sent with the next [`Socket::flush`].
+    pub(crate) fn queue_ping(&mut self) -> Result<()> {
+        self.queue_message(Message::Ping(Bytes::new()))
+    }
+
+    fn queue_message(&mut self, message: Message) -> Result<()> {
+        self.wire().set_queueing(true);
+        let done = self.websocket.write(message);
+        self.wire().set_queueing(false);
+        self.unless_full(done)
+    }
+
+    /// Sends what is queued, as far as the peer takes it. Reads send the rest while they wait.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        self.wire().set_queueing(true);
+        let done = self.websocket.flush();
+        self.wire().set_queueing(false);
+        self.unless_full(done)
+    }
+
+    /// Ignores that the queue is full: tungstenite keeps the message for the next flush.
+    fn unless_full(&mut self, done: tungstenite::Result<()>) -> Result<()> {
+        match done {
+            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                Ok(())
+            }
+            done => done.map_err(|error| self.failed(error)),
+        }
+    }
+
     /// Sends a text, by the deadline.
     pub(crate) fn send(&mut self, text: String, deadline: Instant) -> Result<()> {
         self.write(Message::text(text), deadline)
@@ -188,11 +227,16 @@ impl Socket {
         self.wire().set_deadline(Some(deadline));
         self.websocket.send(message).map_err(|error| match error {
             tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let message = format!("{} stopped reading", self.peer);
-                Error::new(Phase::Socket, ErrorKind::TimedOut, message)
+                self.stopped_reading()
             }
             error => self.failed(error),
         })
+    }
+
+    /// Returns the failure of a peer that has taken nothing for too long.
+    pub(crate) fn stopped_reading(&self) -> Error {
+        let message = format!("{} stopped reading", self.peer);
+        Error::new(Phase::Socket, ErrorKind::TimedOut, message)
     }
 
     /// Returns up to when all that was sent has come in, as far as is known.

@@ -91,27 +91,6 @@ fn ten_thousand_streams_are_listened_to_in_shards() {
 }
 
 #[test]
-fn no_more_than_64_kib_of_requests_wait_for_an_answer() {
-    let (sim, seen) = start_with(Options {
-        any_stream: true,
-        faults: vec![Fault::AckSilent],
-        ..Options::default()
-    });
-    // Requests of 1 KiB and a little more.
-    let list: Vec<String> = (0..1000).map(|n| format!("/{n:01024}\n")).collect();
-    let args = ["-q", "--no-reconnect", "--ack-timeout=500ms"];
-    let output = listen(&sim, &list.concat(), &args)
-        .wait_with_output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(76), "{}", stderr(&output));
-    let unanswered = seen
-        .try_iter()
-        .filter(|seen| matches!(seen.action, ClientAction::Ignored))
-        .count();
-    assert!((50..=64).contains(&unanswered), "{unanswered}");
-}
-
-#[test]
 fn a_share_without_a_stream_is_done_at_once() {
     let (sim, _seen) = start(0.0);
     let folder = tempfile::tempdir().unwrap();

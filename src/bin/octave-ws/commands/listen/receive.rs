@@ -51,9 +51,7 @@ impl Run<'_> {
                     self.connected(&client.peer())?;
                     // The client asks again on later ones.
                     if client.connections() == 1 {
-                        for stream in &self.streams {
-                            client.request(Action::Subscribe, stream)?;
-                        }
+                        client.request_all(Action::Subscribe, &self.streams)?;
                     }
                 }
                 Ok(Update::Ack(ack)) => self.answered(ack, &client.peer())?,

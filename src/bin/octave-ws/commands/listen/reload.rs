@@ -45,21 +45,25 @@ impl Run<'_> {
             self.unanswered = Unanswered::of(&self.streams);
             return Ok(());
         }
+        let mut removed = Vec::new();
         for &stream in known.difference(&wanted) {
             let was_refused = self.refusals.remove(stream);
             self.unanswered.remove(stream);
             if !was_refused {
-                client.request(Action::Unsubscribe, stream)?;
+                removed.push(stream);
             }
         }
+        let mut added = Vec::new();
         for stream in &self.streams {
             let was_refused = self.refusals.remove(stream);
             if known.contains(stream) && !was_refused {
                 continue;
             }
             self.unanswered.add(stream);
-            client.request(Action::Subscribe, stream)?;
+            added.push(stream);
         }
+        client.request_all(Action::Unsubscribe, removed)?;
+        client.request_all(Action::Subscribe, added)?;
         self.settle()
     }
 }

@@ -1,0 +1,89 @@
+use std::io::{self, ErrorKind, IoSlice, Write};
+use std::net::TcpStream;
+use std::time::Instant;
+
+/// Written data that the socket has not taken yet.
+pub(super) struct Unsent {
+    bytes: Vec<u8>,
+    /// When the socket has last taken a part of it, or there was nothing to take.
+    since: Instant,
+    /// Whether writes leave data here instead of waiting.
+    pub(super) is_queue: bool,
+    /// Whether a read ends once all is sent.
+    ends_read: bool,
+}
+
+/// Number of bytes beyond which no more is taken.
+const MOST: usize = 64 << 10;
+
+impl Unsent {
+    pub(super) fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            since: Instant::now(),
+            is_queue: false,
+            ends_read: false,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Takes data. Fails with `WouldBlock` if there is too much already.
+    pub(super) fn push(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.bytes.len() >= MOST {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        if self.bytes.is_empty() {
+            self.since = Instant::now();
+        }
+        let before = self.bytes.len();
+        for data in data {
+            self.bytes.extend_from_slice(data);
+        }
+        Ok(self.bytes.len() - before)
+    }
+
+    /// Sends as much as the socket takes without waiting. What cannot be sent is dropped with the
+    /// error.
+    pub(super) fn send(&mut self, mut tcp: &TcpStream) -> io::Result<()> {
+        while !self.bytes.is_empty() {
+            match tcp.write(&self.bytes) {
+                Ok(n) => {
+                    self.bytes.drain(..n);
+                    self.since = Instant::now();
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    self.bytes.clear();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns since when the socket has taken nothing, if there is something to take.
+    pub(super) fn since(&self) -> Option<Instant> {
+        (!self.bytes.is_empty()).then_some(self.since)
+    }
+
+    /// Ends a read once all is sent, if it is not.
+    pub(super) fn end_read(&mut self) {
+        self.ends_read = !self.bytes.is_empty();
+    }
+
+    /// Returns whether a read ends for it.
+    pub(super) fn is_read_ended(&self) -> bool {
+        self.ends_read && self.bytes.is_empty()
+    }
+
+    /// Does the same once.
+    pub(super) fn take_read_ended(&mut self) -> bool {
+        let is_ended = self.is_read_ended();
+        self.ends_read &= !is_ended;
+        is_ended
+    }
+}
