@@ -9,12 +9,12 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use octave_ws::sim::{ClientAction, Options, Sim};
-use octave_ws::{Client, Update};
+use octave_ws::{Action, Client, Stream, Update};
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 const LONG: Duration = Duration::from_secs(60);
@@ -252,4 +252,146 @@ fn an_ack_takes_four_round_trips_of_a_connection_and_few_bytes() {
     }
     // TLS, the session, the upgrade, the ack.
     assert_eq!(least, 4);
+}
+
+/// Passes connections on, and counts what they cost.
+struct Counter {
+    at: SocketAddr,
+    clients: Arc<Mutex<Vec<TcpStream>>>,
+    sent: Arc<AtomicUsize>,
+    received: Arc<AtomicUsize>,
+}
+
+impl Counter {
+    fn start(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let counter = Self {
+            at: listener.local_addr().unwrap(),
+            clients: Arc::default(),
+            sent: Arc::default(),
+            received: Arc::default(),
+        };
+        let clients = Arc::clone(&counter.clients);
+        let (sent, received) = (Arc::clone(&counter.sent), Arc::clone(&counter.received));
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let client = client.unwrap();
+                let service = TcpStream::connect(to).unwrap();
+                for tcp in [&client, &service] {
+                    tcp.set_nodelay(true).unwrap();
+                }
+                clients.lock().unwrap().push(client.try_clone().unwrap());
+                let too = (client.try_clone().unwrap(), service.try_clone().unwrap());
+                count_on(too.0, too.1, Arc::clone(&sent));
+                count_on(service, client, Arc::clone(&received));
+            }
+        });
+        counter
+    }
+
+    /// Returns what everything so far has cost: bytes and packets, sent and received.
+    fn cost(&self) -> [usize; 4] {
+        let mut packets = [0, 0];
+        for client in self.clients.lock().unwrap().iter() {
+            let Packets { sent, received } = Packets::of_peer(client);
+            packets[0] += sent as usize;
+            packets[1] += received as usize;
+        }
+        let [sent, received] = [&self.sent, &self.received].map(|bytes| bytes.load(SeqCst));
+        [sent, received, packets[0], packets[1]]
+    }
+}
+
+/// Copies bytes, and counts them before they go on.
+fn count_on(mut from: TcpStream, mut to: TcpStream, count: Arc<AtomicUsize>) {
+    thread::spawn(move || {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(n @ 1..) = from.read(&mut buffer) {
+            count.fetch_add(n, SeqCst);
+            if to.write_all(&buffer[..n]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Write);
+    });
+}
+
+/// The bytes and packets, sent and received, of each step of a client, once.
+fn steps() -> Vec<(&'static str, [usize; 4])> {
+    let sim = Sim::start_with(Options::default().any_stream()).unwrap();
+    let counter = Counter::start(sim.addr());
+    let endpoint = format!("https://{}", counter.at);
+    let config = sim.config().endpoint(endpoint).retry_for(LONG);
+    let mut steps = Vec::new();
+    let mut before = [0; 4];
+    let mut step = |name| {
+        let now = counter.cost();
+        steps.push((name, [0, 1, 2, 3].map(|n| now[n] - before[n])));
+        before = now;
+    };
+    let stream: Stream = TEMPERATURE.parse().unwrap();
+
+    let mut client = Client::connect(&config).unwrap();
+    client.subscribe(&stream).unwrap();
+    step("start");
+    client.ping().unwrap();
+    assert!(matches!(client.next(LONG).unwrap(), Update::Pong(_)));
+    step("ping");
+    let text = "x".repeat(300);
+    for name in ["first event", "second event"] {
+        sim.publish(
+            TEMPERATURE,
+            &serde_json::json!({"name": name, "text": text}),
+        );
+        assert!(matches!(client.next(LONG).unwrap(), Update::Event(_)));
+        step(name);
+    }
+    let paths: Vec<Stream> = (0..1_000)
+        .map(|n| format!("/demo/devices/gw{n}/temperature").parse().unwrap())
+        .collect();
+    client.request_all(Action::Subscribe, &paths).unwrap();
+    for _ in 0..paths.len() {
+        assert!(matches!(client.next(LONG).unwrap(), Update::Ack(_)));
+    }
+    step("1,000 streams");
+    sim.drop_all();
+    while !matches!(client.next(LONG).unwrap(), Update::Gap(_)) {}
+    step("reconnection of 1,001 streams");
+    client.close().unwrap();
+
+    let mut client = Client::connect(&config).unwrap();
+    client.subscribe(&stream).unwrap();
+    step("farewell and start");
+    sim.drop_all();
+    while !matches!(client.next(LONG).unwrap(), Update::Gap(_)) {}
+    step("reconnection");
+    client.close().unwrap();
+    step("farewell");
+    steps
+}
+
+/// The bounds of bytes are 2% above what they are, so that no packet is added unseen.
+#[test]
+fn each_step_has_its_bytes_and_packets() {
+    // A busy machine sends a packet again, or two as one: the least of a few counts.
+    let runs: Vec<_> = (0..5).map(|_| steps()).collect();
+    for (n, (name, most)) in [
+        ("start", [1_021, 1_540, 4, 5]),
+        ("ping", [36, 32, 1, 1]),
+        ("first event", [0, 260, 0, 1]),
+        ("second event", [0, 70, 0, 1]),
+        ("1,000 streams", [99_989, 10_932, 8, 40]),
+        ("reconnection of 1,001 streams", [100_981, 11_912, 12, 45]),
+        ("farewell and start", [104_231, 12_516, 15, 50]),
+        ("reconnection", [1_114, 1_014, 4, 5]),
+        ("farewell", [176, 86, 3, 3]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let cost = [0, 1, 2, 3].map(|part| runs.iter().map(|run| run[n].1[part]).min().unwrap());
+        assert_eq!(runs[0][n].0, name);
+        let is_within = cost.iter().zip(&most).all(|(cost, most)| cost <= most);
+        assert!(is_within, "{name}: {cost:?} of {most:?}");
+    }
 }
