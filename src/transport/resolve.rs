@@ -1,3 +1,4 @@
+use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
@@ -176,12 +177,27 @@ fn look_up(
 ) -> io::Result<Vec<SocketAddr>> {
     let alone = |family| look_up_alone(host, port, family);
     let both = || Ok((host, port).to_socket_addrs()?.collect());
+    let is_local = host == "localhost" || host.ends_with(".localhost");
     match version {
         Some(IpVersion::V4) => alone(AddrFamily::Inet),
         Some(IpVersion::V6) => alone(AddrFamily::Inet6),
-        None if prefers_v4 => alone(AddrFamily::Inet).or_else(|_| both()),
+        // A question about IPv6 costs bytes, and here its answer is of no use.
+        None if prefers_v4 || !(is_local || has_ipv6()) => {
+            alone(AddrFamily::Inet).or_else(|_| both())
+        }
         None => both().or_else(|error| alone(AddrFamily::Inet).map_err(|_| error)),
     }
+}
+
+/// Returns whether this machine has an IPv6 address that reaches beyond its links, or may have one.
+fn has_ipv6() -> bool {
+    fs::read_to_string("/proc/net/if_inet6").map_or(true, |table| has_global(&table))
+}
+
+/// The same of a table of addresses: address, index, length of the prefix, scope, flags and device.
+fn has_global(table: &str) -> bool {
+    let mut scopes = table.lines().filter_map(|line| line.split(' ').nth(3));
+    scopes.any(|scope| scope == "00")
 }
 
 fn look_up_alone(host: &str, port: u16, family: AddrFamily) -> io::Result<Vec<SocketAddr>> {
@@ -222,6 +238,20 @@ mod tests {
 
     fn addrs(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn addresses_of_links_do_not_count() {
+        let own = "00000000000000000000000000000001 01 80 10 80       lo\n";
+        let link = "fe8000000000000000fc00fffe000001 04 40 20 80     eth0\n";
+        let private = "fd000000000000000000000000000002 04 40 00 82     eth0\n";
+        for (table, expected) in [
+            (String::new(), false),
+            (format!("{own}{link}"), false),
+            (format!("{own}{private}{link}"), true),
+        ] {
+            assert_eq!(has_global(&table), expected, "{table}");
+        }
     }
 
     /// Returns a look-up that has its answer once it is sent.
