@@ -85,6 +85,7 @@ pub use protocol::{Ack, Action, Event, ParseStreamError, Stream, UnknownMessage}
 pub use secret::Token;
 pub use session::SessionId;
 pub use step::Step;
+pub use transport::traffic::Traffic;
 pub use update::{Gap, Handover, Loss, Update};
 pub use wait::context::FdReady;
 pub use wait::stop::Stop;

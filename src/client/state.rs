@@ -7,7 +7,7 @@ use super::old::Stage;
 use super::{Client, State};
 use crate::connection::Connection;
 use crate::update::Loss;
-use crate::{Error, Stream};
+use crate::{Error, Stream, Traffic};
 
 impl Client {
     /// Returns the service as `HOST:PORT`.
@@ -30,6 +30,11 @@ impl Client {
     /// Returns how many connections were made so far: with each reconnection one more.
     pub fn connections(&self) -> u64 {
         self.connections
+    }
+
+    /// Returns the bytes, connections and handshakes of this client, which count on after it is closed.
+    pub fn traffic(&self) -> Traffic {
+        self.route.traffic().clone()
     }
 
     /// Returns the error of the last attempt to connect, unless a later one led to a connection with

@@ -16,6 +16,7 @@ use crate::transport::hop::Hop;
 use crate::transport::link::Layer;
 use crate::transport::proxy::Proxy;
 use crate::transport::resolve::Resolver;
+use crate::transport::traffic::Traffic;
 use crate::transport::wire::Wire;
 use crate::wait::context::WaitContext;
 use crate::wait::sockets;
@@ -29,6 +30,7 @@ pub(crate) mod proxy;
 pub(crate) mod resolve;
 pub(crate) mod socks;
 pub(crate) mod tls;
+pub(crate) mod traffic;
 mod unsent;
 pub(crate) mod wire;
 
@@ -45,6 +47,7 @@ pub(crate) struct Route {
     target_resolver: Resolver,
     tls: Arc<ClientConfig>,
     dials: Dials,
+    traffic: Traffic,
 }
 
 /// Times of the last connections that count.
@@ -96,6 +99,7 @@ impl Route {
             target_resolver: Resolver::new(config.ip_version),
             tls,
             dials: Dials::default(),
+            traffic: Traffic::default(),
         })
     }
 
@@ -114,6 +118,11 @@ impl Route {
         if let Some(Err(why)) = renewed {
             log::warn!("{why}; using the previous CA certificates");
         }
+    }
+
+    /// Returns the counts of all connections.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Returns the proxy on the way, if there is one.
@@ -228,7 +237,9 @@ impl Route {
         target: Option<SocketAddr>,
         deadline: Instant,
     ) -> Result<Link> {
-        let mut wire = Wire::new(tcp, self.wait_context.clone()).map_err(|error| {
+        self.traffic.add_connection();
+        let traffic = self.traffic.clone();
+        let mut wire = Wire::new(tcp, self.wait_context.clone(), traffic).map_err(|error| {
             let message = "the socket cannot be set up";
             Error::new(Phase::Connect, ErrorKind::System, message).because(error)
         })?;
@@ -240,7 +251,11 @@ impl Route {
         }
         if self.endpoint.tls {
             let stream = tls::handshake(wire, &self.tls, &self.endpoint)?;
-            self.observer.notify(&tls::secured(&stream));
+            let secured = tls::secured(&stream);
+            if let Step::Secured { is_resumed, .. } = secured {
+                self.traffic.add_handshake(is_resumed);
+            }
+            self.observer.notify(&secured);
             Ok(Link::new(Layer::Tls(Box::new(stream))))
         } else {
             Ok(Link::new(Layer::Plain(wire)))

@@ -45,12 +45,14 @@ impl Unsent {
         Ok(self.bytes.len() - before)
     }
 
-    /// Sends as much as the socket takes without waiting. What cannot be sent is dropped with the
-    /// error.
-    pub(super) fn send(&mut self, mut tcp: &TcpStream) -> io::Result<()> {
+    /// Sends as much as the socket takes without waiting, and returns how much that was. What cannot be
+    /// sent is dropped with the error.
+    pub(super) fn send(&mut self, mut tcp: &TcpStream) -> io::Result<usize> {
+        let mut sent = 0;
         while !self.bytes.is_empty() {
             match tcp.write(&self.bytes) {
                 Ok(n) => {
+                    sent += n;
                     self.bytes.drain(..n);
                     self.since = Instant::now();
                 }
@@ -62,7 +64,7 @@ impl Unsent {
                 }
             }
         }
-        Ok(())
+        Ok(sent)
     }
 
     /// Returns since when the socket has taken nothing, if there is something to take.

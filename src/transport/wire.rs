@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 
 use crate::transport::coming::Coming;
+use crate::transport::traffic::Traffic;
 use crate::transport::unsent::Unsent;
 use crate::wait::context::{WaitContext, Watched};
 use crate::wait::sockets::{Found, poll_sockets, wait_for};
@@ -33,6 +34,7 @@ pub(crate) struct Wire {
     /// Whether reads give up instead of waiting.
     is_buffered_only: bool,
     coming: Coming,
+    traffic: Traffic,
     unsent: Unsent,
     /// Why writes fail. A read tells it, once all is read that has come.
     broken: Option<io::Error>,
@@ -53,7 +55,11 @@ const SLICE: Duration = Duration::from_secs(1);
 
 impl Wire {
     /// Takes a connected socket over. It waits without a deadline until it is given one.
-    pub(crate) fn new(tcp: TcpStream, wait_context: WaitContext) -> io::Result<Self> {
+    pub(crate) fn new(
+        tcp: TcpStream,
+        wait_context: WaitContext,
+        traffic: Traffic,
+    ) -> io::Result<Self> {
         tcp.set_nonblocking(true)?;
         if let Err(error) = tcp.set_nodelay(true) {
             // A sandbox may refuse it: what is sent may come later then.
@@ -69,6 +75,7 @@ impl Wire {
             fresh: true,
             is_buffered_only: false,
             coming: Coming::new(),
+            traffic,
             unsent: Unsent::new(),
             broken: None,
             buffer: Buffer {
@@ -157,8 +164,9 @@ impl Wire {
 
     /// Sends as much of what is queued as the socket takes without waiting.
     pub(crate) fn send_queued(&mut self) {
-        if let Err(error) = self.unsent.send(&self.tcp) {
-            self.broken = Some(error);
+        match self.unsent.send(&self.tcp) {
+            Ok(n) => self.traffic.add_sent(n),
+            Err(error) => self.broken = Some(error),
         }
     }
 
@@ -305,6 +313,7 @@ impl Read for Wire {
                 }
             };
             self.coming.read(end);
+            self.traffic.add_received(end);
             self.buffer.rest = 0..end;
         }
         let ready = &self.buffer.bytes[self.buffer.rest.clone()];
@@ -334,7 +343,7 @@ impl Write for Wire {
             match self.tcp.write_vectored(data) {
                 Err(error) if is_transient(&error) => {}
                 Err(error) => self.broken = Some(error),
-                done => return done,
+                done => return done.inspect(|&n| self.traffic.add_sent(n)),
             }
         }
         Ok(data.iter().map(|data| data.len()).sum())
@@ -382,7 +391,11 @@ mod tests {
             stop: Some(stop.clone()),
             ..WaitContext::default()
         };
-        (Wire::new(near, wait_context).unwrap(), far, stop)
+        (
+            Wire::new(near, wait_context, Traffic::default()).unwrap(),
+            far,
+            stop,
+        )
     }
 
     #[test]

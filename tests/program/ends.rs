@@ -29,6 +29,31 @@ fn kinds(records: &[Value]) -> Vec<&str> {
 }
 
 #[test]
+fn a_run_ends_once_its_bytes_are_spent() {
+    let (busy, _seen) = start(50.0);
+    let (quiet, _told) = start(0.0);
+    for (sim, command) in [
+        (&busy, "listen"),
+        (&busy, "capture"),
+        // Pings count, too.
+        (&quiet, "listen"),
+        (&quiet, "capture"),
+    ] {
+        let pings = "--ping-interval=1ms";
+        let args = [command, TEMPERATURE, "--max-bytes=5KiB", "-Frecord", pings];
+        let output = octave_ws(sim, &args).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let records = lines(&output);
+        let summary = records.last().unwrap();
+        let count = |name: &str| summary[name].as_u64().unwrap();
+        let bytes = count("received") + count("sent");
+        assert!(bytes >= 5 << 10, "{bytes}");
+        assert_eq!((count("connections"), count("full_handshakes")), (1, 1));
+        assert_eq!(count("events") > 0, std::ptr::eq(sim, &raw const busy));
+    }
+}
+
+#[test]
 fn a_dead_connection_at_the_end_is_a_loss() {
     for (command, code) in [("capture", 75), ("listen", 0)] {
         let (sim, _seen) = start(0.0);

@@ -56,6 +56,19 @@ fn records_tell_the_runs_own_story() {
     let date = |name: &str| humantime::parse_rfc3339(gap[name].as_str().unwrap()).unwrap();
     assert!(date("from") <= date("to"));
     let bytes = first.len() + second.len();
+    let summary = records.last_mut().unwrap().as_object_mut().unwrap();
+    let mut traffic = |name: &str| summary.remove(name).unwrap().as_u64().unwrap();
+    for (name, count) in [
+        ("connections", 2),
+        ("full_handshakes", 1),
+        ("resumed_handshakes", 1),
+    ] {
+        assert_eq!(traffic(name), count, "{name}");
+    }
+    for (name, most) in [("received", 4_000), ("sent", 4_000)] {
+        let count = traffic(name);
+        assert!((1_000..most).contains(&count), "{name}: {count}");
+    }
     let wanted = [
         json!({"kind": "connected", "peer": peer.to_string()}),
         json!({"kind": "subscribed", "stream": TEMPERATURE}),

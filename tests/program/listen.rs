@@ -454,7 +454,13 @@ fn verbose_tells_the_life_of_the_connection() {
         format!("unsubscribe: asked for {TEMPERATURE}"),
         "closed, events: 1".to_owned(),
     ];
+    let (traffic, told) = told.split_last().unwrap();
     assert_eq!(told, life);
+    let end = ", connections: 1, TLS handshakes: 1 full, 0 resumed";
+    assert!(
+        traffic.starts_with("bytes received: ") && traffic.ends_with(end),
+        "{traffic}"
+    );
     // Of secrets it tells nothing, not even a session id's beginning.
     drop(sim);
     let started = |what| match what {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use octave_ws::{Event, Handover, Loss, Printable, Stream, clock};
+use octave_ws::{Event, Handover, Loss, Printable, Stream, Traffic, clock};
 use serde_json::Value;
 
 use crate::settings::ListenSettings;
@@ -20,7 +20,7 @@ pub(crate) enum Record<'a> {
     /// Begin, end and reason of a period for which events may be missing.
     Gap(SystemTime, SystemTime, &'a str),
     Handover(&'a Handover),
-    Summary(Summary),
+    Summary(Summary, &'a Traffic),
 }
 
 /// All of a run, at its end.
@@ -179,7 +179,7 @@ impl Lines {
                     r#""handover","from":"{from}","to":"{to}","events":{events}"#
                 );
             }
-            Record::Summary(summary) => {
+            Record::Summary(summary, traffic) => {
                 let Summary {
                     events,
                     gaps,
@@ -190,6 +190,16 @@ impl Lines {
                     head,
                     r#""summary","events":{events},"gaps":{gaps},"bytes":{bytes},"exit":{exit}"#
                 );
+                let counts = [
+                    ("received", traffic.received()),
+                    ("sent", traffic.sent()),
+                    ("connections", traffic.connections()),
+                    ("full_handshakes", traffic.full_handshakes()),
+                    ("resumed_handshakes", traffic.resumed_handshakes()),
+                ];
+                for (name, count) in counts {
+                    let _ = write!(head, r#","{name}":{count}"#);
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use argh::{ArgsInfo, FromArgs};
 use octave_ws::Stream;
 use octave_ws::cli::completions;
-use octave_ws::settings::parse_duration;
+use octave_ws::settings::{parse_duration, parse_size};
 
 use crate::settings::streams::Shard;
 use crate::settings::values::{
@@ -210,11 +210,11 @@ where the terminal is gone, it ends the run as SIGTERM does.",
         name = "capture",
         usage = "[OPTIONS] STREAM...",
         help_triggers("-h", "--help"),
-        note = "At least one of --count, --duration and --idle is required. Events are
-written to FILE.part, which is renamed to FILE when the run is complete. If
-the run ends early, FILE is unchanged, FILE.part holds the events so far, if
-any, and the exit code is not 0. To a device, a named pipe and /dev/stdout,
-events are written directly.",
+        note = "At least one of --count, --duration, --idle and --max-bytes is required.
+Events are written to FILE.part, which is renamed to FILE when the run is
+complete. If the run ends early, FILE is unchanged, FILE.part holds the events
+so far, if any, and the exit code is not 0. To a device, a named pipe and
+/dev/stdout, events are written directly.",
         example = "{command_name} /my_company/devices/gw1/temperature --duration 1m -o FILE"
     )]
     capture;
@@ -230,6 +230,11 @@ events are written directly.",
     /// stop when no event has arrived for this long while connected
     #[argh(option, arg_name = "DURATION", from_str_fn(parse_duration))]
     idle: Option<Duration>,
+
+    /// stop when this much has been sent and received over TCP, with all
+    /// that connecting takes
+    #[argh(option, arg_name = "SIZE", from_str_fn(parse_size))]
+    max_bytes: Option<usize>,
 
     /// deadline for the whole run, after which it exits with 75
     #[argh(option, short = 'W', arg_name = "DURATION", from_str_fn(parse_duration))]

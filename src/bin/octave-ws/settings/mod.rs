@@ -80,6 +80,8 @@ pub(crate) struct ListenSettings {
     pub(crate) count: Option<u64>,
     pub(crate) duration: Option<Duration>,
     pub(crate) idle: Option<Duration>,
+    /// Maximum number of bytes sent and received.
+    pub(crate) max_bytes: Option<u64>,
     /// Deadline of the whole run.
     pub(crate) deadline: Option<Instant>,
     pub(crate) output: Destination,
@@ -184,7 +186,11 @@ impl ListenSettings {
             shard: listen.shard,
         };
         let streams = sources.resolve()?;
-        if is_capture && (listen.count, listen.duration, listen.idle) == (None, None, None) {
+        let is_bounded = listen.count.is_some()
+            || listen.duration.is_some()
+            || listen.idle.is_some()
+            || listen.max_bytes.is_some();
+        if is_capture && !is_bounded {
             let message = "no end condition: give --count, --duration or --idle";
             return Err(Failure::usage(message));
         }
@@ -212,6 +218,7 @@ impl ListenSettings {
             count: listen.count,
             duration: listen.duration,
             idle: listen.idle,
+            max_bytes: listen.max_bytes.map(|bytes| bytes as u64),
             deadline,
             output,
             show_progress: !is_quiet && io::stderr().is_terminal() && !is_dumb,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
-use octave_ws::{Client, Config, Event, Gap, Loss, Stop, Stream, Update, clock};
+use octave_ws::{Client, Config, Event, Gap, Loss, Stop, Stream, Traffic, Update, clock};
 
 use crate::exit::{End, Failure, INCOMPLETE, OUTPUT};
 use crate::output::Output;
@@ -20,6 +20,7 @@ use crate::wait::{self, WaitEnded};
 use refusals::Refusals;
 use unanswered::Unanswered;
 
+mod finish;
 mod receive;
 mod refusals;
 mod reload;
@@ -48,6 +49,7 @@ pub(crate) fn listen(
         if end.is_ok() && run.status.was_connected {
             log::info!("closed, events: {}", run.status.summary.events);
         }
+        log::debug!("{}", run.traffic);
         end
     });
     settings.outcome(end)
@@ -101,6 +103,7 @@ struct Run<'a> {
     unread: u64,
     progress: Option<Progress<'a>>,
     notify: Option<Notify>,
+    traffic: Traffic,
     /// Number of skipped messages by reason. The first of each has been warned of.
     skipped: BTreeMap<String, u64>,
 }
@@ -129,12 +132,14 @@ impl<'a> Run<'a> {
             is_loss_recorded: false,
             refusals: Refusals::default(),
             unread: 0,
+            traffic: Traffic::default(),
             skipped: BTreeMap::new(),
         })
     }
 
     fn go(&mut self, config: Config) -> Result<(), End> {
         let mut client = self.client(config)?;
+        self.traffic = client.traffic();
         // However long the service is away: a boot, an upgrade or a reload is not to wait for it.
         if let Some(notify) = &self.notify {
             notify.ready();
@@ -247,89 +252,6 @@ impl<'a> Run<'a> {
     /// Returns whether there are as many events as were asked for.
     fn has_enough(&self) -> bool {
         self.settings.count == Some(self.status.summary.events)
-    }
-
-    /// Writes what is left, so that no event is lost, whatever the end.
-    fn finish(&mut self, end: Result<(), End>) -> Result<(), End> {
-        for (reason, count) in self.skipped.iter().filter(|(_, count)| **count > 1) {
-            log::warn!("messages were skipped, {count} times: {reason}");
-        }
-        // A run that was never subscribed has it to tell, too.
-        let told = if can_be_written(&end) {
-            self.tell_pause()
-        } else {
-            Ok(())
-        };
-        let end = told.and(end);
-        let mut summary = self.status.summary;
-        let end = match end {
-            Err(End::ReaderGone) => return Err(End::ReaderGone),
-            Err(End::Unread(cut)) => return Err(self.unread(cut)),
-            Err(End::Overdue(failure)) => {
-                let events = summary.events;
-                let cause =
-                    failure.unwrap_or_else(|| format!("not done in time, events: {events}"));
-                Err(Failure::new(INCOMPLETE, format!("timeout: {cause}")))
-            }
-            // Gaps before the run do not count.
-            Ok(()) if self.settings.is_gapless && summary.gaps > self.status.pauses => {
-                let gaps = summary.gaps - self.status.pauses;
-                let message =
-                    format!("gaps: events may be missing, gaps: {gaps} (see --require-gapless)");
-                Err(Failure::new(INCOMPLETE, message))
-            }
-            Ok(()) => Ok(()),
-            Err(End::Stopped) => self.settings.outcome(Err(End::Stopped)),
-            Err(End::Failed(failure)) => Err(failure),
-        };
-        // Before the summary, which says how the process ends.
-        let flushed = self.output.flush().and_then(|()| self.output.sync());
-        match flushed {
-            Err(End::ReaderGone) => return Err(End::ReaderGone),
-            Err(End::Unread(cut)) => return Err(self.unread(cut)),
-            _ => {}
-        }
-        let lost = self.output.lost();
-        summary.events -= lost.0;
-        summary.bytes -= lost.1;
-        let length = self.output.length();
-        summary.exit = match (&end, &flushed) {
-            (Err(failure), _) | (Ok(()), Err(End::Failed(failure))) => failure.code,
-            _ => 0,
-        };
-        let written = self.write(&Record::Summary(summary));
-        let written = written.and_then(|()| self.output.flush());
-        end?;
-        flushed?;
-        written?;
-        self.output.look(true);
-        let finished = self.output.finish();
-        if let (Err(End::Failed(failure)), Some(length)) = (&finished, length) {
-            // The summary has the exit code.
-            summary.exit = failure.code;
-            let written = self.output.take_back(length);
-            let written = written.and_then(|()| self.write(&Record::Summary(summary)));
-            // The first failure is reported.
-            let _ = written.and_then(|()| self.output.flush());
-        }
-        finished
-    }
-
-    /// Reports the lines that were not read, where that is possible.
-    fn unread(&mut self, cut: WaitEnded) -> End {
-        let mut summary = self.status.summary;
-        let (events, bytes) = self.output.lost();
-        summary.events -= events;
-        summary.bytes -= bytes;
-        let outcome = self.settings.outcome(Err(End::Unread(cut)));
-        summary.exit = outcome.err().map_or(0, |failure| failure.code);
-        let written = self.write(&Record::Summary(summary));
-        let _ = written.and_then(|()| self.output.flush());
-        if cut == WaitEnded::Stopped {
-            let events = events + self.unread;
-            log::warn!("stopped with unread lines, events: {events}");
-        }
-        End::Unread(cut)
     }
 
     fn write(&mut self, record: &Record<'_>) -> Result<(), End> {

@@ -17,6 +17,10 @@ use crate::wait;
 /// The time after the idle time in which a run still looks for an event among other messages.
 const BUSY: Duration = Duration::from_secs(2);
 
+/// Interval for looking how many bytes have been sent and received, where that is limited: nothing
+/// else tells of pings and of attempts to connect.
+const LOOK: Duration = Duration::from_secs(1);
+
 impl Run<'_> {
     pub(super) fn receive(&mut self, client: &mut Client) -> Result<(), End> {
         loop {
@@ -178,12 +182,13 @@ impl Run<'_> {
         }
     }
 
-    /// Returns when to tell it again.
+    /// Returns when to look again.
     fn due(&self) -> Option<Instant> {
         let progress = self.progress.as_ref().map(Progress::due);
         let notify = self.notify.as_ref().and_then(Notify::due);
         let refused = self.refusals.due().filter(|_| self.is_refused());
-        let due = [progress, notify, self.output.due(), refused];
+        let spent = self.settings.max_bytes.map(|_| Instant::now() + LOOK);
+        let due = [progress, notify, self.output.due(), refused, spent];
         due.into_iter().flatten().min()
     }
 
@@ -197,7 +202,13 @@ impl Run<'_> {
         } else {
             self.duration_end().into_iter().chain(busy).min()
         };
-        end.is_some_and(|end| end <= Instant::now())
+        end.is_some_and(|end| end <= Instant::now()) || self.is_spent()
+    }
+
+    /// Returns whether as many bytes as are allowed have been sent and received.
+    fn is_spent(&self) -> bool {
+        let bytes = self.traffic.sent() + self.traffic.received();
+        self.settings.max_bytes.is_some_and(|most| most <= bytes)
     }
 
     /// Returns when there is nothing more to wait for.
