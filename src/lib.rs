@@ -75,6 +75,7 @@ mod update;
 pub mod wait;
 mod websocket;
 
+pub use client::cost::Cost;
 pub use client::{Client, Events};
 pub use config::Config;
 pub use credentials::Credentials;

@@ -17,6 +17,7 @@ use failures::Failures;
 use old::HandingOver;
 use postponed::Postponed;
 
+pub(crate) mod cost;
 mod failures;
 mod handover;
 mod leave;
@@ -71,6 +72,8 @@ pub struct Client {
     state: State,
     /// Number of connections so far.
     connections: u64,
+    /// Bytes that the last connection took to be made.
+    connecting_bytes: Option<u64>,
     subscriptions: Subscriptions,
     postponed: Postponed,
     loss: Option<Loss>,
@@ -143,6 +146,7 @@ impl Client {
             backoff: Backoff::new(config.retry_for, now),
             state: State::Waiting(now),
             connections: 0,
+            connecting_bytes: None,
             subscriptions: Subscriptions::default(),
             postponed: Postponed::new(now),
             loss: None,

@@ -166,7 +166,11 @@ impl Client {
             let soon = Instant::now() + RENEWED_WITHIN;
             self.config.connect_deadline = Some(limit.map_or(soon, |limit| limit.min(soon)));
         }
+        let before = self.route.traffic().total();
         let opened = Connection::open(&self.config, &mut self.route, &mut self.redactor);
+        if opened.is_ok() {
+            self.connecting_bytes = Some(self.route.traffic().total() - before);
+        }
         self.config.connect_deadline = limit;
         match opened {
             Ok(connection) => self.opened(connection),

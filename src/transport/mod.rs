@@ -14,6 +14,7 @@ use crate::step::{Observer, Step};
 use crate::transport::connect::Attempts;
 use crate::transport::hop::Hop;
 use crate::transport::link::Layer;
+use crate::transport::overhead::Overhead;
 use crate::transport::proxy::Proxy;
 use crate::transport::resolve::Resolver;
 use crate::transport::traffic::Traffic;
@@ -26,6 +27,7 @@ pub(crate) mod coming;
 pub(crate) mod connect;
 mod hop;
 pub(crate) mod link;
+pub(crate) mod overhead;
 pub(crate) mod proxy;
 pub(crate) mod resolve;
 pub(crate) mod socks;
@@ -48,6 +50,7 @@ pub(crate) struct Route {
     tls: Arc<ClientConfig>,
     dials: Dials,
     traffic: Traffic,
+    overhead: Overhead,
 }
 
 /// Times of the last connections that count.
@@ -100,6 +103,7 @@ impl Route {
             tls,
             dials: Dials::default(),
             traffic: Traffic::default(),
+            overhead: Overhead::default(),
         })
     }
 
@@ -123,6 +127,11 @@ impl Route {
     /// Returns the counts of all connections.
     pub(crate) fn traffic(&self) -> &Traffic {
         &self.traffic
+    }
+
+    /// Returns what the last connection takes beyond its data.
+    pub(crate) fn overhead(&self) -> &Overhead {
+        &self.overhead
     }
 
     /// Returns the proxy on the way, if there is one.
@@ -203,7 +212,6 @@ impl Route {
         target: Option<SocketAddr>,
         deadline: Instant,
     ) -> Result<Link> {
-        let hop = Hop::first(&self.endpoint, self.proxy.as_ref());
         let mut attempts = Attempts::new(addrs);
         let mut last = None;
         loop {
@@ -211,11 +219,13 @@ impl Route {
             let (addr, tcp) = match attempts.next(&self.wait_context, deadline) {
                 Ok(connected) => connected,
                 Err(error) => {
+                    let hop = Hop::first(&self.endpoint, self.proxy.as_ref());
                     let error = hop.unreachable(attempts.tried(), error);
                     let is_stop = error.kind() == ErrorKind::Stopped;
                     return Err(last.filter(|_| !is_stop).unwrap_or(error));
                 }
             };
+            self.overhead = Overhead::of_packets(addr);
             self.observer.notify(&Step::Connected {
                 addr,
                 tried: attempts.tried().to_owned(),
@@ -232,7 +242,7 @@ impl Route {
 
     /// Continues from a TCP connection to the first hop.
     fn secure(
-        &self,
+        &mut self,
         tcp: TcpStream,
         target: Option<SocketAddr>,
         deadline: Instant,
@@ -251,6 +261,7 @@ impl Route {
         }
         if self.endpoint.tls {
             let stream = tls::handshake(wire, &self.tls, &self.endpoint)?;
+            (self.overhead.record, self.overhead.certificates) = tls::overhead(&stream);
             let secured = tls::secured(&stream);
             if let Step::Secured { is_resumed, .. } = secured {
                 self.traffic.add_handshake(is_resumed);

@@ -142,6 +142,21 @@ pub(crate) fn secured(stream: &Stream) -> Step {
     }
 }
 
+/// Returns the length of a record beyond its content, RFC 8446 §5.2 and RFC 5288 §3, and that of the
+/// certificates, which a resumed session does not send.
+pub(crate) fn overhead(stream: &Stream) -> (u64, u64) {
+    let tls = &stream.conn;
+    let record = match tls.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => 5 + 1 + 16,
+        _ => 5 + 8 + 16,
+    };
+    let chain = tls.peer_certificates().unwrap_or_default();
+    let is_resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
+    let chain = chain.iter().filter(|_| !is_resumed);
+    let certificates: usize = chain.map(|certificate| certificate.len()).sum();
+    (record, certificates as u64)
+}
+
 fn failed(endpoint: &Endpoint, error: io::Error) -> Error {
     let new = |kind, message: String| Error::new(Phase::Tls, kind, message);
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());

@@ -42,6 +42,12 @@ impl Traffic {
         self.counts().resumed_handshakes
     }
 
+    /// Returns the number of bytes received and sent.
+    pub(crate) fn total(&self) -> u64 {
+        let counts = self.counts();
+        counts.received + counts.sent
+    }
+
     pub(super) fn add_received(&self, bytes: usize) {
         self.counts().received += bytes as u64;
     }

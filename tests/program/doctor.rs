@@ -64,6 +64,14 @@ fn all_stages_pass_with_their_findings() {
     assert_eq!(stages[4]["names"], json!(["localhost", "127.0.0.1", "::1"]));
     assert!(stages[4]["not_before"].as_str() < stages[4]["not_after"].as_str());
     assert_eq!(stages[5]["is_kept"], true);
+    let cost = &stages[8]["cost"];
+    // 180 pings and pongs.
+    assert_eq!(
+        (&cost["silent_hour"], &cost["event"]),
+        (&json!(37_440), &json!(130))
+    );
+    let reconnection = cost["reconnection"].as_u64().unwrap();
+    assert!((2_500..3_500).contains(&reconnection), "{reconnection}");
     assert_eq!(stages[9]["stream"], TEMPERATURE);
     assert!(!text(&output.stdout).contains(sim.token()));
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use octave_ws::settings::{SettingSources, SettingValue};
-use octave_ws::{Client, Config, ErrorKind, Phase, Step, Stop, Update, clock};
+use octave_ws::{Client, Config, Cost, ErrorKind, Phase, Step, Stop, Update, clock};
 use serde_json::{Value, json};
 
 use crate::commands::doctor::certificate::Certificate;
@@ -116,7 +116,8 @@ fn examine(
             return Err(Failure::new(UNAVAILABLE, message));
         }
     }
-    report.passed(&["pong received".to_owned()], json!({}));
+    let (words, facts) = pong_line(client.cost());
+    report.passed(&words, facts);
 
     report.at("event");
     let by = Instant::now() + EVENT;
@@ -216,6 +217,31 @@ fn record(step: &Step, report: &Report) {
     };
     report.at(stage);
     report.passed(&words, facts);
+}
+
+/// Describes the answer to a ping, and the bytes that the present settings cost.
+fn pong_line(cost: Option<Cost>) -> (Vec<String>, Value) {
+    let mut words = vec!["pong received".to_owned()];
+    let Some(Cost {
+        silent_hour,
+        event,
+        reconnection,
+        ..
+    }) = cost
+    else {
+        return (words, json!({}));
+    };
+    words.extend([
+        format!("bytes of an hour of silence: {silent_hour}"),
+        format!("of an event: {event} and its own"),
+        format!("of a reconnection: {reconnection}"),
+    ]);
+    let cost = json!({
+        "silent_hour": silent_hour,
+        "event": event,
+        "reconnection": reconnection,
+    });
+    (words, json!({ "cost": cost }))
 }
 
 /// Describes each setting, with its source.
