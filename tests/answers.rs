@@ -587,7 +587,7 @@ fn requests_are_sent_while_answers_are_read() {
             other => panic!("{other:?} after {acks} and {events}"),
         }
     }
-    client.close().unwrap();
+    drop(client);
     service.join().unwrap();
 }
 

@@ -21,8 +21,6 @@ const CLIENT: &str = env!("CARGO_BIN_EXE_octave-ws");
 /// Who receives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Peer {
-    /// [`floor`].
-    Floor,
     /// `octave-ws listen` with this format, into /dev/null or a pipe.
     Client(&'static str, Out),
     /// websocat, if it is installed.
@@ -49,14 +47,14 @@ struct Row {
     bars: &'static [(Peer, f64)],
 }
 
-const ROWS: [Row; 7] = [
+const ROWS: [Row; 8] = [
     Row {
         name: "350 B, full records",
         events: 1_000_000,
         size: 350,
         records: Records::Full,
         peer: EVENT,
-        bars: &[(Peer::Floor, 1.75), (Peer::Websocat, 0.5)],
+        bars: &[(Peer::Websocat, 0.5)],
     },
     Row {
         name: "350 B, a record each",
@@ -64,8 +62,15 @@ const ROWS: [Row; 7] = [
         size: 350,
         records: Records::Single,
         peer: EVENT,
-        // What a quarter of websocat was, where both were measured.
-        bars: &[(Peer::Floor, 1.88), (Peer::Websocat, 0.25)],
+        bars: &[(Peer::Websocat, 0.25)],
+    },
+    Row {
+        name: "350 B, compressed",
+        events: 1_000_000,
+        size: 350,
+        records: Records::Compressed,
+        peer: EVENT,
+        bars: &[],
     },
     Row {
         name: "10 KB",
@@ -73,7 +78,7 @@ const ROWS: [Row; 7] = [
         size: 10_000,
         records: Records::Full,
         peer: EVENT,
-        bars: &[(Peer::Floor, 1.68), (Peer::Websocat, 0.75)],
+        bars: &[(Peer::Websocat, 0.75)],
     },
     Row {
         name: "1 MB",
@@ -81,7 +86,7 @@ const ROWS: [Row; 7] = [
         size: 1_000_000,
         records: Records::Full,
         peer: EVENT,
-        bars: &[(Peer::Floor, 2.8), (Peer::Websocat, 0.6)],
+        bars: &[(Peer::Websocat, 0.6)],
     },
     Row {
         name: "350 B, into a pipe",
@@ -300,7 +305,6 @@ impl Row {
         };
         command.arg(out);
         match peer {
-            Peer::Floor => command.arg(&own).arg("floor"),
             Peer::Client(format, _) => {
                 let listen = ["listen", TEMPERATURE, "--no-reconnect", "-q"];
                 command.arg(CLIENT).args(listen).args(["--format", format])
@@ -321,7 +325,6 @@ echo '{"msgId":"1","object":"event","type":"subscribe","path":"'"$1"'"}' |
 impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Floor => "tungstenite over rustls",
             Self::Client(..) => "--format event",
             Self::Websocat => "websocat",
         })

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
+use flate2::{Compress, Compression, FlushCompress};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
@@ -32,6 +33,8 @@ pub(crate) struct Events {
 pub(crate) enum Records {
     /// As many as fit.
     Full,
+    /// The same, of messages that are compressed and differ.
+    Compressed,
     /// Each frame in a record of its own, as from a service that writes event by event.
     Single,
 }
@@ -106,9 +109,13 @@ fn serve(tls: Tls, events: Events) -> io::Result<()> {
             continue;
         };
         let accept = derive_accept_key(key.as_bytes());
+        let extension = match events.records {
+            Records::Compressed => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+            _ => "",
+        };
         let answer = format!(
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+             Sec-WebSocket-Accept: {accept}\r\n{extension}\r\n"
         );
         tls.get_mut().write_all(answer.as_bytes())?;
         let id = read_msg_id(&mut tls)?;
@@ -155,6 +162,14 @@ fn send(tls: &mut Tls, events: Events) -> io::Result<()> {
     /// At most so many bytes at once, but at least one frame.
     const CHUNK: usize = 32 << 10;
 
+    if let Records::Compressed = events.records {
+        let compressed = compressed(events.size);
+        for _ in 0..events.count / TOGETHER {
+            tls.write_all(&compressed)?;
+            tls.flush()?;
+        }
+        return end(tls);
+    }
     let frame = frame(&event(events.size));
     let most = u32::try_from(CHUNK / frame.len()).unwrap().max(1);
     let mut left = events.count;
@@ -162,7 +177,7 @@ fn send(tls: &mut Tls, events: Events) -> io::Result<()> {
         let now = most.min(left);
         left -= now;
         match events.records {
-            Records::Full => tls.write_all(&frame.repeat(now as usize))?,
+            Records::Full | Records::Compressed => tls.write_all(&frame.repeat(now as usize))?,
             Records::Single => {
                 for _ in 0..now {
                     tls.conn.writer().write_all(&frame)?;
@@ -171,12 +186,40 @@ fn send(tls: &mut Tls, events: Events) -> io::Result<()> {
         }
         tls.flush()?;
     }
+    end(tls)
+}
+
+fn end(tls: &mut Tls) -> io::Result<()> {
     tls.write_all(&[0x88, 2, 0x03, 0xe8])?;
     tls.conn.send_close_notify();
     tls.flush()?;
     tls.sock.shutdown(Shutdown::Write)?;
     // Closed with something unread, TCP would drop what the client has not read.
     io::copy(tls, &mut io::sink()).map(drop)
+}
+
+/// Number of compressed messages that refer to each other.
+const TOGETHER: u32 = 1000;
+
+/// Frames of that many messages, of which the first refers to none.
+fn compressed(size: usize) -> Vec<u8> {
+    let mut compress = Compress::new(Compression::default(), false);
+    let mut frames = Vec::new();
+    for n in 0..TOGETHER {
+        let text = event(size).replace(
+            "1707870487000",
+            &(1_707_870_487_000 + 1009 * u64::from(n)).to_string(),
+        );
+        let mut payload = Vec::with_capacity(2 * size);
+        compress
+            .compress_vec(text.as_bytes(), &mut payload, FlushCompress::Sync)
+            .unwrap();
+        payload.truncate(payload.len() - 4);
+        let mut frame = frame_of(&payload);
+        frame[0] |= 0x40;
+        frames.extend(frame);
+    }
+    frames
 }
 
 /// An event of this size.
@@ -194,8 +237,12 @@ fn event(size: usize) -> String {
 
 /// A text in a frame (RFC 6455 §5.2).
 fn frame(text: &str) -> Vec<u8> {
+    frame_of(text.as_bytes())
+}
+
+fn frame_of(payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x81];
-    match text.len() {
+    match payload.len() {
         length @ 0..126 => frame.extend(u8::try_from(length)),
         length => {
             if let Ok(length) = u16::try_from(length) {
@@ -207,6 +254,6 @@ fn frame(text: &str) -> Vec<u8> {
             }
         }
     }
-    frame.extend(text.as_bytes());
+    frame.extend(payload);
     frame
 }

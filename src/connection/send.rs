@@ -83,10 +83,12 @@ impl Connection {
 
     /// Returns when a peer that takes nothing, and sends nothing, has failed. What has become possible meanwhile is sent.
     pub(super) fn stuck_at(&mut self) -> Option<Instant> {
-        self.socket.wire().send_queued();
-        let since = self.socket.wire().unsent_since()?;
+        let wire = self.socket.wire();
+        wire.unsent_since()?;
+        wire.send_queued();
+        let since = wire.unsent_since()?;
         // One that is busy with answers need not read.
-        let heard_at = self.socket.wire().coming().heard_at;
+        let heard_at = wire.coming().heard_at;
         Some(since.max(heard_at) + self.ack_timeout)
     }
 }

@@ -63,6 +63,8 @@ impl Socket {
             rest,
             is_compressed,
         } = handshake::handshake(&mut link, endpoint, request)?;
+        // A pong is not to wait for a peer that reads nothing.
+        link.wire().set_queueing(true);
         let frames = MessageLimit::new(link, rest, max_message, is_compressed);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -101,11 +103,7 @@ impl Socket {
     }
 
     fn message(&mut self) -> Result<Option<Message>> {
-        // A pong does not wait for a peer that reads nothing.
-        self.wire().set_queueing(true);
-        let read = self.websocket.read();
-        self.wire().set_queueing(false);
-        match read {
+        match self.websocket.read() {
             Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 Ok(None)
             }
@@ -164,17 +162,13 @@ impl Socket {
     }
 
     fn queue_message(&mut self, message: Message) -> Result<()> {
-        self.wire().set_queueing(true);
         let done = self.websocket.write(message);
-        self.wire().set_queueing(false);
         self.unless_full(done)
     }
 
     /// Sends what is queued, as far as the peer takes it. Reads send the rest while they wait.
     pub(crate) fn flush(&mut self) -> Result<()> {
-        self.wire().set_queueing(true);
         let done = self.websocket.flush();
-        self.wire().set_queueing(false);
         self.unless_full(done)
     }
 
@@ -225,7 +219,10 @@ impl Socket {
     fn write(&mut self, message: Message, deadline: Instant) -> Result<()> {
         let deadline = self.limited(deadline);
         self.wire().set_deadline(Some(deadline));
-        self.websocket.send(message).map_err(|error| match error {
+        self.wire().set_queueing(false);
+        let sent = self.websocket.send(message);
+        self.wire().set_queueing(true);
+        sent.map_err(|error| match error {
             tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.stopped_reading()
             }
@@ -256,6 +253,7 @@ impl Socket {
     /// I/O errors of the connection; `TimedOut` without an answer.
     pub(crate) fn close(mut self, deadline: Instant) -> Result<()> {
         self.wire().ignore_stop();
+        self.wire().set_queueing(false);
         let deadline = self.limited(deadline);
         self.wire().set_deadline(Some(deadline));
         let mut step = self.send_close(CloseCode::Normal);
@@ -292,6 +290,7 @@ impl Socket {
         let end = self.limited(Instant::now() + LEAVE_AT_MOST);
         let next = || Some(end.min(Instant::now() + LEAVE));
         self.wire().set_deadline(next());
+        self.wire().set_queueing(false);
         let _ = self.websocket.flush();
         let link = self.link();
         // An end that stood in a buffer is an end, too.
