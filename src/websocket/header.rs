@@ -1,6 +1,7 @@
 //! The headers of frames, RFC 6455 §5.2.
 
 /// Returns the length of the header with this beginning, as far as it is known yet.
+#[inline]
 pub(super) fn header_length(head: &[u8]) -> usize {
     let Some(second) = head.get(1) else { return 2 };
     let length = match second & 0x7f {
@@ -13,6 +14,7 @@ pub(super) fn header_length(head: &[u8]) -> usize {
 }
 
 /// Returns the payload length of a complete header.
+#[inline]
 pub(super) fn payload_length(head: &[u8]) -> u64 {
     let number = |bytes: &[u8]| bytes.iter().fold(0, |n, &byte| n << 8 | u64::from(byte));
     match head[1] & 0x7f {
