@@ -58,6 +58,7 @@ fn one_room_knows_each_library_and_few_the_wall_clock() {
                 "handshake.rs",
                 "message.rs",
                 "compression.rs",
+                "failure.rs",
                 "tests.rs",
             ][..],
         ),

@@ -262,6 +262,9 @@ impl Client {
             self.state = State::Failed(error);
             return Ok(());
         };
+        if error.is_of_compression() {
+            log::warn!("compression is not offered to {} any more", self.peer());
+        }
         self.state = State::Waiting(at);
         let error = error.retry_as(Retry::Always);
         self.disconnected();
@@ -275,7 +278,6 @@ impl Client {
         if !error.is_of_compression() || !mem::take(&mut self.config.compression) {
             return None;
         }
-        log::warn!("{error}; compression is not offered any more");
         (error.phase() == Phase::Upgrade).then(Instant::now)
     }
 

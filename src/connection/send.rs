@@ -50,10 +50,10 @@ impl Connection {
     /// # Errors
     /// As [`Connection::send`].
     pub(crate) fn ping(&mut self) -> Result<()> {
-        let now = Instant::now();
-        self.ping = (self.ping.0 + 1, Some(now));
+        self.ping = (self.ping.0 + 1, Some(Instant::now()));
         let payload = self.ping.0.to_be_bytes();
-        let sent = self.socket.ping(&payload, now + self.ack_timeout);
+        let queued = self.socket.queue_ping(&payload);
+        let sent = queued.and_then(|()| self.socket.flush());
         self.unless_failed(sent);
         self.check_sent()
     }
@@ -69,7 +69,7 @@ impl Connection {
     /// Sends a request for a sign of life.
     pub(super) fn send_ping(&mut self) {
         log::trace!("socket: ping");
-        let queued = self.socket.queue_ping();
+        let queued = self.socket.queue_ping(&[]);
         let sent = queued.and_then(|()| self.socket.flush());
         self.unless_failed(sent);
     }

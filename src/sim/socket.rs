@@ -21,7 +21,7 @@ use super::log::ClientAction;
 use super::shared::{Log, Shared, refusal};
 use crate::wait::poll::{is_ready, poll_until};
 use crate::wait::sockets;
-use crate::websocket::inflated::Inflated;
+use crate::websocket::inflated::{Inflated, Sender};
 
 type Tls = StreamOwned<ServerConnection, TcpStream>;
 
@@ -97,7 +97,7 @@ pub(super) fn serve(
         shared.cloud.hang_up(Some(CloseCode::Policy.into()));
     }
     let subscriber = shared.cloud.join()?;
-    let frames = Inflated::new(stream, compressor.is_some(), MAX_MESSAGE);
+    let frames = Inflated::new(stream, Sender::Client, compressor.is_some(), MAX_MESSAGE);
     let mut session = Session {
         socket: WebSocket::from_raw_socket(frames, Role::Server, None),
         compressor,

@@ -91,25 +91,18 @@ impl Write for Link {
         let is_first = mem::take(&mut self.is_first);
         match &mut self.layer {
             Layer::Plain(wire) => wire.write(data),
-            Layer::Tls(stream) if is_first => {
-                unless_read_fails(tls::write_first(stream, data), data.len())
-            }
-            Layer::Tls(stream) => unless_read_fails(stream.write(data), data.len()),
+            Layer::Tls(stream) => match tls::write(stream, data, is_first) {
+                // rustls has found a record invalid.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(data.len()),
+                done => done,
+            },
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match &mut self.layer {
-            Layer::Plain(wire) => wire.flush(),
-            Layer::Tls(stream) => unless_read_fails(stream.flush(), ()),
+        if let Layer::Tls(stream) = &mut self.layer {
+            tls::send(stream)?;
         }
-    }
-}
-
-fn unless_read_fails<T>(done: io::Result<T>, as_if: T) -> io::Result<T> {
-    match done {
-        // rustls has found a record invalid.
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(as_if),
-        done => done,
+        self.layer.wire().flush()
     }
 }

@@ -118,12 +118,28 @@ fn advance(tls: &mut ClientConnection, wire: &mut Wire) -> io::Result<()> {
     })
 }
 
-/// Writes data, in one write with what is left of the handshake.
-pub(crate) fn write_first(stream: &mut Stream, data: &[u8]) -> io::Result<usize> {
+/// Writes data, the first in one write with what is left of the handshake. Not rustls's own way, which
+/// reads where it cannot write.
+pub(crate) fn write(stream: &mut Stream, data: &[u8], is_first: bool) -> io::Result<usize> {
+    if !is_first {
+        send(stream)?;
+    }
     let length = stream.conn.writer().write(data)?;
-    // The data is taken: a failure is that of the next write.
-    let _ = stream.conn.complete_io(&mut stream.sock);
+    // What is taken counts as written: a failure is that of the next write.
+    let sent = send(stream);
+    if length == 0 && !data.is_empty() {
+        sent?;
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
     Ok(length)
+}
+
+/// Writes the records that are left.
+pub(crate) fn send(stream: &mut Stream) -> io::Result<()> {
+    while stream.conn.wants_write() {
+        stream.conn.write_tls(&mut stream.sock)?;
+    }
+    Ok(())
 }
 
 /// Returns the step of a completed handshake.

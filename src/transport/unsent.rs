@@ -8,7 +8,7 @@ pub(super) struct Unsent {
     /// When the socket has last taken a part of it, or there was nothing to take.
     since: Instant,
     /// Whether writes leave data here instead of waiting.
-    pub(super) is_queue: bool,
+    is_queue: bool,
     /// Whether a read ends once all is sent.
     ends_read: bool,
 }
@@ -26,13 +26,24 @@ impl Unsent {
         }
     }
 
+    pub(super) fn is_queue(&self) -> bool {
+        self.is_queue
+    }
+
+    pub(super) fn set_queue(&mut self, is_queue: bool) {
+        self.is_queue = is_queue;
+        self.ends_read &= is_queue;
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Takes data. Fails with `WouldBlock` if there is too much already.
+    /// Takes data, and returns how much that is. Fails with `WouldBlock` if there is too much already,
+    /// and a read ends once that is sent.
     pub(super) fn push(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.bytes.len() >= MOST {
+            self.ends_read = true;
             return Err(ErrorKind::WouldBlock.into());
         }
         if self.bytes.is_empty() {

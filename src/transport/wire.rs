@@ -137,7 +137,7 @@ impl Wire {
     /// Sets whether writes queue what the socket does not take at once, instead of waiting. The rest
     /// is sent by reads, while they wait.
     pub(crate) fn set_queueing(&mut self, is_queue: bool) {
-        self.unsent.is_queue = is_queue;
+        self.unsent.set_queue(is_queue);
     }
 
     /// Returns since when the socket has taken nothing of what is queued, if anything is.
@@ -218,6 +218,9 @@ impl Wire {
             if let Some(error) = &self.broken {
                 return Err(again(error));
             }
+            if self.unsent.is_read_ended() {
+                return Err(ErrorKind::WouldBlock.into());
+            }
             if !found.is_watched_ready {
                 found = self.wait_for_data()?;
             }
@@ -254,7 +257,8 @@ impl Wire {
             }
             self.send_queued();
             let found = self.look()?;
-            if found.is_ready || found.is_watched_ready || self.unsent.is_read_ended() {
+            let is_over = self.unsent.is_read_ended() || self.is_broken();
+            if found.is_ready || found.is_watched_ready || is_over {
                 return Ok(found);
             }
         }
@@ -332,7 +336,7 @@ impl Write for Wire {
     }
 
     fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        if self.unsent.is_queue && !self.is_broken() {
+        if self.unsent.is_queue() && !self.is_broken() {
             let length = self.unsent.push(data)?;
             self.send_queued();
             return Ok(length);
@@ -350,7 +354,7 @@ impl Write for Wire {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.unsent.is_queue {
+        if self.unsent.is_queue() {
             return Ok(());
         }
         self.drain()
@@ -442,6 +446,30 @@ mod tests {
         }
         assert_eq!(wire.read(&mut [0; 9]).unwrap(), 4);
         assert!(matches!(wire.read(&mut [0; 9]), Ok(0) | Err(_)));
+    }
+
+    #[test]
+    fn a_full_queue_takes_no_more_and_ends_a_read_once_it_is_sent() {
+        let (mut wire, mut far, _stop) = pair();
+        wire.set_queueing(true);
+        let full = loop {
+            if let Err(error) = wire.write_all(&[0; 4096]) {
+                break error;
+            }
+        };
+        assert_eq!(full.kind(), ErrorKind::WouldBlock);
+        let reader = std::thread::spawn(move || {
+            let read = io::copy(&mut far, &mut io::sink());
+            read.unwrap()
+        });
+        wire.set_deadline(Some(Instant::now() + Duration::from_secs(60)));
+        let start = Instant::now();
+        let ended = wire.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(ended.kind(), ErrorKind::WouldBlock);
+        assert!(start.elapsed() < Duration::from_secs(30));
+        assert!(wire.take_all_sent() && !wire.take_all_sent());
+        drop(wire);
+        assert!(reader.join().unwrap() > 64 << 10);
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Inflater {
 
 impl fmt::Display for BadData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a compressed message cannot be inflated")
+        f.write_str("a compressed message cannot be inflated (see --no-compression)")
     }
 }
 

@@ -17,10 +17,18 @@ pub(crate) struct Inflated<S> {
     reader: Option<Box<Reader>>,
 }
 
+/// The peer that sends the frames.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sender {
+    #[cfg(any(feature = "sim", test))]
+    Client,
+    Server,
+}
+
 impl<S> Inflated<S> {
     /// Leaves everything as it is, unless compression has been agreed upon.
-    pub(crate) fn new(stream: S, is_compressed: bool, max_message: usize) -> Self {
-        let reader = is_compressed.then(|| Box::new(Reader::new(max_message as u64)));
+    pub(crate) fn new(stream: S, sender: Sender, is_compressed: bool, max_message: usize) -> Self {
+        let reader = is_compressed.then(|| Box::new(Reader::new(sender, max_message as u64)));
         Self { stream, reader }
     }
 
@@ -56,6 +64,7 @@ impl<S: Write> Write for Inflated<S> {
 const INPUT: usize = 4 << 10;
 
 struct Reader {
+    sender: Sender,
     inflater: Inflater,
     max_message: u64,
     input: Box<[u8]>,
@@ -66,6 +75,8 @@ struct Reader {
     frame: Frame,
     /// The compressed message that is being received.
     message: Option<Message>,
+    /// Whether another message is being received.
+    is_amid_other: bool,
     /// A header, and the output behind it, which are returned before anything else is read.
     out_head: Vec<u8>,
     out: Output,
@@ -96,8 +107,9 @@ enum Output {
 }
 
 impl Reader {
-    fn new(max_message: u64) -> Self {
+    fn new(sender: Sender, max_message: u64) -> Self {
         Self {
+            sender,
             inflater: Inflater::new(),
             max_message,
             input: vec![0; INPUT].into(),
@@ -105,6 +117,7 @@ impl Reader {
             head: Vec::new(),
             frame: Frame::default(),
             message: None,
+            is_amid_other: false,
             out_head: Vec::new(),
             out: Output::Input(0..0),
             failure: None,
@@ -193,16 +206,24 @@ impl Reader {
         }
         let head = &self.head;
         let (bits, opcode) = (head[0] & 0x70, head[0] & 0x0f);
+        let is_last = head[0] & 0x80 != 0;
+        let is_masked = head[1] & 0x80 != 0;
         // RFC 7692 §6: RSV1 is set on the first frame of a message, and on no other.
-        let begins = bits == 0x40 && matches!(opcode, 1 | 2);
+        let may_begin = self.message.is_none() && !self.is_amid_other;
+        let begins = bits == 0x40 && matches!(opcode, 1 | 2) && may_begin;
         let continues = bits == 0 && opcode == 0 && self.message.is_some();
+        // RFC 6455 §5.1: the client masks its frames, the server does not.
+        let is_well_masked = is_masked == (self.sender != Sender::Server);
+        if opcode & 0x08 == 0 && self.message.is_none() && !begins {
+            self.is_amid_other = !is_last && (opcode != 0 || self.is_amid_other);
+        }
         self.frame = Frame {
             left: payload_length(head),
-            is_compressed: begins || continues,
-            is_last: head[0] & 0x80 != 0,
-            mask: (head[1] & 0x80 != 0).then(|| [0, 1, 2, 3].map(|n| head[head.len() - 4 + n])),
+            is_compressed: (begins || continues) && is_well_masked,
+            is_last,
+            mask: is_masked.then(|| [0, 1, 2, 3].map(|n| head[head.len() - 4 + n])),
         };
-        if begins {
+        if begins && is_well_masked {
             self.message = Some(Message { opcode, length: 0 });
         }
         if !self.frame.is_compressed {

@@ -2,6 +2,7 @@
 //! and the limits of its frames.
 
 mod extension;
+mod failure;
 pub(crate) mod frames;
 pub(crate) mod handshake;
 mod header;

@@ -11,18 +11,21 @@ use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
 use crate::transport::Link;
 use crate::transport::wire::Wire;
-use crate::websocket::frames::{LimitExceeded, MessageLimit};
+use crate::websocket::frames::MessageLimit;
 use crate::websocket::handshake::{self, UpgradeRequest, Upgraded};
-use crate::websocket::inflated::{InflateError, Inflated};
+use crate::websocket::inflated::{Inflated, Sender};
 use crate::{Error, Result};
 
 /// An open WebSocket.
 pub(crate) struct Socket {
-    websocket: WebSocket<Inflated<MessageLimit>>,
+    websocket: WebSocket<Frames>,
     is_compressed: bool,
-    peer: String,
+    pub(super) peer: String,
     limit: Option<Instant>,
 }
+
+/// The stream below a WebSocket.
+type Frames = Inflated<MessageLimit>;
 
 /// A received message, except those that the WebSocket protocol handles itself.
 pub(crate) enum Received {
@@ -40,9 +43,13 @@ pub(crate) enum Received {
 /// tungstenite fills as much with zeros before each read.
 const READ_BUFFER: usize = 16 << 10;
 
+/// Maximum size of the pongs that are not sent yet. Beyond that, only the last ping is answered (RFC 6455
+/// §5.5.3). More than tungstenite's buffer for writes.
+const MAX_PONGS: usize = 256 << 10;
+
 /// Timeout for a peer that is left to read everything and end the connection. Its system retries
 /// after 0.2 s, 0.4 s and 0.8 s if ours had no room.
-const LEAVE: Duration = Duration::from_millis(1500);
+pub(super) const LEAVE: Duration = Duration::from_millis(1500);
 const LEAVE_AT_MOST: Duration = Duration::from_millis(1800);
 
 impl Socket {
@@ -68,11 +75,12 @@ impl Socket {
         let frames = MessageLimit::new(link, rest, max_message, is_compressed);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
+            .max_write_buffer_size(MAX_PONGS)
             .max_message_size(Some(max_message))
             .max_frame_size(Some(max_message));
         Ok(Self {
             websocket: WebSocket::from_raw_socket(
-                Inflated::new(frames, is_compressed, max_message),
+                Inflated::new(frames, Sender::Server, is_compressed, max_message),
                 Role::Client,
                 Some(config),
             ),
@@ -157,12 +165,13 @@ impl Socket {
     }
 
     /// Keeps a request for a sign of life, to be sent with the next [`Socket::flush`].
-    pub(crate) fn queue_ping(&mut self) -> Result<()> {
-        self.queue_message(Message::Ping(Bytes::new()))
+    /// The pong has the same bytes, 125 at most.
+    pub(crate) fn queue_ping(&mut self, payload: &[u8]) -> Result<()> {
+        self.queue_message(Message::Ping(Bytes::copy_from_slice(payload)))
     }
 
     fn queue_message(&mut self, message: Message) -> Result<()> {
-        let done = self.websocket.write(message);
+        let done = self.unlimited(|websocket| websocket.write(message));
         self.unless_full(done)
     }
 
@@ -170,6 +179,17 @@ impl Socket {
     pub(crate) fn flush(&mut self) -> Result<()> {
         let done = self.websocket.flush();
         self.unless_full(done)
+    }
+
+    /// Writes something that is no pong, whatever its size.
+    fn unlimited<T>(&mut self, write: impl FnOnce(&mut WebSocket<Frames>) -> T) -> T {
+        let limit = |websocket: &mut WebSocket<Frames>, most| {
+            websocket.set_config(|config| config.max_write_buffer_size = most);
+        };
+        limit(&mut self.websocket, usize::MAX);
+        let done = write(&mut self.websocket);
+        limit(&mut self.websocket, MAX_PONGS);
+        done
     }
 
     /// Ignores that the queue is full: tungstenite keeps the message for the next flush.
@@ -185,11 +205,6 @@ impl Socket {
     /// Sends a text, by the deadline.
     pub(crate) fn send(&mut self, text: String, deadline: Instant) -> Result<()> {
         self.write(Message::text(text), deadline)
-    }
-
-    /// Asks for a sign of life, by the deadline: a pong with the same bytes, 125 at most.
-    pub(crate) fn ping(&mut self, payload: &[u8], deadline: Instant) -> Result<()> {
-        self.write(Message::Ping(payload.to_vec().into()), deadline)
     }
 
     /// Returns whether a part of a message has come in, or of a TLS record, and not its end.
@@ -212,7 +227,7 @@ impl Socket {
     }
 
     /// Returns the time, but not beyond the limit.
-    fn limited(&self, time: Instant) -> Instant {
+    pub(super) fn limited(&self, time: Instant) -> Instant {
         self.limit.map_or(time, |limit| limit.min(time))
     }
 
@@ -220,7 +235,7 @@ impl Socket {
         let deadline = self.limited(deadline);
         self.wire().set_deadline(Some(deadline));
         self.wire().set_queueing(false);
-        let sent = self.websocket.send(message);
+        let sent = self.unlimited(|websocket| websocket.send(message));
         self.wire().set_queueing(true);
         sent.map_err(|error| match error {
             tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -279,14 +294,14 @@ impl Socket {
         Ok(())
     }
 
-    fn send_close(&mut self, code: CloseCode) -> tungstenite::Result<()> {
+    pub(super) fn send_close(&mut self, code: CloseCode) -> tungstenite::Result<()> {
         let reason = Utf8Bytes::default();
-        self.websocket.close(Some(CloseFrame { code, reason }))
+        self.unlimited(|websocket| websocket.close(Some(CloseFrame { code, reason })))
     }
 
     /// Sends what is left to send, a close above all, and reads on to the end: a connection that
     /// is closed with bytes unread is reset, and the last words with it.
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         let end = self.limited(Instant::now() + LEAVE_AT_MOST);
         let next = || Some(end.min(Instant::now() + LEAVE));
         self.wire().set_deadline(next());
@@ -300,88 +315,6 @@ impl Socket {
         while Instant::now() < end && link.read(&mut dropped).is_ok_and(|n| n > 0) {
             link.wire().set_deadline(next());
         }
-    }
-
-    /// Names an error, and tells the service of it where that is the culprit.
-    fn failed(&mut self, error: tungstenite::Error) -> Error {
-        use tungstenite::Error as E;
-        use tungstenite::error::ProtocolError;
-        let peer = &self.peer;
-        let (kind, message, code) = match error {
-            E::Io(error) => {
-                if let Some(limit) = LimitExceeded::of(&error) {
-                    return self.over_limit(limit);
-                }
-                return match InflateError::of(&error) {
-                    Some(failure) => self.not_inflated(failure),
-                    None => Error::from_io(Phase::Socket, peer, error),
-                };
-            }
-            E::ConnectionClosed
-            | E::AlreadyClosed
-            | E::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                let end = io::ErrorKind::UnexpectedEof.into();
-                return Error::from_io(Phase::Socket, peer, end);
-            }
-            E::Capacity(_) => {
-                let message = format!("{peer} sent a message over the limit");
-                (ErrorKind::TooLong, message, CloseCode::Size)
-            }
-            E::Utf8(_) => {
-                let message = format!("{peer} sent a text that is not UTF-8");
-                (ErrorKind::Malformed, message, CloseCode::Invalid)
-            }
-            _ => {
-                let message = format!("{peer} broke the WebSocket protocol");
-                (ErrorKind::Malformed, message, CloseCode::Protocol)
-            }
-        };
-        self.fail(code);
-        // The bit of a compressed message, where there may be none.
-        let is_bit = matches!(error, E::Protocol(ProtocolError::NonZeroReservedBits));
-        let failed = Error::new(Phase::Socket, kind, message).because(error);
-        if is_bit {
-            failed.of_compression()
-        } else {
-            failed
-        }
-    }
-
-    fn over_limit(&mut self, limit: LimitExceeded) -> Error {
-        let peer = &self.peer;
-        let message = format!("from {peer}: {limit}");
-        let (kind, code, message) = match limit {
-            LimitExceeded::TooLong { .. } | LimitExceeded::Empty => {
-                (ErrorKind::TooLong, CloseCode::Size, message)
-            }
-            LimitExceeded::TooSlow => (ErrorKind::TimedOut, CloseCode::Size, message),
-            LimitExceeded::LongControl => {
-                let message = format!("{peer} broke the WebSocket protocol");
-                (ErrorKind::Malformed, CloseCode::Protocol, message)
-            }
-        };
-        self.fail(code);
-        Error::new(Phase::Socket, kind, message)
-    }
-
-    fn not_inflated(&mut self, failure: InflateError) -> Error {
-        let message = format!("from {}: {failure}", self.peer);
-        match failure {
-            InflateError::TooLong { .. } => {
-                self.fail(CloseCode::Size);
-                Error::new(Phase::Socket, ErrorKind::TooLong, message)
-            }
-            InflateError::BadData => {
-                self.fail(CloseCode::Invalid);
-                Error::new(Phase::Socket, ErrorKind::Malformed, message).of_compression()
-            }
-        }
-    }
-
-    /// RFC 6455 §7.1.7: _Fail the WebSocket Connection_.
-    fn fail(&mut self, code: CloseCode) {
-        let _ = self.send_close(code);
-        self.drain();
     }
 }
 

@@ -6,12 +6,12 @@ use super::*;
 const LIMIT: usize = 1 << 20;
 
 /// A sender of messages.
-struct Sender {
+struct Compressing {
     compress: Compress,
     keeps_window: bool,
 }
 
-impl Sender {
+impl Compressing {
     fn new(keeps_window: bool) -> Self {
         Self {
             compress: Compress::new(Compression::default(), false),
@@ -40,6 +40,15 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// Reads bytes that arrive in pieces of such lengths into buffers of such lengths.
 fn read(bytes: &[u8], arriving: &[usize], buffers: &[usize]) -> Result<Vec<u8>, InflateError> {
+    read_as(Sender::Server, bytes, arriving, buffers)
+}
+
+fn read_as(
+    sender: Sender,
+    bytes: &[u8],
+    arriving: &[usize],
+    buffers: &[usize],
+) -> Result<Vec<u8>, InflateError> {
     struct Arriving<'a>(&'a [u8], Box<dyn Iterator<Item = usize> + 'a>);
     impl Read for Arriving<'_> {
         fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
@@ -50,7 +59,7 @@ fn read(bytes: &[u8], arriving: &[usize], buffers: &[usize]) -> Result<Vec<u8>, 
         }
     }
     let lengths = Box::new(arriving.iter().copied().cycle());
-    let mut inflated = Inflated::new(Arriving(bytes, lengths), true, LIMIT);
+    let mut inflated = Inflated::new(Arriving(bytes, lengths), sender, true, LIMIT);
     let mut all = Vec::new();
     for &length in buffers.iter().cycle() {
         let mut out = vec![0; length];
@@ -101,7 +110,7 @@ fn each_kind_of_block_is_read() {
 #[test]
 fn bad_data_follows_what_came_before() {
     let text: Vec<u8> = (0..350_u32).flat_map(|n| (n * n).to_be_bytes()).collect();
-    let payload = Sender::new(false).payload(&text);
+    let payload = Compressing::new(false).payload(&text);
     // A distance of one, in the first message.
     let too_far = vec![0x02, 0x83, 0x00];
     let cut = (1..payload.len()).map(|end| payload[..end].to_vec());
@@ -113,7 +122,7 @@ fn bad_data_follows_what_came_before() {
         );
     }
     let bytes = [frame(0xc1, &payload), frame(0x81, b"b"), frame(0xc1, &[6])].concat();
-    let mut inflated = Inflated::new(&bytes[..], true, LIMIT);
+    let mut inflated = Inflated::new(&bytes[..], Sender::Server, true, LIMIT);
     let mut all = vec![0; 2000];
     let mut end = 0;
     while let Ok(n) = inflated.read(&mut all[end..]) {
@@ -127,7 +136,7 @@ fn bad_data_follows_what_came_before() {
 #[test]
 fn the_limit_is_one_of_inflated_bytes() {
     for (length, is_within) in [(LIMIT, true), (LIMIT + 1, false), (9 * LIMIT, false)] {
-        let payload = Sender::new(true).payload(&vec![b'a'; length]);
+        let payload = Compressing::new(true).payload(&vec![b'a'; length]);
         let done = read(&frame(0xc1, &payload), &[4096], &[16 << 10]);
         match done {
             Ok(all) => assert!(is_within && messages(&all)[0].1.len() == length),
@@ -139,7 +148,7 @@ fn the_limit_is_one_of_inflated_bytes() {
         }
     }
     // Each message by itself.
-    let mut sender = Sender::new(true);
+    let mut sender = Compressing::new(true);
     let frames: Vec<_> = (0..3)
         .map(|_| frame(0xc1, &sender.payload(&vec![b'a'; LIMIT])))
         .collect();
@@ -154,6 +163,10 @@ fn a_bit_where_none_may_be_is_left() {
         vec![frame(0xc0, &[0])],
         vec![frame(0x01, b"a"), frame(0xc0, b"b")],
         vec![frame(0xc9, b"")],
+        // Amid another message, with data that is bad; a mask.
+        vec![frame(0x01, b"a"), frame(0xc1, &[6])],
+        vec![frame(0x41, &[0xf2, 0x48]), frame(0xc1, &[6])],
+        vec![[&frame_header(0xc1, 1, true)[..], &[6]].concat()],
         vec![frame(0xe1, &[0])],
         vec![frame(0xc3, &[0])],
     ] {
@@ -165,14 +178,14 @@ fn a_bit_where_none_may_be_is_left() {
 
 #[test]
 fn a_mask_is_removed() {
-    let payload = Sender::new(true).payload(b"of a client");
+    let payload = Compressing::new(true).payload(b"of a client");
     let mask = [1, 2, 3, 0x84];
     let mut bytes = frame_header(0xc1, payload.len(), true);
     let end = bytes.len();
     bytes[end - 4..].copy_from_slice(&mask);
     bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(a, b)| a ^ b));
     for arriving in [1, 3, 4096] {
-        let all = read(&bytes, &[arriving], &[4096]).unwrap();
+        let all = read_as(Sender::Client, &bytes, &[arriving], &[4096]).unwrap();
         let expected = [&frame_header(0x81, 11, true)[..], b"of a client"].concat();
         if arriving == 4096 {
             assert_eq!(all, expected);
@@ -203,7 +216,7 @@ mod properties {
             arriving in prop::collection::vec(1_usize..6000, 1..5),
             buffers in prop::collection::vec(1_usize..20_000, 1..5),
         ) {
-            let mut sender = Sender::new(keeps_window);
+            let mut sender = Compressing::new(keeps_window);
             let (mut bytes, mut expected) = (Vec::new(), Vec::new());
             let mut lengths = fragments.iter().cycle();
             for (is_compressed, text) in texts {

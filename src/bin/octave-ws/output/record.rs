@@ -188,7 +188,7 @@ impl Lines {
                 } = summary;
                 let _ = write!(
                     head,
-                    r#""summary","events":{events},"gaps":{gaps},"bytes":{bytes},"exit":{exit}"#
+                    r#""summary","events":{events},"gaps":{gaps},"bytes":{bytes}"#
                 );
                 let counts = [
                     ("received", traffic.received()),
@@ -200,6 +200,7 @@ impl Lines {
                 for (name, count) in counts {
                     let _ = write!(head, r#","{name}":{count}"#);
                 }
+                let _ = write!(head, r#","exit":{exit}"#);
             }
         }
     }
