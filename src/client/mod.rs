@@ -187,7 +187,7 @@ impl Client {
 
     /// Sends a text message unchanged, for requests that have no method. The answer is a
     /// [`Update::Unknown`]. A subscription made this way is not restored after a loss, nor ended by
-    /// [`Client::close`].
+    /// [`Client::close`]. Waits while the service does not read, up to the ack timeout.
     ///
     /// # Errors
     /// As [`Client::ping`].
@@ -217,8 +217,8 @@ impl Client {
     /// timeout of zero returns received data, or makes an attempt to reconnect that is due.
     ///
     /// A call takes longer than `timeout` while it connects, which [`Client::set_connect_limit`]
-    /// limits; by up to 1.8 s when the service closes the connection, or an old one is closed after a
-    /// handover; and by up to the ack timeout when the service does not read a ping or a heartbeat.
+    /// limits, and by up to 1.8 s when the service closes the connection, or an old one is closed after a
+    /// handover.
     ///
     /// # Errors
     /// `Stopped`, after which the client can still be used and closed. After any other error, which

@@ -3,9 +3,12 @@
 /// The client's own messages are short, and go as they are.
 pub(super) const OFFER: &str = "permessage-deflate; client_no_context_takeover";
 
-/// An answer to the offer that the offer does not allow.
+/// The part of an answer that the offer does not allow.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unoffered;
+pub(super) enum Unoffered {
+    Extension,
+    Parameter,
+}
 
 /// Returns whether the server has accepted the offer, by the comma-separated values of its
 /// `Sec-WebSocket-Extensions`.
@@ -28,10 +31,12 @@ pub(super) fn is_accepted<'a>(values: impl Iterator<Item = &'a [u8]>) -> Result<
         seen.push(name);
         is_allowed(parameter) && !is_repeated
     });
-    if is_known && are_allowed && extensions.next().is_none() {
-        Ok(true)
+    if !is_known || extensions.next().is_some() {
+        Err(Unoffered::Extension)
+    } else if !are_allowed {
+        Err(Unoffered::Parameter)
     } else {
-        Err(Unoffered)
+        Ok(true)
     }
 }
 
@@ -86,45 +91,48 @@ mod tests {
             ),
             (
                 &["permessage-deflate; server_max_window_bits"],
-                Err(Unoffered),
+                Err(Unoffered::Parameter),
             ),
             (
                 &["permessage-deflate; server_max_window_bits=7"],
-                Err(Unoffered),
+                Err(Unoffered::Parameter),
             ),
             (
                 &["permessage-deflate; server_max_window_bits=16"],
-                Err(Unoffered),
+                Err(Unoffered::Parameter),
             ),
             (
                 &["permessage-deflate; server_max_window_bits=08"],
-                Err(Unoffered),
+                Err(Unoffered::Parameter),
             ),
             (
                 &["permessage-deflate; server_max_window_bits=1x"],
-                Err(Unoffered),
+                Err(Unoffered::Parameter),
             ),
             (
                 &["permessage-deflate; client_max_window_bits"],
-                Err(Unoffered),
+                Err(Unoffered::Parameter),
             ),
             (
                 &["permessage-deflate; client_max_window_bits=15"],
-                Err(Unoffered),
+                Err(Unoffered::Parameter),
             ),
             (
                 &["permessage-deflate; server_no_context_takeover=1"],
-                Err(Unoffered),
+                Err(Unoffered::Parameter),
             ),
             (
                 &["permessage-deflate; server_no_context_takeover; server_no_context_takeover"],
-                Err(Unoffered),
+                Err(Unoffered::Parameter),
             ),
-            (&["permessage-deflate;"], Err(Unoffered)),
-            (&["permessage-deflate; x"], Err(Unoffered)),
-            (&["permessage-deflate, permessage-deflate"], Err(Unoffered)),
-            (&["permessage-deflate", "x"], Err(Unoffered)),
-            (&["x-webkit-deflate-frame"], Err(Unoffered)),
+            (&["permessage-deflate;"], Err(Unoffered::Parameter)),
+            (&["permessage-deflate; x"], Err(Unoffered::Parameter)),
+            (
+                &["permessage-deflate, permessage-deflate"],
+                Err(Unoffered::Extension),
+            ),
+            (&["permessage-deflate", "x"], Err(Unoffered::Extension)),
+            (&["x-webkit-deflate-frame"], Err(Unoffered::Extension)),
         ] {
             let list = values.iter().flat_map(|value| value.split(','));
             let bytes = list.map(|value| value.trim().as_bytes());

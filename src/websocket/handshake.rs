@@ -9,7 +9,7 @@ use crate::http::cookies::Cookies;
 use crate::http::head::{self, Head, USER_AGENT};
 use crate::secret::Redactor;
 use crate::transport::Link;
-use crate::websocket::extension;
+use crate::websocket::extension::{self, Unoffered};
 use crate::{Error, Result};
 
 /// The upgrade request.
@@ -95,6 +95,10 @@ fn validate(head: &Head, key: &str, endpoint: &Endpoint, redactor: &Redactor) ->
 fn extensions(head: &Head, endpoint: &Endpoint, offers_compression: bool) -> Result<bool> {
     match extension::is_accepted(head.values("sec-websocket-extensions")) {
         Ok(is_accepted) if offers_compression || !is_accepted => Ok(is_accepted),
+        Err(Unoffered::Parameter) if offers_compression => {
+            let what = "it has a parameter of permessage-deflate that was not offered";
+            Err(malformed(endpoint, what).of_compression())
+        }
         _ => Err(malformed(endpoint, UNREQUESTED).of_compression()),
     }
 }
