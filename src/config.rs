@@ -236,7 +236,7 @@ impl Config {
     }
 
     /// Sets whether the service is asked to compress its messages (permessage-deflate, RFC 7692). Costs
-    /// 48 KiB of memory on a connection where the service does. Default: yes.
+    /// 90 KiB of memory on a connection where the service does. Default: yes.
     pub fn compression(mut self, compression: bool) -> Self {
         self.compression = compression;
         self

@@ -223,21 +223,29 @@ impl Frames {
                 at += self.payload(bytes.len() - at);
                 continue;
             }
-            self.head.push(bytes[at]);
-            at += 1;
+            let rest = &bytes[at..];
+            // Most headers come whole.
+            let length = match header_length(rest) {
+                length if self.head.is_empty() && length <= rest.len() => length,
+                _ => 1,
+            };
+            self.head.extend_from_slice(&rest[..length]);
+            at += length;
             if self.head.len() == header_length(&self.head) {
                 let begun = self.begin();
-                let head = mem::take(&mut self.head);
+                let length = self.head.len();
                 if let Err(failure) = begun {
+                    self.head.clear();
                     // A header that was held back is all that there is.
-                    return (at.saturating_sub(head.len()), Some(failure));
+                    return (at.saturating_sub(length), Some(failure));
                 }
                 if was_held_back {
                     // Before the next piece of it, if it has come to its end already.
-                    self.pending.splice(..0, head);
+                    self.pending.splice(..0, self.head.drain(..));
                     return (0, None);
                 }
-                bytes[at - head.len()..at].copy_from_slice(&head);
+                bytes[at - length..at].copy_from_slice(&self.head);
+                self.head.clear();
             }
         }
         if was_held_back && !self.head.is_empty() {
