@@ -28,8 +28,7 @@ impl Connection {
             if length == 0 {
                 return;
             }
-            let sent = self.socket.flush();
-            self.unless_failed(sent);
+            self.flush(Ok(()));
         }
     }
 
@@ -53,8 +52,7 @@ impl Connection {
         self.ping = (self.ping.0 + 1, Some(Instant::now()));
         let payload = self.ping.0.to_be_bytes();
         let queued = self.socket.queue_ping(&payload);
-        let sent = queued.and_then(|()| self.socket.flush());
-        self.unless_failed(sent);
+        self.flush(queued);
         self.check_sent()
     }
 
@@ -70,18 +68,23 @@ impl Connection {
     pub(super) fn send_ping(&mut self) {
         log::trace!("socket: ping");
         let queued = self.socket.queue_ping(&[]);
-        let sent = queued.and_then(|()| self.socket.flush());
-        self.unless_failed(sent);
+        self.flush(queued);
     }
 
     pub(super) fn send_heartbeat(&mut self) {
         log::trace!("socket: heartbeat");
         let queued = self.socket.queue(HEARTBEAT.to_owned());
+        self.flush(queued);
+    }
+
+    /// Sends what is queued, as far as the peer takes it.
+    fn flush(&mut self, queued: Result<()>) {
         let sent = queued.and_then(|()| self.socket.flush());
         self.unless_failed(sent);
     }
 
-    /// Returns when a peer that takes nothing, and sends nothing, has failed. What has become possible meanwhile is sent.
+    /// Returns when a peer that takes nothing, and sends nothing, has failed. Sends what the peer takes
+    /// meanwhile.
     pub(super) fn stuck_at(&mut self) -> Option<Instant> {
         let wire = self.socket.wire();
         wire.unsent_since()?;

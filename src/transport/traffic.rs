@@ -43,7 +43,7 @@ impl Traffic {
     }
 
     /// Returns the number of bytes received and sent.
-    pub(crate) fn total(&self) -> u64 {
+    pub fn total(&self) -> u64 {
         let counts = self.counts();
         counts.received + counts.sent
     }

@@ -32,7 +32,6 @@ impl Unsent {
 
     pub(super) fn set_queue(&mut self, is_queue: bool) {
         self.is_queue = is_queue;
-        self.ends_read &= is_queue;
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -90,7 +89,7 @@ impl Unsent {
 
     /// Returns whether a read ends for it.
     pub(super) fn is_read_ended(&self) -> bool {
-        self.ends_read && self.bytes.is_empty()
+        self.ends_read && self.is_queue && self.bytes.is_empty()
     }
 
     /// Does the same once.

@@ -473,6 +473,23 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_for_the_queue_hears_of_a_write_that_emptied_it() {
+        let (mut wire, mut far, _stop) = pair();
+        wire.set_queueing(true);
+        while wire.write_all(&[0; 4096]).is_ok() {}
+        assert!(!wire.is_all_sent());
+        let reader = std::thread::spawn(move || io::copy(&mut far, &mut io::sink()));
+        wire.set_deadline(Some(Instant::now() + Duration::from_secs(60)));
+        wire.set_queueing(false);
+        wire.write_all(b"x").unwrap();
+        assert!(!wire.is_read_ended());
+        wire.set_queueing(true);
+        assert!(wire.take_all_sent());
+        drop(wire);
+        reader.join().unwrap().unwrap();
+    }
+
+    #[test]
     fn a_peer_that_reads_nothing_ends_a_write_at_the_deadline() {
         let (mut wire, _far, _stop) = pair();
         wire.set_deadline(Some(Instant::now() + Duration::from_millis(50)));

@@ -207,8 +207,8 @@ impl Run<'_> {
 
     /// Returns whether as many bytes as are allowed have been sent and received.
     fn is_spent(&self) -> bool {
-        let bytes = || self.traffic.sent() + self.traffic.received();
-        self.settings.max_bytes.is_some_and(|most| most <= bytes())
+        let most = self.settings.max_bytes;
+        most.is_some_and(|most| most <= self.traffic.total())
     }
 
     /// Returns when there is nothing more to wait for.
