@@ -32,6 +32,8 @@ pub(super) struct Cloud {
 #[derive(Default)]
 struct State {
     streams: Vec<Stream>,
+    /// Positions in `streams`, by id and by path.
+    names: HashMap<String, usize>,
     sessions: HashMap<String, Instant>,
     subscribers: Vec<Arc<Subscriber>>,
     events: u64,
@@ -67,10 +69,10 @@ impl Cloud {
                 token => Ok(token.to_owned()),
             }
         };
-        let streams = DEMO.map(|(path, id)| Stream {
-            id: id.to_owned(),
-            path: path.to_owned(),
-        });
+        let mut state = State::default();
+        for (path, id) in DEMO {
+            state.add(id.to_owned(), path.to_owned());
+        }
         Ok(Self {
             user: "demo_user".to_owned(),
             company: "demo".to_owned(),
@@ -78,10 +80,7 @@ impl Cloud {
             restricted_token: token("restricted-token")?,
             any_stream,
             script,
-            state: Mutex::new(State {
-                streams: streams.into(),
-                ..State::default()
-            }),
+            state: Mutex::new(state),
         })
     }
 
@@ -116,18 +115,13 @@ impl Cloud {
 
     /// Returns the stream by its id or its path.
     pub(super) fn find(&self, name: &str) -> Option<Stream> {
-        let is_named = |stream: &&Stream| stream.id == name || stream.path == name;
         let mut state = self.state();
-        let found = state.streams.iter().find(is_named).cloned();
-        if found.is_some() || !self.any_stream || !name.starts_with('/') {
-            return found;
+        let found = state.names.get(name).copied();
+        if found.is_none() && self.any_stream && name.starts_with('/') {
+            let id = format!("s65f0c1a24b5a8d2c{:08x}", state.streams.len());
+            return Some(state.add(id, name.to_owned()));
         }
-        let stream = Stream {
-            id: format!("s65f0c1a24b5a8d2c{:08x}", state.streams.len()),
-            path: name.to_owned(),
-        };
-        state.streams.push(stream.clone());
-        Some(stream)
+        found.map(|at| state.streams[at].clone())
     }
 
     pub(super) fn join(&self) -> io::Result<Arc<Subscriber>> {
@@ -217,6 +211,14 @@ impl Cloud {
 }
 
 impl State {
+    fn add(&mut self, id: String, path: String) -> Stream {
+        let at = self.streams.len();
+        self.names.extend([(id.clone(), at), (path.clone(), at)]);
+        let stream = Stream { id, path };
+        self.streams.push(stream.clone());
+        stream
+    }
+
     /// Returns the message of an event, shaped like the documented one.
     fn event(&mut self, stream: &Stream, elems: &str) -> String {
         self.events += 1;
