@@ -22,6 +22,10 @@ use crate::{Error, Result, Stop};
 ///     .retry_for(Duration::MAX);
 /// ```
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a setting of its own"
+)]
 pub struct Config {
     pub(crate) credentials: Credentials,
     pub(crate) source: Source<Credentials>,
@@ -35,6 +39,7 @@ pub struct Config {
     pub(crate) connect_timeout: Duration,
     /// Set by [`Client::set_connect_limit`](crate::Client::set_connect_limit).
     pub(crate) connect_deadline: Option<Instant>,
+    pub(crate) in_background: bool,
     pub(crate) retry_for: Duration,
     pub(crate) ack_timeout: Duration,
     pub(crate) ping_interval: Duration,
@@ -80,6 +85,7 @@ impl Config {
             ip_version: None,
             connect_timeout: Duration::from_secs(10),
             connect_deadline: None,
+            in_background: false,
             retry_for: Duration::ZERO,
             ack_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(20),
@@ -177,6 +183,15 @@ impl Config {
     /// upgrade. Must not be zero. Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout.min(FOREVER);
+        self
+    }
+
+    /// Sets whether each attempt to connect is made in a short-lived thread, so that
+    /// [`Client::next`](crate::Client::next) returns after its timeout meanwhile, and
+    /// [watched](crate::Client::watch) descriptors interrupt no attempt. The
+    /// [observer](Config::observer) is called in that thread. Default: no.
+    pub fn connect_in_background(mut self, in_background: bool) -> Self {
+        self.in_background = in_background;
         self
     }
 

@@ -1,5 +1,6 @@
 use std::time::{Duration, SystemTime};
 
+use crate::Error;
 use crate::protocol::{Ack, Event, UnknownMessage, detach};
 use crate::wait::context::FdReady;
 
@@ -16,6 +17,8 @@ pub enum Update {
     /// A connection is open: the first of a client made by [`Client::new`](crate::Client::new), or one
     /// after a loss, before the streams are subscribed again.
     Connected,
+    /// An attempt to connect has failed, and another one follows.
+    ConnectFailed(ConnectFailed),
     /// The connection is lost. Events are missed until the next one. With a
     /// [handover](crate::Config::handover), it is reported only once the old connection is given up.
     Lost(Loss),
@@ -57,6 +60,23 @@ impl Update {
             Self::Unknown(unknown) => unknown.text().len(),
             _ => 0,
         }
+    }
+}
+
+/// A failed attempt to connect.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectFailed {
+    /// Why it failed.
+    pub error: Error,
+    /// Time until the next attempt.
+    pub retry_in: Duration,
+}
+
+impl ConnectFailed {
+    /// Creates a failed attempt, for tests of code that handles one.
+    pub fn new(error: Error, retry_in: Duration) -> Self {
+        Self { error, retry_in }
     }
 }
 

@@ -82,7 +82,8 @@ fn refusing(answer: &'static str, times: usize, is_later: bool) -> octave_ws::Re
     });
     let mut client = Client::connect(&config(&endpoint).retry_for(Duration::MAX))?;
     client.subscribe(&stream()).unwrap();
-    let gap = (0..times + 2).find_map(|_| match client.next(2 * LONG) {
+    // A loss; failures; a connection and its gap.
+    let gap = (0..times + 3).find_map(|_| match client.next(2 * LONG) {
         Ok(Update::Gap(_)) => Some(Ok(())),
         Err(error) => Some(Err(error)),
         Ok(_) => None,

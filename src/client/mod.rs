@@ -13,10 +13,12 @@ use crate::update::{Loss, Update};
 use crate::wait::context::Watched;
 use crate::{Error, Result};
 
+use attempt::Attempt;
 use failures::Failures;
 use old::HandingOver;
 use postponed::Postponed;
 
+mod attempt;
 pub(crate) mod cost;
 mod failures;
 mod handover;
@@ -108,6 +110,8 @@ enum State {
     Open(Connection),
     /// Until the next attempt.
     Waiting(Instant),
+    /// An attempt is made in the background.
+    Connecting(Attempt),
     /// Closed by an error, which is returned after all updates before it.
     Failed(Error),
     Closed,
@@ -121,8 +125,8 @@ impl Client {
     /// connecting, by [`Error::phase`] and [`Error::kind`].
     pub fn connect(config: &Config) -> Result<Self> {
         let mut client = Self::new(config)?;
-        while let State::Waiting(at) = client.state {
-            client.attempt_by(at, None, &Watched::default())?;
+        while let State::Waiting(_) | State::Connecting(_) = client.state {
+            client.advance(None, &Watched::default())?;
         }
         client.queue.clear();
         match client.state {

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::mem;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::postponed::Postponed;
 use super::{Client, State, closed};
@@ -10,16 +10,9 @@ use crate::clock;
 use crate::connection::{Arrival, Connection};
 use crate::error::{ErrorKind, Phase};
 use crate::protocol::{Ack, Action, Event, Retry};
-use crate::update::{Gap, Loss, Update};
+use crate::update::{ConnectFailed, Gap, Loss, Update};
 use crate::wait::context::Watched;
-use crate::wait::ended::WaitEnded;
 use crate::{Error, Result};
-
-/// Delay between an attempt that was cut short and the next one.
-const CUT_SHORT: Duration = Duration::from_secs(1);
-
-/// Time for connecting while a connection waits that is alive.
-const RENEWED_WITHIN: Duration = Duration::from_secs(5);
 
 impl Client {
     /// Goes a step further: reads something into the queue, or tries to connect. False where the
@@ -36,6 +29,7 @@ impl Client {
                 let at = *at;
                 self.attempt_by(at, deadline, watched)
             }
+            State::Connecting(_) => self.wait_for_attempt(deadline, watched),
             State::Open(_) => {
                 if self.renew_at.is_some() && self.renew() {
                     return Ok(true);
@@ -121,75 +115,8 @@ impl Client {
         self.send_requests();
     }
 
-    /// Waits until it is time and tries to connect. False where the deadline comes first.
-    pub(super) fn attempt_by(
-        &mut self,
-        at: Instant,
-        deadline: Option<Instant>,
-        watched: &Watched,
-    ) -> Result<bool> {
-        self.failures.warn();
-        self.route.wait_context.watched = watched.clone();
-        let until = deadline.map_or(at, |deadline| deadline.min(at));
-        match self.route.wait_until(until) {
-            Err(error) if WaitEnded::is_stop(&error) => return Err(Error::stopped(Phase::Connect)),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Ok(()) => {}
-            Err(error) => {
-                let message = "poll failed";
-                return Err(Error::new(Phase::Connect, ErrorKind::System, message).because(error));
-            }
-        }
-        let is_time = at <= Instant::now();
-        // Ready descriptors that the caller does not read must not prevent an attempt.
-        if let Some(ready) = watched.ready()
-            && !(is_time && self.watch_state.was_notified)
-        {
-            self.watch_state.was_notified = true;
-            self.queue.push_back(Update::FdReady(ready));
-            return Ok(true);
-        }
-        self.watch_state.was_notified = false;
-        if !is_time {
-            return Ok(false);
-        }
-        let may_cut_short = !self.watch_state.cut_short && !watched.is_ready();
-        if !may_cut_short {
-            self.route.wait_context.watched = Watched::default();
-        }
-        self.watch_state.cut_short = false;
-        self.config.renew_credentials();
-        self.route.renew_trust(&mut self.config);
-        let limit = self.config.connect_deadline;
-        if self.renewed().is_some() {
-            // The connection is alive that waits meanwhile.
-            let soon = Instant::now() + RENEWED_WITHIN;
-            self.config.connect_deadline = Some(limit.map_or(soon, |limit| limit.min(soon)));
-        }
-        let before = self.route.traffic().total();
-        let opened = Connection::open(&self.config, &mut self.route, &mut self.redactor);
-        if opened.is_ok() {
-            self.connecting_bytes = Some(self.route.traffic().total() - before);
-        }
-        self.config.connect_deadline = limit;
-        match opened {
-            Ok(connection) => self.opened(connection),
-            // The attempt was cut short, which is no failure.
-            Err(error) => match watched.ready() {
-                Some(ready) if may_cut_short && error.is_retryable() => {
-                    self.watch_state.cut_short = true;
-                    self.watch_state.was_notified = true;
-                    self.state = State::Waiting(Instant::now() + CUT_SHORT);
-                    self.queue.push_back(Update::FdReady(ready));
-                }
-                _ => self.failed(error)?,
-            },
-        }
-        Ok(true)
-    }
-
     /// Takes a new connection, and restores the subscriptions.
-    fn opened(&mut self, connection: Connection) {
+    pub(super) fn opened(&mut self, connection: Connection) {
         self.state = State::Open(connection);
         self.connections += 1;
         // A gap tells of those that end a loss.
@@ -226,7 +153,8 @@ impl Client {
             .failed(error.retry(), error.retry_after(), random(), now);
         let retry_at = uncompressed_at.or(retry_at);
         let open = mem::replace(&mut self.state, State::Closed);
-        if let State::Open(_) = open {
+        let was_open = matches!(open, State::Open(_));
+        if was_open {
             self.learn(&error);
         }
         let is_over = self
@@ -268,6 +196,14 @@ impl Client {
         self.state = State::Waiting(at);
         let error = error.retry_as(Retry::Always);
         self.disconnected();
+        if !was_open {
+            // A caller that waits for something else needs the last one alone.
+            if let Some(Update::ConnectFailed(_)) = self.queue.back() {
+                self.queue.pop_back();
+            }
+            let failed = ConnectFailed::new(error.clone(), at - now);
+            self.queue.push_back(Update::ConnectFailed(failed));
+        }
         self.failures.push(error, at - now);
         Ok(())
     }

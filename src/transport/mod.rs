@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -105,6 +106,32 @@ impl Route {
             traffic: Traffic::default(),
             overhead: Overhead::default(),
         })
+    }
+
+    /// Lends the route to another thread, with all that it has learnt.
+    pub(crate) fn lend(&mut self) -> Self {
+        let version = self.resolver.version();
+        let lend = |resolver: &mut Resolver| mem::replace(resolver, Resolver::new(version));
+        Self {
+            endpoint: self.endpoint.clone(),
+            wait_context: self.wait_context.clone(),
+            observer: self.observer.clone(),
+            proxy: self.proxy.clone(),
+            target_resolver: lend(&mut self.target_resolver),
+            resolver: lend(&mut self.resolver),
+            tls: Arc::clone(&self.tls),
+            dials: mem::take(&mut self.dials),
+            traffic: self.traffic.clone(),
+            overhead: self.overhead.clone(),
+        }
+    }
+
+    /// Takes back the route that was lent.
+    pub(crate) fn take_back(&mut self, lent: Self) {
+        self.resolver = lent.resolver;
+        self.target_resolver = lent.target_resolver;
+        self.dials = lent.dials;
+        self.overhead = lent.overhead;
     }
 
     /// Takes the CA certificates that the next connection is to trust.

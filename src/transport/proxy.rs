@@ -17,11 +17,13 @@ use crate::wait::ended::WaitEnded;
 use crate::{Error, Result};
 
 /// A proxy that makes connections for others.
+#[derive(Clone)]
 pub(crate) struct Proxy {
     pub(crate) at: HostPort,
     protocol: Protocol,
 }
 
+#[derive(Clone)]
 enum Protocol {
     /// CONNECT, RFC 9110 §9.3.6.
     Http {

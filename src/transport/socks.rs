@@ -3,6 +3,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 
 /// A user and a password, RFC 1929: secrets. `Debug` is redacted.
+#[derive(Clone)]
 pub(crate) struct Login {
     user: Vec<u8>,
     password: Vec<u8>,

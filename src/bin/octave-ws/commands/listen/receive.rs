@@ -97,11 +97,11 @@ impl Run<'_> {
                         }
                     }
                 }
-                Ok(Update::TimedOut | Update::Pong(_)) => {}
-                Ok(_) => {
+                Ok(Update::Closed) => {
                     let closed = "socket: the connection is closed";
                     return Err(Failure::new(UNAVAILABLE, closed).into());
                 }
+                Ok(_) => {}
                 // An attempt to connect that was cut short by the end of the run.
                 Err(error) if error.is_retryable() && self.settings.is_overdue() => {
                     return Err(End::Overdue(Some(Failure::from(error).to_string())));

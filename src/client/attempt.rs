@@ -1,0 +1,218 @@
+//! Attempts to connect, on the thread of the caller or in the background.
+
+use std::io;
+use std::mem;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::panic;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+
+use super::{Client, State};
+use crate::connection::Connection;
+use crate::error::{ErrorKind, Phase};
+use crate::secret::Redactor;
+use crate::transport::Route;
+use crate::update::Update;
+use crate::wait::context::{WaitContext, Watched};
+use crate::wait::ended::WaitEnded;
+use crate::wait::{poll, sockets};
+use crate::{Error, Result};
+
+/// Delay between an attempt that was cut short and the next one.
+const CUT_SHORT: Duration = Duration::from_secs(1);
+
+/// Time for connecting while a connection waits that is alive.
+const RENEWED_WITHIN: Duration = Duration::from_secs(5);
+
+/// An attempt on a thread of its own. Dropping it ends the attempt.
+pub(super) struct Attempt {
+    /// At its end once the attempt is over; closing it ends the attempt.
+    over: UnixStream,
+    thread: JoinHandle<Outcome>,
+    /// Number of bytes of all connections before it.
+    before: u64,
+}
+
+struct Outcome {
+    opened: Result<Connection>,
+    route: Route,
+    redactor: Redactor,
+}
+
+impl Client {
+    /// Waits until it is time and tries to connect. False where the deadline comes first.
+    pub(super) fn attempt_by(
+        &mut self,
+        at: Instant,
+        deadline: Option<Instant>,
+        watched: &Watched,
+    ) -> Result<bool> {
+        self.failures.warn();
+        self.route.wait_context.watched = watched.clone();
+        let until = deadline.map_or(at, |deadline| deadline.min(at));
+        waited(self.route.wait_until(until))?;
+        let is_time = at <= Instant::now();
+        // Ready descriptors that the caller does not read must not prevent an attempt.
+        if let Some(ready) = watched.ready()
+            && !(is_time && self.watch_state.was_notified)
+        {
+            self.watch_state.was_notified = true;
+            self.queue.push_back(Update::FdReady(ready));
+            return Ok(true);
+        }
+        self.watch_state.was_notified = false;
+        if !is_time {
+            return Ok(false);
+        }
+        self.config.renew_credentials();
+        self.route.renew_trust(&mut self.config);
+        if self.config.in_background {
+            match self.begin() {
+                Ok(attempt) => {
+                    self.state = State::Connecting(attempt);
+                    return Ok(true);
+                }
+                Err(error) => log::debug!("connect: no thread: {error}; calls wait for it"),
+            }
+        }
+        self.attempt(watched)?;
+        Ok(true)
+    }
+
+    /// Tries to connect, on this thread.
+    fn attempt(&mut self, watched: &Watched) -> Result<()> {
+        let may_cut_short = !self.watch_state.cut_short && !watched.is_ready();
+        if !may_cut_short {
+            self.route.wait_context.watched = Watched::default();
+        }
+        self.watch_state.cut_short = false;
+        let limit = self.config.connect_deadline;
+        self.config.connect_deadline = self.connect_deadline();
+        let before = self.route.traffic().total();
+        let opened = Connection::open(&self.config, &mut self.route, &mut self.redactor);
+        self.config.connect_deadline = limit;
+        match opened {
+            Ok(connection) => self.connected(connection, before),
+            // The attempt was cut short, which is no failure.
+            Err(error) => match watched.ready() {
+                Some(ready) if may_cut_short && error.is_retryable() => {
+                    self.watch_state.cut_short = true;
+                    self.watch_state.was_notified = true;
+                    self.state = State::Waiting(Instant::now() + CUT_SHORT);
+                    self.queue.push_back(Update::FdReady(ready));
+                }
+                _ => self.failed(error)?,
+            },
+        }
+        Ok(())
+    }
+
+    /// Begins an attempt in the background.
+    fn begin(&mut self) -> io::Result<Attempt> {
+        let before = self.route.traffic().total();
+        let (over, end) = UnixStream::pair()?;
+        let mut config = self.config.clone();
+        config.connect_deadline = self.connect_deadline();
+        let mut redactor = self.redactor.clone();
+        let mut route = self.route.lend();
+        route.wait_context = WaitContext {
+            stop: self.route.wait_context.stop.clone(),
+            watched: Watched {
+                socket: Some(Arc::new(OwnedFd::from(end.try_clone()?))),
+                ..Watched::default()
+            },
+            ..WaitContext::default()
+        };
+        let connect = move || {
+            let opened = Connection::open(&config, &mut route, &mut redactor);
+            // The descriptors of both hold it open.
+            route.wait_context.watched = Watched::default();
+            let opened = opened.map(|mut connection| {
+                connection.watch(Watched::default());
+                connection
+            });
+            drop(end);
+            Outcome {
+                opened,
+                route,
+                redactor,
+            }
+        };
+        let thread = thread::Builder::new().name("connect".to_owned());
+        let thread = thread.spawn(connect)?;
+        Ok(Attempt {
+            over,
+            thread,
+            before,
+        })
+    }
+
+    /// Waits for the end of an attempt in the background. False where the deadline comes first.
+    pub(super) fn wait_for_attempt(
+        &mut self,
+        deadline: Option<Instant>,
+        watched: &Watched,
+    ) -> Result<bool> {
+        let State::Connecting(attempt) = &self.state else {
+            return Ok(true);
+        };
+        if !poll::is_readable(&attempt.over) {
+            self.route.wait_context.watched = watched.clone();
+            let context = &self.route.wait_context;
+            let over = [&attempt.over];
+            waited(sockets::wait_for(&over, PollFlags::IN, context, deadline))?;
+        }
+        if poll::is_readable(&attempt.over) {
+            self.take_outcome()?;
+            return Ok(true);
+        }
+        let ready = watched.ready();
+        self.queue.extend(ready.map(Update::FdReady));
+        Ok(ready.is_some())
+    }
+
+    /// Takes the outcome of an attempt in the background.
+    fn take_outcome(&mut self) -> Result<()> {
+        let now = Instant::now();
+        let State::Connecting(attempt) = mem::replace(&mut self.state, State::Waiting(now)) else {
+            return Ok(());
+        };
+        let joined = attempt.thread.join();
+        let outcome = joined.unwrap_or_else(|payload| panic::resume_unwind(payload));
+        self.route.take_back(outcome.route);
+        self.redactor = outcome.redactor;
+        match outcome.opened {
+            Ok(connection) => self.connected(connection, attempt.before),
+            Err(error) => self.failed(error)?,
+        }
+        Ok(())
+    }
+
+    fn connected(&mut self, connection: Connection, before: u64) {
+        self.connecting_bytes = Some(self.route.traffic().total() - before);
+        self.opened(connection);
+    }
+
+    /// Returns when an attempt that begins now has to be done, if it is limited.
+    fn connect_deadline(&self) -> Option<Instant> {
+        // The connection is alive that waits meanwhile.
+        let soon = self.renewed().map(|_| Instant::now() + RENEWED_WITHIN);
+        self.config.connect_deadline.into_iter().chain(soon).min()
+    }
+}
+
+/// Takes the end of a wait, at its deadline, too.
+fn waited(wait: io::Result<()>) -> Result<()> {
+    match wait {
+        Err(error) if WaitEnded::is_stop(&error) => Err(Error::stopped(Phase::Connect)),
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+            let message = "poll failed";
+            Err(Error::new(Phase::Connect, ErrorKind::System, message).because(error))
+        }
+        _ => Ok(()),
+    }
+}
