@@ -14,7 +14,7 @@ pub struct Cost {
     pub silent_hour: u64,
     /// An event alone, beyond its own length. Its length is that of the compressed message, where the
     /// service compresses.
-    pub event: u64,
+    pub event_overhead: u64,
     /// Another connection that resumes the TLS session, without its subscriptions.
     pub reconnection: u64,
 }
@@ -31,11 +31,13 @@ impl Client {
     /// Returns the estimated cost of the last connection. `None` before the first.
     pub fn cost(&self) -> Option<Cost> {
         let connecting = self.connecting_bytes?;
-        Some(cost(
-            self.route.overhead(),
-            connecting,
-            (self.config.ping_interval, self.config.heartbeat),
-        ))
+        // Without a timeout, no pings are sent.
+        let ping_interval = match self.config.ping_timeout {
+            Duration::ZERO => Duration::ZERO,
+            _ => self.config.ping_interval,
+        };
+        let intervals = (ping_interval, self.config.heartbeat);
+        Some(cost(self.route.overhead(), connecting, intervals))
     }
 }
 
@@ -54,7 +56,7 @@ fn cost(overhead: &Overhead, connecting: u64, (ping, heartbeat): (Duration, Dura
     let heartbeat_bytes = 2 * packet + record + OWN_FRAME + HEARTBEAT.len() as u64;
     Cost {
         silent_hour: per_hour(ping) * ping_bytes + per_hour(heartbeat) * heartbeat_bytes,
-        event: 2 * packet + record + LONG_FRAME,
+        event_overhead: 2 * packet + record + LONG_FRAME,
         reconnection: connecting.saturating_sub(*certificates) + PACKETS * packet,
     }
 }
@@ -74,7 +76,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let at = |ping, heartbeat| cost(&overhead, 5_000, (ping * second, heartbeat * second));
         let usual = at(20, 0);
-        assert_eq!((usual.silent_hour, usual.event), (180 * 208, 130));
+        assert_eq!((usual.silent_hour, usual.event_overhead), (180 * 208, 130));
         assert_eq!(usual.reconnection, 2_200 + 21 * 52);
         assert_eq!(at(0, 0).silent_hour, 0);
         assert_eq!(at(0, 60).silent_hour, 60 * 152);

@@ -67,13 +67,22 @@ fn all_stages_pass_with_their_findings() {
     let cost = &stages[8]["cost"];
     // 180 pings and pongs.
     assert_eq!(
-        (&cost["silent_hour"], &cost["event"]),
+        (&cost["silent_hour"], &cost["event_overhead"]),
         (&json!(37_440), &json!(130))
     );
     let reconnection = cost["reconnection"].as_u64().unwrap();
     assert!((2_500..3_500).contains(&reconnection), "{reconnection}");
     assert_eq!(stages[9]["stream"], TEMPERATURE);
     assert!(!text(&output.stdout).contains(sim.token()));
+}
+
+#[test]
+fn a_silent_hour_without_pings_costs_nothing() {
+    let (sim, _seen) = start(0.0);
+    let args = ["doctor", "--ping-timeout", "0s"];
+    let (_, stages) = examine(&mut octave_ws(&sim, &args));
+    let mut costs = stages.iter().filter_map(|stage| stage.get("cost"));
+    assert_eq!(costs.next().unwrap()["silent_hour"], json!(0));
 }
 
 #[test]

@@ -205,8 +205,7 @@ fn a_capture_needs_an_end() {
     let (_folder, file) = folder();
     let output = run(&["capture", TEMPERATURE, "-o", name(&file)]);
     assert_eq!(output.status.code(), Some(64));
-    let wanted =
-        "error: usage: no end condition: give --count, --duration or --idle (see --help)\n";
+    let wanted = "error: usage: no end condition: give --count, --duration, --idle or --max-bytes (see --help)\n";
     assert_eq!(stderr(&output), wanted);
     let output = run(&["capture", TEMPERATURE, "--duration=1s", "-o", name(&file)]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));

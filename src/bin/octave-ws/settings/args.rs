@@ -98,12 +98,13 @@ pub(crate) struct Args {
     pub(crate) heartbeat: Option<String>,
 
     /// replace each connection after this time, up to a tenth sooner
-    /// (default: never, or before the time after which three have ended)
+    /// (default: 0s, once three in a row have ended after the same time, after
+    /// four fifths of it)
     #[argh(option, arg_name = "DURATION", from_str_fn(valid_interval))]
     pub(crate) renew: Option<String>,
 
     /// drop a connection on which pings go unanswered, instead of keeping it
-    /// until the events that were sent on it have come
+    /// until the events that were sent on it have come; --renew needs that, too
     #[argh(switch)]
     pub(crate) no_handover: bool,
 
@@ -232,7 +233,7 @@ so far, if any, and the exit code is not 0. To a device, a named pipe and
     idle: Option<Duration>,
 
     /// stop when this much has been sent and received over TCP, with all
-    /// that connecting takes
+    /// that connecting takes, without the headers of IP and TCP
     #[argh(option, arg_name = "SIZE", from_str_fn(parse_size))]
     max_bytes: Option<usize>,
 

@@ -191,7 +191,7 @@ impl ListenSettings {
             || listen.idle.is_some()
             || listen.max_bytes.is_some();
         if is_capture && !is_bounded {
-            let message = "no end condition: give --count, --duration or --idle";
+            let message = "no end condition: give --count, --duration, --idle or --max-bytes";
             return Err(Failure::usage(message));
         }
         let output = match listen.output.take().as_deref() {

@@ -224,7 +224,7 @@ fn pong_line(cost: Option<Cost>) -> (Vec<String>, Value) {
     let mut words = vec!["pong received".to_owned()];
     let Some(Cost {
         silent_hour,
-        event,
+        event_overhead,
         reconnection,
         ..
     }) = cost
@@ -233,12 +233,12 @@ fn pong_line(cost: Option<Cost>) -> (Vec<String>, Value) {
     };
     words.extend([
         format!("bytes of an hour of silence: {silent_hour}"),
-        format!("of an event: {event} and its own"),
+        format!("of an event: {event_overhead} and its message"),
         format!("of a reconnection: {reconnection}"),
     ]);
     let cost = json!({
         "silent_hour": silent_hour,
-        "event": event,
+        "event_overhead": event_overhead,
         "reconnection": reconnection,
     });
     (words, json!({ "cost": cost }))
