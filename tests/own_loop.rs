@@ -2,10 +2,16 @@
 #![cfg(feature = "sim")]
 
 use std::net::TcpListener;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, Options, Sim};
 use octave_ws::{Client, Config, Update};
+use tungstenite::protocol::CloseFrame;
+
+use crate::raw::play;
+
+mod raw;
 
 const TICK: Duration = Duration::from_millis(100);
 const LATE: Duration = Duration::from_millis(200);
@@ -63,4 +69,21 @@ fn a_slow_service_is_connected_to_all_the_same() {
     let longest = longest(&mut client, |update| matches!(update, Update::Connected));
     assert!(longest < LATE, "{longest:?}");
     client.close().unwrap();
+}
+
+#[test]
+fn no_call_waits_for_the_end_of_a_closed_connection() {
+    let (end, is_over) = channel::<()>();
+    let (endpoint, service) = play([Box::new(move |_, mut socket| {
+        socket.close(None::<CloseFrame>).unwrap();
+        socket.flush().unwrap();
+        // The peer waits for the end of the connection.
+        let _ = is_over.recv_timeout(LONG);
+    })]);
+    let mut client = Client::new(&config(raw::config(&endpoint))).unwrap();
+    let longest = longest(&mut client, |update| matches!(update, Update::Lost(_)));
+    assert!(longest < LATE, "{longest:?}");
+    drop(end);
+    drop(client);
+    service.join().unwrap();
 }

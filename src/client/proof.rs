@@ -142,13 +142,18 @@ impl Client {
         let streams: Vec<_> = self.subscriptions.subscribed().iter().cloned().collect();
         let patience = Patience::new(FAREWELL, FAREWELL);
         let mut later = 0;
-        // Beyond the size, the new connection brings them.
-        let farewell = handing_over.close(connection, streams, &patience, MOST_HELD, |event| {
-            later += 1;
-            self.queue.push_back(Update::Event(event));
-        });
-        if let Err(error) = farewell.closed {
-            log::debug!("the old connection: {error}");
+        if self.config.in_background {
+            // The new connection brings what still comes.
+            connection.close_in_background(streams, patience);
+        } else {
+            // Beyond the size, the new connection brings them.
+            let farewell = handing_over.close(connection, streams, &patience, MOST_HELD, |event| {
+                later += 1;
+                self.queue.push_back(Update::Event(event));
+            });
+            if let Err(error) = farewell.closed {
+                log::debug!("the old connection: {error}");
+            }
         }
         let to = proof.subscribed_at;
         if agrees {

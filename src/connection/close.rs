@@ -1,5 +1,6 @@
 //! Takes leave of the service.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Arrival, Connection};
@@ -110,6 +111,14 @@ impl Connection {
             }
         };
         Farewell { closed, lost }
+    }
+
+    /// Unsubscribes and closes in a thread of its own, by this timeout. What still arrives is dropped.
+    pub(crate) fn close_in_background(self, subscribed: Vec<Stream>, patience: Patience) {
+        let close = move || drop(self.close(subscribed, &patience, |_| {}));
+        let thread = thread::Builder::new().name("close".to_owned());
+        // Without a thread, the connection is dropped.
+        let _ = thread.spawn(close);
     }
 
     /// Hands over what has come, where there is no time for anything else.

@@ -115,6 +115,7 @@ impl Connection {
             None => upgrade(route.dial(config.phase_deadline())?, route)?,
         };
         socket.wire().set_connected();
+        socket.set_in_background(config.in_background);
         let is_compressed = socket.is_compressed();
         route.observer.notify(&Step::Upgraded { is_compressed });
         let liveness = Liveness {

@@ -4,14 +4,16 @@ use std::mem;
 use std::net::TcpStream;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags};
 
 use crate::transport::coming::Coming;
 use crate::transport::traffic::Traffic;
 use crate::transport::unsent::Unsent;
 use crate::wait::context::{WaitContext, Watched};
+use crate::wait::poll::poll_until;
 use crate::wait::sockets::{Found, poll_sockets, wait_for};
 use crate::wait::watchdog::Watchdog;
 
@@ -196,6 +198,26 @@ impl Wire {
             self.ignore_stop();
         }
         is_stopped
+    }
+
+    /// Keeps the socket open until the peer ends the connection, by the deadline, in a thread of its own.
+    /// What still arrives is dropped. Without a thread, the connection ends with the socket.
+    pub(crate) fn linger(&self, deadline: Instant) {
+        let Ok(tcp) = self.tcp.try_clone() else {
+            return;
+        };
+        let discard = move || {
+            let mut dropped = [0; 4096];
+            while Instant::now() < deadline {
+                let mut fds = [PollFd::new(&tcp, PollFlags::IN)];
+                let is_ready = poll_until(&mut fds, Some(deadline)).is_ok_and(|n| n > 0);
+                if !is_ready || (&tcp).read(&mut dropped).map_or(true, |n| n == 0) {
+                    break;
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("linger".to_owned());
+        let _ = thread.spawn(discard);
     }
 
     /// Returns whether the deadline has passed. The first look under a new one is free.

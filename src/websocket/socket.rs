@@ -22,6 +22,8 @@ pub(crate) struct Socket {
     is_compressed: bool,
     pub(super) peer: String,
     limit: Option<Instant>,
+    /// Whether no call waits for the end of the connection.
+    in_background: bool,
 }
 
 /// The stream below a WebSocket.
@@ -87,6 +89,7 @@ impl Socket {
             is_compressed,
             peer: endpoint.to_string(),
             limit: None,
+            in_background: false,
         })
     }
 
@@ -221,6 +224,11 @@ impl Socket {
         self.link().wire()
     }
 
+    /// Sets whether the end of the connection is waited for in a thread of its own.
+    pub(crate) fn set_in_background(&mut self, in_background: bool) {
+        self.in_background = in_background;
+    }
+
     /// Limits the waits of writes, and the wait for the end of a connection.
     pub(crate) fn set_limit(&mut self, limit: Option<Instant>) {
         self.limit = limit;
@@ -302,7 +310,12 @@ impl Socket {
     /// Sends what is left to send, a close above all, and reads on to the end: a connection that
     /// is closed with bytes unread is reset, and the last words with it.
     pub(super) fn drain(&mut self) {
-        let end = self.limited(Instant::now() + LEAVE_AT_MOST);
+        let limit = self.limited(Instant::now() + LEAVE_AT_MOST);
+        let end = if self.in_background {
+            Instant::now()
+        } else {
+            limit
+        };
         let next = || Some(end.min(Instant::now() + LEAVE));
         self.wire().set_deadline(next());
         self.wire().set_queueing(false);
@@ -314,6 +327,9 @@ impl Socket {
         let mut dropped = [0; 4096];
         while Instant::now() < end && link.read(&mut dropped).is_ok_and(|n| n > 0) {
             link.wire().set_deadline(next());
+        }
+        if self.in_background {
+            self.wire().linger(limit);
         }
     }
 }
