@@ -1,15 +1,20 @@
 //! A client in a loop of the caller's: no call waits longer than it is to.
 #![cfg(feature = "sim")]
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, Options, Sim};
-use octave_ws::{Client, Config, Update};
+use octave_ws::{Action, Client, Config, Update};
+use rustix::event::{PollFd, PollFlags, poll};
+use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;
 
-use crate::raw::play;
+use crate::raw::{grant_next, play};
 
 mod raw;
 
@@ -84,6 +89,166 @@ fn no_call_waits_for_the_end_of_a_closed_connection() {
     let longest = longest(&mut client, |update| matches!(update, Update::Lost(_)));
     assert!(longest < LATE, "{longest:?}");
     drop(end);
+    drop(client);
+    service.join().unwrap();
+}
+
+/// Waits by poll(2) for the client and a pipe, by the deadline. Takes what the pipe has.
+fn wait(client: &Client, pipe: &UnixStream, deadline: Instant) {
+    let mut fds = vec![PollFd::new(pipe, PollFlags::IN)];
+    let mut events = PollFlags::empty();
+    events.set(PollFlags::IN, client.wants_read());
+    events.set(PollFlags::OUT, client.wants_write());
+    fds.extend(
+        client
+            .as_fd()
+            .map(|fd| PollFd::from_borrowed_fd(fd, events)),
+    );
+    let until = client.wake_at().map_or(deadline, |at| at.min(deadline));
+    let left = until.saturating_duration_since(Instant::now());
+    poll(&mut fds, Some(&left.try_into().unwrap())).unwrap();
+}
+
+/// Runs a client in a loop with a pipe that has a byte for each tick, until `is_over`. Returns how late the latest tick was,
+/// and how often the loop ran.
+fn ticking(
+    client: &mut Client,
+    tick: Duration,
+    mut is_over: impl FnMut(&Update) -> bool,
+) -> (Duration, u32) {
+    let (ticks, mut ticker) = UnixStream::pair().unwrap();
+    ticks.set_nonblocking(true).unwrap();
+    let start = Instant::now();
+    thread::spawn(move || {
+        let mut n = 0;
+        while ticker.write_all(&[1]).is_ok() {
+            n += 1;
+            thread::sleep((start + n * tick).saturating_duration_since(Instant::now()));
+        }
+    });
+    let (mut latest, mut rounds, mut ticked) = (Duration::ZERO, 0, 0);
+    while start.elapsed() < LONG {
+        rounds += 1;
+        loop {
+            match client.next(Duration::ZERO).unwrap() {
+                Update::TimedOut => break,
+                update if is_over(&update) => return (latest, rounds),
+                _ => {}
+            }
+        }
+        wait(client, &ticks, start + LONG);
+        let mut bytes = [0; 64];
+        if let Ok(n) = (&ticks).read(&mut bytes) {
+            let due = start + tick * ticked;
+            latest = latest.max(due.elapsed());
+            ticked += u32::try_from(n).unwrap();
+        }
+    }
+    panic!("not over after {LONG:?}");
+}
+
+#[test]
+fn a_loop_of_the_callers_is_not_held_up() {
+    for (fault, wanted) in [(Fault::Drop, 3), (Fault::SessionSilent, 2)] {
+        let sim = sim(fault);
+        let mut client = Client::new(&config(sim.config())).unwrap();
+        let stream = "/demo/devices/gw1/temperature".parse().unwrap();
+        client.request(Action::Subscribe, &stream).unwrap();
+        let mut changes = 0;
+        let (latest, rounds) = ticking(&mut client, TICK / 2, |update| {
+            let is_change = matches!(update, Update::Gap(_) | Update::ConnectFailed(_));
+            changes += usize::from(is_change);
+            changes == wanted
+        });
+        assert!(latest < TICK, "{latest:?}");
+        // It waits, and does not spin: some rounds for each tick and each packet.
+        assert!(rounds < 400, "{rounds}");
+    }
+}
+
+#[test]
+fn an_event_behind_many_pings_arrives_at_once() {
+    let (endpoint, service) = play([Box::new(|tcp, mut socket| {
+        grant_next(&mut socket);
+        let mut sent = Vec::new();
+        for _ in 0..300 {
+            sent.extend_from_slice(&[0x89, 0]);
+        }
+        let event = r#"{"object":"event","type":"message","resource":"s","value":{"id":"e"}}"#;
+        sent.extend_from_slice(&[0x81, u8::try_from(event.len()).unwrap()]);
+        sent.extend_from_slice(event.as_bytes());
+        let mut tcp = tcp;
+        tcp.write_all(&sent).unwrap();
+        while socket
+            .read()
+            .is_ok_and(|message| !matches!(message, Message::Close(_)))
+        {}
+    })]);
+    let mut client = Client::new(&config(raw::config(&endpoint))).unwrap();
+    client
+        .request(Action::Subscribe, &"/demo/stream".parse().unwrap())
+        .unwrap();
+    let mut granted_at = None;
+    ticking(&mut client, TICK / 2, |update| {
+        if let Update::Ack(_) = update {
+            granted_at = Some(Instant::now());
+        }
+        matches!(update, Update::Event(_))
+    });
+    let late = granted_at.unwrap().elapsed();
+    assert!(late < TICK, "{late:?}");
+    drop(client);
+    service.join().unwrap();
+}
+
+#[test]
+fn pings_and_their_timeouts_are_in_the_times_of_the_loop() {
+    let sim = sim(Fault::Stall);
+    let interval = Duration::from_millis(300);
+    let config = config(sim.config())
+        .ping_interval(interval)
+        .ping_timeout(interval);
+    let mut client = Client::new(&config.handover(false)).unwrap();
+    let stream = "/demo/devices/gw1/temperature".parse().unwrap();
+    client.request(Action::Subscribe, &stream).unwrap();
+    let start = Instant::now();
+    ticking(&mut client, LONG, |update| {
+        matches!(update, Update::Lost(_))
+    });
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[test]
+fn requests_are_sent_as_the_service_takes_them() {
+    const COUNT: usize = 100_000;
+    let (read, may_read) = channel::<()>();
+    let (endpoint, service) = play([Box::new(move |_, mut socket| {
+        may_read.recv_timeout(LONG).unwrap();
+        for _ in 0..COUNT {
+            grant_next(&mut socket);
+        }
+    })]);
+    let mut client = Client::new(&config(raw::config(&endpoint))).unwrap();
+    let streams = (0..COUNT).map(|n| format!("/demo/devices/gw1/stream{n}").parse().unwrap());
+    let streams: Vec<_> = streams.collect();
+    ticking(&mut client, TICK, |update| {
+        matches!(update, Update::Connected)
+    });
+    client.request_all(Action::Subscribe, &streams).unwrap();
+    while !matches!(client.next(Duration::ZERO).unwrap(), Update::TimedOut) {}
+    assert!(client.wants_write());
+    read.send(()).unwrap();
+    let (idle, _other) = UnixStream::pair().unwrap();
+    let mut granted = 0;
+    let start = Instant::now();
+    while granted < COUNT {
+        assert!(start.elapsed() < LONG, "{granted}");
+        match client.next(Duration::ZERO).unwrap() {
+            Update::TimedOut => wait(&client, &idle, start + LONG),
+            update => granted += usize::from(matches!(update, Update::Ack(_))),
+        }
+    }
     drop(client);
     service.join().unwrap();
 }

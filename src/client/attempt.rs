@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic;
 use std::sync::Arc;
@@ -41,6 +41,13 @@ struct Outcome {
     opened: Result<Connection>,
     route: Route,
     redactor: Redactor,
+}
+
+/// Readable once the attempt is over.
+impl AsFd for Attempt {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.over.as_fd()
+    }
 }
 
 impl Client {

@@ -24,6 +24,7 @@ mod failures;
 mod handover;
 mod leave;
 mod old;
+mod own_loop;
 mod postponed;
 mod proof;
 mod renewal;
@@ -90,6 +91,8 @@ pub struct Client {
     renew_at: Option<Instant>,
     failures: Failures,
     watch_state: WatchState,
+    /// Whether the last call found nothing to do before new data or a later time.
+    is_idle: bool,
     /// Updates that have arrived and are not returned yet.
     queue: VecDeque<Update>,
 }
@@ -162,6 +165,7 @@ impl Client {
             renew_at: None,
             failures: Failures::default(),
             watch_state: WatchState::default(),
+            is_idle: false,
             queue: VecDeque::new(),
         })
     }
@@ -210,6 +214,7 @@ impl Client {
     }
 
     fn on_connection(&mut self, act: impl FnOnce(&mut Connection) -> Result<()>) -> Result<()> {
+        self.is_idle = false;
         let State::Open(connection) = &mut self.state else {
             let message = "there is no connection now";
             return Err(Error::new(Phase::Socket, ErrorKind::Disconnected, message));
@@ -239,6 +244,7 @@ impl Client {
     /// # Errors
     /// As [`Client::next`].
     pub fn next_buffered(&mut self) -> Result<Option<Update>> {
+        self.is_idle = false;
         if self.queue.is_empty()
             && let Some(event) = self.take_event()?
         {
@@ -316,6 +322,7 @@ impl Client {
             let watched = self.watch_state.watched.clone();
             // Fails for good once nothing is left to hand over.
             if !self.advance(deadline, &watched)? {
+                self.is_idle = true;
                 return Ok(Update::TimedOut);
             }
         }

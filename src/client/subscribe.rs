@@ -51,6 +51,7 @@ impl Client {
         if let State::Closed | State::Failed(_) = self.state {
             return Err(closed());
         }
+        self.is_idle = false;
         self.forget_renewed();
         Ok(self.subscriptions.request(action, stream.clone()))
     }

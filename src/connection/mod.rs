@@ -1,3 +1,4 @@
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use crate::clock::Moment;
@@ -39,6 +40,8 @@ pub(crate) struct Connection {
     /// The failure of the connection, returned after everything that has arrived.
     failed: Option<Failed>,
     ack_timeout: Duration,
+    /// Until when there is nothing to do without new data, since the last read found none.
+    idle_until: Option<Instant>,
 }
 
 struct Failed {
@@ -134,6 +137,7 @@ impl Connection {
             is_silent: false,
             failed: None,
             ack_timeout: config.ack_timeout,
+            idle_until: None,
         })
     }
 
@@ -161,6 +165,21 @@ impl Connection {
     /// Returns up to when all that was sent has come in, as far as is known.
     pub(crate) fn complete_at(&self) -> Moment {
         self.socket.complete_at()
+    }
+
+    /// Returns when there is something to do again, after a read that ended at its deadline.
+    pub(crate) fn idle_until(&self) -> Option<Instant> {
+        self.idle_until
+    }
+
+    /// Returns the descriptor of its socket.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.wire_ref().as_fd()
+    }
+
+    /// Returns whether data is to be sent that the peer has not taken yet.
+    pub(crate) fn wants_write(&self) -> bool {
+        self.socket.wire_ref().unsent_since().is_some()
     }
 
     /// Makes a read without data end while this is ready, too.
@@ -213,8 +232,8 @@ impl Connection {
                 }
             };
             let before = self.socket.wire().coming();
-            let times = deadline.into_iter().chain(until).chain(stuck_at);
-            let received = self.socket.read(times.min())?;
+            let next = until.into_iter().chain(stuck_at).min();
+            let received = self.socket.read(deadline.into_iter().chain(next).min())?;
             if received.is_none() && self.socket.wire().is_read_ended() {
                 continue;
             }
@@ -232,6 +251,8 @@ impl Connection {
             // Something may have come behind what was none of the caller's business.
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 let bytes = self.socket.wire().coming().bytes;
+                let is_idle = is_empty && self.failed.is_none();
+                self.idle_until = if is_idle { next } else { Some(now) };
                 if is_empty || bytes - *passed.get_or_insert(bytes) > BEYOND {
                     return Ok(None);
                 }

@@ -21,6 +21,13 @@ pub(super) enum Layer {
 }
 
 impl Layer {
+    fn wire_ref(&self) -> &Wire {
+        match self {
+            Self::Plain(wire) => wire,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+
     fn wire(&mut self) -> &mut Wire {
         match self {
             Self::Plain(wire) => wire,
@@ -41,6 +48,11 @@ impl Link {
 
     pub(crate) fn wire(&mut self) -> &mut Wire {
         self.layer.wire()
+    }
+
+    /// Does the same, to look at it.
+    pub(crate) fn wire_ref(&self) -> &Wire {
+        self.layer.wire_ref()
     }
 
     /// Returns what had been received when the last read returned data.

@@ -27,6 +27,7 @@ use crate::{Error, Result, Stop};
 pub(crate) mod coming;
 pub(crate) mod connect;
 mod hop;
+mod linger;
 pub(crate) mod link;
 pub(crate) mod overhead;
 pub(crate) mod proxy;

@@ -4,16 +4,15 @@ use std::mem;
 use std::net::TcpStream;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::PollFlags;
 
 use crate::transport::coming::Coming;
+use crate::transport::linger;
 use crate::transport::traffic::Traffic;
 use crate::transport::unsent::Unsent;
 use crate::wait::context::{WaitContext, Watched};
-use crate::wait::poll::poll_until;
 use crate::wait::sockets::{Found, poll_sockets, wait_for};
 use crate::wait::watchdog::Watchdog;
 
@@ -200,24 +199,11 @@ impl Wire {
         is_stopped
     }
 
-    /// Keeps the socket open until the peer ends the connection, by the deadline, in a thread of its own.
-    /// What still arrives is dropped. Without a thread, the connection ends with the socket.
+    /// Keeps the socket open beyond itself, see [`linger::linger`].
     pub(crate) fn linger(&self, deadline: Instant) {
-        let Ok(tcp) = self.tcp.try_clone() else {
-            return;
-        };
-        let discard = move || {
-            let mut dropped = [0; 4096];
-            while Instant::now() < deadline {
-                let mut fds = [PollFd::new(&tcp, PollFlags::IN)];
-                let is_ready = poll_until(&mut fds, Some(deadline)).is_ok_and(|n| n > 0);
-                if !is_ready || (&tcp).read(&mut dropped).map_or(true, |n| n == 0) {
-                    break;
-                }
-            }
-        };
-        let thread = thread::Builder::new().name("linger".to_owned());
-        let _ = thread.spawn(discard);
+        if let Ok(tcp) = self.tcp.try_clone() {
+            linger::linger(tcp, deadline);
+        }
     }
 
     /// Returns whether the deadline has passed. The first look under a new one is free.

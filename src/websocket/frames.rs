@@ -58,6 +58,10 @@ impl MessageLimit {
         &mut self.link
     }
 
+    pub(crate) fn link_ref(&self) -> &Link {
+        &self.link
+    }
+
     /// Returns whether a part of a message has come in, and not its end.
     pub(crate) fn is_amid_message(&self) -> bool {
         self.frames.is_amid_message()

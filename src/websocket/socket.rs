@@ -224,6 +224,11 @@ impl Socket {
         self.link().wire()
     }
 
+    /// Does the same, to look at it.
+    pub(crate) fn wire_ref(&self) -> &Wire {
+        self.websocket.get_ref().get_ref().link_ref().wire_ref()
+    }
+
     /// Sets whether the end of the connection is waited for in a thread of its own.
     pub(crate) fn set_in_background(&mut self, in_background: bool) {
         self.in_background = in_background;
