@@ -63,6 +63,7 @@ impl Run {
                 Update::Event(event) => event.id().unwrap_or_default().into_owned(),
                 Update::Connected => "connected".to_owned(),
                 Update::Ack(_) => "ack".to_owned(),
+                Update::ConnectFailed(_) => "failed".to_owned(),
                 Update::Lost(_) => "lost".to_owned(),
                 Update::Gap(_) => "gap".to_owned(),
                 Update::Handover(_) => "handover".to_owned(),
@@ -347,7 +348,7 @@ fn a_service_that_refuses_a_second_connection_gets_one() {
     let tcp = accept(&listener);
     let mut new = open(&tcp);
     subscribe(&mut new);
-    run.expect("connected gap");
+    run.expect("failed connected gap");
     // From now on, a silent connection is dropped.
     run.expect("lost");
 }

@@ -583,6 +583,10 @@ fn somebody_can_be_called_while_it_connects_and_not_after() {
         .connect_timeout(4 * BUSY)
         .watchdog(every, move || sender.send(Instant::now()).unwrap());
     let mut client = Client::new(&config).unwrap();
+    assert!(matches!(
+        client.next(LONG).unwrap(),
+        Update::ConnectFailed(_)
+    ));
     assert!(matches!(client.next(LONG).unwrap(), Update::Connected));
     let calls: Vec<Instant> = called.try_iter().collect();
     // While the first attempt hung, and until the second one was made.

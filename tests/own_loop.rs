@@ -116,12 +116,12 @@ fn ticking(
     tick: Duration,
     mut is_over: impl FnMut(&Update) -> bool,
 ) -> (Duration, u32) {
-    let (ticks, mut ticker) = UnixStream::pair().unwrap();
-    ticks.set_nonblocking(true).unwrap();
+    let (pipe, mut clock) = UnixStream::pair().unwrap();
+    pipe.set_nonblocking(true).unwrap();
     let start = Instant::now();
     thread::spawn(move || {
         let mut n = 0;
-        while ticker.write_all(&[1]).is_ok() {
+        while clock.write_all(&[1]).is_ok() {
             n += 1;
             thread::sleep((start + n * tick).saturating_duration_since(Instant::now()));
         }
@@ -136,9 +136,9 @@ fn ticking(
                 _ => {}
             }
         }
-        wait(client, &ticks, start + LONG);
+        wait(client, &pipe, start + LONG);
         let mut bytes = [0; 64];
-        if let Ok(n) = (&ticks).read(&mut bytes) {
+        if let Ok(n) = (&pipe).read(&mut bytes) {
             let due = start + tick * ticked;
             latest = latest.max(due.elapsed());
             ticked += u32::try_from(n).unwrap();
