@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use crate::credentials::Credentials;
 use crate::endpoint::{Endpoint, IpVersion};
+use crate::protocol::Retry;
 use crate::secret::Url;
 use crate::source::Source;
 use crate::step::{Observer, Step};
@@ -27,7 +28,8 @@ use crate::{Error, Result, Stop};
     reason = "each is a setting of its own"
 )]
 pub struct Config {
-    pub(crate) credentials: Credentials,
+    /// An error says which are missing.
+    pub(crate) credentials: Result<Credentials>,
     pub(crate) source: Source<Credentials>,
     pub(crate) endpoint: Url,
     pub(crate) allow_plaintext: bool,
@@ -67,14 +69,12 @@ impl fmt::Debug for Pem {
 /// Practically forever, without overflowing an instant.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-impl Config {
-    /// The URL of the service.
-    pub const ENDPOINT: &str = "https://octave-ws.sierrawireless.io";
-
-    /// Creates a configuration with these credentials and defaults.
-    pub fn new(credentials: Credentials) -> Self {
+/// Without credentials. [`Config::credentials`] sets them, or [`Config::credentials_from`].
+impl Default for Config {
+    fn default() -> Self {
+        let missing = "no credentials: call Config::credentials or Config::credentials_from";
         Self {
-            credentials,
+            credentials: Err(Error::config(missing)),
             source: Source::default(),
             endpoint: Url::new(Self::ENDPOINT.to_owned()),
             allow_plaintext: false,
@@ -100,10 +100,28 @@ impl Config {
             watchdog: Watchdog::default(),
         }
     }
+}
+
+impl Config {
+    /// The URL of the service.
+    pub const ENDPOINT: &str = "https://octave-ws.sierrawireless.io";
+
+    /// Creates a configuration with these credentials and defaults. [`Config::default`] has none, for
+    /// credentials that come later.
+    pub fn new(credentials: Credentials) -> Self {
+        Self::default().credentials(credentials)
+    }
+
+    /// Sets the credentials.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Ok(credentials);
+        self.source = Source::default();
+        self
+    }
 
     /// Sets a function that returns the credentials of each new session, in place of those of
-    /// [`Config::new`], for a token that can change. If it fails, a warning is logged, and the last
-    /// credentials are used.
+    /// [`Config::new`], for a token that can change. If it fails, or its credentials cannot be used, the
+    /// attempt to connect fails, and is repeated as any other.
     ///
     /// ```
     /// # use octave_ws::{Config, Credentials, Token};
@@ -283,18 +301,17 @@ impl Config {
     }
 
     /// Takes the credentials that the next session is to be asked for with.
-    pub(crate) fn renew_credentials(&mut self) {
-        let asked = self.source.ask().map(|asked| {
-            asked.and_then(|credentials| match credentials.check() {
-                Ok(()) => Ok(credentials),
-                Err(error) => Err(error.to_string()),
-            })
-        });
-        match asked {
-            Some(Ok(credentials)) => self.credentials = credentials,
-            Some(Err(why)) => log::warn!("{why}; using the previous credentials"),
-            None => {}
-        }
+    ///
+    /// # Errors
+    /// `Config` if the function fails, or its credentials cannot be used. It is retried.
+    pub(crate) fn renew_credentials(&mut self) -> Result<()> {
+        let Some(asked) = self.source.ask() else {
+            return Ok(());
+        };
+        let asked = asked.map_err(|why| Error::config(format!("no credentials: {why}")));
+        let checked = asked.and_then(|credentials| credentials.check().map(|()| credentials));
+        self.credentials = Ok(checked.map_err(|error| error.retry_as(Retry::Always))?);
+        Ok(())
     }
 
     /// Returns when a part of connecting that begins now has to be done.
@@ -306,7 +323,9 @@ impl Config {
 
     /// Checks what can be checked before anything is sent.
     pub(crate) fn check(&self) -> Result<Endpoint> {
-        self.credentials.check()?;
+        if !self.source.is_set() {
+            self.credentials.as_ref().map_err(Clone::clone)?.check()?;
+        }
         for (name, timeout) in [("connect", self.connect_timeout), ("ack", self.ack_timeout)] {
             if timeout.is_zero() {
                 let message = format!("the {name} timeout is zero");
@@ -326,13 +345,20 @@ mod tests {
     fn credentials_that_will_not_do_are_not_taken() {
         let with = |company: &str| Credentials::new(company, Token::new("t"));
         let renewed = |asked: std::result::Result<Credentials, &'static str>| {
-            let config = Config::new(with("before"));
-            let mut config = config.credentials_from(move || asked.clone());
-            config.renew_credentials();
-            config.credentials.company
+            let mut config = Config::default().credentials_from(move || asked.clone());
+            config.check().unwrap();
+            config.renew_credentials().map_err(|error| {
+                assert!(error.is_retryable());
+                error.to_string()
+            })?;
+            Ok(config.credentials.unwrap().company)
         };
-        assert_eq!(renewed(Ok(with("a"))), "a");
-        assert_eq!(renewed(Ok(with(""))), "before");
-        assert_eq!(renewed(Err("none")), "before");
+        assert_eq!(renewed(Ok(with("a"))), Ok("a".to_owned()));
+        let empty = "config: the company is empty".to_owned();
+        assert_eq!(renewed(Ok(with(""))), Err(empty));
+        let absent = "config: no credentials: not yet".to_owned();
+        assert_eq!(renewed(Err("not yet")), Err(absent));
+        let given = Config::default().credentials(with("a"));
+        assert_eq!(given.credentials.unwrap().company, "a");
     }
 }

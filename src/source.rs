@@ -17,6 +17,11 @@ impl<T> Source<T> {
         })))
     }
 
+    /// Returns whether there is such a function.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Returns the current value, or the error of the function. `None` where the value cannot
     /// change.
     pub(crate) fn ask(&self) -> Option<Result<T, String>> {

@@ -4,9 +4,11 @@
 use std::env;
 use std::fs;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use octave_ws::sim::Sim;
+use octave_ws::sim::{Options, Sim};
 use octave_ws::{
     Ack, Action, Client, Config, Credentials, Error, ErrorKind, Event, Gap, Loss, Stream, Token,
     Update,
@@ -134,6 +136,34 @@ fn debug_says_what_matters() {
     assert_eq!(format!("{client:?}"), wanted);
 }
 
+#[test]
+fn an_attempt_fails_while_there_are_no_credentials() {
+    let (seen, actions) = mpsc::channel();
+    let sim = Sim::start_with(Options::default().observer(seen)).unwrap();
+    let asked = AtomicU32::new(0);
+    let good = Credentials::new(sim.company(), Token::new(sim.token())).user(sim.user());
+    let config = Config::default()
+        .endpoint(sim.endpoint())
+        .ca_pem(sim.ca_pem())
+        .retry_for(LONG)
+        .credentials_from(move || match asked.fetch_add(1, Ordering::Relaxed) {
+            0 => Err("the modem has none"),
+            1 => Ok(Credentials::new("demo", Token::new(""))),
+            _ => Ok(good.clone()),
+        });
+    let mut client = Client::new(&config).unwrap();
+    for why in ["no credentials: the modem has none", "the token is empty"] {
+        let Update::ConnectFailed(failed) = client.next(LONG).unwrap() else {
+            panic!("it connects without credentials");
+        };
+        assert_eq!(failed.error.to_string(), format!("config: {why}"));
+        assert!(failed.retry_in > Duration::ZERO);
+    }
+    assert!(actions.try_recv().is_err());
+    assert!(matches!(client.next(LONG).unwrap(), Update::Connected));
+    client.close().unwrap();
+}
+
 /// Set for the process that [`connects_by_its_environment`] is run in.
 const IS_CHILD: &str = "OCTAVE_TEST_FROM_ENV";
 
@@ -168,6 +198,16 @@ fn a_config_comes_of_the_environment_and_a_file() {
         let line = told.lines().find_map(|line| line.strip_prefix("config: "));
         line.unwrap_or_else(|| panic!("{told}")).to_owned()
     };
+    // The program has its own.
+    let ca_file = ("OCTAVE_CA_FILE", ca.as_str());
+    let endpoint = sim.endpoint();
+    let own = format!("{} {}", sim.company(), sim.restricted_token());
+    let variables = [
+        ("OCTAVE_ENDPOINT", endpoint.as_str()),
+        ca_file,
+        ("AGENT_OWN", &own),
+    ];
+    assert_eq!(child(&variables), "connected");
     // A variable goes before the file.
     let company = ("OCTAVE_COMPANY", sim.company());
     assert_eq!(child(&[("OCTAVE_CONFIG", &config), company]), "connected");
@@ -198,6 +238,13 @@ fn connects_by_its_environment() {
         Ok(path) => Config::from_env_and_file(path),
         Err(_) => Config::from_env(),
     };
+    let config = config.map(|config| match env::var("AGENT_OWN") {
+        Ok(own) => {
+            let (company, token) = own.split_once(' ').unwrap();
+            config.credentials(Credentials::new(company, Token::new(token)))
+        }
+        Err(_) => config,
+    });
     let client = config.and_then(|config| Client::connect(&config));
     let told = match client.and_then(Client::close) {
         Ok(()) => "connected".to_owned(),

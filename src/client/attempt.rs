@@ -75,7 +75,10 @@ impl Client {
         if !is_time {
             return Ok(false);
         }
-        self.config.renew_credentials();
+        if let Err(error) = self.config.renew_credentials() {
+            self.failed(error)?;
+            return Ok(true);
+        }
         self.route.renew_trust(&mut self.config);
         if self.config.in_background {
             match self.begin() {

@@ -83,7 +83,7 @@ impl Connection {
         route: &mut Route,
         redactor: &mut Redactor,
     ) -> Result<Self> {
-        let credentials = &config.credentials;
+        let credentials = config.credentials.as_ref().map_err(Clone::clone)?;
         let link = route.dial(config.phase_deadline())?;
         let Session { id, cookies, link } =
             session::open(link, route, credentials, redactor, config.phase_deadline())?;

@@ -26,10 +26,10 @@ impl SessionId {
     /// As [`Client::connect`](crate::Client::connect).
     pub fn request(config: &Config) -> Result<Self> {
         let mut route = Route::new(config)?;
-        let link = route.dial(config.phase_deadline())?;
         let mut config = config.clone();
-        config.renew_credentials();
-        let credentials = &config.credentials;
+        config.renew_credentials()?;
+        let credentials = config.credentials.as_ref().map_err(Clone::clone)?;
+        let link = route.dial(config.phase_deadline())?;
         let mut redactor = Redactor::default();
         let session = open(
             link,

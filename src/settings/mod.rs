@@ -2,9 +2,11 @@
 //! config file, the variables of other programs, and the defaults.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use crate::settings::config_file::ConfigFile;
 use crate::settings::files::unreadable;
@@ -45,7 +47,8 @@ impl Config {
     /// The config file is the one that `OCTAVE_CONFIG` names, or else the first that exists of
     /// `$XDG_CONFIG_HOME/octave-ws/config.json`, `~/.config/octave-ws/config.json` and
     /// `/etc/octave-ws/config.json`. A token file is read again for each session. Reading blocks: a
-    /// pipe is read until it is closed.
+    /// pipe is read until it is closed. Where there is no company or no token, the first client fails,
+    /// unless [`Config::credentials`] or [`Config::credentials_from`] is called before.
     ///
     /// ```no_run
     /// # fn main() -> octave_ws::Result<()> {
@@ -63,7 +66,7 @@ impl Config {
     /// [`ErrorKind::Config`](crate::ErrorKind::Config). The text says what is missing or wrong, and
     /// where it was set.
     pub fn from_env() -> Result<Self> {
-        let (config, _) = Settings::default().resolve(Files::BLOCKING)?;
+        let (config, _) = Settings::default().read(Files::BLOCKING)?;
         Ok(config)
     }
 
@@ -82,7 +85,7 @@ impl Config {
             config: Some((path.into(), SettingSource::Caller)),
             ..Settings::default()
         };
-        let (config, _) = settings.resolve(Files::BLOCKING)?;
+        let (config, _) = settings.read(Files::BLOCKING)?;
         Ok(config)
     }
 }
@@ -93,6 +96,15 @@ impl Settings {
     /// # Errors
     /// `Config`, for what is missing or wrong.
     pub fn resolve(self, files: Files) -> Result<(Config, SettingSources)> {
+        let (config, sources) = self.read(files)?;
+        match config.credentials {
+            Err(error) => Err(error),
+            Ok(_) => Ok((config, sources)),
+        }
+    }
+
+    /// Does the same, but for credentials that are missing.
+    fn read(self, files: Files) -> Result<(Config, SettingSources)> {
         let named = match self.config {
             None => environment::first(&["OCTAVE_CONFIG"])?
                 .map(|SettingValue { value, source }| (value.into(), source)),
@@ -103,14 +115,11 @@ impl Settings {
         debug_assert!(options.keys().all(|key| table::keys().contains(key)));
         let text = |key| -> Result<_> { Ok(given(options, key)?.or_else(|| file.get(key))) };
 
-        let company = text("company")?.ok_or_else(|| {
-            let message = "no company: set OCTAVE_COMPANY, or company in the config file";
-            Error::config(message).about(Setting::Company)
-        })?;
+        let company = text("company")?;
         // `--user=` omits a configured user.
         let user = text("user")?.filter(|user| !user.value.is_empty());
         let token = token::find(given(options, "token_file")?, &file, files)?;
-        let mut config = authenticated(&company, user.as_ref(), &token, files);
+        let mut config = authenticated(company.as_ref(), user.as_ref(), token.as_ref(), files);
         let endpoint = text("endpoint")?;
         if let Some(endpoint) = &endpoint {
             config = config.endpoint(endpoint.value.clone());
@@ -145,8 +154,8 @@ impl Settings {
         let sources = SettingSources {
             endpoint,
             user,
-            company: Some(company),
-            token: Some(token.source),
+            company,
+            token: token.map(|token| token.source),
             ca_file,
             proxy,
         };
@@ -154,13 +163,24 @@ impl Settings {
     }
 }
 
-/// With credentials whose token is that of now, where it is in a file.
+/// With credentials whose token is that of now, where it is in a file. While that cannot be read, it is
+/// the last one.
 fn authenticated(
-    company: &SettingValue,
+    company: Option<&SettingValue>,
     user: Option<&SettingValue>,
-    token: &FoundToken,
+    token: Option<&FoundToken>,
     files: Files,
 ) -> Config {
+    let (Some(company), Some(token)) = (company, token) else {
+        let no_company = || {
+            let message = "no company: set OCTAVE_COMPANY, or company in the config file";
+            Error::config(message).about(Setting::Company)
+        };
+        return Config {
+            credentials: Err(company.map_or_else(no_company, |_| token::missing())),
+            ..Config::default()
+        };
+    };
     let company = company.value.clone();
     let user = user.map(|user| user.value.clone());
     let with = move |token| {
@@ -170,14 +190,19 @@ fn authenticated(
             None => credentials,
         }
     };
-    let config = Config::new(with(token.token()));
-    match token.file.clone() {
-        Some(path) => config.credentials_from(move || {
-            let token = token::read_again(&path, files);
-            token.map(&with).map_err(|error| error.report())
-        }),
-        None => config,
-    }
+    let Some(path) = token.file.clone() else {
+        return Config::new(with(token.token()));
+    };
+    let last = Mutex::new(token.token());
+    Config::new(with(token.token())).credentials_from(move || {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = token::read_again(&path, files);
+        match read.and_then(|token| with(token.clone()).check().map(|()| token)) {
+            Ok(token) => *last = token,
+            Err(error) => log::warn!("{}; using the previous credentials", error.report()),
+        }
+        Ok::<_, Infallible>(with(last.clone()))
+    })
 }
 
 /// With the CA certificates of a file, as they are at each connection.

@@ -34,12 +34,21 @@ pub(crate) fn find(
     named: Option<SettingValue>,
     config: &ConfigFile,
     files: Files,
-) -> Result<FoundToken> {
+) -> Result<Option<FoundToken>> {
     let found = look(named, config, files)?;
-    if let Some(what) = mistake_in(found.text.trim()) {
+    if let Some(found) = &found
+        && let Some(what) = mistake_in(found.text.trim())
+    {
         log::warn!("the token from {} {what}", found.source);
     }
     Ok(found)
+}
+
+/// Returns the error of a token that is nowhere.
+pub(crate) fn missing() -> Error {
+    let message = "no token: set OCTAVE_TOKEN_FILE or OCTAVE_TOKEN, put it into \
+                   $CREDENTIALS_DIRECTORY/octave-token, or set token_file in the config file";
+    Error::config(message).about(Setting::Token)
 }
 
 /// Returns the token that is in a file by now.
@@ -87,30 +96,30 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
-fn look(named: Option<SettingValue>, config: &ConfigFile, files: Files) -> Result<FoundToken> {
+fn look(
+    named: Option<SettingValue>,
+    config: &ConfigFile,
+    files: Files,
+) -> Result<Option<FoundToken>> {
     if let Some(path) = named {
-        return from_setting(&path, files);
+        return from_setting(&path, files).map(Some);
     }
     if let Some(token) = environment::first(&["OCTAVE_TOKEN", "OCTAVE_CLOUD_TOKEN"])? {
-        return Ok(FoundToken {
+        return Ok(Some(FoundToken {
             // As in a file, a byte order mark is removed.
             text: token.value.trim_start_matches('\u{feff}').to_owned(),
             source: token.source.to_string(),
             file: None,
-        });
+        }));
     }
     if let Some(folder) = env::var_os("CREDENTIALS_DIRECTORY").filter(|value| !value.is_empty()) {
         let path = PathBuf::from(folder).join("octave-token");
         if path.exists() {
-            return from_file(&path, "CREDENTIALS_DIRECTORY", files);
+            return from_file(&path, "CREDENTIALS_DIRECTORY", files).map(Some);
         }
     }
-    if let Some(path) = config.get("token_file") {
-        return from_setting(&path, files);
-    }
-    let message = "no token: set OCTAVE_TOKEN_FILE or OCTAVE_TOKEN, put it into \
-                   $CREDENTIALS_DIRECTORY/octave-token, or set token_file in the config file";
-    Err(Error::config(message).about(Setting::Token))
+    let path = config.get("token_file");
+    path.map(|path| from_setting(&path, files)).transpose()
 }
 
 fn from_setting(path: &SettingValue, files: Files) -> Result<FoundToken> {
