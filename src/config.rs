@@ -3,12 +3,13 @@ use std::time::{Duration, Instant};
 
 use crate::credentials::Credentials;
 use crate::endpoint::{Endpoint, IpVersion};
+use crate::logger::Logger;
 use crate::protocol::Retry;
 use crate::secret::Url;
 use crate::source::Source;
 use crate::step::{Observer, Step};
 use crate::wait::watchdog::Watchdog;
-use crate::{Error, Result, Stop};
+use crate::{Error, LogLevel, Result, Stop};
 
 /// The configuration of a [`Client`](crate::Client).
 ///
@@ -53,6 +54,7 @@ pub struct Config {
     pub(crate) max_message: usize,
     pub(crate) stop: Option<Stop>,
     pub(crate) observer: Observer,
+    pub(crate) logger: Logger,
     pub(crate) watchdog: Watchdog,
 }
 
@@ -97,6 +99,7 @@ impl Default for Config {
             max_message: 16 << 20,
             stop: None,
             observer: Observer::default(),
+            logger: Logger::default(),
             watchdog: Watchdog::default(),
         }
     }
@@ -206,8 +209,8 @@ impl Config {
 
     /// Sets whether each attempt to connect is made in a short-lived thread, so that
     /// [`Client::next`](crate::Client::next) returns after its timeout meanwhile, and
-    /// [watched](crate::Client::watch) descriptors interrupt no attempt. The
-    /// [observer](Config::observer) is called in that thread. Default: no.
+    /// [watched](crate::Client::watch) descriptors interrupt no attempt. The functions of this
+    /// configuration are called on the thread of the caller all the same. Default: no.
     pub fn connect_in_background(mut self, in_background: bool) -> Self {
         self.in_background = in_background;
         self
@@ -290,6 +293,13 @@ impl Config {
     /// Sets a function that receives each completed step of connecting. Default: none.
     pub fn observer(mut self, observer: impl Fn(&Step) + Send + Sync + 'static) -> Self {
         self.observer = Observer::new(observer);
+        self
+    }
+
+    /// Sets a function that takes the log records of this client, each one line and its level, in place of
+    /// the crate `log`. It is called on the thread that calls the client. Default: none.
+    pub fn log(mut self, log: impl Fn(LogLevel, &str) + Send + Sync + 'static) -> Self {
+        self.logger = Logger::new(log);
         self
     }
 

@@ -3,6 +3,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::logger::{Logger, record};
+
 /// A completed step of connecting, received by [`Config::observer`](crate::Config::observer).
 ///
 /// Steps repeat when the client tries another address, when the service closes the connection of the
@@ -97,19 +99,40 @@ impl fmt::Display for Step {
 
 type Notify = dyn Fn(&Step) + Send + Sync;
 
-/// The function that receives steps.
+/// The function that receives steps, if there is one.
 #[derive(Clone, Default)]
-pub(crate) struct Observer(Option<Arc<Notify>>);
+pub(crate) struct Observer {
+    notify: Option<Arc<Notify>>,
+    logger: Logger,
+}
 
 impl Observer {
     pub(crate) fn new(observer: impl Fn(&Step) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(observer)))
+        Self {
+            notify: Some(Arc::new(observer)),
+            logger: Logger::default(),
+        }
+    }
+
+    /// Lets this take the steps, too.
+    pub(crate) fn with_logger(self, logger: &Logger) -> Self {
+        let logger = logger.clone();
+        Self { logger, ..self }
+    }
+
+    pub(crate) fn logger(&self) -> &Logger {
+        &self.logger
     }
 
     pub(crate) fn notify(&self, step: &Step) {
-        log::debug!("{step}");
-        if let Some(observer) = &self.0 {
-            observer(step);
+        record!(self.logger, Debug, "{step}");
+        self.call(step);
+    }
+
+    /// Calls the function alone.
+    pub(crate) fn call(&self, step: &Step) {
+        if let Some(notify) = &self.notify {
+            notify(step);
         }
     }
 }

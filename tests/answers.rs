@@ -134,7 +134,7 @@ fn credentials_may_change_from_one_session_to_the_next() {
             upgraded(&tcp, &request(&mut requests));
         }
     });
-    let tokens = Mutex::new(["first", "second", ""].into_iter());
+    let tokens = Mutex::new(["first", "second", "second"].into_iter());
     let config = config(&endpoint).retry_for(LONG).credentials_from(move || {
         let token = tokens.lock().unwrap().next().ok_or("there are no more")?;
         Ok::<_, &str>(Credentials::new("demo", Token::new(token)))

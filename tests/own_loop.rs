@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, Options, Sim};
-use octave_ws::{Action, Client, Config, Update};
+use octave_ws::{Action, Client, Config, Step, Update};
 use rustix::event::{PollFd, PollFlags, poll};
 use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;
@@ -251,4 +251,40 @@ fn requests_are_sent_as_the_service_takes_them() {
     }
     drop(client);
     service.join().unwrap();
+}
+
+#[test]
+fn the_callers_functions_are_called_on_its_thread() {
+    let caller = thread::current().id();
+    let check = move || assert_eq!(thread::current().id(), caller);
+    let (lines, logged) = channel();
+    let (steps, observed) = channel();
+    let sim = sim(Fault::Flap);
+    let config = config(sim.config())
+        .log(move |level, line| {
+            check();
+            lines.send(format!("{level} {line}")).unwrap();
+        })
+        .observer(move |step| {
+            check();
+            steps.send(step.clone()).unwrap();
+        });
+    let mut client = Client::new(&config).unwrap();
+    let stream = "/demo/devices/gw1/temperature".parse().unwrap();
+    client.request(Action::Subscribe, &stream).unwrap();
+    longest(&mut client, |update| matches!(update, Update::Lost(_)));
+    // The next attempt logs the loss.
+    longest(&mut client, |update| matches!(update, Update::Connected));
+    drop((client, config));
+    let logged: Vec<String> = logged.iter().collect();
+    for wanted in ["DEBUG connect: ", "DEBUG subscribe: ", "WARN socket: "] {
+        assert!(
+            logged.iter().any(|line| line.starts_with(wanted)),
+            "{wanted} {logged:?}"
+        );
+    }
+    let upgrades = observed
+        .iter()
+        .filter(|step| matches!(step, Step::Upgraded { .. }));
+    assert_eq!(upgrades.count(), 2);
 }

@@ -5,7 +5,7 @@ use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,15 @@ use rustix::event::PollFlags;
 use super::{Client, State};
 use crate::connection::Connection;
 use crate::error::{ErrorKind, Phase};
+use crate::logger::{Logger, record};
 use crate::secret::Redactor;
+use crate::step::{Observer, Step};
 use crate::transport::Route;
 use crate::update::Update;
 use crate::wait::context::{WaitContext, Watched};
 use crate::wait::ended::WaitEnded;
 use crate::wait::{poll, sockets};
-use crate::{Error, Result};
+use crate::{Error, LogLevel, Result};
 
 /// Delay between an attempt that was cut short and the next one.
 const CUT_SHORT: Duration = Duration::from_secs(1);
@@ -35,6 +37,15 @@ pub(super) struct Attempt {
     thread: JoinHandle<Outcome>,
     /// Number of bytes of all connections before it.
     before: u64,
+    /// Calls of the caller's functions, which are made on the caller's thread.
+    calls: Calls,
+}
+
+type Calls = Arc<Mutex<Vec<Call>>>;
+
+enum Call {
+    Log(LogLevel, String),
+    Observe(Step),
 }
 
 struct Outcome {
@@ -58,7 +69,7 @@ impl Client {
         deadline: Option<Instant>,
         watched: &Watched,
     ) -> Result<bool> {
-        self.failures.warn();
+        self.failures.warn(&self.config.logger);
         self.route.wait_context.watched = watched.clone();
         let until = deadline.map_or(at, |deadline| deadline.min(at));
         waited(self.route.wait_until(until))?;
@@ -86,7 +97,14 @@ impl Client {
                     self.state = State::Connecting(attempt);
                     return Ok(true);
                 }
-                Err(error) => log::debug!("connect: no thread: {error}; calls wait for it"),
+                Err(error) => {
+                    let what = "calls wait for it";
+                    record!(
+                        self.config.logger,
+                        Debug,
+                        "connect: no thread: {error}; {what}"
+                    );
+                }
             }
         }
         self.attempt(watched)?;
@@ -127,8 +145,19 @@ impl Client {
         let (over, end) = UnixStream::pair()?;
         let mut config = self.config.clone();
         config.connect_deadline = self.connect_deadline();
+        let calls = Calls::default();
+        if config.logger.is_set() {
+            let calls = Arc::clone(&calls);
+            config.logger = Logger::new(move |level, line| {
+                let call = Call::Log(level, line.to_owned());
+                lock(&calls).push(call);
+            });
+        }
         let mut redactor = self.redactor.clone();
         let mut route = self.route.lend();
+        let steps = Arc::clone(&calls);
+        let observer = Observer::new(move |step| lock(&steps).push(Call::Observe(step.clone())));
+        route.observer = observer.with_logger(&config.logger);
         route.wait_context = WaitContext {
             stop: self.route.wait_context.stop.clone(),
             watched: Watched {
@@ -158,6 +187,7 @@ impl Client {
             over,
             thread,
             before,
+            calls,
         })
     }
 
@@ -170,6 +200,7 @@ impl Client {
         let State::Connecting(attempt) = &self.state else {
             return Ok(true);
         };
+        self.make_calls(attempt);
         if !poll::is_readable(&attempt.over) {
             self.route.wait_context.watched = watched.clone();
             let context = &self.route.wait_context;
@@ -191,6 +222,7 @@ impl Client {
         let State::Connecting(attempt) = mem::replace(&mut self.state, State::Waiting(now)) else {
             return Ok(());
         };
+        self.make_calls(&attempt);
         let joined = attempt.thread.join();
         let outcome = joined.unwrap_or_else(|payload| panic::resume_unwind(payload));
         self.route.take_back(outcome.route);
@@ -202,7 +234,23 @@ impl Client {
         Ok(())
     }
 
-    fn connected(&mut self, connection: Connection, before: u64) {
+    /// Calls the caller's functions for what an attempt has done so far.
+    fn make_calls(&self, attempt: &Attempt) {
+        let calls = mem::take(&mut *lock(&attempt.calls));
+        for call in calls {
+            match call {
+                Call::Log(level, line) => {
+                    self.config
+                        .logger
+                        .log(level, module_path!(), format_args!("{line}"));
+                }
+                Call::Observe(step) => self.config.observer.call(&step),
+            }
+        }
+    }
+
+    fn connected(&mut self, mut connection: Connection, before: u64) {
+        connection.set_logger(self.config.logger.clone());
         self.connecting_bytes = Some(self.route.traffic().total() - before);
         self.opened(connection);
     }
@@ -225,4 +273,8 @@ fn waited(wait: io::Result<()>) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+fn lock(calls: &Mutex<Vec<Call>>) -> MutexGuard<'_, Vec<Call>> {
+    calls.lock().unwrap_or_else(PoisonError::into_inner)
 }

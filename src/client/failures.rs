@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crate::Error;
+use crate::logger::{Logger, record};
 
 /// The failures of a client, and the warnings about them.
 #[derive(Default)]
@@ -35,9 +36,9 @@ impl Failures {
     }
 
     /// Logs the warning about the last failure, once.
-    pub(super) fn warn(&mut self) {
+    pub(super) fn warn(&mut self, logger: &Logger) {
         if let Some(message) = self.pending_warning.take() {
-            log::warn!("{message}");
+            record!(logger, Warn, "{message}");
         }
     }
 

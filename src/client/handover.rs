@@ -9,6 +9,7 @@ use super::{Client, State};
 use crate::clock::Moment;
 use crate::connection::{Arrival, Connection};
 use crate::error::ErrorKind;
+use crate::logger::record;
 use crate::protocol::{Event, Subscriptions};
 use crate::update::{Loss, Update};
 use crate::wait::context::Watched;
@@ -192,7 +193,11 @@ impl Client {
         let Some(old) = handing_over.old.take() else {
             return;
         };
-        log::debug!("the old connection is given up: {reason}");
+        record!(
+            self.config.logger,
+            Debug,
+            "the old connection is given up: {reason}"
+        );
         let mut is_subscribed = true;
         match old.stage {
             Stage::Proving(proof) => handing_over.subscribed_at = Some(proof.subscribed_at),

@@ -7,6 +7,7 @@ use super::Client;
 use super::old::{HandingOver, MOST_HELD, Old, Proof, Stage};
 use crate::clock;
 use crate::connection::close::Patience;
+use crate::logger::record;
 use crate::protocol::ON_THE_WAY;
 use crate::update::{Handover, Loss, Update};
 
@@ -152,7 +153,7 @@ impl Client {
                 self.queue.push_back(Update::Event(event));
             });
             if let Err(error) = farewell.closed {
-                log::debug!("the old connection: {error}");
+                record!(self.config.logger, Debug, "the old connection: {error}");
             }
         }
         let to = proof.subscribed_at;

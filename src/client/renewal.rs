@@ -9,6 +9,7 @@ use crate::Error;
 use crate::connection::Connection;
 use crate::connection::close::Patience;
 use crate::error::{ErrorKind, Phase};
+use crate::logger::record;
 use crate::protocol::{Ack, Action};
 use crate::update::Update;
 
@@ -41,7 +42,7 @@ impl Client {
         }
         match mem::replace(&mut self.state, State::Waiting(now)) {
             State::Open(connection) => {
-                log::debug!("the connection is replaced");
+                record!(self.config.logger, Debug, "the connection is replaced");
                 let from = connection.complete_at().past_date();
                 let subscriptions = self.subscriptions.clone();
                 self.put_aside(connection, from, Some(subscriptions));
@@ -113,7 +114,7 @@ impl Client {
         if is_refused {
             self.hand_over_no_more("refuses a second connection");
         } else {
-            log::info!("{error}; the connection is kept");
+            record!(self.config.logger, Info, "{error}; the connection is kept");
         }
         true
     }
@@ -140,7 +141,8 @@ impl Client {
     pub(super) fn hand_over_no_more(&mut self, what: &str) {
         self.config.handover = false;
         let peer = self.peer();
-        log::warn!("{peer} {what}; from now on, connections are not handed over");
+        let then = "from now on, connections are not handed over";
+        record!(self.config.logger, Warn, "{peer} {what}; {then}");
     }
 
     /// Learns from the end of a connection.
@@ -152,7 +154,9 @@ impl Client {
         {
             let [lifetime, every] =
                 [lifetime, every].map(|time| Duration::from_secs(time.as_secs()));
-            log::warn!(
+            record!(
+                self.config.logger,
+                Warn,
                 "{} ends each connection after {}; from now on, each is replaced after {} \
                  (see --renew)",
                 self.peer(),

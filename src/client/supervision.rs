@@ -9,6 +9,7 @@ use super::{Client, State, closed};
 use crate::clock;
 use crate::connection::{Arrival, Connection};
 use crate::error::{ErrorKind, Phase};
+use crate::logger::record;
 use crate::protocol::{Ack, Action, Event, Retry};
 use crate::update::{ConnectFailed, Gap, Loss, Update};
 use crate::wait::context::Watched;
@@ -191,7 +192,12 @@ impl Client {
             return Ok(());
         };
         if error.is_of_compression() {
-            log::warn!("compression is not offered to {} any more", self.peer());
+            let peer = self.peer();
+            record!(
+                self.config.logger,
+                Warn,
+                "compression is not offered to {peer} any more"
+            );
         }
         self.state = State::Waiting(at);
         let error = error.retry_as(Retry::Always);
@@ -245,7 +251,9 @@ impl Client {
             let now = Instant::now();
             if let Some(delay) = self.postponed.push(stream.clone(), random(), now) {
                 let (peer, delay) = (self.peer(), delay.as_secs_f64());
-                log::warn!(
+                record!(
+                    self.config.logger,
+                    Warn,
                     "subscribe: {peer} refused {stream}: {words}; asking again in {delay:.1} s"
                 );
             }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Arrival, Connection};
 use crate::error::{ErrorKind, Phase};
+use crate::logger::{Logger, record};
 use crate::protocol::{Action, ON_THE_WAY, Request, Stream};
 use crate::update::Loss;
 use crate::wait::context::Watched;
@@ -80,7 +81,12 @@ impl Connection {
         patience: &Patience,
         mut arrived: impl FnMut(Arrival),
     ) -> Farewell {
-        log::debug!("socket: closing the connection to {}", self.socket.peer());
+        let peer = self.socket.peer();
+        record!(
+            self.logger,
+            Debug,
+            "socket: closing the connection to {peer}"
+        );
         self.watch(Watched::default());
         let mut begun = Begun {
             at: Instant::now(),
@@ -114,7 +120,9 @@ impl Connection {
     }
 
     /// Unsubscribes and closes in a thread of its own, by this timeout. What still arrives is dropped.
-    pub(crate) fn close_in_background(self, subscribed: Vec<Stream>, patience: Patience) {
+    pub(crate) fn close_in_background(mut self, subscribed: Vec<Stream>, patience: Patience) {
+        // Nothing is logged on other threads.
+        self.logger = Logger::new(|_, _| {});
         let close = move || drop(self.close(subscribed, &patience, |_| {}));
         let thread = thread::Builder::new().name("close".to_owned());
         // Without a thread, the connection is dropped.

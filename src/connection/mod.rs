@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::error::{ErrorKind, Phase};
+use crate::logger::{Logger, record};
 use crate::protocol::{
     Ack, Action, Due, Event, Exchange, Incoming, Liveness, Look, ON_THE_WAY, Overdue, Stream, Text,
     UnknownMessage,
@@ -40,6 +41,7 @@ pub(crate) struct Connection {
     /// The failure of the connection, returned after everything that has arrived.
     failed: Option<Failed>,
     ack_timeout: Duration,
+    logger: Logger,
     /// Until when there is nothing to do without new data, since the last read found none.
     idle_until: Option<Instant>,
 }
@@ -107,7 +109,11 @@ impl Connection {
         let kept = link.map(|link| upgrade(link, route));
         let mut socket = match kept {
             Some(Err(error)) if should_retry_upgrade(&error) => {
-                log::debug!("{error}; trying again on a new connection");
+                record!(
+                    config.logger,
+                    Debug,
+                    "{error}; trying again on a new connection"
+                );
                 let link = route.dial(config.phase_deadline())?;
                 let again = upgrade(link, route);
                 // The session may count as used by then: the first refusal tells more.
@@ -137,6 +143,7 @@ impl Connection {
             is_silent: false,
             failed: None,
             ack_timeout: config.ack_timeout,
+            logger: config.logger.clone(),
             idle_until: None,
         })
     }
@@ -180,6 +187,11 @@ impl Connection {
     /// Returns whether data is to be sent that the peer has not taken yet.
     pub(crate) fn wants_write(&self) -> bool {
         self.socket.wire_ref().unsent_since().is_some()
+    }
+
+    /// Sets where it logs.
+    pub(crate) fn set_logger(&mut self, logger: Logger) {
+        self.logger = logger;
     }
 
     /// Makes a read without data end while this is ready, too.

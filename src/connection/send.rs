@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Connection;
 use crate::error::{ErrorKind, Phase};
+use crate::logger::record;
 use crate::protocol::{HEARTBEAT, Request};
 use crate::{Error, Result};
 
@@ -19,7 +20,8 @@ impl Connection {
             while length < TOGETHER
                 && let Some(request) = next()
             {
-                log::debug!("{}: asked for {}", request.action, request.stream);
+                let (action, stream) = (request.action, &request.stream);
+                record!(self.logger, Debug, "{action}: asked for {stream}");
                 let text = self.exchange.request(request, Instant::now());
                 length += text.len();
                 let queued = self.socket.queue(text);
@@ -66,13 +68,13 @@ impl Connection {
 
     /// Sends a request for a sign of life.
     pub(super) fn send_ping(&mut self) {
-        log::trace!("socket: ping");
+        record!(self.logger, Trace, "socket: ping");
         let queued = self.socket.queue_ping(&[]);
         self.flush(queued);
     }
 
     pub(super) fn send_heartbeat(&mut self) {
-        log::trace!("socket: heartbeat");
+        record!(self.logger, Trace, "socket: heartbeat");
         let queued = self.socket.queue(HEARTBEAT.to_owned());
         self.flush(queued);
     }

@@ -41,7 +41,7 @@ impl<'a> Hop<'a> {
         observer: &Observer,
         deadline: Instant,
     ) -> Result<Vec<SocketAddr>> {
-        let found = resolver.resolve(self.at, wait_context, deadline);
+        let found = resolver.resolve(self.at, wait_context, observer.logger(), deadline);
         let addrs = found.map_err(|error| self.unknown(resolver.version(), error))?;
         observer.notify(&Step::Resolved {
             host: self.at.host.clone(),

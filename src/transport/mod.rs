@@ -11,6 +11,7 @@ use rustls::ClientConfig;
 use crate::config::{Config, Pem};
 use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
+use crate::logger::record;
 use crate::step::{Observer, Step};
 use crate::transport::connect::Attempts;
 use crate::transport::hop::Hop;
@@ -82,7 +83,7 @@ impl Route {
             Some(url) => Some(Proxy::parse(url.expose_secret())?),
             None => None,
         };
-        let tls = tls::configure(config.ca_pem.as_ref())?;
+        let tls = tls::configure(config.ca_pem.as_ref(), &config.logger)?;
         let stop = match &config.stop {
             Some(stop) => stop.clone(),
             None => Stop::new().map_err(|error| {
@@ -98,7 +99,7 @@ impl Route {
         Ok(Self {
             endpoint,
             wait_context,
-            observer: config.observer.clone(),
+            observer: config.observer.clone().with_logger(&config.logger),
             proxy,
             resolver: Resolver::new(config.ip_version),
             target_resolver: Resolver::new(config.ip_version),
@@ -142,13 +143,15 @@ impl Route {
             let pem = Pem(asked?);
             // Sessions are resumed while these stay the same.
             if config.ca_pem.as_ref() != Some(&pem) {
-                self.tls = tls::configure(Some(&pem)).map_err(|error| error.to_string())?;
+                let tls = tls::configure(Some(&pem), self.observer.logger());
+                self.tls = tls.map_err(|error| error.to_string())?;
                 config.ca_pem = Some(pem);
             }
             Ok::<(), String>(())
         });
         if let Some(Err(why)) = renewed {
-            log::warn!("{why}; using the previous CA certificates");
+            let logger = self.observer.logger();
+            record!(logger, Warn, "{why}; using the previous CA certificates");
         }
     }
 
@@ -211,7 +214,9 @@ impl Route {
             let is_last = targets.peek().is_none();
             let dialled = self.dial_one_of(addrs, target, share(deadline, is_last));
             match dialled {
-                Err(error) if error.is_retryable() && !is_last => log::debug!("{error}"),
+                Err(error) if error.is_retryable() && !is_last => {
+                    record!(self.observer.logger(), Debug, "{error}");
+                }
                 done => return done,
             }
         }
@@ -260,7 +265,7 @@ impl Route {
             });
             match self.secure(tcp, target, share(deadline, attempts.is_over())) {
                 Err(error) if error.is_retryable() && !attempts.is_over() => {
-                    log::debug!("{error}");
+                    record!(self.observer.logger(), Debug, "{error}");
                     last = Some(error);
                 }
                 done => return done,
@@ -277,6 +282,11 @@ impl Route {
     ) -> Result<Link> {
         self.traffic.add_connection();
         let traffic = self.traffic.clone();
+        if let Err(error) = tcp.set_nodelay(true) {
+            // A sandbox may refuse it: what is sent may come later then.
+            let logger = self.observer.logger();
+            record!(logger, Debug, "connect: TCP_NODELAY cannot be set: {error}");
+        }
         let mut wire = Wire::new(tcp, self.wait_context.clone(), traffic).map_err(|error| {
             let message = "the socket cannot be set up";
             Error::new(Phase::Connect, ErrorKind::System, message).because(error)

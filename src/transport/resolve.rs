@@ -11,6 +11,7 @@ use rustix::event::PollFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::endpoint::{HostPort, IpVersion};
+use crate::logger::{Logger, record};
 use crate::wait::context::WaitContext;
 use crate::wait::poll;
 use crate::wait::sockets;
@@ -52,6 +53,7 @@ impl Resolver {
         &mut self,
         at: &HostPort,
         wait_context: &WaitContext,
+        logger: &Logger,
         deadline: Instant,
     ) -> io::Result<Vec<SocketAddr>> {
         if let Ok(ip) = at.host.parse::<IpAddr>() {
@@ -59,12 +61,12 @@ impl Resolver {
             return self.wanted(addrs.into());
         }
         let running = match self.running.take() {
-            None => self.begin(at)?,
+            None => self.begin(at, logger)?,
             Some(lookup) if !poll::is_readable(&lookup.done) => Some(lookup),
             Some(lookup) => match lookup.answer() {
                 Some(answer) if answer.addrs.is_ok() => return self.taken(answer),
                 // The last lookup has failed; another may not.
-                _ => self.begin(at)?,
+                _ => self.begin(at, logger)?,
             },
         };
         let Some(lookup) = running else {
@@ -84,8 +86,8 @@ impl Resolver {
     }
 
     /// Returns `None` where there is no thread to be had for it.
-    fn begin(&self, at: &HostPort) -> io::Result<Option<Lookup>> {
-        Lookup::begin(self.look_up(at))
+    fn begin(&self, at: &HostPort, logger: &Logger) -> io::Result<Option<Lookup>> {
+        Lookup::begin(self.look_up(at), logger)
     }
 
     fn look_up(&self, at: &HostPort) -> impl FnOnce() -> io::Result<Vec<SocketAddr>> + use<> {
@@ -139,6 +141,7 @@ impl Lookup {
     /// Returns `None` where there is no thread to be had for it.
     fn begin(
         look_up: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+        logger: &Logger,
     ) -> io::Result<Option<Self>> {
         let (done, running) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let answer = Arc::new(Mutex::new(None));
@@ -152,7 +155,8 @@ impl Lookup {
         let thread = thread::Builder::new().name("resolve".to_owned());
         if let Err(error) = thread.spawn(look_up) {
             // A container's filter, or a limit. The system's own time-out ends it then.
-            log::debug!("resolve: no thread: {error}; it is looked up without a deadline");
+            let what = "it is looked up without a deadline";
+            record!(logger, Debug, "resolve: no thread: {error}; {what}");
             return Ok(None);
         }
         Ok(Some(Self { done, answer }))
@@ -233,7 +237,9 @@ mod tests {
             host: host.to_owned(),
             port: 1,
         };
-        resolver.resolve(&at, &WaitContext::default(), Instant::now() + within)
+        let context = WaitContext::default();
+        let logger = Logger::default();
+        resolver.resolve(&at, &context, &logger, Instant::now() + within)
     }
 
     fn addrs(texts: &[&str]) -> Vec<SocketAddr> {
@@ -257,7 +263,7 @@ mod tests {
     /// Returns a look-up that has its answer once it is sent.
     fn pending() -> (Lookup, SyncSender<io::Result<Vec<SocketAddr>>>) {
         let (sender, receiver) = mpsc::sync_channel(1);
-        let lookup = Lookup::begin(move || receiver.recv().unwrap());
+        let lookup = Lookup::begin(move || receiver.recv().unwrap(), &Logger::default());
         (lookup.unwrap().unwrap(), sender)
     }
 

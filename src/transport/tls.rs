@@ -15,6 +15,7 @@ use crate::clock::{self, Clock};
 use crate::config::Pem;
 use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase, Setting};
+use crate::logger::{Logger, record};
 use crate::printable::{self, Printable};
 use crate::protocol::Retry;
 use crate::step::Step;
@@ -40,18 +41,18 @@ const MAX_LINE: usize = 64;
 ///
 /// # Errors
 /// `Config` where none of them can be used.
-pub(crate) fn configure(ca_pem: Option<&Pem>) -> Result<Arc<ClientConfig>> {
+pub(crate) fn configure(ca_pem: Option<&Pem>, logger: &Logger) -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(ring::default_provider());
     let mut tls = ClientConfig::builder_with_details(provider, Arc::new(Clock))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::config("TLS cannot be set up").because(error))?
-        .with_root_certificates(roots(ca_pem)?)
+        .with_root_certificates(roots(ca_pem, logger)?)
         .with_no_client_auth();
     tls.resumption = Resumption::in_memory_sessions(SESSIONS);
     Ok(Arc::new(tls))
 }
 
-fn roots(ca_pem: Option<&Pem>) -> Result<RootCertStore> {
+fn roots(ca_pem: Option<&Pem>, logger: &Logger) -> Result<RootCertStore> {
     let Some(Pem(pem)) = ca_pem else {
         return Ok(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect());
     };
@@ -76,7 +77,7 @@ fn roots(ca_pem: Option<&Pem>) -> Result<RootCertStore> {
     }
     // The others are used.
     for message in unusable {
-        log::warn!("{message}");
+        record!(logger, Warn, "{message}");
     }
     Ok(roots)
 }

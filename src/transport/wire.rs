@@ -62,10 +62,6 @@ impl Wire {
         traffic: Traffic,
     ) -> io::Result<Self> {
         tcp.set_nonblocking(true)?;
-        if let Err(error) = tcp.set_nodelay(true) {
-            // A sandbox may refuse it: what is sent may come later then.
-            log::debug!("connect: TCP_NODELAY cannot be set: {error}");
-        }
         Ok(Self {
             tcp,
             wait_context,
