@@ -36,6 +36,9 @@ pub struct Config {
     pub(crate) allow_plaintext: bool,
     pub(crate) ca_pem: Option<Pem>,
     pub(crate) ca_source: Source<Vec<u8>>,
+    pub(crate) extra_ca_pem: Option<Pem>,
+    pub(crate) client_certificate: Option<Pem>,
+    pub(crate) user_agent: String,
     pub(crate) proxy: Option<Url>,
     pub(crate) no_proxy: String,
     pub(crate) ip_version: Option<IpVersion>,
@@ -82,6 +85,9 @@ impl Default for Config {
             allow_plaintext: false,
             ca_pem: None,
             ca_source: Source::default(),
+            extra_ca_pem: None,
+            client_certificate: None,
+            user_agent: Self::USER_AGENT.to_owned(),
             proxy: None,
             no_proxy: String::new(),
             ip_version: None,
@@ -108,6 +114,9 @@ impl Default for Config {
 impl Config {
     /// The URL of the service.
     pub const ENDPOINT: &str = "https://octave-ws.sierrawireless.io";
+
+    /// The default of [`Config::user_agent`].
+    pub const USER_AGENT: &str = concat!("octave-ws/", env!("CARGO_PKG_VERSION"));
 
     /// Creates a configuration with these credentials and defaults. [`Config::default`] has none, for
     /// credentials that come later.
@@ -175,6 +184,27 @@ impl Config {
         E: fmt::Display,
     {
         self.ca_source = Source::new(source);
+        self
+    }
+
+    /// Sets CA certificates to trust beside the others, in PEM, such as that of a proxy which inspects
+    /// TLS. Default: none.
+    pub fn extra_ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.extra_ca_pem = Some(Pem(pem.into()));
+        self
+    }
+
+    /// Sets the certificate that the client shows to a service that asks for one, with its chain and its
+    /// private key, in PEM. Default: none.
+    pub fn client_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.client_certificate = Some(Pem(pem.into()));
+        self
+    }
+
+    /// Sets the value of the header `User-Agent` (RFC 9110 §10.1.5), of visible ASCII and blanks.
+    /// Default: [`Config::USER_AGENT`].
+    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
+        self.user_agent = user_agent.into();
         self
     }
 
@@ -335,6 +365,15 @@ impl Config {
     pub(crate) fn check(&self) -> Result<Endpoint> {
         if !self.source.is_set() {
             self.credentials.as_ref().map_err(Clone::clone)?.check()?;
+        }
+        let is_plain = |b: u8| matches!(b, b' '..=b'~');
+        let agent = self.user_agent.as_bytes();
+        if agent.trim_ascii().is_empty() || !agent.iter().copied().all(is_plain) {
+            let message = format!(
+                "the user agent {:?} is empty or not visible ASCII",
+                self.user_agent
+            );
+            return Err(Error::config(message));
         }
         for (name, timeout) in [("connect", self.connect_timeout), ("ack", self.ack_timeout)] {
             if timeout.is_zero() {

@@ -21,6 +21,7 @@ pub fn echo(config: &Config, path: &str, timeout: Duration) -> Result<String> {
     let link = route.dial(config.phase_deadline())?;
     let deadline = config.phase_deadline();
     let request = UpgradeRequest {
+        user_agent: &config.user_agent,
         path,
         cookies: &Cookies::default(),
         offers_compression: config.compression,

@@ -13,8 +13,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     date_time_ymd,
 };
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -45,6 +47,10 @@ fn serve(
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .unwrap();
+    serve_by(config)
+}
+
+fn serve_by(config: ServerConfig) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!(
         "https://127.0.0.1:{}",
@@ -188,6 +194,69 @@ fn tls_1_2_will_do() {
             .unwrap()
             .starts_with("POST /session HTTP/1.1\r\n")
     );
+}
+
+#[test]
+fn a_client_shows_its_certificate_and_its_name() {
+    let authority = authority("own");
+    let signed = |params: CertificateParams| {
+        let key = KeyPair::generate().unwrap();
+        (params.signed_by(&key, &authority.issuer).unwrap(), key)
+    };
+    let (server, server_key) = signed(good());
+    let (client, client_key) = signed(CertificateParams::new([]).unwrap());
+    let mut roots = RootCertStore::empty();
+    roots.add(authority_certificate(&authority)).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+    let tls = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(
+            vec![server.der().clone()],
+            PrivateKeyDer::Pkcs8(server_key.serialize_der().into()),
+        )
+        .unwrap();
+    let (endpoint, service) = serve_by(tls);
+    let config = Config::new(Credentials::new("demo", Token::new("hunter2")))
+        .endpoint(&endpoint)
+        // Beside the bundled ones.
+        .extra_ca_pem(authority.pem.as_str())
+        .client_certificate(format!("{}{}", client.pem(), client_key.serialize_pem()))
+        .user_agent("agent/1.0 (gw1)");
+    // The service says nothing.
+    Client::connect(&config).unwrap_err();
+    let received = service.join().unwrap();
+    assert!(
+        received.contains("\r\nUser-Agent: agent/1.0 (gw1)\r\n"),
+        "{received}"
+    );
+
+    for (config, wanted) in [
+        (
+            config.clone().client_certificate(client.pem()),
+            "there is no private key in it",
+        ),
+        (
+            config.clone().client_certificate(""),
+            "there is no certificate in it",
+        ),
+        (config.clone().user_agent("a\nb"), "not visible ASCII"),
+        (config.clone().user_agent(""), "is empty"),
+        (
+            config.extra_ca_pem("nothing"),
+            "no PEM certificate among the CA certificates",
+        ),
+    ] {
+        let error = config.validate().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains(wanted), "{error}");
+    }
+}
+
+fn authority_certificate(authority: &Authority) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()
 }
 
 #[test]

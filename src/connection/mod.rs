@@ -92,6 +92,7 @@ impl Connection {
         let path = id.path(&route.endpoint);
         let request = UpgradeRequest {
             path: &path,
+            user_agent: &config.user_agent,
             cookies: &cookies,
             offers_compression: config.compression,
             redactor,

@@ -5,9 +5,6 @@ use crate::clock;
 use crate::endpoint::HostPort;
 use crate::secret::Redactor;
 
-/// Sent with both requests: some firewalls refuse requests without it.
-pub(crate) const USER_AGENT: &str = concat!("octave-ws/", env!("CARGO_PKG_VERSION"));
-
 /// The head of an HTTP answer.
 pub(crate) struct Head {
     pub(crate) status: u16,

@@ -80,11 +80,13 @@ pub(crate) fn open(
     let Route {
         endpoint,
         wait_context,
+        user_agent,
         ..
     } = route;
     redactor.hide(credentials.token.expose_secret());
     link.wire().set_deadline(Some(deadline));
-    let (answer, link) = post::post(link, endpoint, credentials).map_err(|error| {
+    let posted = post::post(link, endpoint, credentials, user_agent);
+    let (answer, link) = posted.map_err(|error| {
         if wait_context.is_stopped() {
             return Error::stopped(Phase::Session);
         }

@@ -8,7 +8,7 @@ use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
 use crate::http::body::{self, Framing};
 use crate::http::cookies::Cookies;
-use crate::http::head::{self, USER_AGENT};
+use crate::http::head;
 use crate::session::link_transport::{LinkState, MAX_ANSWER, Resolved, Slot, Tls};
 use crate::transport::Link;
 
@@ -35,6 +35,7 @@ pub(crate) fn post(
     link: Link,
     endpoint: &Endpoint,
     credentials: &Credentials,
+    user_agent: &str,
 ) -> Result<(Answer, Option<Link>), AnyError> {
     let slot = Slot::new(link);
     let connector = slot.connector(credentials.token.clone());
@@ -43,7 +44,7 @@ pub(crate) fn post(
         .max_redirects(0)
         .max_response_header_size(MAX_ANSWER)
         .proxy(None)
-        .user_agent(USER_AGENT)
+        .user_agent(user_agent)
         .build();
     let agent = ureq::Agent::with_parts(config, connector, Resolved);
     let Endpoint {

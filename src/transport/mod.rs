@@ -44,6 +44,7 @@ pub(crate) use link::Link;
 /// The way to the service, the same for the session's POST and the WebSocket.
 pub(crate) struct Route {
     pub(crate) endpoint: Endpoint,
+    pub(crate) user_agent: String,
     pub(crate) wait_context: WaitContext,
     pub(crate) observer: Observer,
     proxy: Option<Proxy>,
@@ -83,7 +84,7 @@ impl Route {
             Some(url) => Some(Proxy::parse(url.expose_secret())?),
             None => None,
         };
-        let tls = tls::configure(config.ca_pem.as_ref(), &config.logger)?;
+        let tls = tls::configure(config, config.ca_pem.as_ref())?;
         let stop = match &config.stop {
             Some(stop) => stop.clone(),
             None => Stop::new().map_err(|error| {
@@ -98,6 +99,7 @@ impl Route {
         };
         Ok(Self {
             endpoint,
+            user_agent: config.user_agent.clone(),
             wait_context,
             observer: config.observer.clone().with_logger(&config.logger),
             proxy,
@@ -116,6 +118,7 @@ impl Route {
         let lend = |resolver: &mut Resolver| mem::replace(resolver, Resolver::new(version));
         Self {
             endpoint: self.endpoint.clone(),
+            user_agent: self.user_agent.clone(),
             wait_context: self.wait_context.clone(),
             observer: self.observer.clone(),
             proxy: self.proxy.clone(),
@@ -143,7 +146,7 @@ impl Route {
             let pem = Pem(asked?);
             // Sessions are resumed while these stay the same.
             if config.ca_pem.as_ref() != Some(&pem) {
-                let tls = tls::configure(Some(&pem), self.observer.logger());
+                let tls = tls::configure(config, Some(&pem));
                 self.tls = tls.map_err(|error| error.to_string())?;
                 config.ca_pem = Some(pem);
             }

@@ -2,17 +2,17 @@ use std::io::{self, ErrorKind::InvalidData, Write};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::client::Resumption;
+use rustls::client::{Resumption, WantsClientCert};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, HandshakeKind,
-    PeerIncompatible, ProtocolVersion, RootCertStore, StreamOwned,
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, ConfigBuilder,
+    HandshakeKind, PeerIncompatible, ProtocolVersion, RootCertStore, StreamOwned,
 };
 
 use crate::clock::{self, Clock};
-use crate::config::Pem;
+use crate::config::{Config, Pem};
 use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase, Setting};
 use crate::logger::{Logger, record};
@@ -37,26 +37,37 @@ const MAX_LINE: usize = 64;
 /// Creates the TLS configuration. A client uses one for all connections, so that later ones resume
 /// the session of the first.
 ///
-/// The authorities to trust are those of `ca_pem`, or the bundled ones.
+/// The authorities to trust are those of `ca_pem`, or the bundled ones, and those of the configuration
+/// beside them.
 ///
 /// # Errors
-/// `Config` where none of them can be used.
-pub(crate) fn configure(ca_pem: Option<&Pem>, logger: &Logger) -> Result<Arc<ClientConfig>> {
+/// `Config` where none of them can be used, or the client's certificate cannot.
+pub(crate) fn configure(config: &Config, ca_pem: Option<&Pem>) -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(ring::default_provider());
-    let mut tls = ClientConfig::builder_with_details(provider, Arc::new(Clock))
+    let mut roots = RootCertStore::empty();
+    match ca_pem {
+        Some(pem) => add_roots(&mut roots, pem, &config.logger)?,
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    }
+    if let Some(pem) = &config.extra_ca_pem {
+        add_roots(&mut roots, pem, &config.logger)?;
+    }
+    let unusable = |error| Error::config("TLS cannot be set up").because(error);
+    let tls = ClientConfig::builder_with_details(provider, Arc::new(Clock))
         .with_safe_default_protocol_versions()
-        .map_err(|error| Error::config("TLS cannot be set up").because(error))?
-        .with_root_certificates(roots(ca_pem, logger)?)
-        .with_no_client_auth();
+        .map_err(unusable)?
+        .with_root_certificates(roots);
+    let mut tls = match &config.client_certificate {
+        Some(pem) => with_certificate(tls, pem)?,
+        None => tls.with_no_client_auth(),
+    };
     tls.resumption = Resumption::in_memory_sessions(SESSIONS);
     Ok(Arc::new(tls))
 }
 
-fn roots(ca_pem: Option<&Pem>, logger: &Logger) -> Result<RootCertStore> {
-    let Some(Pem(pem)) = ca_pem else {
-        return Ok(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect());
-    };
-    let mut roots = RootCertStore::empty();
+/// Adds the certificates, as far as they can be used.
+fn add_roots(roots: &mut RootCertStore, Pem(pem): &Pem, logger: &Logger) -> Result<()> {
+    let before = roots.len();
     let mut unusable = Vec::new();
     for (i, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
         let added = match certificate {
@@ -70,7 +81,7 @@ fn roots(ca_pem: Option<&Pem>, logger: &Logger) -> Result<RootCertStore> {
             unusable.push(format!("CA certificate {} cannot be used: {why}", i + 1));
         }
     }
-    if roots.is_empty() {
+    if roots.len() == before {
         let none = || "no PEM certificate among the CA certificates".to_owned();
         let message = unusable.into_iter().next().unwrap_or_else(none);
         return Err(Error::config(message).about(Setting::CaPem));
@@ -79,7 +90,29 @@ fn roots(ca_pem: Option<&Pem>, logger: &Logger) -> Result<RootCertStore> {
     for message in unusable {
         record!(logger, Warn, "{message}");
     }
-    Ok(roots)
+    Ok(())
+}
+
+/// Lets the client show a certificate, with its private key.
+fn with_certificate(
+    tls: ConfigBuilder<ClientConfig, WantsClientCert>,
+    Pem(pem): &Pem,
+) -> Result<ClientConfig> {
+    let wrong =
+        |why: String| Error::config(format!("the client certificate cannot be used: {why}"));
+    let certificates = CertificateDer::pem_slice_iter(pem);
+    let certificates: Vec<_> = certificates
+        .collect::<Result<_, _>>()
+        .map_err(|error| wrong(broken(&error)))?;
+    if certificates.is_empty() {
+        return Err(wrong("there is no certificate in it".to_owned()));
+    }
+    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
+        pem::Error::NoItemsFound => wrong("there is no private key in it".to_owned()),
+        error => wrong(broken(&error)),
+    })?;
+    tls.with_client_auth_cert(certificates, key)
+        .map_err(|error| wrong(error.to_string()))
 }
 
 /// Shakes hands with the service, by the deadline that `wire` has.

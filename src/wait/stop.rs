@@ -9,6 +9,9 @@ use crate::wait::poll;
 
 /// Interrupts a client, from another thread or a signal handler.
 ///
+/// A signal by itself ends no wait, nor does a flag that its handler sets: a client waits on after an
+/// interrupted system call. Call [`Stop::stop`] in the handler, or write to the [waker](Stop::waker).
+///
 /// It is part of the [`Config`](crate::Config), so that it interrupts connecting, too. Clones share
 /// one state, and a stop cannot be undone.
 ///
@@ -43,7 +46,8 @@ impl Stop {
         Ok(Self(Arc::new(Pipe { read, write })))
     }
 
-    /// Interrupts every client that has it, now and later.
+    /// Interrupts every client that has it, now and later. It is async-signal-safe (a write(2) that does
+    /// not block, without an allocation or a lock), and leaves errno as it was.
     pub fn stop(&self) {
         // The one way to fail is a pipe full of earlier stops.
         let _ = rustix::io::write(&self.0.write, &[1]);
@@ -79,7 +83,25 @@ impl fmt::Debug for Stop {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
+
+    #[test]
+    fn errno_is_left_as_it_was() {
+        let stop = Stop::new().unwrap();
+        let errno = || io::Error::last_os_error().raw_os_error();
+        // More than the pipe takes.
+        for _ in 0..100_000 {
+            std::fs::File::open("/nowhere").unwrap_err();
+            let before = errno();
+            stop.stop();
+            assert_eq!(
+                (errno(), before),
+                (before, Some(Errno::NOENT.raw_os_error()))
+            );
+        }
+    }
 
     #[test]
     fn clones_and_wakers_are_one_and_stay_stopped() {

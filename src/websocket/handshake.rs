@@ -6,7 +6,7 @@ use tungstenite::handshake::derive_accept_key;
 use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
 use crate::http::cookies::Cookies;
-use crate::http::head::{self, Head, USER_AGENT};
+use crate::http::head::{self, Head};
 use crate::secret::Redactor;
 use crate::transport::Link;
 use crate::websocket::extension::{self, Unoffered};
@@ -15,6 +15,7 @@ use crate::{Error, Result};
 /// The upgrade request.
 pub(crate) struct UpgradeRequest<'a> {
     pub(crate) path: &'a str,
+    pub(crate) user_agent: &'a str,
     pub(crate) cookies: &'a Cookies,
     pub(crate) offers_compression: bool,
     /// Redacts the text of the answer.
@@ -38,7 +39,7 @@ pub(crate) fn handshake(
     let key = generate_key();
     let authority = &endpoint.authority;
     let (path, cookies) = (request.path, request.cookies.line());
-    let redactor = request.redactor;
+    let (redactor, user_agent) = (request.redactor, request.user_agent);
     let offer = if request.offers_compression {
         format!("Sec-WebSocket-Extensions: {}\r\n", extension::OFFER)
     } else {
@@ -46,7 +47,7 @@ pub(crate) fn handshake(
     };
     // One write, since each write becomes a TLS record.
     let text = format!(
-        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {USER_AGENT}\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {user_agent}\r\n\
          Connection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{offer}{cookies}\r\n"
     );
