@@ -41,6 +41,9 @@
 #[cfg(not(unix))]
 compile_error!("octave-ws needs a Unix: it waits with poll(2), on pipes and sockets alike");
 
+#[cfg(feature = "capi")]
+#[doc(hidden)]
+pub mod capi;
 #[cfg(any(feature = "cli", feature = "sim"))]
 #[doc(hidden)]
 pub mod cli;
