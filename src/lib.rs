@@ -9,9 +9,61 @@
 //! behind the feature `sim`. Types that only carry data ([`Gap`], [`Step`], [`ErrorKind`] and others)
 //! have no example of their own: those of the types that return them show them.
 //!
+//! # In a loop of your own
+//!
+//! A program that has its own poll(2) lends the client its turn: [`Client::next`] with a timeout of zero
+//! returns all that has come, until [`Update::TimedOut`]. Then the program waits for
+//! [`Client::as_fd`], up to [`Client::wake_at`], beside its own descriptors. With
+//! [`Config::connect_in_background`] no call waits for the network.
+//!
+//! ```
+//! # #[cfg(feature = "sim")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::{Duration, Instant};
+//!
+//! use octave_ws::sim::Sim;
+//! use octave_ws::{Action, Client, Update};
+//! use rustix::event::{PollFd, PollFlags, poll};
+//!
+//! let sim = Sim::start()?;
+//! let config = sim.config().retry_for(Duration::MAX).connect_in_background(true);
+//! let mut client = Client::new(&config)?;
+//! client.request(Action::Subscribe, &"/demo/devices/gw1/temperature".parse()?)?;
+//! let event = 'run: loop {
+//!     loop {
+//!         match client.next(Duration::ZERO)? {
+//!             Update::TimedOut => break,
+//!             Update::Event(event) => break 'run event,
+//!             Update::Ack(_) => {
+//!                 let elems = serde_json::json!({ "temperature": 21.5 });
+//!                 sim.publish("/demo/devices/gw1/temperature", &elems);
+//!             }
+//!             _ => {}
+//!         }
+//!     }
+//!     let mut events = PollFlags::empty();
+//!     events.set(PollFlags::IN, client.wants_read());
+//!     events.set(PollFlags::OUT, client.wants_write());
+//!     // Beside the program's own.
+//!     let fd = client.as_fd();
+//!     let mut fds: Vec<_> = fd.iter().map(|fd| PollFd::new(fd, events)).collect();
+//!     let left = client.wake_at().map(|at| at.saturating_duration_since(Instant::now()));
+//!     poll(&mut fds, left.map(TryInto::try_into).transpose()?.as_ref())?;
+//! };
+//! println!("{}", event.value());
+//! # client.close()?;
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "sim"))]
+//! # fn main() {}
+//! ```
+//!
+//! # Log
+//!
 //! It logs by the crate `log`, with targets that begin with `octave_ws`: `warn` for what an operator
 //! has to know, such as a lost connection and the delay of the next attempt, `debug` for the steps of
-//! connecting and for requests, `trace` for pings. No record contains the token or a session id.
+//! connecting and for requests, `trace` for pings. [`Config::log`] takes the records by a function instead.
+//! No record contains the token or a session id.
 //!
 //! ```
 //! # #[cfg(feature = "sim")]

@@ -68,6 +68,16 @@ fn no_call_waits_for_a_silent_service() {
 }
 
 #[test]
+fn a_client_is_dropped_amid_an_attempt() {
+    let sim = sim(Fault::SessionSilent);
+    let mut client = Client::new(&config(sim.config())).unwrap();
+    assert!(matches!(client.next(TICK).unwrap(), Update::TimedOut));
+    let start = Instant::now();
+    drop(client);
+    assert!(start.elapsed() < LATE, "{:?}", start.elapsed());
+}
+
+#[test]
 fn a_slow_service_is_connected_to_all_the_same() {
     let sim = sim(Fault::Slow);
     let mut client = Client::new(&config(sim.config()).connect_timeout(LONG)).unwrap();

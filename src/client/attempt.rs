@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic;
@@ -30,11 +31,11 @@ const CUT_SHORT: Duration = Duration::from_secs(1);
 /// Time for connecting while a connection waits that is alive.
 const RENEWED_WITHIN: Duration = Duration::from_secs(5);
 
-/// An attempt on a thread of its own. Dropping it ends the attempt.
+/// An attempt on a thread of its own. Dropping it ends the attempt, and the thread.
 pub(super) struct Attempt {
     /// At its end once the attempt is over; closing it ends the attempt.
     over: UnixStream,
-    thread: JoinHandle<Outcome>,
+    thread: Option<JoinHandle<Outcome>>,
     /// Number of bytes of all connections before it.
     before: u64,
     /// Calls of the caller's functions, which are made on the caller's thread.
@@ -52,6 +53,15 @@ struct Outcome {
     opened: Result<Connection>,
     route: Route,
     redactor: Redactor,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        // Its waits end.
+        let _ = self.over.shutdown(Shutdown::Both);
+        // A library may be unloaded then.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
 }
 
 /// Readable once the attempt is over.
@@ -185,7 +195,7 @@ impl Client {
         let thread = thread.spawn(connect)?;
         Ok(Attempt {
             over,
-            thread,
+            thread: Some(thread),
             before,
             calls,
         })
@@ -219,12 +229,16 @@ impl Client {
     /// Takes the outcome of an attempt in the background.
     fn take_outcome(&mut self) -> Result<()> {
         let now = Instant::now();
-        let State::Connecting(attempt) = mem::replace(&mut self.state, State::Waiting(now)) else {
+        let connecting = mem::replace(&mut self.state, State::Waiting(now));
+        let State::Connecting(mut attempt) = connecting else {
             return Ok(());
         };
         self.make_calls(&attempt);
-        let joined = attempt.thread.join();
-        let outcome = joined.unwrap_or_else(|payload| panic::resume_unwind(payload));
+        let Some(thread) = attempt.thread.take() else {
+            return Ok(());
+        };
+        let outcome = thread.join();
+        let outcome = outcome.unwrap_or_else(|payload| panic::resume_unwind(payload));
         self.route.take_back(outcome.route);
         self.redactor = outcome.redactor;
         match outcome.opened {

@@ -225,9 +225,10 @@ impl Client {
     /// Returns the next event, acknowledgement or change, or [`Update::TimedOut`] after `timeout`. A
     /// timeout of zero returns received data, or makes an attempt to reconnect that is due.
     ///
-    /// A call takes longer than `timeout` while it connects, which [`Client::set_connect_limit`]
-    /// limits, and by up to 1.8 s when the service closes the connection, or an old one is closed after a
-    /// handover.
+    /// A call takes longer than `timeout` while it connects: up to [`Config::connect_timeout`] for each
+    /// phase, and [`Client::set_connect_limit`] for all of them; and by up to 1.8 s when the service closes
+    /// the connection, or an old one is closed after a handover. With [`Config::connect_in_background`] it
+    /// takes no longer than `timeout` and 100 ms, and with a timeout of zero it never waits for the network.
     ///
     /// # Errors
     /// `Stopped`, after which the client can still be used and closed. After any other error, which

@@ -9,7 +9,8 @@ impl Client {
     /// Lets [`Client::next`] wait for these descriptors, too, in place of earlier ones, for a program
     /// that has nowhere else to wait for both. While one of them is readable or at its end,
     /// [`Client::next`] returns [`Update::FdReady`](crate::Update::FdReady) in turn with what arrives
-    /// from the service. It interrupts an attempt to connect, which is repeated a second later.
+    /// from the service. It interrupts an attempt to connect, which is repeated a second later, unless
+    /// the attempt is made in the [background](crate::Config::connect_in_background).
     ///
     /// ```no_run
     /// # fn watch(client: &mut octave_ws::Client) -> Result<(), Box<dyn std::error::Error>> {
