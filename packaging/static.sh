@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Builds octave-ws as static binaries for Linux, with nothing to be installed beside them:
 #
-#   packaging/static.sh [TARGET...]
+#   packaging/static.sh [--lib] [TARGET...]
 #
 # By default for all of the targets below. The binaries are $OUT/octave-ws-TARGET; OUT is
-# target/static unless it is set. Needs Debian 12 with its security updates (as root, where its
+# target/static unless it is set. With --lib, archives for C in their place, $OUT/liboctave_ws-TARGET.a,
+# which need an unwinder of the C compiler's: -lunwind (LLVM) or -lgcc_eh (GCC). Needs Debian 12 with its security updates (as root, where its
 # packages are not yet installed), PyPI and crates.io.
 #
 # Most of these targets have no standard library of Rust to download: it is built, too. Its source
@@ -21,6 +22,11 @@ all=(
     riscv64gc-unknown-linux-musl
     mipsel-unknown-linux-musl
 )
+is_lib=false
+if [ "${1:-}" = --lib ]; then
+    is_lib=true
+    shift
+fi
 [ $# -gt 0 ] || set -- "${all[@]}"
 for target; do
     case " ${all[*]} " in
@@ -64,9 +70,35 @@ if [ -z "${SOURCE_DATE_EPOCH:-}" ] && date=$(git log -1 --format=%ct 2>/dev/null
 fi
 registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
 
+# Builds the archive for C.
+build_lib() {
+    # Only the architecture counts, for a relocatable link.
+    local tools=$1
+    case $1 in
+    x86_64-*) tools=x86_64-linux-gnu ;;
+    aarch64-*) tools=aarch64-linux-gnu ;;
+    armv7-*) tools=arm-linux-gnueabihf ;;
+    arm-*) tools=arm-linux-gnueabi ;;
+    riscv64gc-*) tools=riscv64-linux-gnu ;;
+    mipsel-*) tools=mipsel-linux-gnu ;;
+    esac
+    if ! command -v "$tools-ld" >/dev/null; then
+        DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
+            "binutils-${tools//_/-}"
+    fi
+    RUSTFLAGS="$flags $mode" \
+        cargo-zigbuild rustc --quiet --locked --profile capi --lib --crate-type staticlib \
+        --no-default-features --features capi --target-dir "$work" --target "$1" \
+        -Z build-std=std,panic_unwind -Z build-std-features=optimize_for_size
+    LD=$tools-ld OBJCOPY=$tools-objcopy AR=$tools-ar packaging/localize.sh \
+        "$work/$1/capi/liboctave_ws.a" "$out/liboctave_ws-$1.a"
+    ls -l "$out/liboctave_ws-$1.a"
+}
+
 # RUSTC_BOOTSTRAP: the standard library is built by options that are still unstable.
 export PATH=$work/tools/bin:/usr/bin:/bin RUSTC=/usr/bin/rustc CARGO=/usr/bin/cargo RUSTC_BOOTSTRAP=1
-flags="-C link-self-contained=no -C force-unwind-tables=no"
+flags="-C link-self-contained=no"
+$is_lib || flags+=" -C force-unwind-tables=no"
 flags+=" --remap-path-prefix=$registry=/cargo --remap-path-prefix=$root=/src"
 for target; do
     # Position independent, so that each run has other addresses. zig does not know -static-pie.
@@ -76,6 +108,10 @@ for target; do
     armv7-*) mode+=" -C target-feature=+thumb-mode" ;;
     mipsel-*) mode="-C relocation-model=static" ;;
     esac
+    if $is_lib; then
+        build_lib "$target"
+        continue
+    fi
     RUSTFLAGS="$flags $mode" \
         cargo-zigbuild build --quiet --locked --profile gateway --bin octave-ws \
         --target-dir "$work" --target "$target" \
