@@ -3,7 +3,6 @@
  * octave_ws.h - client of the event WebSocket of Octave. C99, C++11.
  *
  *   cc agent.c $(pkg-config --cflags --libs octave-ws)            shared
- *   cc agent.c $(pkg-config --cflags --static --libs octave-ws)   static
  *
  * Made of src/capi by cbindgen.
  *

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the folder of a release: the crate, static binaries, packages, what they are made of
+# Makes the folder of a release: the crate, static binaries and archives, packages, what they are made of
 # (CycloneDX), the licences of that, checksums.
 #
 #   packaging/release.sh [FOLDER]
@@ -22,7 +22,9 @@ cargo package --quiet --locked
 cp "target/package/octave-ws-$version.crate" "$folder"
 
 OUT=$folder packaging/static.sh
+OUT=$folder packaging/static.sh --lib
 OUT=$folder packaging/deb.sh
+OUT=$folder packaging/deb_dev.sh
 cp target/licenses/THIRD-PARTY-LICENSES LICENSE-MIT LICENSE-APACHE "$folder"
 
 command -v cargo-cyclonedx >/dev/null || cargo install --quiet --locked cargo-cyclonedx@0.5.9

@@ -42,6 +42,18 @@ def build(folder, source, name, flags=()):
     return program
 
 
+def compile_readme(folder):
+    """Compiles the example of the README."""
+    with open(os.path.join(ROOT, "README.md")) as file:
+        _, _, rest = file.read().partition("```c\n")
+    body, _, _ = rest.partition("```")
+    source = os.path.join(folder, "readme.c")
+    with open(source, "w") as file:
+        file.write("#include <err.h>\n#include <stdio.h>\n#include <octave_ws.h>\n")
+        file.write(f"int main(void) {{\n{body}return 0; }}\n")
+    subprocess.run(["gcc", "-std=c99", *WARNINGS, "-fsyntax-only", source], check=True)
+
+
 def link_beside_another(folder):
     """Links a second archive of Rust, whose standard library has the same names."""
     other = os.path.join(folder, "other.rs")
@@ -138,6 +150,7 @@ def main():
     folder = tempfile.mkdtemp()
     try:
         compile_header(folder)
+        compile_readme(folder)
         link_beside_another(folder)
         sources = ["examples/c/listen.c", "examples/c/poll.c", "tests/capi/small_stack.c"]
         plain = [build(folder, source, str(n)) for n, source in enumerate(sources)]
