@@ -149,6 +149,9 @@ pub unsafe extern "C" fn octave_ws_client_unsubscribe(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn octave_ws_client_ping(client: *mut octave_ws_client) -> c_int {
     let act = |state: &mut State| {
+        #[cfg(octave_ws_panic)]
+        panic!("for tests/capi/panic.c");
+        #[cfg_attr(octave_ws_panic, expect(unreachable_code))]
         state.client.ping()?;
         Ok(OCTAVE_WS_OK)
     };

@@ -1,9 +1,9 @@
 """Links the library for C, and runs the examples and small_stack.c with it: by themselves, under valgrind, and
 with ASan and UBSan.
 
-    python3 tests/capi/run.py LIBRARY.a OCTAVE_SIM
+    python3 tests/capi/run.py LIBRARY.a PANICKING.a OCTAVE_SIM
 
-LIBRARY.a is of packaging/localize.sh.
+Both are of packaging/localize.sh, the second one with --cfg octave_ws_panic.
 """
 
 import os
@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-LIBRARY, SIM = (os.path.abspath(path) for path in sys.argv[1:3])
+LIBRARY, PANICKING, SIM = (os.path.abspath(path) for path in sys.argv[1:4])
 STREAM = "/demo/devices/gw1/temperature"
 WARNINGS = ["-pedantic", "-Wall", "-Wextra", "-Werror", f"-I{ROOT}/include"]
 SYSTEM = ["-lpthread", "-lm", "-ldl", "-lgcc_s", "-lc"]
@@ -34,10 +34,10 @@ def compile_header(folder):
         subprocess.run([*compiler.split(), *WARNINGS, "-fsyntax-only", source], check=True)
 
 
-def build(folder, source, name, flags=()):
+def build(folder, source, name, flags=(), library=LIBRARY):
     program = os.path.join(folder, name)
     source = os.path.join(ROOT, source)
-    command = ["gcc", "-std=c99", "-D_POSIX_C_SOURCE=200809L", *WARNINGS, source, LIBRARY, *flags]
+    command = ["gcc", "-std=c99", "-D_POSIX_C_SOURCE=200809L", *WARNINGS, source, library, *flags]
     subprocess.run([*command, "-Wl,--gc-sections", *SYSTEM, "-o", program], check=True)
     return program
 
@@ -152,6 +152,8 @@ def main():
         compile_header(folder)
         compile_readme(folder)
         link_beside_another(folder)
+        panicking = build(folder, "tests/capi/panic.c", "panic", library=PANICKING)
+        subprocess.run([*VALGRIND, panicking], check=True)
         sources = ["examples/c/listen.c", "examples/c/poll.c", "tests/capi/small_stack.c"]
         plain = [build(folder, source, str(n)) for n, source in enumerate(sources)]
         run_all([], plain)
