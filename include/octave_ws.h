@@ -99,10 +99,11 @@
 // The answer to a subscription or its end.
 #define OCTAVE_WS_ACK 2
 
-// A connection is open. After a loss, the streams are subscribed again by the client.
+// A connection is open. After a loss, the streams are subscribed again by the client. A state lamp goes by
+// OCTAVE_WS_CONNECTED and OCTAVE_WS_DISCONNECTED; the next three say whether events are missing.
 #define OCTAVE_WS_CONNECTED 3
 
-// The connection is lost: events are missed from from_ms on.
+// Events are missed from from_ms on. Where a handover fails, this can come after OCTAVE_WS_CONNECTED.
 #define OCTAVE_WS_LOST 4
 
 // All streams are subscribed again: events may be missing from from_ms to to_ms.
@@ -111,8 +112,9 @@
 // All streams are subscribed on a new connection, and no event is missing.
 #define OCTAVE_WS_HANDOVER 6
 
-// An attempt to connect failed. The next one follows after after_ms.
-#define OCTAVE_WS_CONNECT_FAILED 7
+// There is no connection: it was lost or given up, or an attempt failed. The next attempt follows after
+// after_ms.
+#define OCTAVE_WS_DISCONNECTED 7
 
 // A message that the protocol does not define.
 #define OCTAVE_WS_UNKNOWN 8
@@ -159,9 +161,9 @@ typedef struct {
 typedef struct {
   // OCTAVE_WS_EVENT and so on.
   int kind;
-  // Of an ack: OCTAVE_WS_OK or OCTAVE_WS_EREFUSED. Of a failed attempt: why.
+  // Of an ack: OCTAVE_WS_OK or OCTAVE_WS_EREFUSED. Of the absence of a connection: why.
   int code;
-  // Of an ack or a failed attempt: the status, as in HTTP, if it has one.
+  // Of an ack, or the absence of a connection: the status, as in HTTP, if it has one.
   int status;
   // Of an ack: 1 for the end of a subscription.
   int is_unsubscribe;
@@ -187,7 +189,7 @@ typedef struct {
   int64_t from_ms;
   // Of a gap or a handover: Unix time.
   int64_t to_ms;
-  // Of a failed attempt or a pong: a duration.
+  // Of the absence of a connection, or a pong: a duration.
   int64_t after_ms;
   // Of a handover: number of events that came late.
   uint64_t events;
@@ -242,8 +244,9 @@ int octave_ws_client_send(octave_ws_client *client,
 
 // Waits up to timeout_ms (0: not at all; -1: for ever) for the next item, and does all that keeps the
 // client connected meanwhile. OCTAVE_WS_OK: *item is set, and valid until the next call with this client;
-// else it is null. After OCTAVE_WS_ESTOPPED the client is to be closed; after any other failure it is
-// closed, and to be freed.
+// else it is null. After OCTAVE_WS_ESTOPPED the client is to be closed; after any other failure but
+// OCTAVE_WS_EINVAL it is closed, and to be freed. octave_ws_config_retry_for() retries all that may pass:
+// not a refusal of the credentials, a certificate that is not trusted, or a client that is misconfigured.
 //
 // A call takes longer while it connects, as long as the timeouts of the config allow; with
 // octave_ws_config_connect_in_background() it does not.
@@ -252,13 +255,16 @@ int octave_ws_client_next(octave_ws_client *client,
                           const octave_ws_item **item);
 
 // Lets octave_ws_client_next() return an OCTAVE_WS_FD_READY while one of these descriptors is readable,
-// hung up or at its end, in place of earlier ones. They are duplicated. count 0: none.
+// hung up or at its end, in place of those of an earlier call. Of several ready ones it names the first,
+// as long as that is ready. They are duplicated. count 0: none.
 int octave_ws_client_watch(octave_ws_client *client,
                            const int *fds,
                            size_t count);
 
 // Returns the descriptor to wait for in a loop of the caller's, -1 while there is no connection and no
 // attempt in the background. It can change with each octave_ws_client_next(). Neither read from it nor close it.
+// Wait for octave_ws_stop_fd(), too. epoll(7): level-triggered, and by a dup(2) of it, which is replaced after
+// each octave_ws_client_next() that returned an item.
 //
 // ```text
 // while ((code = octave_ws_client_next(client, 0, &item)) == OCTAVE_WS_OK)
@@ -319,13 +325,15 @@ int octave_ws_config_credentials(octave_ws_config *config,
                                  const char *token);
 
 // Sets a function that is asked for the token of each new session, on the thread that calls
-// octave_ws_client_next(); null: none. octave_ws_config_credentials() sets the company and the user.
+// octave_ws_client_next(); null: none. Company and user are those of octave_ws_config_credentials(), or of
+// octave_ws_config_from_env() if that has found a token, too. user is passed to the function, and has to outlive
+// all clients of the config.
 int octave_ws_config_token_source(octave_ws_config *config,
                                   octave_ws_token_fn source,
                                   void *user);
 
 // Sets the function that takes the log of the clients of this config, up to a level, on the thread that
-// calls them; null: none.
+// calls them; null: none. user is passed to it, and has to outlive all clients of the config.
 int octave_ws_config_log(octave_ws_config *config,
                          int max_level,
                          octave_ws_log_fn log,

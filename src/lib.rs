@@ -144,7 +144,7 @@ pub use secret::Token;
 pub use session::SessionId;
 pub use step::Step;
 pub use transport::traffic::Traffic;
-pub use update::{ConnectFailed, Gap, Handover, Loss, Update};
+pub use update::{Disconnected, Gap, Handover, Loss, Update};
 pub use wait::context::FdReady;
 pub use wait::stop::Stop;
 

@@ -17,8 +17,9 @@ pub enum Update {
     /// A connection is open: the first of a client made by [`Client::new`](crate::Client::new), or one
     /// after a loss, before the streams are subscribed again.
     Connected,
-    /// An attempt to connect has failed, and another one follows.
-    ConnectFailed(ConnectFailed),
+    /// There is no connection: it was lost or given up, or an attempt to connect has failed. Another attempt
+    /// follows. [`Update::Lost`] says whether events are missed.
+    Disconnected(Disconnected),
     /// The connection is lost. Events are missed until the next one. With a
     /// [handover](crate::Config::handover), it is reported only once the old connection is given up.
     Lost(Loss),
@@ -63,18 +64,18 @@ impl Update {
     }
 }
 
-/// A failed attempt to connect.
+/// The absence of a connection, until the next attempt.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct ConnectFailed {
-    /// Why it failed.
+pub struct Disconnected {
+    /// Why the connection ended, or the attempt failed.
     pub error: Error,
     /// Time until the next attempt.
     pub retry_in: Duration,
 }
 
-impl ConnectFailed {
-    /// Creates a failed attempt, for tests of code that handles one.
+impl Disconnected {
+    /// Creates one, for tests of code that handles one.
     pub fn new(error: Error, retry_in: Duration) -> Self {
         Self { error, retry_in }
     }

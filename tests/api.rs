@@ -153,7 +153,7 @@ fn an_attempt_fails_while_there_are_no_credentials() {
         });
     let mut client = Client::new(&config).unwrap();
     for why in ["no credentials: the modem has none", "the token is empty"] {
-        let Update::ConnectFailed(failed) = client.next(LONG).unwrap() else {
+        let Update::Disconnected(failed) = client.next(LONG).unwrap() else {
             panic!("it connects without credentials");
         };
         assert_eq!(failed.error.to_string(), format!("config: {why}"));

@@ -286,7 +286,7 @@ fn no_secret_is_in_what_debug_prints() {
 fn no_event(client: &mut Client) -> Update {
     loop {
         match client.next(LONG).unwrap() {
-            Update::Event(_) => {}
+            Update::Event(_) | Update::Disconnected(_) => {}
             next => return next,
         }
     }
@@ -379,7 +379,7 @@ fn it_gives_up_after_so_long_without_a_connection() {
     assert!(matches!(client.next(LONG).unwrap(), Update::Lost(_)));
     let error = loop {
         match client.next(LONG) {
-            Ok(next) => assert!(matches!(next, Update::ConnectFailed(_)), "{next:?}"),
+            Ok(next) => assert!(matches!(next, Update::Disconnected(_)), "{next:?}"),
             Err(error) => break error,
         }
     };
@@ -662,7 +662,10 @@ fn a_subscription_without_an_answer_times_out_and_is_asked_for_again() {
         match client.next(LONG).unwrap() {
             Update::Ack(ack) => break ack,
             next => assert!(
-                matches!(next, Update::Lost(_) | Update::Connected),
+                matches!(
+                    next,
+                    Update::Lost(_) | Update::Disconnected(_) | Update::Connected
+                ),
                 "{next:?}"
             ),
         }
@@ -695,7 +698,7 @@ fn the_last_request_counts_after_losses() {
             match client.next(LONG).unwrap() {
                 Update::Ack(ack) => acks.push((ack.action, ack.outcome)),
                 Update::Gap(_) => break,
-                Update::Lost(_) | Update::Connected => {}
+                Update::Lost(_) | Update::Disconnected(_) | Update::Connected => {}
                 other => panic!("{other:?}"),
             }
         }

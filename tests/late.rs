@@ -585,7 +585,7 @@ fn somebody_can_be_called_while_it_connects_and_not_after() {
     let mut client = Client::new(&config).unwrap();
     assert!(matches!(
         client.next(LONG).unwrap(),
-        Update::ConnectFailed(_)
+        Update::Disconnected(_)
     ));
     assert!(matches!(client.next(LONG).unwrap(), Update::Connected));
     let calls: Vec<Instant> = called.try_iter().collect();

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::channel;
+use std::sync::{PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,9 @@ mod raw;
 const TICK: Duration = Duration::from_millis(100);
 const LATE: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(20);
+
+/// Held by tests that leave no processor to others.
+static ALONE: RwLock<()> = RwLock::new(());
 
 fn sim(fault: Fault) -> Sim {
     Sim::start_with(Options::default().faults([fault])).unwrap()
@@ -50,6 +54,7 @@ fn config(config: Config) -> Config {
 
 #[test]
 fn no_call_waits_for_a_silent_service() {
+    let _beside = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     // Accepts by its backlog alone.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("https://{}", silent.local_addr().unwrap());
@@ -61,7 +66,7 @@ fn no_call_waits_for_a_silent_service() {
         upgrade_silent.config(),
     ] {
         let mut client = Client::new(&config(silent)).unwrap();
-        let is_failure = |update: &Update| matches!(update, Update::ConnectFailed(_));
+        let is_failure = |update: &Update| matches!(update, Update::Disconnected(_));
         let longest = longest(&mut client, is_failure);
         assert!(longest < LATE, "{longest:?}");
     }
@@ -69,6 +74,7 @@ fn no_call_waits_for_a_silent_service() {
 
 #[test]
 fn a_client_is_dropped_amid_an_attempt() {
+    let _beside = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     let sim = sim(Fault::SessionSilent);
     let mut client = Client::new(&config(sim.config())).unwrap();
     assert!(matches!(client.next(TICK).unwrap(), Update::TimedOut));
@@ -79,6 +85,7 @@ fn a_client_is_dropped_amid_an_attempt() {
 
 #[test]
 fn a_slow_service_is_connected_to_all_the_same() {
+    let _beside = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     let sim = sim(Fault::Slow);
     let mut client = Client::new(&config(sim.config()).connect_timeout(LONG)).unwrap();
     let longest = longest(&mut client, |update| matches!(update, Update::Connected));
@@ -88,6 +95,7 @@ fn a_slow_service_is_connected_to_all_the_same() {
 
 #[test]
 fn no_call_waits_for_the_end_of_a_closed_connection() {
+    let _beside = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     let (end, is_over) = channel::<()>();
     let (endpoint, service) = play([Box::new(move |_, mut socket| {
         socket.close(None::<CloseFrame>).unwrap();
@@ -159,6 +167,7 @@ fn ticking(
 
 #[test]
 fn a_loop_of_the_callers_is_not_held_up() {
+    let _beside = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     for (fault, wanted) in [(Fault::Drop, 3), (Fault::SessionSilent, 2)] {
         let sim = sim(fault);
         let mut client = Client::new(&config(sim.config())).unwrap();
@@ -166,7 +175,7 @@ fn a_loop_of_the_callers_is_not_held_up() {
         client.request(Action::Subscribe, &stream).unwrap();
         let mut changes = 0;
         let (latest, rounds) = ticking(&mut client, TICK / 2, |update| {
-            let is_change = matches!(update, Update::Gap(_) | Update::ConnectFailed(_));
+            let is_change = matches!(update, Update::Gap(_) | Update::Disconnected(_));
             changes += usize::from(is_change);
             changes == wanted
         });
@@ -178,6 +187,7 @@ fn a_loop_of_the_callers_is_not_held_up() {
 
 #[test]
 fn an_event_behind_many_pings_arrives_at_once() {
+    let _beside = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     let (endpoint, service) = play([Box::new(|tcp, mut socket| {
         grant_next(&mut socket);
         let mut sent = Vec::new();
@@ -213,6 +223,7 @@ fn an_event_behind_many_pings_arrives_at_once() {
 
 #[test]
 fn pings_and_their_timeouts_are_in_the_times_of_the_loop() {
+    let _beside = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     let sim = sim(Fault::Stall);
     let interval = Duration::from_millis(300);
     let config = config(sim.config())
@@ -232,6 +243,7 @@ fn pings_and_their_timeouts_are_in_the_times_of_the_loop() {
 #[test]
 fn requests_are_sent_as_the_service_takes_them() {
     const COUNT: usize = 100_000;
+    let _beside = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     let (read, may_read) = channel::<()>();
     let (endpoint, service) = play([Box::new(move |_, mut socket| {
         may_read.recv_timeout(LONG).unwrap();
@@ -265,6 +277,7 @@ fn requests_are_sent_as_the_service_takes_them() {
 
 #[test]
 fn the_callers_functions_are_called_on_its_thread() {
+    let _beside = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     let caller = thread::current().id();
     let check = move || assert_eq!(thread::current().id(), caller);
     let (lines, logged) = channel();
@@ -297,4 +310,64 @@ fn the_callers_functions_are_called_on_its_thread() {
         .iter()
         .filter(|step| matches!(step, Step::Upgraded { .. }));
     assert_eq!(upgrades.count(), 2);
+}
+
+#[test]
+fn a_flood_of_pings_does_not_hold_a_call_up() {
+    let _alone = ALONE.write().unwrap_or_else(PoisonError::into_inner);
+    let (endpoint, service) = play([Box::new(|tcp, _| {
+        let mut tcp = tcp;
+        while tcp.write_all(&[0x89, 0].repeat(32 << 10)).is_ok() {}
+    })]);
+    let mut client = Client::new(&config(raw::config(&endpoint))).unwrap();
+    longest(&mut client, |update| matches!(update, Update::Connected));
+    let mut calls = 0;
+    let longest = longest(&mut client, |update| {
+        calls += usize::from(matches!(update, Update::TimedOut));
+        calls == 10
+    });
+    assert!(longest < LATE, "{longest:?}");
+    drop(client);
+    service.join().unwrap();
+}
+
+#[test]
+fn a_client_is_dropped_amid_a_flood() {
+    let _alone = ALONE.write().unwrap_or_else(PoisonError::into_inner);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let service = thread::spawn(move || {
+        let mut tcp = raw::accept(&listener);
+        while tcp.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").is_ok() {}
+    });
+    let mut client = Client::new(&config(raw::config(&endpoint))).unwrap();
+    assert!(matches!(client.next(TICK).unwrap(), Update::TimedOut));
+    let start = Instant::now();
+    drop(client);
+    assert!(start.elapsed() < LATE, "{:?}", start.elapsed());
+    service.join().unwrap();
+}
+
+#[test]
+fn a_silent_connection_is_told_to_be_gone() {
+    let _beside = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    let sim = sim(Fault::Stall);
+    let interval = Duration::from_millis(300);
+    let config = config(sim.config())
+        .ping_interval(interval)
+        .ping_timeout(interval);
+    let mut client = Client::new(&config).unwrap();
+    let stream = "/demo/devices/gw1/temperature".parse().unwrap();
+    client.request(Action::Subscribe, &stream).unwrap();
+    longest(&mut client, |update| matches!(update, Update::Connected));
+    // It is kept for a handover: that events are missed is not known yet.
+    longest(&mut client, |update| match update {
+        Update::Disconnected(disconnected) => {
+            let why = disconnected.error.to_string();
+            assert!(why.contains("no response to ping"), "{why}");
+            true
+        }
+        Update::Lost(_) => panic!("it is kept"),
+        _ => false,
+    });
 }

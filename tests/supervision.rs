@@ -91,7 +91,7 @@ fn play(faults: &[(Place, Fault)]) {
                 Update::Event(_) => break,
                 // Where nothing is subscribed, there is nothing to lose.
                 Update::Lost(_) if client.loss().is_none() => {}
-                Update::Connected | Update::ConnectFailed(_) => {}
+                Update::Connected | Update::Disconnected(_) => {}
                 Update::Lost(_) => losses += 1,
                 Update::Gap(_) => {
                     gaps += 1;

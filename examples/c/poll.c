@@ -21,7 +21,7 @@ static int take(octave_ws_client *client)
         if (item->kind == OCTAVE_WS_EVENT) {
             printf("%.*s\n", (int) item->text.len, item->text.data);
             fflush(stdout);
-        } else if (item->kind == OCTAVE_WS_CONNECT_FAILED) {
+        } else if (item->kind == OCTAVE_WS_DISCONNECTED) {
             fprintf(stderr, "%.*s; trying again in %ld ms\n", (int) item->text.len,
                     item->text.data, (long) item->after_ms);
         }

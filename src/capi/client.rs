@@ -181,8 +181,9 @@ pub unsafe extern "C" fn octave_ws_client_send(
 
 /// Waits up to timeout_ms (0: not at all; -1: for ever) for the next item, and does all that keeps the
 /// client connected meanwhile. OCTAVE_WS_OK: *item is set, and valid until the next call with this client;
-/// else it is null. After OCTAVE_WS_ESTOPPED the client is to be closed; after any other failure it is
-/// closed, and to be freed.
+/// else it is null. After OCTAVE_WS_ESTOPPED the client is to be closed; after any other failure but
+/// OCTAVE_WS_EINVAL it is closed, and to be freed. octave_ws_config_retry_for() retries all that may pass:
+/// not a refusal of the credentials, a certificate that is not trusted, or a client that is misconfigured.
 ///
 /// A call takes longer while it connects, as long as the timeouts of the config allow; with
 /// octave_ws_config_connect_in_background() it does not.
@@ -213,7 +214,8 @@ pub unsafe extern "C" fn octave_ws_client_next(
 }
 
 /// Lets octave_ws_client_next() return an OCTAVE_WS_FD_READY while one of these descriptors is readable,
-/// hung up or at its end, in place of earlier ones. They are duplicated. count 0: none.
+/// hung up or at its end, in place of those of an earlier call. Of several ready ones it names the first,
+/// as long as that is ready. They are duplicated. count 0: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn octave_ws_client_watch(
     client: *mut octave_ws_client,
@@ -247,6 +249,8 @@ pub unsafe extern "C" fn octave_ws_client_watch(
 
 /// Returns the descriptor to wait for in a loop of the caller's, -1 while there is no connection and no
 /// attempt in the background. It can change with each octave_ws_client_next(). Neither read from it nor close it.
+/// Wait for octave_ws_stop_fd(), too. epoll(7): level-triggered, and by a dup(2) of it, which is replaced after
+/// each octave_ws_client_next() that returned an item.
 ///
 /// ```text
 /// while ((code = octave_ws_client_next(client, 0, &item)) == OCTAVE_WS_OK)

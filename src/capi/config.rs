@@ -18,9 +18,7 @@ pub(super) struct Settings {
     pub(super) config: Config,
     /// Why it cannot be used, if reading it failed.
     unreadable: Option<Error>,
-    /// Company, user and function of octave_ws_config_token_source().
-    pub(super) company: String,
-    pub(super) user: Option<String>,
+    /// The function of octave_ws_config_token_source().
     pub(super) source: Option<Arc<dyn Fn() -> OwnResult<Token, String> + Send + Sync>>,
 }
 
@@ -33,8 +31,6 @@ impl Settings {
         Self {
             config,
             unreadable,
-            company: String::new(),
-            user: None,
             source: None,
         }
     }
@@ -47,7 +43,7 @@ impl Settings {
         let Some(source) = self.source.clone() else {
             return Ok(self.config.clone());
         };
-        let (company, user) = (self.company.clone(), self.user.clone());
+        let Credentials { company, user, .. } = self.config.credentials.clone()?;
         Ok(self.config.clone().credentials_from(move || {
             let credentials = Credentials::new(&company, source()?);
             Ok::<_, String>(match &user {

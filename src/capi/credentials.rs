@@ -26,16 +26,15 @@ pub unsafe extern "C" fn octave_ws_config_credentials(
                 optional_text(token, "token")?,
             )
         };
-        company.clone_into(&mut settings.company);
-        settings.user = user.map(str::to_owned);
-        if let Some(token) = token {
-            let credentials = Credentials::new(company, Token::new(token));
-            let credentials = match user {
-                Some(user) => credentials.user(user),
-                None => credentials,
-            };
+        // Earlier credentials are not sent in place of these.
+        let credentials = Credentials::new(company, Token::new(token.unwrap_or_default()));
+        let credentials = match user {
+            Some(user) => credentials.user(user),
+            None => credentials,
+        };
+        settings.config = mem::take(&mut settings.config).credentials(credentials);
+        if token.is_some() {
             settings.source = None;
-            settings.config = mem::take(&mut settings.config).credentials(credentials);
         }
         Ok(())
     };
@@ -52,7 +51,9 @@ pub type octave_ws_token_fn =
 const TOKEN: usize = 16 << 10;
 
 /// Sets a function that is asked for the token of each new session, on the thread that calls
-/// octave_ws_client_next(); null: none. octave_ws_config_credentials() sets the company and the user.
+/// octave_ws_client_next(); null: none. Company and user are those of octave_ws_config_credentials(), or of
+/// octave_ws_config_from_env() if that has found a token, too. user is passed to the function, and has to outlive
+/// all clients of the config.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn octave_ws_config_token_source(
     config: *mut octave_ws_config,

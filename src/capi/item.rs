@@ -21,16 +21,18 @@ pub struct octave_ws_text {
 pub const OCTAVE_WS_EVENT: c_int = 1;
 /// The answer to a subscription or its end.
 pub const OCTAVE_WS_ACK: c_int = 2;
-/// A connection is open. After a loss, the streams are subscribed again by the client.
+/// A connection is open. After a loss, the streams are subscribed again by the client. A state lamp goes by
+/// OCTAVE_WS_CONNECTED and OCTAVE_WS_DISCONNECTED; the next three say whether events are missing.
 pub const OCTAVE_WS_CONNECTED: c_int = 3;
-/// The connection is lost: events are missed from from_ms on.
+/// Events are missed from from_ms on. Where a handover fails, this can come after OCTAVE_WS_CONNECTED.
 pub const OCTAVE_WS_LOST: c_int = 4;
 /// All streams are subscribed again: events may be missing from from_ms to to_ms.
 pub const OCTAVE_WS_GAP: c_int = 5;
 /// All streams are subscribed on a new connection, and no event is missing.
 pub const OCTAVE_WS_HANDOVER: c_int = 6;
-/// An attempt to connect failed. The next one follows after after_ms.
-pub const OCTAVE_WS_CONNECT_FAILED: c_int = 7;
+/// There is no connection: it was lost or given up, or an attempt failed. The next attempt follows after
+/// after_ms.
+pub const OCTAVE_WS_DISCONNECTED: c_int = 7;
 /// A message that the protocol does not define.
 pub const OCTAVE_WS_UNKNOWN: c_int = 8;
 /// The answer to octave_ws_client_ping(), after a round trip of after_ms.
@@ -44,9 +46,9 @@ pub const OCTAVE_WS_FD_READY: c_int = 10;
 pub struct octave_ws_item {
     /// OCTAVE_WS_EVENT and so on.
     pub kind: c_int,
-    /// Of an ack: OCTAVE_WS_OK or OCTAVE_WS_EREFUSED. Of a failed attempt: why.
+    /// Of an ack: OCTAVE_WS_OK or OCTAVE_WS_EREFUSED. Of the absence of a connection: why.
     pub code: c_int,
-    /// Of an ack or a failed attempt: the status, as in HTTP, if it has one.
+    /// Of an ack, or the absence of a connection: the status, as in HTTP, if it has one.
     pub status: c_int,
     /// Of an ack: 1 for the end of a subscription.
     pub is_unsubscribe: c_int,
@@ -72,7 +74,7 @@ pub struct octave_ws_item {
     pub from_ms: i64,
     /// Of a gap or a handover: Unix time.
     pub to_ms: i64,
-    /// Of a failed attempt or a pong: a duration.
+    /// Of the absence of a connection, or a pong: a duration.
     pub after_ms: i64,
     /// Of a handover: number of events that came late.
     pub events: u64,
@@ -174,8 +176,8 @@ impl Current {
                 }
             }
             Update::Connected => item.kind = OCTAVE_WS_CONNECTED,
-            Update::ConnectFailed(failed) => {
-                item.kind = OCTAVE_WS_CONNECT_FAILED;
+            Update::Disconnected(failed) => {
+                item.kind = OCTAVE_WS_DISCONNECTED;
                 item.code = code::of(&failed.error);
                 item.status = failed.error.status().map_or(0, c_int::from);
                 item.text = kept(Some(failed.error.report().into()));

@@ -22,7 +22,7 @@ pub type octave_ws_log_fn =
     Option<unsafe extern "C" fn(level: c_int, line: *const c_char, user: *mut c_void)>;
 
 /// Sets the function that takes the log of the clients of this config, up to a level, on the thread that
-/// calls them; null: none.
+/// calls them; null: none. user is passed to it, and has to outlive all clients of the config.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn octave_ws_config_log(
     config: *mut octave_ws_config,

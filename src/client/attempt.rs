@@ -170,21 +170,14 @@ impl Client {
         route.observer = observer.with_logger(&config.logger);
         route.wait_context = WaitContext {
             stop: self.route.wait_context.stop.clone(),
-            watched: Watched {
-                socket: Some(Arc::new(OwnedFd::from(end.try_clone()?))),
-                ..Watched::default()
-            },
+            cancel: Some(Arc::new(OwnedFd::from(end.try_clone()?))),
             ..WaitContext::default()
         };
         let connect = move || {
             let opened = Connection::open(&config, &mut route, &mut redactor);
-            // The descriptors of both hold it open.
-            route.wait_context.watched = Watched::default();
-            let opened = opened.map(|mut connection| {
-                connection.watch(Watched::default());
-                connection
-            });
-            drop(end);
+            route.wait_context.cancel = None;
+            // A process that was forked meanwhile may hold it open.
+            let _ = end.shutdown(Shutdown::Both);
             Outcome {
                 opened,
                 route,

@@ -11,7 +11,7 @@ use crate::connection::{Arrival, Connection};
 use crate::error::{ErrorKind, Phase};
 use crate::logger::record;
 use crate::protocol::{Ack, Action, Event, Retry};
-use crate::update::{ConnectFailed, Gap, Loss, Update};
+use crate::update::{Disconnected, Gap, Loss, Update};
 use crate::wait::context::Watched;
 use crate::{Error, Result};
 
@@ -154,8 +154,7 @@ impl Client {
             .failed(error.retry(), error.retry_after(), random(), now);
         let retry_at = uncompressed_at.or(retry_at);
         let open = mem::replace(&mut self.state, State::Closed);
-        let was_open = matches!(open, State::Open(_));
-        if was_open {
+        if let State::Open(_) = open {
             self.learn(&error);
         }
         let is_over = self
@@ -202,14 +201,12 @@ impl Client {
         self.state = State::Waiting(at);
         let error = error.retry_as(Retry::Always);
         self.disconnected();
-        if !was_open {
-            // A caller that waits for something else needs the last one alone.
-            if let Some(Update::ConnectFailed(_)) = self.queue.back() {
-                self.queue.pop_back();
-            }
-            let failed = ConnectFailed::new(error.clone(), at - now);
-            self.queue.push_back(Update::ConnectFailed(failed));
+        // A caller that waits for something else needs the last one alone.
+        if let Some(Update::Disconnected(_)) = self.queue.back() {
+            self.queue.pop_back();
         }
+        let disconnected = Disconnected::new(error.clone(), at - now);
+        self.queue.push_back(Update::Disconnected(disconnected));
         self.failures.push(error, at - now);
         Ok(())
     }

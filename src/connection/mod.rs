@@ -1,4 +1,3 @@
-use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use crate::clock::Moment;
@@ -21,10 +20,15 @@ use crate::{Error, Result};
 
 mod aside;
 pub(crate) mod close;
+mod own_loop;
 mod send;
 
-/// Number of bytes read past a deadline: what a caller waits for may follow them.
+/// Number of bytes read past a deadline, and the time for that: what a caller waits for may follow them.
 const BEYOND: u64 = 256 << 10;
+const BEYOND_TIME: Duration = Duration::from_millis(50);
+
+/// Number of signs of life that are passed over at once, without a look at the clock.
+const MOST_SIGNS: u32 = 1000;
 
 /// An open connection to the service, and all state that ends with it.
 pub(crate) struct Connection {
@@ -175,21 +179,6 @@ impl Connection {
         self.socket.complete_at()
     }
 
-    /// Returns when there is something to do again, after a read that ended at its deadline.
-    pub(crate) fn idle_until(&self) -> Option<Instant> {
-        self.idle_until
-    }
-
-    /// Returns the descriptor of its socket.
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.wire_ref().as_fd()
-    }
-
-    /// Returns whether data is to be sent that the peer has not taken yet.
-    pub(crate) fn wants_write(&self) -> bool {
-        self.socket.wire_ref().unsent_since().is_some()
-    }
-
     /// Sets where it logs.
     pub(crate) fn set_logger(&mut self, logger: Logger) {
         self.logger = logger;
@@ -207,7 +196,7 @@ impl Connection {
     /// # Errors
     /// `Stopped` leaves the connection as it was. After any other it is of no more use.
     pub(crate) fn read(&mut self, deadline: Option<Instant>) -> Result<Option<Arrival>> {
-        let mut passed = None;
+        let mut passed: Option<(u64, Instant)> = None;
         loop {
             if self.socket.wire().take_watch_ready() {
                 return Ok(Some(Arrival::Watched));
@@ -266,7 +255,8 @@ impl Connection {
                 let bytes = self.socket.wire().coming().bytes;
                 let is_idle = is_empty && self.failed.is_none();
                 self.idle_until = if is_idle { next } else { Some(now) };
-                if is_empty || bytes - *passed.get_or_insert(bytes) > BEYOND {
+                let (since, at) = *passed.get_or_insert((bytes, now));
+                if is_empty || bytes - since > BEYOND || at.elapsed() > BEYOND_TIME {
                     return Ok(None);
                 }
             }
@@ -335,7 +325,10 @@ impl Connection {
     /// # Errors
     /// As [`Connection::read`].
     pub(crate) fn read_buffered(&mut self) -> Result<Option<Arrival>> {
-        while let Some(received) = self.socket.read_buffered()? {
+        for _ in 0..MOST_SIGNS {
+            let Some(received) = self.socket.read_buffered()? else {
+                break;
+            };
             if let Some(arrival) = self.arrived(received)? {
                 return Ok(Some(arrival));
             }

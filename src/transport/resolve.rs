@@ -149,8 +149,8 @@ impl Lookup {
         let look_up = move || {
             let answer = Answer::of(look_up);
             *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
-            // Wakes the thread that waits.
-            drop(running);
+            // Wakes the thread that waits. A process that was forked meanwhile may hold the pipe open.
+            let _ = rustix::io::write(&running, &[0]);
         };
         let thread = thread::Builder::new().name("resolve".to_owned());
         if let Err(error) = thread.spawn(look_up) {

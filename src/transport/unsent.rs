@@ -2,6 +2,8 @@ use std::io::{self, ErrorKind, IoSlice, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+
 /// Written data that the socket has not taken yet.
 pub(super) struct Unsent {
     bytes: Vec<u8>,
@@ -97,5 +99,19 @@ impl Unsent {
         let is_ended = self.is_read_ended();
         self.ends_read &= !is_ended;
         is_ended
+    }
+}
+
+/// Sends without SIGPIPE, which writev(2) raises: not all programs ignore it.
+pub(super) fn send(tcp: &TcpStream, data: &[IoSlice<'_>]) -> io::Result<usize> {
+    let mut control = SendAncillaryBuffer::default();
+    Ok(sendmsg(tcp, data, &mut control, SendFlags::NOSIGNAL)?)
+}
+
+/// Copies an I/O error.
+pub(super) fn again(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => error.kind().into(),
     }
 }

@@ -11,8 +11,9 @@ use rustix::event::PollFlags;
 use crate::transport::coming::Coming;
 use crate::transport::linger;
 use crate::transport::traffic::Traffic;
-use crate::transport::unsent::Unsent;
+use crate::transport::unsent::{self, Unsent};
 use crate::wait::context::{WaitContext, Watched};
+use crate::wait::ended::WaitEnded;
 use crate::wait::sockets::{Found, poll_sockets, wait_for};
 use crate::wait::watchdog::Watchdog;
 
@@ -30,6 +31,8 @@ pub(crate) struct Wire {
     /// Total waiting time of reads, while it is measured.
     waited: Duration,
     is_measured: bool,
+    /// Since when the caller has not read, after a read without data.
+    left_at: Option<Instant>,
     /// The first read under a new deadline takes what has already come, even if it has passed.
     fresh: bool,
     /// Whether reads give up instead of waiting.
@@ -69,6 +72,7 @@ impl Wire {
             is_watch_ready: false,
             waited: Duration::ZERO,
             is_measured: false,
+            left_at: None,
             fresh: true,
             is_buffered_only: false,
             coming: Coming::new(),
@@ -100,9 +104,10 @@ impl Wire {
         self.is_buffered_only = is_buffered_only;
     }
 
-    /// Stops calling the function during waits.
+    /// Stops calling the function during waits, and those for the end of an attempt.
     pub(crate) fn set_connected(&mut self) {
         self.wait_context.watchdog = Watchdog::default();
+        self.wait_context.cancel = None;
     }
 
     /// Sets whether the waiting time of reads is measured.
@@ -211,6 +216,20 @@ impl Wire {
     /// Waits before each read(2), so that no read outlives the deadline or a stop. Looks first
     /// whether there is data, to know when there was none.
     fn wait_to_read(&mut self) -> io::Result<()> {
+        // A caller with a loop of its own waits there.
+        if let Some(left_at) = self.left_at.take()
+            && self.is_measured
+        {
+            self.waited += left_at.elapsed().min(SLICE);
+        }
+        let done = self.wait_for_data_or_end();
+        if done.is_err() {
+            self.left_at = Some(Instant::now());
+        }
+        done
+    }
+
+    fn wait_for_data_or_end(&mut self) -> io::Result<()> {
         if self.is_over() {
             return Err(ErrorKind::WouldBlock.into());
         }
@@ -220,7 +239,7 @@ impl Wire {
             self.coming.empty();
             // Nothing that is still to come would be an answer.
             if let Some(error) = &self.broken {
-                return Err(again(error));
+                return Err(unsent::again(error));
             }
             if self.unsent.is_read_ended() {
                 return Err(ErrorKind::WouldBlock.into());
@@ -278,14 +297,6 @@ impl Wire {
     }
 }
 
-/// Copies an I/O error.
-fn again(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => error.kind().into(),
-    }
-}
-
 /// The same as [`poll_sockets`] for something to read, measured. A process that is stopped does not
 /// wait: no more than the slice is counted in which that happened.
 fn poll_in_slices(
@@ -309,6 +320,10 @@ fn poll_in_slices(
 
 impl Read for Wire {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        // Whatever was read before.
+        if self.wait_context.is_cancelled() {
+            return Err(WaitEnded::Stopped.into());
+        }
         if self.buffer.rest.is_empty() {
             if self.is_buffered_only {
                 return Err(ErrorKind::WouldBlock.into());
@@ -348,7 +363,7 @@ impl Write for Wire {
         self.drain()?;
         while !self.is_broken() {
             self.wait_to_write()?;
-            match self.tcp.write_vectored(data) {
+            match unsent::send(&self.tcp, data) {
                 Err(error) if is_transient(&error) => {}
                 Err(error) => self.broken = Some(error),
                 done => return done.inspect(|&n| self.traffic.add_sent(n)),
@@ -387,7 +402,6 @@ mod tests {
 
     use super::*;
     use crate::Stop;
-    use crate::wait::ended::WaitEnded;
     use crate::wait::sockets::wait;
 
     fn pair() -> (Wire, TcpStream, Stop) {

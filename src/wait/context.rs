@@ -14,6 +14,8 @@ pub(crate) struct WaitContext {
     pub(crate) stop: Option<Stop>,
     pub(crate) watched: Watched,
     pub(crate) watchdog: Watchdog,
+    /// Another descriptor whose readiness is a stop.
+    pub(crate) cancel: Option<Arc<OwnedFd>>,
 }
 
 impl WaitContext {
@@ -23,6 +25,11 @@ impl WaitContext {
             watched: Watched::default(),
             ..self.clone()
         }
+    }
+
+    /// Returns whether the other descriptor is ready.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.as_deref().is_some_and(is_readable)
     }
 
     /// Returns whether it is stopped.

@@ -68,6 +68,8 @@ pub(crate) fn poll_sockets(
     let own = sockets.iter().map(|socket| PollFd::new(socket, events));
     let mut fds: Vec<_> = own.collect();
     fds.extend(stop.map(|stop| PollFd::new(stop, PollFlags::IN)));
+    let cancel = wait_context.cancel.as_deref();
+    fds.extend(cancel.map(|fd| PollFd::new(fd, PollFlags::IN)));
     let others = fds.len();
     let watched = wait_context.watched.entries();
     fds.extend(watched.map(|(fd, events)| PollFd::from_borrowed_fd(fd, events)));

@@ -52,7 +52,7 @@ static void *run(void *arguments)
         code = octave_ws_client_subscribe(client, argv[6]);
     while (code == OCTAVE_WS_OK
            && (code = octave_ws_client_next(client, 10000, &item)) == OCTAVE_WS_OK) {
-        failed += item->kind == OCTAVE_WS_CONNECT_FAILED && item->code == OCTAVE_WS_ECONFIG;
+        failed += item->kind == OCTAVE_WS_DISCONNECTED && item->code == OCTAVE_WS_ECONFIG;
         if (item->kind == OCTAVE_WS_EVENT && item->id.len > 0)
             break;
     }
