@@ -371,3 +371,38 @@ fn a_silent_connection_is_told_to_be_gone() {
         _ => false,
     });
 }
+
+#[test]
+fn a_connection_is_in_use_while_another_one_is_made_to_replace_it() {
+    let _beside = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    let sim = Sim::start().unwrap();
+    let renew = Duration::from_millis(500);
+    let config = config(sim.config()).renew_every(renew);
+    let mut client = Client::new(&config).unwrap();
+    let name = "/demo/devices/gw1/temperature";
+    client
+        .request(Action::Subscribe, &name.parse().unwrap())
+        .unwrap();
+    longest(&mut client, |update| matches!(update, Update::Ack(_)));
+    sim.set_faults(&[Fault::SessionSilent]);
+    let start = Instant::now();
+    while start.elapsed() < 3 * renew {
+        let sent = Instant::now();
+        sim.publish(name, &serde_json::json!({ "temperature": 21.5 }));
+        longest(&mut client, |update| matches!(update, Update::Event(_)));
+        assert!(sent.elapsed() < LATE, "{:?}", sent.elapsed());
+        assert!(client.is_connected());
+        client.ping().unwrap();
+        longest(&mut client, |update| matches!(update, Update::Pong(_)));
+    }
+    sim.set_faults(&[]);
+    // The attempt fails by its timeout, and a later one does not.
+    longest(&mut client, |update| match update {
+        Update::Lost(_) | Update::Disconnected(_) => panic!("{update:?}"),
+        Update::Handover(_) => true,
+        _ => false,
+    });
+    sim.publish(name, &serde_json::json!({ "temperature": 22.5 }));
+    longest(&mut client, |update| matches!(update, Update::Event(_)));
+    client.close().unwrap();
+}

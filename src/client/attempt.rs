@@ -33,8 +33,8 @@ const RENEWED_WITHIN: Duration = Duration::from_secs(5);
 
 /// An attempt on a thread of its own. Dropping it ends the attempt, and the thread.
 pub(super) struct Attempt {
-    /// At its end once the attempt is over; closing it ends the attempt.
-    over: UnixStream,
+    /// At its end once the attempt is over; shutting it down ends the attempt.
+    over: Arc<OwnedFd>,
     thread: Option<JoinHandle<Outcome>>,
     /// Number of bytes of all connections before it.
     before: u64,
@@ -58,9 +58,16 @@ struct Outcome {
 impl Drop for Attempt {
     fn drop(&mut self) {
         // Its waits end.
-        let _ = self.over.shutdown(Shutdown::Both);
+        let _ = rustix::net::shutdown(&self.over, rustix::net::Shutdown::Both);
         // A library may be unloaded then.
         let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+impl Attempt {
+    /// Returns a descriptor that is readable once it is over.
+    pub(super) fn over(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.over)
     }
 }
 
@@ -102,7 +109,7 @@ impl Client {
         }
         self.route.renew_trust(&mut self.config);
         if self.config.in_background {
-            match self.begin() {
+            match self.begin(self.config.connect_deadline) {
                 Ok(attempt) => {
                     self.state = State::Connecting(attempt);
                     return Ok(true);
@@ -149,12 +156,12 @@ impl Client {
         Ok(())
     }
 
-    /// Begins an attempt in the background.
-    fn begin(&mut self) -> io::Result<Attempt> {
+    /// Begins an attempt in the background, by the deadline.
+    fn begin(&mut self, deadline: Option<Instant>) -> io::Result<Attempt> {
         let before = self.route.traffic().total();
         let (over, end) = UnixStream::pair()?;
         let mut config = self.config.clone();
-        config.connect_deadline = self.connect_deadline();
+        config.connect_deadline = deadline;
         let calls = Calls::default();
         if config.logger.is_set() {
             let calls = Arc::clone(&calls);
@@ -187,7 +194,7 @@ impl Client {
         let thread = thread::Builder::new().name("connect".to_owned());
         let thread = thread.spawn(connect)?;
         Ok(Attempt {
-            over,
+            over: Arc::new(over.into()),
             thread: Some(thread),
             before,
             calls,
@@ -223,22 +230,32 @@ impl Client {
     fn take_outcome(&mut self) -> Result<()> {
         let now = Instant::now();
         let connecting = mem::replace(&mut self.state, State::Waiting(now));
-        let State::Connecting(mut attempt) = connecting else {
+        let State::Connecting(attempt) = connecting else {
             return Ok(());
         };
-        self.make_calls(&attempt);
-        let Some(thread) = attempt.thread.take() else {
+        let Some((opened, before)) = self.outcome(attempt) else {
             return Ok(());
         };
-        let outcome = thread.join();
-        let outcome = outcome.unwrap_or_else(|payload| panic::resume_unwind(payload));
-        self.route.take_back(outcome.route);
-        self.redactor = outcome.redactor;
-        match outcome.opened {
-            Ok(connection) => self.connected(connection, attempt.before),
+        match opened {
+            Ok(connection) => self.connected(connection, before),
             Err(error) => self.failed(error)?,
         }
         Ok(())
+    }
+
+    /// Returns what an attempt has led to, and the number of bytes before it.
+    fn outcome(&mut self, mut attempt: Attempt) -> Option<(Result<Connection>, u64)> {
+        self.make_calls(&attempt);
+        let outcome = attempt.thread.take()?.join();
+        let outcome = outcome.unwrap_or_else(|payload| panic::resume_unwind(payload));
+        self.route.take_back(outcome.route);
+        self.redactor = outcome.redactor;
+        let logger = &self.config.logger;
+        let opened = outcome.opened.map(|mut connection| {
+            connection.set_logger(logger.clone());
+            connection
+        });
+        Some((opened, attempt.before))
     }
 
     /// Calls the caller's functions for what an attempt has done so far.
@@ -256,10 +273,34 @@ impl Client {
         }
     }
 
-    fn connected(&mut self, mut connection: Connection, before: u64) {
-        connection.set_logger(self.config.logger.clone());
+    fn connected(&mut self, connection: Connection, before: u64) {
         self.connecting_bytes = Some(self.route.traffic().total() - before);
         self.opened(connection);
+    }
+
+    /// Begins an attempt to replace the connection, which is kept in use meanwhile.
+    pub(super) fn begin_renewal(&mut self) -> Result<()> {
+        self.config.renew_credentials()?;
+        self.route.renew_trust(&mut self.config);
+        let soon = Instant::now() + RENEWED_WITHIN;
+        let limit = self.config.connect_deadline.into_iter().chain([soon]).min();
+        let attempt = self.begin(limit).map_err(|error| {
+            let message = "no thread";
+            Error::new(Phase::Connect, ErrorKind::System, message).because(error)
+        })?;
+        self.renewing = Some(attempt);
+        Ok(())
+    }
+
+    /// Takes the outcome of an attempt to replace the connection, if it is over.
+    pub(super) fn renewal_outcome(&mut self) -> Option<Result<Connection>> {
+        self.make_calls(self.renewing.as_ref()?);
+        let attempt = self
+            .renewing
+            .take_if(|attempt| poll::is_readable(&attempt.over))?;
+        let (opened, before) = self.outcome(attempt)?;
+        self.connecting_bytes = Some(self.route.traffic().total() - before);
+        Some(opened)
     }
 
     /// Returns when an attempt that begins now has to be done, if it is limited.

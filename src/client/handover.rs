@@ -275,6 +275,9 @@ impl Client {
     /// Returns what a read of the new connection ends for, and when.
     pub(super) fn watched_with_old(&self, watched: &Watched) -> (Watched, Option<Instant>) {
         let mut watched = watched.clone();
+        if let Some(attempt) = &self.renewing {
+            watched.socket = Some(attempt.over());
+        }
         let old = self.handing_over.as_ref().and_then(|of| of.old.as_ref());
         let Some(Stage::Proving(proof)) = old.map(|old| &old.stage) else {
             return (watched, None);

@@ -89,6 +89,8 @@ pub struct Client {
     /// When it was opened, and when it is replaced.
     opened_at: Instant,
     renew_at: Option<Instant>,
+    /// The attempt in the background that is to replace it.
+    renewing: Option<Attempt>,
     failures: Failures,
     watch_state: WatchState,
     /// Whether the last call found nothing to do before new data or a later time.
@@ -163,6 +165,7 @@ impl Client {
             settled_at: clock::now(),
             opened_at: now,
             renew_at: None,
+            renewing: None,
             failures: Failures::default(),
             watch_state: WatchState::default(),
             is_idle: false,

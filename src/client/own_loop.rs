@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::{Client, State};
 
-/// Interval for looking at the old connection of a handover: one descriptor is lent, the new one's.
-const LOOK_AT_OLD: Duration = Duration::from_millis(50);
+/// Interval for looking at the old connection of a handover, or at the attempt that is to replace a
+/// connection: one descriptor is lent.
+const LOOK_AT_OTHER: Duration = Duration::from_millis(50);
 
 /// For a poll(2) or epoll(7) of the caller's: call [`Client::next`] with a timeout of zero until it
 /// returns [`Update::TimedOut`](crate::Update::TimedOut), then wait for the descriptor and the time.
@@ -44,7 +45,8 @@ impl Client {
             _ if !self.is_idle => Some(Instant::now()),
             State::Waiting(at) => Some(*at),
             State::Open(connection) => {
-                let look_at = self.is_handing_over().then(|| Instant::now() + LOOK_AT_OLD);
+                let looks = self.is_handing_over() || self.renewing.is_some();
+                let look_at = looks.then(|| Instant::now() + LOOK_AT_OTHER);
                 let times = [self.postponed.until, self.renew_at(), look_at];
                 let times = times.into_iter().flatten().chain(connection.idle_until());
                 times.min()

@@ -40,6 +40,13 @@ impl Client {
             self.renew_at = Some(now + self.renewal.pause());
             return false;
         }
+        if self.config.in_background {
+            self.renew_at = None;
+            if let Err(error) = self.begin_renewal() {
+                self.renewal_failed(&error);
+            }
+            return true;
+        }
         match mem::replace(&mut self.state, State::Waiting(now)) {
             State::Open(connection) => {
                 record!(self.config.logger, Debug, "the connection is replaced");
@@ -52,6 +59,38 @@ impl Client {
                 self.state = other;
                 false
             }
+        }
+    }
+
+    /// Takes the outcome of an attempt in the background to replace the connection. Returns whether there
+    /// is one.
+    pub(super) fn take_renewal(&mut self) -> bool {
+        match self.renewal_outcome() {
+            None => return false,
+            Some(Err(error)) => self.renewal_failed(&error),
+            Some(Ok(new)) => {
+                let is_at_rest = !self.has_old() && self.loss.is_none();
+                if !is_at_rest || !self.subscriptions.is_at_rest() {
+                    new.close_in_background(Vec::new(), Patience::default());
+                    self.renew_at = Some(Instant::now() + self.renewal.pause());
+                } else if let State::Open(old) = mem::replace(&mut self.state, State::Open(new)) {
+                    record!(self.config.logger, Debug, "the connection is replaced");
+                    let from = old.complete_at().past_date();
+                    let subscriptions = self.subscriptions.clone();
+                    self.put_aside(old, from, Some(subscriptions));
+                    self.open_is_new();
+                }
+            }
+        }
+        true
+    }
+
+    fn renewal_failed(&mut self, error: &Error) {
+        self.renew_at = Some(Instant::now() + self.renewal.failed());
+        if is_refusal(error) {
+            self.hand_over_no_more("refuses a second connection");
+        } else {
+            record!(self.config.logger, Info, "{error}; the connection is kept");
         }
     }
 
@@ -132,9 +171,7 @@ impl Client {
 
     /// Returns whether this is the answer of a service that allows one connection.
     pub(super) fn is_second_refused(&self, error: &Error) -> bool {
-        let status = error.status();
-        let is_of_service = matches!(error.phase(), Phase::Session | Phase::Upgrade);
-        is_of_service && self.has_old() && status.is_some_and(|status| REFUSALS.contains(&status))
+        self.has_old() && is_refusal(error)
     }
 
     /// Ends handovers for good, with the reason.
@@ -165,4 +202,11 @@ impl Client {
             );
         }
     }
+}
+
+/// Returns whether this may be the answer of a service that allows one connection.
+fn is_refusal(error: &Error) -> bool {
+    let status = error.status();
+    let is_of_service = matches!(error.phase(), Phase::Session | Phase::Upgrade);
+    is_of_service && status.is_some_and(|status| REFUSALS.contains(&status))
 }

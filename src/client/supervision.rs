@@ -32,6 +32,9 @@ impl Client {
             }
             State::Connecting(_) => self.wait_for_attempt(deadline, watched),
             State::Open(_) => {
+                if self.renewing.is_some() && self.take_renewal() {
+                    return Ok(true);
+                }
                 if self.renew_at.is_some() && self.renew() {
                     return Ok(true);
                 }
@@ -116,9 +119,14 @@ impl Client {
         self.send_requests();
     }
 
-    /// Takes a new connection, and restores the subscriptions.
+    /// Takes a new connection.
     pub(super) fn opened(&mut self, connection: Connection) {
         self.state = State::Open(connection);
+        self.open_is_new();
+    }
+
+    /// Takes note of a new connection, and restores the subscriptions.
+    pub(super) fn open_is_new(&mut self) {
         self.connections += 1;
         // A gap tells of those that end a loss.
         self.queue.push_back(Update::Connected);
@@ -153,6 +161,7 @@ impl Client {
             .backoff
             .failed(error.retry(), error.retry_after(), random(), now);
         let retry_at = uncompressed_at.or(retry_at);
+        self.renewing = None;
         let open = mem::replace(&mut self.state, State::Closed);
         if let State::Open(_) = open {
             self.learn(&error);
