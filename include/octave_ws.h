@@ -25,8 +25,9 @@
  *            with the same client, and not longjmp(3) or throw out of it.
  * Signals    octave_ws_stop_now() alone may be called in a signal handler. No function installs
  *            handlers or raises SIGPIPE. A signal ends no wait, and a flag that its handler sets does
- *            not either: use a stop. Names are looked up in a thread of its own, which has the signal
- *            mask of the calling thread.
+ *            not either: use a stop. Look-ups of names, attempts in the background and the ends of
+ *            connections have threads of their own, which have the signal mask of the calling thread.
+ *            A look-up may outlast its client.
  * fork       Descriptors are close-on-exec. After fork(2), the child must not use any handle.
  * Panics     A bug of the library is OCTAVE_WS_EPANIC. That handle can then only be freed.
  * ABI        Structures are allocated by the library; a later version of the same soname may append

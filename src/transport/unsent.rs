@@ -2,7 +2,7 @@ use std::io::{self, ErrorKind, IoSlice, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
-use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use rustix::net::SendFlags;
 
 /// Written data that the socket has not taken yet.
 pub(super) struct Unsent {
@@ -102,10 +102,11 @@ impl Unsent {
     }
 }
 
-/// Sends without SIGPIPE, which writev(2) raises: not all programs ignore it.
+/// Sends data in one packet, as far as it fits. Not by writev(2), which raises SIGPIPE: not all programs
+/// ignore it.
 pub(super) fn send(tcp: &TcpStream, data: &[IoSlice<'_>]) -> io::Result<usize> {
-    let mut control = SendAncillaryBuffer::default();
-    Ok(sendmsg(tcp, data, &mut control, SendFlags::NOSIGNAL)?)
+    let data = data.iter().map(|data| &**data).collect::<Vec<_>>().concat();
+    Ok(rustix::net::send(tcp, &data, SendFlags::NOSIGNAL)?)
 }
 
 /// Copies an I/O error.
