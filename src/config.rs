@@ -240,7 +240,8 @@ impl Config {
     /// Sets whether each attempt to connect is made in a short-lived thread, so that
     /// [`Client::next`](crate::Client::next) returns after its timeout meanwhile, and
     /// [watched](crate::Client::watch) descriptors interrupt no attempt. The functions of this
-    /// configuration are called on the thread of the caller all the same. Default: no.
+    /// configuration are called on the thread of the caller all the same. Where the system has no thread
+    /// left, calls wait as without. Default: no.
     pub fn connect_in_background(mut self, in_background: bool) -> Self {
         self.in_background = in_background;
         self

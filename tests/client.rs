@@ -759,3 +759,23 @@ fn buffered_data_counts_from_its_read() {
     assert!(matches!(next, Update::TimedOut), "{next:?}");
     assert!(client.heard_at().unwrap() <= read);
 }
+
+#[test]
+fn many_requests_before_a_connection_take_little_time() {
+    let (sim, _seen) = start(&[]);
+    let mut client = Client::new(&config(&sim)).unwrap();
+    let time_of = |client: &mut Client, from: u32, to: u32| {
+        let streams = (from..to).map(|n| Stream::try_from(format!("/demo/s{n}")).unwrap());
+        let streams: Vec<_> = streams.collect();
+        let start = Instant::now();
+        for stream in &streams {
+            client.request(Action::Subscribe, stream).unwrap();
+        }
+        start.elapsed()
+    };
+    let first = time_of(&mut client, 0, 2000);
+    time_of(&mut client, 2000, 18_000);
+    let last = time_of(&mut client, 18_000, 20_000);
+    let most = 5 * first.max(Duration::from_millis(20));
+    assert!(last < most, "{first:?} {last:?}");
+}

@@ -308,7 +308,8 @@ impl Client {
     }
 
     /// Limits connecting, with all retries, to this time from now, until the next call. A failure
-    /// after it closes the client. A run of limited time sets it before [`Client::next`] connects.
+    /// after it closes the client. A run of limited time sets it before [`Client::next`] connects; an
+    /// attempt in the background that has begun keeps the limit that it had.
     /// Default: none.
     pub fn set_connect_limit(&mut self, limit: Option<Duration>) {
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));

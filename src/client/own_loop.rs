@@ -10,7 +10,8 @@ use super::{Client, State};
 const LOOK_AT_OTHER: Duration = Duration::from_millis(50);
 
 /// For a poll(2) or epoll(7) of the caller's: call [`Client::next`] with a timeout of zero until it
-/// returns [`Update::TimedOut`](crate::Update::TimedOut), then wait for the descriptor and the time.
+/// returns [`Update::TimedOut`](crate::Update::TimedOut), then wait for the descriptor and the time. Waits
+/// are level-triggered: data may be left unread. A [`Stop`](crate::Stop) has a descriptor of its own.
 impl Client {
     /// Returns the descriptor to wait for, if there is one now: that of the connection, or of an attempt
     /// in the [background](crate::Config::connect_in_background). It may change with each call of

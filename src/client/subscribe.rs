@@ -57,9 +57,9 @@ impl Client {
     }
 
     fn send_queued(&mut self) {
-        match self.state {
-            State::Open(_) => self.send_requests(),
-            _ => self.disconnected(),
+        // Without a connection, the next call takes them all together.
+        if let State::Open(_) = self.state {
+            self.send_requests();
         }
     }
 

@@ -20,6 +20,12 @@ impl Client {
     /// deadline came first.
     pub(super) fn advance(&mut self, deadline: Option<Instant>, watched: &Watched) -> Result<bool> {
         self.restore_postponed();
+        if !matches!(self.state, State::Open(_)) && self.subscriptions.has_requests() {
+            self.disconnected();
+            if !self.queue.is_empty() {
+                return Ok(true);
+            }
+        }
         match &mut self.state {
             State::Closed => Err(closed()),
             State::Failed(_) => match mem::replace(&mut self.state, State::Closed) {

@@ -88,6 +88,11 @@ impl Subscriptions {
         self.requests = requests.collect();
     }
 
+    /// Returns whether there are requests that wait to be sent.
+    pub(crate) fn has_requests(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
     /// Notes that there is no connection, and so no subscription. Returns the acks that this
     /// replaces.
     pub(crate) fn disconnected(&mut self) -> Vec<Ack> {
