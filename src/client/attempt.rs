@@ -59,7 +59,7 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         // Its waits end.
         let _ = rustix::net::shutdown(&self.over, rustix::net::Shutdown::Both);
-        // A library may be unloaded then.
+        // Its thread does not outlive the client.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
