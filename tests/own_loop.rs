@@ -111,6 +111,16 @@ fn no_call_waits_for_the_end_of_a_closed_connection() {
     service.join().unwrap();
 }
 
+/// Starts a service that is silent after a subscription, for a client that soon finds out.
+fn silent() -> (Sim, Config) {
+    let sim = sim(Fault::Stall);
+    let interval = Duration::from_millis(300);
+    let config = config(sim.config())
+        .ping_interval(interval)
+        .ping_timeout(interval);
+    (sim, config)
+}
+
 /// Waits by poll(2) for the client and a pipe, by the deadline. Takes what the pipe has.
 fn wait(client: &Client, pipe: &UnixStream, deadline: Instant) {
     let mut fds = vec![PollFd::new(pipe, PollFlags::IN)];
@@ -224,11 +234,7 @@ fn an_event_behind_many_pings_arrives_at_once() {
 #[test]
 fn pings_and_their_timeouts_are_in_the_times_of_the_loop() {
     let _beside = ALONE.read().unwrap_or_else(PoisonError::into_inner);
-    let sim = sim(Fault::Stall);
-    let interval = Duration::from_millis(300);
-    let config = config(sim.config())
-        .ping_interval(interval)
-        .ping_timeout(interval);
+    let (_sim, config) = silent();
     let mut client = Client::new(&config.handover(false)).unwrap();
     let stream = "/demo/devices/gw1/temperature".parse().unwrap();
     client.request(Action::Subscribe, &stream).unwrap();
@@ -351,11 +357,7 @@ fn a_client_is_dropped_amid_a_flood() {
 #[test]
 fn a_silent_connection_is_told_to_be_gone() {
     let _beside = ALONE.read().unwrap_or_else(PoisonError::into_inner);
-    let sim = sim(Fault::Stall);
-    let interval = Duration::from_millis(300);
-    let config = config(sim.config())
-        .ping_interval(interval)
-        .ping_timeout(interval);
+    let (_sim, config) = silent();
     let mut client = Client::new(&config).unwrap();
     let stream = "/demo/devices/gw1/temperature".parse().unwrap();
     client.request(Action::Subscribe, &stream).unwrap();

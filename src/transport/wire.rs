@@ -518,4 +518,23 @@ mod tests {
         };
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
     }
+
+    /// A caller with a loop of its own reads without waiting.
+    #[test]
+    fn the_time_between_two_reads_counts_where_it_is_measured() {
+        let (mut wire, _far, stop) = pair();
+        let pause = Duration::from_millis(50);
+        for is_measured in [false, true] {
+            wire.measure(is_measured);
+            for _ in 0..2 {
+                wire.set_deadline(Some(Instant::now()));
+                let error = wire.read(&mut [0]).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                // Nothing stops it: this is the caller's own wait.
+                let end = Some(Instant::now() + pause);
+                wait(&wire, PollFlags::IN, Some(&stop), end).unwrap_err();
+            }
+            assert_eq!(wire.waited() >= pause, is_measured, "{:?}", wire.waited());
+        }
+    }
 }
