@@ -137,7 +137,7 @@ pub use config::Config;
 pub use credentials::Credentials;
 pub use endpoint::IpVersion;
 pub use error::{Error, ErrorKind, Phase, Result, Setting};
-pub use log::Level as LogLevel;
+pub use logger::LogLevel;
 pub use printable::Printable;
 pub use protocol::{Ack, Action, Event, ParseStreamError, Stream, UnknownMessage};
 pub use secret::Token;
