@@ -406,6 +406,35 @@ fn a_connection_is_replaced_without_a_loss() {
     });
 }
 
+/// A service may send what it has in a queue after the pong.
+#[test]
+fn an_event_behind_the_last_pong_comes_too() {
+    for in_background in [false, true] {
+        let (listener, config) = service();
+        let config = config.renew_every(Duration::from_secs(1));
+        let config = config.connect_in_background(in_background);
+        let run = Run::new(config.ping_interval(Duration::from_secs(20)));
+        let old_tcp = accept(&listener);
+        let mut old = open(&old_tcp);
+        subscribe(&mut old);
+        send(&mut old, "1");
+        run.expect("connected ack 1");
+        let new_tcp = accept(&listener);
+        let mut new = open(&new_tcp);
+        subscribe(&mut new);
+        send(&mut new, "3");
+        send(&mut old, "3");
+        answer_pings(&mut old, 1);
+        // Published before the new connection was subscribed.
+        send(&mut old, "2");
+        assert_eq!(closed(&mut old), (1, 1000));
+        let Update::Handover(handover) = run.expect("connected 3 2 handover") else {
+            unreachable!()
+        };
+        assert_eq!(handover.events, 2);
+    }
+}
+
 #[test]
 fn a_connection_that_cannot_be_replaced_is_kept() {
     for refusal in ["409 Conflict", "500 Internal Server Error"] {

@@ -70,6 +70,7 @@ impl Client {
     /// is silent, too: what that one has missed, the old one still brings. Gives the old one up where
     /// the service has ended the new one, or refuses it. Returns whether there was an old one.
     pub(super) fn wait_for_new(&mut self, new: &State, error: &Error) -> bool {
+        self.leave_proven();
         if let Some(handing_over) = &mut self.handing_over {
             handing_over.subscribed_at = None;
         }
@@ -108,6 +109,13 @@ impl Client {
         };
         let is_drained = match &old.stage {
             Stage::Waiting | Stage::Subscribing => return Ok(false),
+            Stage::Leaving(_) => {
+                if self.unsubscribe_old() {
+                    self.leave_proven();
+                    return Ok(true);
+                }
+                false
+            }
             Stage::Draining(bytes) => old.connection.read_bytes() > *bytes,
             Stage::Proving(proof) if old.connection.read_bytes() > proof.most_bytes => {
                 self.give_up_old("its pong does not come behind what is sent");
@@ -115,10 +123,9 @@ impl Client {
             }
             Stage::Proving(_) => false,
         };
-        let read = if is_drained {
-            Ok(None)
-        } else {
-            old.connection.read(Some(Instant::now()))
+        let read = match self.old() {
+            Some(old) if !is_drained => old.connection.read(Some(Instant::now())),
+            _ => Ok(None),
         };
         match read {
             Ok(Some(arrival)) => self.came_late(arrival),
@@ -187,6 +194,9 @@ impl Client {
     /// Gives the old connection up: events may be missing. The reason is that of the loss, unless the
     /// connection was lost before.
     pub(super) fn give_up_old(&mut self, reason: &str) {
+        if self.leave_proven() {
+            return;
+        }
         let Some(handing_over) = &mut self.handing_over else {
             return;
         };
@@ -202,7 +212,7 @@ impl Client {
         match old.stage {
             Stage::Proving(proof) => handing_over.subscribed_at = Some(proof.subscribed_at),
             Stage::Draining(_) => is_subscribed = false,
-            Stage::Waiting | Stage::Subscribing => {}
+            Stage::Waiting | Stage::Subscribing | Stage::Leaving(_) => {}
         }
         // What has come late says nothing of what was sent before it is complete.
         self.loss.get_or_insert_with(|| Loss {
@@ -279,10 +289,12 @@ impl Client {
             watched.socket = Some(attempt.over());
         }
         let old = self.handing_over.as_ref().and_then(|of| of.old.as_ref());
-        let Some(Stage::Proving(proof)) = old.map(|old| &old.stage) else {
-            return (watched, None);
+        let (fd, deadline) = match old.map(|old| &old.stage) {
+            Some(Stage::Proving(proof)) => (&proof.fd, proof.deadline),
+            Some(Stage::Leaving(leaving)) => (&leaving.fd, Some(leaving.deadline)),
+            _ => return (watched, None),
         };
-        watched.socket = Some(Arc::clone(&proof.fd));
-        (watched, proof.deadline)
+        watched.socket = Some(Arc::clone(fd));
+        (watched, deadline)
     }
 }

@@ -43,6 +43,7 @@ impl Client {
     }
 
     fn leave(mut self, patience: &Patience, mut callback: impl FnMut(Update)) -> Result<()> {
+        self.leave_proven();
         self.queue.drain(..).for_each(&mut callback);
         let streams: Vec<_> = self.subscriptions.subscribed().iter().cloned().collect();
         let is_alive = self.loss.is_none();

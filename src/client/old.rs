@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use std::vec;
 
 use crate::clock::Moment;
 use crate::connection::close::{Farewell, Patience};
@@ -52,6 +53,8 @@ pub(super) enum Stage {
     /// The streams are being subscribed on the new connection.
     Subscribing,
     Proving(Proof),
+    /// Nothing is missing: it is being unsubscribed, and its last events come before the answers.
+    Leaving(Leaving),
 }
 
 /// A ping to the old connection, whose pong proves that everything sent before has come.
@@ -67,6 +70,19 @@ pub(super) struct Proof {
     pub(super) most_bytes: u64,
     /// When the ping is sent in any case, or its pong is no longer awaited.
     pub(super) deadline: Option<Instant>,
+    /// The socket of the old connection.
+    pub(super) fd: Arc<OwnedFd>,
+}
+
+/// The end of an old connection that has proved that nothing is missing. A service that answers pings
+/// before it sends the events that wait still sends those before the answers to requests.
+pub(super) struct Leaving {
+    /// When the last stream was subscribed on the new connection.
+    pub(super) subscribed_at: SystemTime,
+    /// The streams that are still to be unsubscribed.
+    pub(super) streams: vec::IntoIter<Stream>,
+    /// When the answers are no longer awaited.
+    pub(super) deadline: Instant,
     /// The socket of the old connection.
     pub(super) fd: Arc<OwnedFd>,
 }

@@ -1,14 +1,15 @@
 //! Has an old connection prove that nothing is missing: by the pong to a last ping, and by the events
 //! of both connections.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Client;
-use super::old::{HandingOver, MOST_HELD, Old, Proof, Stage};
+use super::old::{HandingOver, Leaving, MOST_HELD, Old, Proof, Stage};
 use crate::clock;
 use crate::connection::close::Patience;
 use crate::logger::record;
-use crate::protocol::ON_THE_WAY;
+use crate::protocol::{Action, ON_THE_WAY, Request};
 use crate::update::{Handover, Loss, Update};
 
 /// A sender doubles the time between its retransmissions (RFC 6298 §5.5): what it has kept comes
@@ -122,59 +123,109 @@ impl Client {
         }
     }
 
-    /// Ends a handover: all that was sent on the old connection has come.
+    /// Takes the last pong of the old connection: all that was sent before it has come.
     fn proven(&mut self) {
-        let Some(handing_over) = &mut self.handing_over else {
-            return;
-        };
-        let Some(Old {
-            connection,
-            stage: Stage::Proving(proof),
-            from,
-            events,
-            followed_at,
+        let streams: Vec<_> = self.subscriptions.subscribed().iter().cloned().collect();
+        let Some(HandingOver {
+            old: Some(old),
+            overlap,
+            subscribed_at,
             ..
-        }) = handing_over.old.take()
+        }) = self.handing_over.as_deref_mut()
         else {
             return;
         };
-        let agrees = handing_over.overlap.agrees();
-        self.serves_both |= agrees && handing_over.overlap.expects_ids();
-        let streams: Vec<_> = self.subscriptions.subscribed().iter().cloned().collect();
-        let patience = Patience::new(FAREWELL, FAREWELL);
-        let mut later = 0;
-        if self.config.in_background {
-            // The new connection brings what still comes.
-            connection.close_in_background(streams, patience);
+        let Stage::Proving(proof) = &old.stage else {
+            return;
+        };
+        let to = proof.subscribed_at;
+        let agrees = overlap.agrees();
+        self.serves_both |= agrees && overlap.expects_ids();
+        old.renewed = None;
+        let from = old.followed_at.map_or(old.from, |at| at.past_date());
+        old.stage = Stage::Leaving(Leaving {
+            subscribed_at: to,
+            streams: streams.into_iter(),
+            deadline: Instant::now() + FAREWELL,
+            fd: Arc::clone(&proof.fd),
+        });
+        if agrees {
+            self.loss = None;
+            self.renewal.succeeded();
         } else {
+            *subscribed_at = Some(to);
+            let what = "serves the newest connection alone";
+            self.hand_over_no_more(what);
+            self.loss = Some(Loss {
+                from,
+                reason: format!("{} {what}", self.peer()),
+            });
+        }
+    }
+
+    /// Asks for the unsubscriptions that are still to be sent. Returns whether all are answered, or no
+    /// longer awaited.
+    pub(super) fn unsubscribe_old(&mut self) -> bool {
+        let Some(Old {
+            connection,
+            stage: Stage::Leaving(leaving),
+            ..
+        }) = self.old()
+        else {
+            return false;
+        };
+        connection.request(|| {
+            Some(Request {
+                action: Action::Unsubscribe,
+                stream: leaving.streams.next()?,
+                ticket: 0,
+            })
+        });
+        let is_answered = connection.pending() == 0 && leaving.streams.len() == 0;
+        is_answered || leaving.deadline <= Instant::now()
+    }
+
+    /// Ends a handover whose old connection has proved that nothing is missing. Returns whether there
+    /// is one.
+    pub(super) fn leave_proven(&mut self) -> bool {
+        let Some(handing_over) = &mut self.handing_over else {
+            return false;
+        };
+        let is_proven = |old: &mut Old| matches!(old.stage, Stage::Leaving(_));
+        let Some(Old {
+            connection,
+            stage: Stage::Leaving(leaving),
+            from,
+            mut events,
+            ..
+        }) = handing_over.old.take_if(is_proven)
+        else {
+            return false;
+        };
+        if self.config.in_background {
+            connection.close_in_background(Vec::new(), Patience::new(FAREWELL, FAREWELL));
+        } else {
+            let left = leaving.deadline.saturating_duration_since(Instant::now());
+            let patience = Patience::new(left, left);
             // Beyond the size, the new connection brings them.
-            let farewell = handing_over.close(connection, streams, &patience, MOST_HELD, |event| {
-                later += 1;
+            let farewell = handing_over.close(connection, [], &patience, MOST_HELD, |event| {
+                events += 1;
                 self.queue.push_back(Update::Event(event));
             });
             if let Err(error) = farewell.closed {
                 record!(self.config.logger, Debug, "the old connection: {error}");
             }
         }
-        let to = proof.subscribed_at;
-        if agrees {
-            self.loss = None;
-            self.renewal.succeeded();
+        let to = leaving.subscribed_at;
+        if self.loss.is_none() {
             self.queue.push_back(Update::Handover(Handover {
                 from: from.min(to),
                 to,
-                events: events + later,
+                events,
             }));
-        } else {
-            handing_over.subscribed_at = Some(to);
-            let what = "serves the newest connection alone";
-            self.hand_over_no_more(what);
-            self.loss = Some(Loss {
-                from: followed_at.map_or(from, |at| at.past_date()),
-                reason: format!("{} {what}", self.peer()),
-            });
-            self.tell_loss();
         }
+        self.tell_loss();
         self.release();
+        true
     }
 }

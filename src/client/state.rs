@@ -24,7 +24,7 @@ impl Client {
     /// of the old one have come. See [`Config::handover`](crate::Config::handover).
     pub fn is_handing_over(&self) -> bool {
         let old = self.handing_over.as_ref().and_then(|of| of.old.as_ref());
-        old.is_some_and(|old| matches!(old.stage, Stage::Proving(_)))
+        old.is_some_and(|old| matches!(old.stage, Stage::Proving(_) | Stage::Leaving(_)))
     }
 
     /// Returns how many connections were made so far: with each reconnection one more.

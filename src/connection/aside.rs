@@ -23,6 +23,11 @@ impl Connection {
         self.exchange.take_back();
     }
 
+    /// Returns the number of requests without an answer.
+    pub(crate) fn pending(&self) -> usize {
+        self.exchange.pending()
+    }
+
     /// Returns a descriptor of its socket, for other waits.
     pub(crate) fn try_clone_fd(&mut self) -> io::Result<OwnedFd> {
         self.socket.wire().as_fd().try_clone_to_owned()
