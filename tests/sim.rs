@@ -4,9 +4,9 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use octave_ws::sim::{ClientAction, Observation, Options, Sim};
+use octave_ws::sim::{ClientAction, Fault, Observation, Options, Sim};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
@@ -161,6 +161,37 @@ fn streams_are_subscribed_by_path_and_by_id() {
         assert_eq!(ask(&mut socket, &request)["head"]["ok"], true);
         assert_eq!(sim.publish(TEMPERATURE, &json!({})), 0);
         assert_eq!(ask(&mut socket, &request)["head"]["ok"], false);
+    }
+}
+
+#[test]
+fn events_come_before_the_answers_to_what_was_sent_after_them() {
+    // From a second after the subscription on: then both wait at once.
+    let freeze = Fault::Freeze(Duration::from_millis(300));
+    let sim = Sim::start_with(Options::default().faults([freeze])).unwrap();
+    let mut socket = open(&sim);
+    let mut request =
+        json!({"msgId": 0, "object": "event", "type": "subscribe", "path": TEMPERATURE});
+    assert_eq!(ask(&mut socket, &request)["head"]["ok"], true);
+    request["path"] = json!("/demo/none");
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(2) {
+        for asks in [false, true] {
+            assert_eq!(sim.publish(TEMPERATURE, &json!({})), 1);
+            let question = if asks {
+                Message::text(request.to_string())
+            } else {
+                Message::Ping("x".into())
+            };
+            socket.send(question).unwrap();
+            assert_eq!(receive(&mut socket)["type"], "message");
+            let answer = socket.read().unwrap();
+            assert!(if asks {
+                answer.is_text()
+            } else {
+                answer.is_pong()
+            });
+        }
     }
 }
 

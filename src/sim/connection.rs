@@ -6,13 +6,14 @@ use rustix::event::PollFlags;
 use rustls::{ServerConnection, StreamOwned};
 use serde_json::Value;
 
+use super::chunked::Chunked;
 use super::cloud::Credentials;
 use super::compression::Compressor;
 use super::fault::Fault;
 use super::http::{Kept, Request, respond};
 use super::log::ClientAction;
 use super::shared::{Log, Shared, refusal};
-use super::socket::{self, Stream};
+use super::socket;
 use crate::wait::ended::WaitEnded;
 use crate::wait::sockets;
 
@@ -81,7 +82,7 @@ fn requests(link: &mut Link<'_>, shared: &Shared, log: &Log<'_>) -> io::Result<(
                     .and_then(Compressor::accept);
                 socket::accept(link, &request, compressor.as_ref())?;
                 log.saw(ClientAction::Opened(start_of(id)));
-                let stream = Stream::new(&mut link.tls, buffer);
+                let stream = Chunked::new(&mut link.tls, buffer);
                 return socket::serve(stream, compressor, shared, log);
             }
             ["session", _, "ws"] => Err((404, "no such session, or it was used")),

@@ -35,6 +35,7 @@ use crate::wait::sockets;
 use crate::{Config, Credentials, Stop, Token};
 
 mod certificate;
+mod chunked;
 mod cloud;
 mod compression;
 mod connection;

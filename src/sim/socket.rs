@@ -1,11 +1,9 @@
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
-use rustls::{ServerConnection, StreamOwned};
 use serde_json::Value;
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::frame::Utf8Bytes;
@@ -13,6 +11,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocket};
 use tungstenite::{Error, Message};
 
+use super::chunked::{Chunked, Tls};
 use super::cloud::{Order, Subscriber};
 use super::compression::Compressor;
 use super::fault::Fault;
@@ -23,46 +22,11 @@ use crate::wait::poll::{is_ready, poll_until};
 use crate::wait::sockets;
 use crate::websocket::inflated::{Inflated, Sender};
 
-type Tls = StreamOwned<ServerConnection, TcpStream>;
-
 /// Number of requests that are answered together, if as many have come.
 const TOGETHER: u32 = 32;
 
 /// Maximum inflated size of a client's message.
 const MAX_MESSAGE: usize = 64 << 20;
-
-/// A client's TLS, below a WebSocket.
-pub(super) struct Stream<'a> {
-    /// Bytes that the client sent with its upgrade.
-    early: io::Cursor<Vec<u8>>,
-    tls: &'a mut Tls,
-}
-
-impl<'a> Stream<'a> {
-    pub(super) fn new(tls: &'a mut Tls, early: Vec<u8>) -> Self {
-        let early = io::Cursor::new(early);
-        Self { early, tls }
-    }
-}
-
-impl Read for Stream<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        match self.early.read(out)? {
-            0 => self.tls.read(out),
-            n => Ok(n),
-        }
-    }
-}
-
-impl Write for Stream<'_> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.tls.write(data)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.tls.flush()
-    }
-}
 
 /// Answers the upgrade.
 pub(super) fn accept(
@@ -88,7 +52,7 @@ pub(super) fn accept_key(request: &Request) -> String {
 
 /// Serves an open WebSocket to its end.
 pub(super) fn serve(
-    stream: Stream<'_>,
+    stream: Chunked<'_>,
     compressor: Option<Compressor>,
     shared: &Shared,
     log: &Log<'_>,
@@ -113,7 +77,7 @@ pub(super) fn serve(
 
 /// A client's open socket.
 struct Session<'a> {
-    socket: WebSocket<Inflated<Stream<'a>>>,
+    socket: WebSocket<Inflated<Chunked<'a>>>,
     compressor: Option<Compressor>,
     subscriber: Arc<Subscriber>,
     shared: &'a Shared,
@@ -161,17 +125,30 @@ impl Session<'_> {
 
     /// Reads and writes as far as it goes without waiting; whether a write is held up.
     fn exchange(&mut self) -> tungstenite::Result<bool> {
-        let mut taken = 0_u32;
-        while let Some(message) = unless_blocked(self.socket.read())? {
-            self.take(message)?;
-            taken += 1;
-            // The first of many requests is not answered with the last.
-            if taken.is_multiple_of(TOGETHER) {
-                unless_blocked(self.socket.flush())?;
+        loop {
+            let has_come = self.socket.get_mut().get_mut().fill()?;
+            // The events before what has come go out before its answers.
+            let blocked = self.send_queue(has_come)?;
+            if !has_come {
+                return Ok(blocked);
+            }
+            let mut taken = 0_u32;
+            while let Some(message) = unless_blocked(self.socket.read())? {
+                self.take(message)?;
+                taken += 1;
+                // The first of many requests is not answered with the last.
+                if taken.is_multiple_of(TOGETHER) {
+                    unless_blocked(self.socket.flush())?;
+                }
             }
         }
+    }
+
+    /// Sends what waits for the client, `all` of it even while a write is held up. Returns whether one
+    /// is.
+    fn send_queue(&mut self, all: bool) -> tungstenite::Result<bool> {
         let mut blocked = unless_blocked(self.socket.flush())?.is_none();
-        while !blocked && self.socket.can_write() {
+        while (all || !blocked) && self.socket.can_write() {
             let queue = self.subscriber.take();
             if queue.is_empty() {
                 break;
