@@ -122,8 +122,8 @@ const LIBRARY: [&str; 25] = [
     "wait",
     "clock",
 ];
-const PROGRAM: [&str; 8] = [
-    "main", "commands", "status", "output", "settings", "exit", "signals", "wait",
+const PROGRAM: [&str; 9] = [
+    "main", "commands", "status", "output", "settings", "format", "exit", "signals", "wait",
 ];
 
 #[test]

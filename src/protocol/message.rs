@@ -167,6 +167,17 @@ impl Event {
         members(self.value(), names).unwrap_or([None; N])
     }
 
+    /// Returns a member within the Event object as raw JSON, by the names that lead to it: that of
+    /// `["elems", "motor", "rpm"]` is a member of an object in `elems`.
+    pub fn member_at<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Option<&str> {
+        let mut json = self.value();
+        for name in path {
+            let [found] = members(json, [name]).ok()?;
+            json = found?;
+        }
+        Some(json)
+    }
+
     /// Deserializes the `elems` of the event; absent `elems` are `null`.
     ///
     /// # Errors

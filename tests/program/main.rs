@@ -26,6 +26,7 @@ mod doctor;
 mod ends;
 mod files;
 mod formats;
+mod layouts;
 mod listen;
 mod man;
 mod memory;

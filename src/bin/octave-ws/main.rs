@@ -18,6 +18,7 @@ use crate::status::style::Style;
 
 mod commands;
 mod exit;
+mod format;
 mod output;
 #[cfg(test)]
 #[path = "../../../tests/seed/mod.rs"]

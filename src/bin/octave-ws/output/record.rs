@@ -7,8 +7,9 @@ use std::time::SystemTime;
 use octave_ws::{Event, Handover, Loss, Printable, Stream, Traffic, clock};
 use serde_json::Value;
 
+use crate::format::Format;
+use crate::format::field::Arrived;
 use crate::settings::ListenSettings;
-use crate::settings::values::Format;
 
 /// A change or an event of a run.
 pub(crate) enum Record<'a> {
@@ -40,6 +41,8 @@ pub(crate) struct Lines {
     /// Width of the column of paths, in characters.
     width: usize,
     now: Now,
+    /// Number of events so far, where lines show it.
+    count: u64,
     /// Time of the last line.
     head: String,
 }
@@ -78,10 +81,11 @@ impl Lines {
         let widths = settings.streams.iter();
         let widths = widths.map(|stream| stream.as_str().chars().count());
         Self {
-            format: settings.format,
+            format: settings.format.clone(),
             is_coloured: settings.is_coloured,
             width: widths.max().unwrap_or_default().min(WIDEST),
             now: Now::default(),
+            count: 0,
             head: String::new(),
         }
     }
@@ -89,10 +93,16 @@ impl Lines {
     /// Returns the line of a record, if it has one in this format.
     pub(crate) fn line<'a>(&'a mut self, record: &Record<'a>) -> Option<Line<'a>> {
         self.head.clear();
-        let (body, tail) = match (self.format, record) {
+        let (body, tail) = match (&self.format, record) {
             (Format::Event, Record::Event(event)) => (event.value(), ""),
             (Format::Message, Record::Event(event)) => (event.message(), ""),
             (Format::Text, Record::Event(event)) => (self.text(event), ""),
+            (Format::Template(template), Record::Event(event)) => {
+                self.count += 1;
+                let (at, count) = (self.now.read(), self.count);
+                template.push(&mut self.head, Arrived { event, at, count });
+                ("", "")
+            }
             (Format::Record, record) => {
                 self.json(record);
                 match record {

@@ -8,10 +8,10 @@ use octave_ws::Stream;
 use octave_ws::cli::completions;
 use octave_ws::settings::{parse_duration, parse_size};
 
+use crate::format::{self, Format};
 use crate::settings::streams::Shard;
 use crate::settings::values::{
-    Format, LogFormat, Require, parse_count, valid_duration, valid_interval, valid_size,
-    valid_timeout,
+    LogFormat, Require, parse_count, valid_duration, valid_interval, valid_size, valid_timeout,
 };
 
 /// Receive events from Sierra Wireless Octave cloud streams in real time.
@@ -246,10 +246,11 @@ so far, if any, and the exit code is not 0. To a device, a named pipe and
     output: Option<String>,
 
     /// output format: event (the Event object), message (the whole message of
-    /// the service), record (events and connection changes, with timestamps)
-    /// or text (human-readable, with the time of arrival). Default: text on a
+    /// the service), record (events and connection changes, with timestamps),
+    /// text (human-readable, with the time of arrival), or a text with members
+    /// in braces: '{time}\t{path}\t{elems.temperature}'. Default: text on a
     /// terminal, event otherwise
-    #[argh(option, short = 'F', arg_name = "FORMAT")]
+    #[argh(option, short = 'F', arg_name = "FORMAT", from_str_fn(format::parse))]
     format: Option<Format>,
 
     /// exit with 69 when the connection is lost

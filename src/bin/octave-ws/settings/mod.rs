@@ -8,9 +8,10 @@ use octave_ws::settings::{environment, parse_duration};
 use octave_ws::{Config, Stream};
 
 use crate::exit::Failure;
+use crate::format::Format;
 use crate::settings::args::{Args, Command, Listen};
 use crate::settings::streams::Sources;
-use crate::settings::values::{Format, Require};
+use crate::settings::values::Require;
 use crate::wait::source;
 
 pub(crate) mod args;
@@ -212,7 +213,7 @@ impl ListenSettings {
         Ok(Self {
             sources,
             streams,
-            format: listen.format.unwrap_or(default),
+            format: listen.format.take().unwrap_or(default),
             is_coloured: is_stdout_tty && has_colour && !is_dumb,
             require: listen.require,
             count: listen.count,

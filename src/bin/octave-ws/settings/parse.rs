@@ -5,6 +5,7 @@ use octave_ws::cli::completions::{self, Shell};
 use octave_ws::cli::help;
 use octave_ws::cli::normalize::{Normalized, normalize};
 
+use crate::format;
 use crate::settings::args::Args;
 
 /// The request of the command line.
@@ -39,7 +40,7 @@ impl Args {
     /// Returns a script that completes the arguments in a shell.
     pub(crate) fn completions(shell: Shell) -> String {
         let choices: [(&str, &[&str]); 2] = [
-            ("FORMAT", &["event", "message", "record", "text"]),
+            ("FORMAT", &format::NAMES),
             ("SHELL", &["bash", "zsh", "fish"]),
         ];
         // argh does not know the name of the program.

@@ -3,15 +3,6 @@
 use argh::FromArgValue;
 use octave_ws::settings::{parse_duration, parse_interval, parse_size, parse_timeout};
 
-/// The format of a line of output.
-#[derive(Clone, Copy, FromArgValue)]
-pub(crate) enum Format {
-    Event,
-    Message,
-    Record,
-    Text,
-}
-
 /// The format of a line on standard error.
 #[derive(Clone, Copy, FromArgValue)]
 pub(crate) enum LogFormat {

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 use octave_ws::{Client, Config, Event, Gap, Loss, Stop, Stream, Traffic, Update, clock};
 
 use crate::exit::{End, Failure, INCOMPLETE, OUTPUT};
+use crate::format::Format;
 use crate::output::Output;
 use crate::output::record::{Lines, Record};
-use crate::settings::values::Format;
 use crate::settings::{Destination, ListenSettings};
 use crate::signals::Hangups;
 use crate::status::progress::Progress;
