@@ -48,7 +48,7 @@ fn bash_offers_commands_options_values_and_files() {
     assert_eq!(offered(&["listen", "--user"]), ["--user"]);
     assert_eq!(offered(&["doctor", "--js"]), ["--json"]);
     assert_eq!(offered(&["listen", "--js"]), [""]);
-    let formats = ["event", "message", "record", "text"];
+    let formats = ["event", "message", "record", "text", "csv", "tsv"];
     assert_eq!(offered(&["listen", "--format", ""]), formats);
     assert_eq!(offered(&["listen", "--format", "=", "te"]), ["text"]);
     assert_eq!(offered(&["listen", "--format", "="]), formats);

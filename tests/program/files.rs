@@ -750,6 +750,31 @@ fn a_full_disk_is_74_and_leaves_whole_lines() {
 }
 
 #[test]
+fn a_full_disk_leaves_whole_rows_of_csv() {
+    let (_folder, file) = folder();
+    let (sim, seen) = start(0.0);
+    let args = [
+        "listen",
+        TEMPERATURE,
+        "-Fcsv",
+        "--fields=elems",
+        "-o",
+        name(&file),
+    ];
+    let child = limited(&octave_ws(&sim, &args)).spawn().unwrap();
+    await_subscription(&seen);
+    let text = "line\n".repeat(30);
+    sim.publish_burst(TEMPERATURE, &vec![json!(text); 1000]);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
+    let written = fs::read_to_string(&file).unwrap();
+    let rows = written.strip_prefix("elems\n").unwrap();
+    let row = format!("\"{text}\"\n");
+    assert!(rows.len() > 10 * row.len());
+    assert_eq!(rows, row.repeat(rows.len() / row.len()));
+}
+
+#[test]
 fn a_long_text_that_does_not_fit_leaves_nothing_of_its_line() {
     let (_folder, file) = folder();
     let (sim, seen) = start(0.0);

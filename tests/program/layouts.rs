@@ -1,8 +1,12 @@
-//! Lines as the user lays them out: templates.
+//! Lines as the user lays them out: templates and tables.
 
+use std::fs;
 use std::process::{Command, Output};
 
-use super::{TEMPERATURE, await_subscription, octave_ws, start, stderr, text};
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::{TEMPERATURE, await_subscription, kill, octave_ws, patience, start, stderr, text};
 
 /// The lines of a run that is sent these messages.
 fn printed(args: &[&str], messages: &[&str]) -> Output {
@@ -68,5 +72,89 @@ fn a_wrong_format_is_refused() {
         assert_eq!(output.status.code(), Some(64));
         assert!(stderr(&output).contains(wanted), "{}", stderr(&output));
         assert_eq!(stderr(&output).lines().count(), 1);
+    }
+}
+
+#[test]
+fn the_columns_of_the_first_event_are_kept_for_all_rows() {
+    let first = message(r#"{"path":"/a","creationDate":0,"elems":{"t":1.50,"u, v":"x,\"y\"\nz"}}"#);
+    let second = message(r#"{"path":"/b","elems":{"t":2,"w":3}}"#);
+    let output = printed(&["-Fcsv"], &[&first, &second]);
+    let wanted = "time,path,elems.t,\"elems.u, v\"\n\
+                  1970-01-01T00:00:00.000Z,/a,1.50,\"x,\"\"y\"\"\nz\"\n,/b,2,\n";
+    assert_eq!(text(&output.stdout), wanted);
+    let said = "the columns are those of the first event: --fields time,path,elems.t,elems.u, v";
+    assert!(stderr(&output).contains(said), "{}", stderr(&output));
+    let output = printed(
+        &["-Ftsv", "--fields", "path,elems.none|n"],
+        &[&first, &second],
+    );
+    let wanted = "path\telems.none|n\n/a\t1\n/b\t2\n";
+    assert_eq!(text(&output.stdout), wanted);
+    assert!(!stderr(&output).contains("columns"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_file_has_one_header() {
+    let (sim, seen) = start(0.0);
+    let folder = tempfile::tempdir().unwrap();
+    let [path, old] = ["file", "old"].map(|name| folder.path().join(name));
+    let args = ["listen", TEMPERATURE, "-Fcsv", "-o", path.to_str().unwrap()];
+    let fields = ["--fields", "n,elems"];
+    let listen = |args: &[&str]| {
+        let child = octave_ws(&sim, args).spawn().unwrap();
+        await_subscription(&seen);
+        child
+    };
+    // A row that was torn amid a quoted text.
+    fs::write(&path, "n,elems\n1,\"x").unwrap();
+    let child = listen(&[&args[..], &fields].concat());
+    sim.publish(TEMPERATURE, &json!("a"));
+    let holds = |text: &str| {
+        patience::until("the file has the rows", || {
+            fs::read_to_string(&path).is_ok_and(|found| found == text)
+        });
+    };
+    holds("n,elems\n1,a\n");
+    fs::rename(&path, &old).unwrap();
+    kill(&child, Signal::HUP);
+    holds("n,elems\n");
+    sim.publish(TEMPERATURE, &json!("b"));
+    holds("n,elems\n2,b\n");
+    kill(&child, Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("a torn last line was cut off, 4 bytes"));
+    // The columns are those of the file.
+    let child = listen(&[&args[..], &["-C1"]].concat());
+    sim.publish(TEMPERATURE, &json!("c"));
+    assert!(child.wait_with_output().unwrap().status.success());
+    let whole = fs::read_to_string(&path).unwrap();
+    assert_eq!(whole, "n,elems\n2,b\n1,c\n");
+    // And no others.
+    let mut command = octave_ws(&sim, &[&args[..], &["--fields=time"]].concat());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
+    assert!(stderr(&output).contains("file has other columns: n,elems"));
+    assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+}
+
+#[test]
+fn fields_are_those_of_tables() {
+    for (args, wanted) in [
+        (
+            ["--fields=time", "--format=event"],
+            "--fields is for --format csv and tsv",
+        ),
+        (
+            ["--fields=time,x", "--format=csv"],
+            "unknown member \"x\" in field 2",
+        ),
+    ] {
+        let octave_ws = env!("CARGO_BIN_EXE_octave-ws");
+        let args = [&["listen", TEMPERATURE], &args[..]].concat();
+        let output = Command::new(octave_ws).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(64));
+        assert!(stderr(&output).contains(wanted), "{}", stderr(&output));
     }
 }

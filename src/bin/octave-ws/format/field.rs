@@ -99,10 +99,7 @@ impl Field {
     pub(crate) fn of<'a>(&self, arrived: Arrived<'a>) -> Option<Value<'a>> {
         let Arrived { event, at, count } = arrived;
         match self {
-            Self::Member(path) => {
-                let json = event.member_at(path.iter().map(String::as_str))?;
-                Some(Value::of(json))
-            }
+            Self::Member(path) => Some(Value::of(member(event, path)?)),
             Self::Json => Some(Value::of(event.value())),
             Self::Resource => Some(Value::Text(event.resource()?.into())),
             Self::At => Some(Value::Text(at.into())),
@@ -124,6 +121,18 @@ impl Field {
                     .or_else(|| values().next())
             }
         }
+    }
+}
+
+/// Returns a member by its path. A name may have dots of its own: that of a member of `elems` at the latest.
+fn member<'a>(event: &'a Event, path: &[String]) -> Option<&'a str> {
+    let found = event.member_at(path.iter().map(String::as_str));
+    match path {
+        [first, rest @ ..] if found.is_none() && rest.len() > 1 => {
+            let name = rest.join(".");
+            event.member_at([first.as_str(), &name])
+        }
+        _ => found,
     }
 }
 

@@ -1,8 +1,10 @@
 //! The formats of a line of output.
 
+use crate::format::table::{Kind, Table};
 use crate::format::template::Template;
 
 pub(crate) mod field;
+pub(crate) mod table;
 pub(crate) mod template;
 
 /// The format of a line of output.
@@ -13,10 +15,18 @@ pub(crate) enum Format {
     Record,
     Text,
     Template(Template),
+    Table(Table),
+}
+
+impl Format {
+    /// Returns whether what follows a line break may belong to the same record.
+    pub(crate) fn has_breaks(&self) -> bool {
+        matches!(self, Self::Table(table) if table.has_breaks())
+    }
 }
 
 /// The names of formats.
-pub(crate) const NAMES: [&str; 4] = ["event", "message", "record", "text"];
+pub(crate) const NAMES: [&str; 6] = ["event", "message", "record", "text", "csv", "tsv"];
 
 /// Reads the value of `--format`.
 ///
@@ -28,6 +38,8 @@ pub(crate) fn parse(text: &str) -> Result<Format, String> {
         "message" => Format::Message,
         "record" => Format::Record,
         "text" => Format::Text,
+        "csv" => Format::Table(Table::new(Kind::Csv)),
+        "tsv" => Format::Table(Table::new(Kind::Tsv)),
         _ if text.contains(['{', '}']) => Format::Template(Template::parse(text)?),
         _ => {
             let names = NAMES.join(", ");

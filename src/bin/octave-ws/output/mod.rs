@@ -9,9 +9,10 @@ use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 use memchr::memchr2;
+use octave_ws::Printable;
 use octave_ws::wait::poll;
 
-use crate::exit::{End, Failure, INCOMPLETE};
+use crate::exit::{End, Failure, INCOMPLETE, OUTPUT};
 use crate::output::parts::{parts, pieces};
 pub(crate) use crate::output::print::print;
 use crate::output::record::Line;
@@ -45,6 +46,8 @@ pub(crate) struct Output {
     part: Option<Part>,
     missing_since: Option<SystemTime>,
     watched: Option<Watched>,
+    /// Whether a record may have line breaks, as in CSV.
+    has_breaks: bool,
 }
 
 /// Number of buffered bytes that are written at once.
@@ -63,13 +66,14 @@ impl Output {
     }
 
     /// Returns a file that is appended to, and can be [opened again](Output::reopen).
-    pub(crate) fn appended(path: &str) -> Result<Self, End> {
+    /// `has_breaks` says whether the records are those of CSV, which may have line breaks.
+    pub(crate) fn appended(path: &str, has_breaks: bool) -> Result<Self, End> {
         let mut missing_since = None;
         let mut watched = None;
         let sink = Target::of(Path::new(path)).and_then(|place| match place {
             Target::Stream(sink) => Ok(sink),
             Target::File(place) => {
-                let appended = target::append(&place)?;
+                let appended = target::append(&place, has_breaks)?;
                 missing_since = appended.missing_since;
                 watched = Some(Watched::new(path.into()));
                 appended.tell(path);
@@ -80,6 +84,7 @@ impl Output {
             Ok(sink) => Ok(Self {
                 missing_since,
                 watched,
+                has_breaks,
                 ..Self::new(sink, path)
             }),
             Err(error) => Err(End::of_opening(path, &error)),
@@ -93,7 +98,7 @@ impl Output {
         self.finish()?;
         // Else this process itself would be found to write to it.
         target::unlock(self.sink.file());
-        let again = Self::appended(&self.name)?;
+        let again = Self::appended(&self.name, self.has_breaks)?;
         (self.sink, self.watched) = (again.sink, again.watched);
         log::info!("output: {} was reopened", self.name);
         Ok(())
@@ -139,7 +144,24 @@ impl Output {
             part: None,
             missing_since: None,
             watched: None,
+            has_breaks: false,
         }
+    }
+
+    /// Creates the failure of a file whose first line is not the header that belongs to the lines.
+    pub(crate) fn of_another_format(&self, found: &str) -> Failure {
+        let found: String = found.chars().take(80).collect();
+        let (name, found) = (&self.name, Printable(&found));
+        let message = format!("output: {name} has other columns: {found}");
+        Failure::new(OUTPUT, message)
+    }
+
+    /// Returns the first line of a file that is appended to, if there is one and it can be read.
+    pub(crate) fn first_line(&self) -> Option<String> {
+        if !self.is_file() {
+            return None;
+        }
+        tail::first_line(self.sink.file()).ok().flatten()
     }
 
     /// Returns when to [look](Output::look) again.
@@ -328,13 +350,14 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use octave_ws::Printable;
 
     #[test]
     fn buffered_lines_stay_in_the_old_file() {
         let folder = tempfile::tempdir().unwrap();
         let (path, old) = (folder.path().join("file"), folder.path().join("old"));
-        let mut output = Output::appended(path.to_str().unwrap()).ok().unwrap();
+        let mut output = Output::appended(path.to_str().unwrap(), false)
+            .ok()
+            .unwrap();
         output.write("{}").ok().unwrap();
         fs::rename(&path, &old).unwrap();
         output.reopen().ok().unwrap();
@@ -348,7 +371,9 @@ mod tests {
     fn a_long_text_is_cut_between_characters() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        let mut output = Output::appended(path.to_str().unwrap()).ok().unwrap();
+        let mut output = Output::appended(path.to_str().unwrap(), false)
+            .ok()
+            .unwrap();
         // Characters of two bytes, at odd places.
         let body = format!("x{}", "\u{e9}\u{9b}".repeat(FLUSH_THRESHOLD));
         let line = Line {
@@ -367,7 +392,9 @@ mod tests {
     fn a_short_text_is_written_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        let mut output = Output::appended(path.to_str().unwrap()).ok().unwrap();
+        let mut output = Output::appended(path.to_str().unwrap(), false)
+            .ok()
+            .unwrap();
         for body in ["x".repeat(3000), "\u{9b}".repeat(1500)] {
             let line = Line {
                 head: "head ",

@@ -90,10 +90,25 @@ impl Lines {
         }
     }
 
+    /// Returns the line that an output is to begin with, if any. One that is appended to has this first
+    /// line.
+    ///
+    /// # Errors
+    /// The first line, where the lines of this format do not fit it.
+    pub(crate) fn begin(
+        &mut self,
+        first_line: impl FnOnce() -> Option<String>,
+    ) -> Result<Option<String>, String> {
+        match &mut self.format {
+            Format::Table(table) => table.begin(first_line().as_deref()),
+            _ => Ok(None),
+        }
+    }
+
     /// Returns the line of a record, if it has one in this format.
     pub(crate) fn line<'a>(&'a mut self, record: &Record<'a>) -> Option<Line<'a>> {
         self.head.clear();
-        let (body, tail) = match (&self.format, record) {
+        let (body, tail) = match (&mut self.format, record) {
             (Format::Event, Record::Event(event)) => (event.value(), ""),
             (Format::Message, Record::Event(event)) => (event.message(), ""),
             (Format::Text, Record::Event(event)) => (self.text(event), ""),
@@ -101,6 +116,16 @@ impl Lines {
                 self.count += 1;
                 let (at, count) = (self.now.read(), self.count);
                 template.push(&mut self.head, Arrived { event, at, count });
+                ("", "")
+            }
+            (Format::Table(table), Record::Event(event)) => {
+                self.count += 1;
+                let (at, count) = (self.now.read(), self.count);
+                if let Some(columns) = table.push(&mut self.head, Arrived { event, at, count }) {
+                    log::warn!(
+                        "format: the columns are those of the first event: --fields {columns}"
+                    );
+                }
                 ("", "")
             }
             (Format::Record, record) => {

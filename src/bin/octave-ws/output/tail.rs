@@ -1,9 +1,10 @@
 //! Repairs the end of a file, after its last line break.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
 
+use memchr::memchr2_iter;
 use serde_core::de::IgnoredAny;
 
 /// The end of a file, as found and repaired.
@@ -23,11 +24,16 @@ pub(crate) enum Tail {
 const LOOKS: u32 = 100;
 
 /// Sees to it that what is appended begins a line. Nothing is cut off unless the file is ours
-/// alone.
-pub(crate) fn repair(file: &File, is_alone: bool) -> io::Result<Tail> {
+/// alone. `has_breaks` says whether the lines are those of CSV, where quoted text may have breaks.
+pub(crate) fn repair(file: &File, is_alone: bool, has_breaks: bool) -> io::Result<Tail> {
     for _ in 0..LOOKS {
         let length = file.metadata()?.len();
-        let found = match find(file, length) {
+        let found = if has_breaks {
+            find_row(file, length)
+        } else {
+            find(file, length)
+        };
+        let found = match found {
             // The file has become shorter meanwhile.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
             found => found?,
@@ -84,6 +90,32 @@ fn find(file: &File, length: u64) -> io::Result<Found> {
     Ok(Found { start, end })
 }
 
+/// Finds the last row of a file of CSV: one that ends within quotation marks, or amid NULs, is torn.
+fn find_row(file: &File, length: u64) -> io::Result<Found> {
+    let end = behind(file, length, |b| b != 0)?;
+    let range = Range { file, at: 0, end };
+    let mut reader = BufReader::with_capacity(64 << 10, range);
+    let (mut at, mut start, mut is_quoted) = (0, 0, false);
+    loop {
+        let block = reader.fill_buf()?;
+        if block.is_empty() {
+            break;
+        }
+        for n in memchr2_iter(b'"', b'\n', block) {
+            if block[n] == b'"' {
+                is_quoted = !is_quoted;
+            } else if !is_quoted {
+                start = at + n as u64 + 1;
+            }
+        }
+        let read = block.len();
+        at += read as u64;
+        reader.consume(read);
+    }
+    let end = if is_quoted { start } else { end };
+    Ok(Found { start, end })
+}
+
 fn is_torn_record(file: &File, start: u64, end: u64) -> io::Result<bool> {
     let range = || Range {
         file,
@@ -101,6 +133,18 @@ fn is_torn_record(file: &File, start: u64, end: u64) -> io::Result<bool> {
         parsed => Ok(parsed.is_err()),
     }
 }
+
+/// Returns the first line of a file, if there is a whole one.
+pub(super) fn first_line(file: &File) -> io::Result<Option<String>> {
+    let length = file.metadata()?.len();
+    let end = length.min(LONGEST_FIRST);
+    let mut line = String::new();
+    BufReader::new(Range { file, at: 0, end }).read_line(&mut line)?;
+    Ok((!line.is_empty()).then(|| line.trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+/// Maximum length of a first line, in bytes.
+const LONGEST_FIRST: u64 = 1 << 20;
 
 /// Returns the offset after the last line break, or 0.
 pub(super) fn last_line(file: &File, length: u64) -> io::Result<u64> {
@@ -151,13 +195,18 @@ mod tests {
 
     /// Repairs a file, and returns its repair and its text.
     fn mended(text: &str, is_alone: bool) -> (Tail, String) {
+        mended_as(text, is_alone, false)
+    }
+
+    fn mended_as(text: &str, is_alone: bool, has_breaks: bool) -> (Tail, String) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, text).unwrap();
         let file = File::options().read(true).append(true).open(&path).unwrap();
-        let tail = repair(&file, is_alone).unwrap();
+        let tail = repair(&file, is_alone, has_breaks).unwrap();
         // Nothing is left to be done.
-        assert_eq!(repair(&file, true).unwrap(), Tail::Nothing);
+        let again = repair(&file, true, has_breaks).unwrap();
+        assert!(!is_alone || again == Tail::Nothing);
         (tail, fs::read_to_string(path).unwrap())
     }
 
@@ -184,6 +233,36 @@ mod tests {
                 assert_eq!(mended(&text, false), left, "{text}");
             }
         }
+    }
+
+    #[test]
+    fn a_row_that_ends_amid_a_quoted_text_is_cut_off() {
+        let whole = "a,b\n1,\"x\ny\"\n";
+        for torn in ["2,\"x", "2,\"x\n", "2,\"x\"\"\n\0\0", "\"", "\0\0"] {
+            let cut = (Tail::Torn(torn.len() as u64), whole.to_owned());
+            assert_eq!(
+                mended_as(&format!("{whole}{torn}"), true, true),
+                cut,
+                "{torn}"
+            );
+        }
+        for row in ["2,x", "2,\"x\ny\""] {
+            let ended = (Tail::Line, format!("{whole}{row}\n"));
+            assert_eq!(
+                mended_as(&format!("{whole}{row}"), true, true),
+                ended,
+                "{row}"
+            );
+        }
+        for text in ["", whole] {
+            assert_eq!(
+                mended_as(text, true, true),
+                (Tail::Nothing, text.to_owned())
+            );
+        }
+        let block = format!("{}\n\"{}", "x".repeat(70_000), "y".repeat(70_000));
+        let (tail, left) = mended_as(&block, true, true);
+        assert_eq!((tail, left.len()), (Tail::Torn(70_001), 70_001));
     }
 
     #[test]
@@ -237,7 +316,7 @@ mod tests {
         file.write_all(b":1}\n").unwrap();
         assert!(!cut(&file, 4, end).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"a\":1}\n");
-        assert_eq!(repair(&file, true).unwrap(), Tail::Nothing);
+        assert_eq!(repair(&file, true, false).unwrap(), Tail::Nothing);
         assert!(cut(&file, 8, 0).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "");
     }
@@ -249,7 +328,7 @@ mod tests {
             eprintln!("not run: there is no such file here");
             return;
         };
-        let error = repair(&file, false).unwrap_err();
+        let error = repair(&file, false, false).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 
@@ -259,7 +338,7 @@ mod tests {
         let path = folder.path().join("file");
         fs::write(&path, "{\"a\"").unwrap();
         let file = File::options().append(true).open(&path).unwrap();
-        assert!(repair(&file, true).is_err());
+        assert!(repair(&file, true, false).is_err());
         assert_eq!(fs::read_to_string(path).unwrap(), "{\"a\"");
     }
 }

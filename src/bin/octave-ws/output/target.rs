@@ -142,7 +142,7 @@ impl Appended {
 }
 
 /// Opens a file to append to.
-pub(crate) fn append(path: &Path) -> io::Result<Appended> {
+pub(crate) fn append(path: &Path, has_breaks: bool) -> io::Result<Appended> {
     let mut options = OpenOptions::new();
     options.append(true).create(true);
     let appended = match options.clone().read(true).open(path) {
@@ -157,7 +157,7 @@ pub(crate) fn append(path: &Path) -> io::Result<Appended> {
             let file = opened?;
             // Another process that is writing has its lock.
             let is_alone = lock(&file);
-            let tail = tail::repair(&file, is_alone)?;
+            let tail = tail::repair(&file, is_alone, has_breaks)?;
             let missing_since = last::missing_since(&file).filter(|_| is_alone);
             Appended {
                 file,

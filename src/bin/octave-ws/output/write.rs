@@ -49,7 +49,13 @@ impl Output {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     Err(error) => error,
                 };
-                let torn = mem::take(&mut self.begun);
+                let mut torn = mem::take(&mut self.begun);
+                if self.has_breaks {
+                    // Rows are not told apart by line breaks, and are held back whole.
+                    let mut ends = self.events.iter().map(|&(end, _)| end);
+                    let kept = ends.rfind(|&end| end <= written);
+                    torn = written - kept.unwrap_or_default();
+                }
                 self.cut(torn);
                 return Err((error, written.saturating_sub(torn)));
             }

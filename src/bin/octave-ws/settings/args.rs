@@ -8,6 +8,7 @@ use octave_ws::Stream;
 use octave_ws::cli::completions;
 use octave_ws::settings::{parse_duration, parse_size};
 
+use crate::format::table::{Columns, parse_columns};
 use crate::format::{self, Format};
 use crate::settings::streams::Shard;
 use crate::settings::values::{
@@ -247,11 +248,18 @@ so far, if any, and the exit code is not 0. To a device, a named pipe and
 
     /// output format: event (the Event object), message (the whole message of
     /// the service), record (events and connection changes, with timestamps),
-    /// text (human-readable, with the time of arrival), or a text with members
-    /// in braces: '{time}\t{path}\t{elems.temperature}'. Default: text on a
-    /// terminal, event otherwise
+    /// text (human-readable, with the time of arrival), csv or tsv (a row of
+    /// --fields for each event, and a header), or a text with members in
+    /// braces: '{time}\t{path}\t{elems.temperature}'. Default: text on a terminal,
+    /// event otherwise
     #[argh(option, short = 'F', arg_name = "FORMAT", from_str_fn(format::parse))]
     format: Option<Format>,
+
+    /// columns of csv and tsv: members of the Event, comma-separated, as in
+    /// time,path,elems.temperature (default: time, path and the members of the
+    /// first event's elems)
+    #[argh(option, arg_name = "FIELDS", from_str_fn(parse_columns))]
+    fields: Option<Columns>,
 
     /// exit with 69 when the connection is lost
     #[argh(switch)]

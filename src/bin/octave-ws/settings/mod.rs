@@ -207,13 +207,27 @@ impl ListenSettings {
         } else {
             Format::Event
         };
+        let mut format = listen.format.take().unwrap_or(default);
+        match (&mut format, listen.fields.take()) {
+            (_, None) => {}
+            (Format::Table(table), Some(columns)) => table.set_columns(columns),
+            (_, Some(_)) => {
+                let message = "--fields is for --format csv and tsv";
+                return Err(Failure::usage(message));
+            }
+        }
+        if let Format::Table(table) = &mut format
+            && is_stdout_tty
+        {
+            table.set_for_eyes();
+        }
         // https://no-color.org
         let has_colour = environment::first(&["NO_COLOR"])?.is_none();
         let is_dumb = is_dumb()?;
         Ok(Self {
             sources,
             streams,
-            format: listen.format.take().unwrap_or(default),
+            format,
             is_coloured: is_stdout_tty && has_colour && !is_dumb,
             require: listen.require,
             count: listen.count,

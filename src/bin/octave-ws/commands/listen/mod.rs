@@ -112,12 +112,12 @@ impl<'a> Run<'a> {
     fn begin(settings: &'a ListenSettings, stop: &'a Stop, hangups: Hangups) -> Result<Self, End> {
         let output = match &settings.output {
             Destination::Stdout => Output::stdout(),
-            Destination::File(path) => Output::appended(path),
+            Destination::File(path) => Output::appended(path, settings.format.has_breaks()),
             Destination::WholeFile(path) => Output::whole_file(path),
         }?;
         let is_shown = settings.show_progress && output.is_file();
         let streams = &settings.streams;
-        Ok(Self {
+        let mut run = Self {
             output,
             notify: Notify::begin(),
             progress: is_shown.then(|| Progress::new(settings)),
@@ -134,7 +134,18 @@ impl<'a> Run<'a> {
             unread: 0,
             traffic: Traffic::default(),
             skipped: BTreeMap::new(),
-        })
+        };
+        run.begin_output()?;
+        Ok(run)
+    }
+
+    /// Begins an output that has just been opened, where lines have a header.
+    fn begin_output(&mut self) -> Result<(), End> {
+        match self.lines.begin(|| self.output.first_line()) {
+            Ok(None) => Ok(()),
+            Ok(Some(header)) => self.output.write(&*header),
+            Err(found) => Err(self.output.of_another_format(&found).into()),
+        }
     }
 
     fn go(&mut self, config: Config) -> Result<(), End> {

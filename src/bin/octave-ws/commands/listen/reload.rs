@@ -17,6 +17,7 @@ impl Run<'_> {
         }
         if let Destination::File(_) = self.settings.output {
             self.output.reopen()?;
+            self.begin_output()?;
             client.watch_hangup(self.reader()?);
         }
         if self.settings.sources.can_change() {
