@@ -17,7 +17,7 @@ for name in $names; do
     roots+=(--undefined "$name")
     keep+=(--keep-global-symbol "$name")
 done
-"${LD:-ld}" -r --gc-sections --force-group-allocation "${roots[@]}" -o "$work/octave_ws.o" "$1"
+"${LD:-ld}" -r --force-group-allocation "${roots[@]}" -o "$work/octave_ws.o" "$1"
 "${OBJCOPY:-objcopy}" "${keep[@]}" "$work/octave_ws.o"
 rm -f "$2"
 "${AR:-ar}" rcsD "$2" "$work/octave_ws.o"
