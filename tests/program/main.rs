@@ -40,6 +40,7 @@ mod progress;
 mod raw;
 mod readme;
 mod reconnect;
+mod rotation;
 #[path = "../seed/mod.rs"]
 mod seed;
 mod session;

@@ -1,9 +1,11 @@
 //! The formats of a line of output.
 
+use crate::format::header::Header;
 use crate::format::table::{Kind, Table};
 use crate::format::template::Template;
 
 pub(crate) mod field;
+pub(crate) mod header;
 pub(crate) mod table;
 pub(crate) mod template;
 
@@ -19,6 +21,14 @@ pub(crate) enum Format {
 }
 
 impl Format {
+    /// Returns the line with which each file begins. It may be known later.
+    pub(crate) fn header(&self) -> Header {
+        match self {
+            Self::Table(table) => table.shared_header(),
+            _ => Header::default(),
+        }
+    }
+
     /// Returns whether what follows a line break may belong to the same record.
     pub(crate) fn has_breaks(&self) -> bool {
         matches!(self, Self::Table(table) if table.has_breaks())

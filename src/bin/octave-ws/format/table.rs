@@ -6,6 +6,7 @@ use octave_ws::Event;
 use serde_core::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::field::{Arrived, Field, Value, push_in_one_line};
+use super::header::Header;
 use super::template::KNOWN;
 
 /// A table, one row an event.
@@ -16,6 +17,7 @@ pub(crate) struct Table {
     columns: Vec<Column>,
     /// Whether the output has a header.
     is_headed: bool,
+    header: Header,
     /// Whether controls are escaped, for a terminal.
     is_for_eyes: bool,
 }
@@ -63,6 +65,7 @@ impl Table {
             kind,
             columns: Vec::new(),
             is_headed: false,
+            header: Header::default(),
             is_for_eyes: false,
         }
     }
@@ -75,6 +78,11 @@ impl Table {
     /// Escapes controls from now on.
     pub(crate) fn set_for_eyes(&mut self) {
         self.is_for_eyes = true;
+    }
+
+    /// Returns the header, which is set once it is known.
+    pub(super) fn shared_header(&self) -> Header {
+        self.header.clone()
     }
 
     /// Returns whether a row may have line breaks.
@@ -91,12 +99,12 @@ impl Table {
         self.is_headed = first_line.is_some();
         let Some(found) = first_line else {
             self.is_headed = !self.columns.is_empty();
-            return Ok(self.is_headed.then(|| self.header()));
+            return Ok(self.is_headed.then(|| self.header_line()));
         };
         if self.columns.is_empty() {
             self.columns = self.columns_of(found).ok_or(found)?;
         }
-        if self.header() != found {
+        if self.header_line() != found {
             return Err(found.to_owned());
         }
         Ok(None)
@@ -128,7 +136,7 @@ impl Table {
                 chosen = Some(names.collect::<Vec<_>>().join(","));
             }
             self.is_headed = true;
-            line.push_str(&self.header());
+            line.push_str(&self.header_line());
             line.push('\n');
         }
         let begin = line.len();
@@ -149,7 +157,7 @@ impl Table {
         chosen
     }
 
-    fn header(&self) -> String {
+    fn header_line(&self) -> String {
         let mut header = String::new();
         for (n, Column { name, .. }) in self.columns.iter().enumerate() {
             if n > 0 {
@@ -160,6 +168,7 @@ impl Table {
             push_in_one_line(&mut in_one_line, name);
             self.push_cell(&mut header, &in_one_line);
         }
+        self.header.set(&header);
         header
     }
 
@@ -361,7 +370,7 @@ mod tests {
             let mut given = Table::new(kind);
             given.set_columns(parse_columns("time,path").unwrap());
             assert_eq!(given.begin(Some(header)), Err(header.to_owned()));
-            assert_eq!(given.begin(None), Ok(Some(given.header())));
+            assert_eq!(given.begin(None), Ok(Some(given.header_line())));
         }
         for strange in ["{}", "a,b", "\"time", "time,path,", "time\"x"] {
             let mut table = Table::new(Kind::Csv);

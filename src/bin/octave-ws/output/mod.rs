@@ -1,6 +1,7 @@
 //! Records, on standard output or in a file.
 
 use std::borrow::Cow;
+use std::fs;
 use std::io::{self, Seek, SeekFrom};
 use std::iter;
 use std::mem;
@@ -13,11 +14,14 @@ use octave_ws::Printable;
 use octave_ws::wait::poll;
 
 use crate::exit::{End, Failure, INCOMPLETE, OUTPUT};
+use crate::format::header::Header;
 use crate::output::parts::{parts, pieces};
 pub(crate) use crate::output::print::print;
 use crate::output::record::Line;
+use crate::output::rotate::Rotated;
 use crate::output::target::{Part, Target};
 use crate::output::watched::Watched;
+use crate::settings::Rotation;
 use crate::wait::sink::Sink;
 
 mod last;
@@ -25,6 +29,7 @@ mod parts;
 mod print;
 pub(crate) mod record;
 mod rights;
+mod rotate;
 pub(crate) mod tail;
 pub(crate) mod target;
 mod watched;
@@ -48,6 +53,10 @@ pub(crate) struct Output {
     watched: Option<Watched>,
     /// Whether a record may have line breaks, as in CSV.
     has_breaks: bool,
+    rotated: Option<Rotated>,
+    /// Number of buffered bytes that are written at once.
+    threshold: usize,
+    header: Header,
 }
 
 /// Number of buffered bytes that are written at once.
@@ -100,6 +109,10 @@ impl Output {
         target::unlock(self.sink.file());
         let again = Self::appended(&self.name, self.has_breaks)?;
         (self.sink, self.watched) = (again.sink, again.watched);
+        if let Some(rotated) = &mut self.rotated {
+            let opened = rotated.opened(self.sink.file());
+            opened.map_err(|error| End::of_output(&self.name, &error))?;
+        }
         log::info!("output: {} was reopened", self.name);
         Ok(())
     }
@@ -145,7 +158,29 @@ impl Output {
             missing_since: None,
             watched: None,
             has_breaks: false,
+            rotated: None,
+            threshold: FLUSH_THRESHOLD,
+            header: Header::default(),
         }
+    }
+
+    /// Renames the file whenever it is large or old from now on. Each new one begins with the header.
+    ///
+    /// # Errors
+    /// 64 where lines go to something else than a file, 74 where that fails.
+    pub(crate) fn set_rotation(&mut self, rotation: Rotation, header: Header) -> Result<(), End> {
+        if self.watched.is_none() {
+            let what = "is not a file: --rotate-size and --rotate-every need one";
+            return Err(Failure::usage(format!("{} {what}", self.name)).into());
+        }
+        let place = fs::canonicalize(&self.name);
+        let rotated = place.and_then(|place| Rotated::new(rotation, place, self.sink.file()));
+        let rotated = rotated.map_err(|error| End::of_output(&self.name, &error))?;
+        self.missing_since = self.missing_since.or_else(|| rotated.missing_since());
+        self.rotated = Some(rotated);
+        self.header = header;
+        self.rotate_if_due();
+        Ok(())
     }
 
     /// Creates the failure of a file whose first line is not the header that belongs to the lines.
@@ -166,11 +201,16 @@ impl Output {
 
     /// Returns when to [look](Output::look) again.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.watched.as_ref().and_then(Watched::due)
+        let rotation = self.rotated.as_ref().and_then(Rotated::due);
+        let watched = self.watched.as_ref().and_then(Watched::due);
+        rotation.into_iter().chain(watched).min()
     }
 
-    /// Looks whether a file is still where it was, if it is time or the last time.
+    /// Looks whether a file is still where it was, if it is time or the last time, and whether it is old.
     pub(crate) fn look(&mut self, is_last: bool) {
+        if self.lines.is_empty() {
+            self.rotate_if_due();
+        }
         if let Some(watched) = &mut self.watched {
             watched.look(self.sink.file(), is_last);
         }
@@ -265,7 +305,7 @@ impl Output {
     }
 
     fn flush_if_enough(&mut self) -> Result<(), End> {
-        if self.lines.len() < FLUSH_THRESHOLD {
+        if self.lines.len() < self.threshold {
             return Ok(());
         }
         self.flush()
@@ -300,6 +340,9 @@ impl Output {
 
     /// Writes what has been held back. After an error it is gone.
     pub(crate) fn flush(&mut self) -> Result<(), End> {
+        if !self.lines.is_empty() {
+            self.rotate_if_due();
+        }
         let mut lines = mem::take(&mut self.lines);
         let written = self.write_out(&[&lines]);
         lines.clear();

@@ -293,6 +293,33 @@ fn folder_of(file: &Path) -> io::Result<Option<File>> {
     }
 }
 
+/// Returns since when events may be missing in a file of records to which nothing more is written.
+pub(super) fn missing_since(place: &Path) -> Option<SystemTime> {
+    let is_file = fs::metadata(place).ok()?.is_file();
+    last::missing_since(&is_file.then(|| File::open(place))?.ok()?)
+}
+
+/// Creates an empty file with the owner and the permissions of the last one.
+pub(super) fn follow(last: &Path, place: &Path) -> io::Result<()> {
+    let before = fs::metadata(last)?;
+    let mut options = OpenOptions::new();
+    options
+        .append(true)
+        .create(true)
+        .mode(rights::mode(&before));
+    let new = options.open(place)?;
+    rights::give(&new, last, &before)?;
+    rights::give_owner(&new, last, &before)
+}
+
+/// Makes the names in the folder of a file last, as far as that can be done.
+pub(super) fn sync_folder(file: &Path) {
+    if let Ok(Some(folder)) = folder_of(file) {
+        // Not every file system can do that for a folder.
+        let _ = folder.sync_all();
+    }
+}
+
 /// Takes away what an earlier run has left, as its own user or already as the owner of the whole file.
 fn take_away(name: &Path, owner: Option<u32>) -> io::Result<()> {
     let refused = |why: &str| io::Error::other(format!("it {why}: remove it"));
@@ -337,7 +364,7 @@ fn take_away(name: &Path, owner: Option<u32>) -> io::Result<()> {
 }
 
 /// Whether it is this very file that has the name.
-fn is_there(file: &File, name: &Path) -> io::Result<bool> {
+pub(super) fn is_there(file: &File, name: &Path) -> io::Result<bool> {
     let own = file.metadata()?;
     match fs::symlink_metadata(name) {
         Ok(there) => Ok((there.dev(), there.ino()) == (own.dev(), own.ino())),

@@ -5,9 +5,11 @@ use std::mem;
 
 use memchr::memrchr;
 
-use super::Output;
+use super::{FLUSH_THRESHOLD, Output};
 use crate::exit::End;
 use crate::output::parts::whole_lines;
+use crate::output::rotate::Rotated;
+use crate::wait::sink::Sink;
 
 impl Output {
     /// Writes whole lines, and counts the events among them that get lost.
@@ -17,6 +19,10 @@ impl Output {
         } else {
             self.write_to_reader(parts)
         };
+        if let (Ok(()), Some(rotated)) = (&written, &mut self.rotated) {
+            rotated.written(parts.iter().map(|part| part.len()).sum());
+            self.rotate_if_due();
+        }
         let written = written.map_err(|(error, kept)| {
             for (_, length) in self.events.iter().filter(|&&(end, _)| end > kept) {
                 self.lost.0 += 1;
@@ -26,6 +32,37 @@ impl Output {
         });
         self.events.clear();
         written.map_err(|error| End::of_output(&self.name, &error))
+    }
+
+    /// Renames the file and opens another one, if it is time and no line is begun. Where that fails, lines
+    /// go into the same file.
+    pub(super) fn rotate_if_due(&mut self) {
+        let Some(rotated) = &mut self.rotated else {
+            return;
+        };
+        if self.begun == 0 && (rotated.is_large() || rotated.is_old()) {
+            let synced = self.sink.sync();
+            match synced.and_then(|()| rotated.rotate(self.sink.file(), self.has_breaks)) {
+                Ok(file) => {
+                    self.sink = Sink::of_file(file);
+                    self.write_header();
+                    log::info!("output: {} was rotated", self.name);
+                }
+                Err(error) => log::warn!("output: {} cannot be rotated: {error}", self.name),
+            }
+        }
+        let left = self.rotated.as_ref().map_or(usize::MAX, Rotated::left);
+        self.threshold = left.clamp(1, FLUSH_THRESHOLD);
+    }
+
+    fn write_header(&mut self) {
+        let header: Vec<u8> = self.header.line().collect();
+        // What makes this fail makes the next write fail, too.
+        if self.write_to_file(&[&header]).is_ok()
+            && let Some(rotated) = &mut self.rotated
+        {
+            rotated.written(header.len());
+        }
     }
 
     /// Leaves no part of a line where not all of it fits. An error comes with how much was written

@@ -12,7 +12,8 @@ use crate::format::table::{Columns, parse_columns};
 use crate::format::{self, Format};
 use crate::settings::streams::Shard;
 use crate::settings::values::{
-    LogFormat, Require, parse_count, valid_duration, valid_interval, valid_size, valid_timeout,
+    LogFormat, Require, parse_count, parse_keep, parse_period, valid_duration, valid_interval,
+    valid_size, valid_timeout,
 };
 
 /// Receive events from Sierra Wireless Octave cloud streams in real time.
@@ -170,12 +171,14 @@ impl Command {
 
 /// `listen` and `capture` take the same options. argh has no way to say that.
 macro_rules! receivers {
-    ($(#[$listen:meta])* listen; $(#[$capture:meta])* capture;
+    ($(#[$listen:meta])* listen { $($(#[$own_attribute:meta])* $own:ident: $own_type:ident$(<$own_of:ident>)?,)* }
+     $(#[$capture:meta])* capture;
      $($(#[$attribute:meta])* $field:ident: $type:ident$(<$of:ident>)?,)*) => {
         #[derive(Default, FromArgs, ArgsInfo)]
         $(#[$listen])*
         pub(crate) struct Listen {
             $($(#[$attribute])* pub(crate) $field: $type$(<$of>)?,)*
+            $($(#[$own_attribute])* pub(crate) $own: $own_type$(<$own_of>)?,)*
         }
 
         #[derive(Default, FromArgs, ArgsInfo)]
@@ -186,7 +189,7 @@ macro_rules! receivers {
 
         impl From<Capture> for Listen {
             fn from(capture: Capture) -> Self {
-                Self { $($field: capture.$field,)* }
+                Self { $($field: capture.$field,)* ..Self::default() }
             }
         }
     };
@@ -205,7 +208,21 @@ so that it can be rotated, and reads --streams-file again; without either, or
 where the terminal is gone, it ends the run as SIGTERM does.",
         example = "{command_name} /my_company/devices/gw1/temperature --count 5"
     )]
-    listen;
+    listen {
+        /// rename FILE to FILE.1, FILE.1 to FILE.2 and so on once it has this
+        /// size; lines stay whole
+        #[argh(option, arg_name = "SIZE", from_str_fn(parse_size))]
+        rotate_size: Option<usize>,
+
+        /// rename it at the end of each such period, counted from midnight UTC,
+        /// unless it is empty
+        #[argh(option, arg_name = "DURATION", from_str_fn(parse_period))]
+        rotate_every: Option<Duration>,
+
+        /// number of renamed files to keep (default: all)
+        #[argh(option, arg_name = "N", from_str_fn(parse_keep))]
+        keep: Option<u32>,
+    }
     /// Collect events in one bounded run and write them to a file atomically.
     #[argh(
         subcommand,

@@ -25,7 +25,7 @@ pub(crate) mod values;
 
 /// A command with its settings.
 pub(crate) enum Settings {
-    Listen(Config, ListenSettings),
+    Listen(Config, Box<ListenSettings>),
     Session(Config, Shown),
     Shell(Config, ShellSettings),
     Doctor(DoctorSettings),
@@ -65,6 +65,38 @@ pub(crate) enum Destination {
     WholeFile(String),
 }
 
+/// When a file that is appended to is renamed, and how many are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rotation {
+    /// Size of a file that is renamed, in bytes.
+    pub(crate) size: Option<u64>,
+    /// Period whose end, counted from the Unix epoch, is the end of a file.
+    pub(crate) every: Option<Duration>,
+    /// Maximum number of renamed files.
+    pub(crate) keep: Option<u32>,
+}
+
+impl Rotation {
+    /// Returns what the options ask for, if anything.
+    fn of(listen: &Listen) -> Result<Option<Self>, Failure> {
+        let (size, every, keep) = (listen.rotate_size, listen.rotate_every, listen.keep);
+        if size.is_none() && every.is_none() {
+            return match keep {
+                None => Ok(None),
+                Some(_) => Err(Failure::usage(
+                    "--keep needs --rotate-size or --rotate-every",
+                )),
+            };
+        }
+        if listen.output.as_deref().is_none_or(|path| path == "-") {
+            let message = "--rotate-size and --rotate-every need --output FILE";
+            return Err(Failure::usage(message));
+        }
+        let size = size.map(|size| size as u64);
+        Ok(Some(Self { size, every, keep }))
+    }
+}
+
 /// The settings of `listen` and `capture`.
 #[allow(
     clippy::struct_excessive_bools,
@@ -86,6 +118,7 @@ pub(crate) struct ListenSettings {
     /// Deadline of the whole run.
     pub(crate) deadline: Option<Instant>,
     pub(crate) output: Destination,
+    pub(crate) rotation: Option<Rotation>,
     /// Whether there is somebody to be shown how far it is.
     pub(crate) show_progress: bool,
     /// Whether a run that is stopped is one that was not done.
@@ -164,7 +197,7 @@ impl Settings {
             (false, time) => time.unwrap_or(Duration::MAX),
         };
         let config = connection::config(args)?.retry_for(retry_for);
-        Ok(Self::Listen(config, settings))
+        Ok(Self::Listen(config, Box::new(settings)))
     }
 }
 
@@ -195,6 +228,7 @@ impl ListenSettings {
             let message = "no end condition: give --count, --duration, --idle or --max-bytes";
             return Err(Failure::usage(message));
         }
+        let rotation = Rotation::of(listen)?;
         let output = match listen.output.take().as_deref() {
             None | Some("-") => Destination::Stdout,
             Some("") => return Err(Failure::usage("--output: give the name of a file, or -")),
@@ -236,6 +270,7 @@ impl ListenSettings {
             max_bytes: listen.max_bytes.map(|bytes| bytes as u64),
             deadline,
             output,
+            rotation,
             show_progress: !is_quiet && io::stderr().is_terminal() && !is_dumb,
             is_capture,
             is_gapless: listen.require_gapless,

@@ -1,5 +1,7 @@
 //! The values of options.
 
+use std::time::Duration;
+
 use argh::FromArgValue;
 use octave_ws::settings::{parse_duration, parse_interval, parse_size, parse_timeout};
 
@@ -39,6 +41,22 @@ pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("give a whole number, at least 1".to_owned()),
         Ok(count) => Ok(count),
+    }
+}
+
+/// A number of files, from 1 up.
+pub(crate) fn parse_keep(text: &str) -> Result<u32, String> {
+    let count = parse_count(text)?;
+    count
+        .try_into()
+        .map_err(|_| "give a smaller number".to_owned())
+}
+
+/// A period of at least a second.
+pub(crate) fn parse_period(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        period if period < Duration::from_secs(1) => Err("give at least 1s".to_owned()),
+        period => Ok(period),
     }
 }
 

@@ -110,11 +110,14 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn begin(settings: &'a ListenSettings, stop: &'a Stop, hangups: Hangups) -> Result<Self, End> {
-        let output = match &settings.output {
+        let mut output = match &settings.output {
             Destination::Stdout => Output::stdout(),
             Destination::File(path) => Output::appended(path, settings.format.has_breaks()),
             Destination::WholeFile(path) => Output::whole_file(path),
         }?;
+        if let Some(rotation) = settings.rotation {
+            output.set_rotation(rotation, settings.format.header())?;
+        }
         let is_shown = settings.show_progress && output.is_file();
         let streams = &settings.streams;
         let mut run = Self {
