@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reads what octave-ws has written with parsers that are not ours: csv.
+"""Reads what octave-ws has written with parsers that are not ours: csv, prometheus_client.
 
     formats.py DIR
 
@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 
+from prometheus_client.parser import text_string_to_metric_families
+
 STREAM = "/demo/devices/gw1/temperature"
 NUMBERS = ["0", "-1.50e-400", "12345678901234567890123456789.000", "1E400"]
 STRINGS = [
@@ -23,13 +25,13 @@ STRINGS = [
 NESTED = json.loads('{"a":' * 100 + "[1]" + "}" * 100)
 
 
-def run(folder, arguments, events):
+def run(folder, arguments, events, streams=()):
     """Runs octave-ws beside a stand-in that sends these events, and returns its standard output."""
     with tempfile.TemporaryDirectory() as temporary:
         path = pathlib.Path(temporary, "events")
         path.write_text("".join(f"{event}\n" for event in events))
         command = [folder / "octave-sim", "--rate=1000", f"--events={path}", "--"]
-        command += [folder / "octave-ws", "capture", STREAM, f"--count={len(events)}"]
+        command += [folder / "octave-ws", "capture", STREAM, *streams, f"--count={len(events)}"]
         return subprocess.run(command + arguments, check=True, stdout=subprocess.PIPE).stdout
 
 
@@ -56,6 +58,24 @@ def check_csv(folder, delimiter, arguments):
         assert json.loads(o) == NESTED, o
 
 
+def check_prometheus(folder):
+    refused = '/none/"x"\\y'
+    with tempfile.TemporaryDirectory() as temporary:
+        status = pathlib.Path(temporary, "octave.prom")
+        arguments = ["--require=any", f"--status-file={status}", "--status-format=prometheus"]
+        run(folder, arguments, ["1", "2"], [refused])
+        families = list(text_string_to_metric_families(status.read_text()))
+    samples = {}
+    for family in families:
+        assert family.documentation and family.type in ("gauge", "counter"), family
+        for sample in family.samples:
+            samples[sample.name, *sample.labels.values()] = sample.value
+    assert samples["octave_ws_state", "stopping"] == 1
+    assert samples["octave_ws_stream_refused", refused] == 1
+    assert samples["octave_ws_events_total",] == 2
+    assert samples["octave_ws_updated_timestamp_seconds",] > 1.7e9
+
+
 def unescaped(cell, escapes):
     characters = iter(cell)
     for c in characters:
@@ -67,6 +87,7 @@ def main():
     fields = "--fields=path,elems.n,elems.s,elems.o,elems.z"
     check_csv(folder, ",", ["--format=csv", fields])
     check_csv(folder, "\t", ["--format=tsv", fields])
+    check_prometheus(folder)
     print("formats: all came back as they were sent")
 
 

@@ -69,6 +69,7 @@ fn one_room_knows_each_library_and_few_the_wall_clock() {
             &[
                 "args.rs",
                 "parse.rs",
+                "receivers.rs",
                 "values.rs",
                 "completions.rs",
                 "help.rs",
@@ -319,6 +320,7 @@ fn the_program_waits_in_one_room() {
                 "File::open(",
             ],
         ),
+        ("output/replace.rs", &["OpenOptions::new()"]),
         (
             "settings/mod.rs",
             &["io::stdin()", "io::stdout()", "io::stderr()"],

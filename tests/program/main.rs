@@ -48,6 +48,7 @@ mod shell;
 mod signals;
 mod silence;
 mod soak;
+mod status;
 mod streams;
 mod systemd;
 mod waits;

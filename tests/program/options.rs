@@ -70,7 +70,7 @@ fn usage_errors_are_one_line() {
         ),
         (
             vec!["help", "watch"],
-            "no command \"watch\": the commands are listen, capture, session, shell, doctor, completions"
+            "no command \"watch\": the commands are listen, capture, session, shell, doctor, status, completions"
                 .to_owned(),
         ),
         (

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use octave_ws::Stop;
 
-use crate::commands::{doctor, listen, session, shell};
+use crate::commands::{doctor, listen, session, shell, status as status_of};
 use crate::exit::Failure;
 use crate::settings::Settings;
 use crate::settings::args::{Args, Command};
@@ -92,6 +92,7 @@ fn run(start: Instant) -> Result<(), Failure> {
         Settings::Shell(config, settings) => shell::shell(config, settings, &stop),
         Settings::Session(config, shown) => session::session(&config.stop(stop), shown),
         Settings::Completions(script) => output::print(&script),
+        Settings::Status(path) => status_of::status(&path),
     }
 }
 
@@ -99,9 +100,7 @@ fn run(start: Instant) -> Result<(), Failure> {
 fn stopped(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Listen(_) => Ok(()),
-        Command::Capture(_) | Command::Doctor(_) | Command::Completions(_) => {
-            Err(Failure::stopped())
-        }
         Command::Session(_) | Command::Shell(_) => Err(Failure::no_session()),
+        _ => Err(Failure::stopped()),
     }
 }

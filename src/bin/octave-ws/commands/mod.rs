@@ -4,3 +4,4 @@ pub(crate) mod doctor;
 pub(crate) mod listen;
 pub(crate) mod session;
 pub(crate) mod shell;
+pub(crate) mod status;

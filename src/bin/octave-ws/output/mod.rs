@@ -28,6 +28,7 @@ mod last;
 mod parts;
 mod print;
 pub(crate) mod record;
+pub(crate) mod replace;
 mod rights;
 mod rotate;
 pub(crate) mod tail;

@@ -6,14 +6,10 @@ use std::time::Duration;
 use argh::{ArgsInfo, FromArgs};
 use octave_ws::Stream;
 use octave_ws::cli::completions;
-use octave_ws::settings::{parse_duration, parse_size};
 
-use crate::format::table::{Columns, parse_columns};
-use crate::format::{self, Format};
-use crate::settings::streams::Shard;
+use crate::settings::receivers::{Capture, Listen};
 use crate::settings::values::{
-    LogFormat, Require, parse_count, parse_keep, parse_period, valid_duration, valid_interval,
-    valid_size, valid_timeout,
+    LogFormat, valid_duration, valid_interval, valid_size, valid_timeout,
 };
 
 /// Receive events from Sierra Wireless Octave cloud streams in real time.
@@ -146,6 +142,7 @@ pub(crate) enum Command {
     Session(Session),
     Shell(Shell),
     Doctor(Doctor),
+    Status(Status),
     Completions(Completions),
 }
 
@@ -155,7 +152,7 @@ impl Command {
         match self {
             Self::Listen(listen) => listen.timeout,
             Self::Capture(capture) => capture.timeout,
-            Self::Session(_) | Self::Shell(_) | Self::Doctor(_) | Self::Completions(_) => None,
+            _ => None,
         }
     }
 
@@ -167,149 +164,6 @@ impl Command {
             _ => false,
         }
     }
-}
-
-/// `listen` and `capture` take the same options. argh has no way to say that.
-macro_rules! receivers {
-    ($(#[$listen:meta])* listen { $($(#[$own_attribute:meta])* $own:ident: $own_type:ident$(<$own_of:ident>)?,)* }
-     $(#[$capture:meta])* capture;
-     $($(#[$attribute:meta])* $field:ident: $type:ident$(<$of:ident>)?,)*) => {
-        #[derive(Default, FromArgs, ArgsInfo)]
-        $(#[$listen])*
-        pub(crate) struct Listen {
-            $($(#[$attribute])* pub(crate) $field: $type$(<$of>)?,)*
-            $($(#[$own_attribute])* pub(crate) $own: $own_type$(<$own_of>)?,)*
-        }
-
-        #[derive(Default, FromArgs, ArgsInfo)]
-        $(#[$capture])*
-        pub(crate) struct Capture {
-            $($(#[$attribute])* pub(crate) $field: $type$(<$of>)?,)*
-        }
-
-        impl From<Capture> for Listen {
-            fn from(capture: Capture) -> Self {
-                Self { $($field: capture.$field,)* ..Self::default() }
-            }
-        }
-    };
-}
-
-receivers! {
-    /// Print the events of streams as they arrive, one JSON object per line.
-    #[argh(
-        subcommand,
-        name = "listen",
-        usage = "[OPTIONS] STREAM...",
-        help_triggers("-h", "--help"),
-        note = "listen reconnects until it is stopped. --output appends to FILE; a partial
-record at its end, left by a crash, is removed first. SIGHUP reopens FILE,
-so that it can be rotated, and reads --streams-file again; without either, or
-where the terminal is gone, it ends the run as SIGTERM does.",
-        example = "{command_name} /my_company/devices/gw1/temperature --count 5"
-    )]
-    listen {
-        /// rename FILE to FILE.1, FILE.1 to FILE.2 and so on once it has this
-        /// size; lines stay whole
-        #[argh(option, arg_name = "SIZE", from_str_fn(parse_size))]
-        rotate_size: Option<usize>,
-
-        /// rename it at the end of each such period, counted from midnight UTC,
-        /// unless it is empty
-        #[argh(option, arg_name = "DURATION", from_str_fn(parse_period))]
-        rotate_every: Option<Duration>,
-
-        /// number of renamed files to keep (default: all)
-        #[argh(option, arg_name = "N", from_str_fn(parse_keep))]
-        keep: Option<u32>,
-    }
-    /// Collect events in one bounded run and write them to a file atomically.
-    #[argh(
-        subcommand,
-        name = "capture",
-        usage = "[OPTIONS] STREAM...",
-        help_triggers("-h", "--help"),
-        note = "At least one of --count, --duration, --idle and --max-bytes is required.
-Events are written to FILE.part, which is renamed to FILE when the run is
-complete. If the run ends early, FILE is unchanged, FILE.part holds the events
-so far, if any, and the exit code is not 0. To a device, a named pipe and
-/dev/stdout, events are written directly.",
-        example = "{command_name} /my_company/devices/gw1/temperature --duration 1m -o FILE"
-    )]
-    capture;
-
-    /// stop after N events
-    #[argh(option, short = 'C', arg_name = "N", from_str_fn(parse_count))]
-    count: Option<u64>,
-
-    /// stop this long after all streams are subscribed
-    #[argh(option, arg_name = "DURATION", from_str_fn(parse_duration))]
-    duration: Option<Duration>,
-
-    /// stop when no event has arrived for this long while connected
-    #[argh(option, arg_name = "DURATION", from_str_fn(parse_duration))]
-    idle: Option<Duration>,
-
-    /// stop when this much has been sent and received over TCP, with all
-    /// that connecting takes, without the headers of IP and TCP
-    #[argh(option, arg_name = "SIZE", from_str_fn(parse_size))]
-    max_bytes: Option<usize>,
-
-    /// deadline for the whole run, after which it exits with 75
-    #[argh(option, short = 'W', arg_name = "DURATION", from_str_fn(parse_duration))]
-    timeout: Option<Duration>,
-
-    /// file to write to (default: -, standard output)
-    #[argh(option, short = 'o', arg_name = "FILE")]
-    output: Option<String>,
-
-    /// output format: event (the Event object), message (the whole message of
-    /// the service), record (events and connection changes, with timestamps),
-    /// text (human-readable, with the time of arrival), csv or tsv (a row of
-    /// --fields for each event, and a header), or a text with members in
-    /// braces: '{time}\t{path}\t{elems.temperature}'. Default: text on a terminal,
-    /// event otherwise
-    #[argh(option, short = 'F', arg_name = "FORMAT", from_str_fn(format::parse))]
-    format: Option<Format>,
-
-    /// columns of csv and tsv: members of the Event, comma-separated, as in
-    /// time,path,elems.temperature (default: time, path and the members of the
-    /// first event's elems)
-    #[argh(option, arg_name = "FIELDS", from_str_fn(parse_columns))]
-    fields: Option<Columns>,
-
-    /// exit with 69 when the connection is lost
-    #[argh(switch)]
-    no_reconnect: bool,
-
-    /// exit with 69 when there was no connection for this long (default:
-    /// never)
-    #[argh(option, arg_name = "DURATION", from_str_fn(parse_duration))]
-    retry_for: Option<Duration>,
-
-    /// exit with 77 when one stream is refused (all, the default) or when all
-    /// streams are (any)
-    #[argh(option, arg_name = "all|any", default = "Require::default()")]
-    require: Require,
-
-    /// exit with 75 when events may have been missed; capture then keeps
-    /// FILE.part
-    #[argh(switch)]
-    require_gapless: bool,
-
-    /// read streams from FILE, one per line, # starts a comment; - for
-    /// standard input
-    #[argh(option, arg_name = "FILE")]
-    streams_file: Option<String>,
-
-    /// use only shard K of N of the streams, for example 2/3; streams are
-    /// assigned by a stable hash of their names
-    #[argh(option, arg_name = "K/N")]
-    shard: Option<Shard>,
-
-    /// stream id (s and 24 hex digits) or path (starts with /)
-    #[argh(positional, arg_name = "STREAM")]
-    streams: Vec<Stream>,
 }
 
 /// Open a session and print its id, for use with another WebSocket client.
@@ -373,6 +227,24 @@ pub(crate) struct Doctor {
     /// stream to subscribe to: id (s and 24 hex digits) or path
     #[argh(positional, arg_name = "STREAM")]
     pub(crate) streams: Vec<Stream>,
+}
+
+/// Print the status file of a run, and check that it is subscribed.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(
+    subcommand,
+    name = "status",
+    usage = "FILE",
+    help_triggers("-h", "--help"),
+    note = "FILE is that of listen --status-file. The exit code is 0 while the run is
+subscribed and FILE at most 30s old, and 69 otherwise: for the HEALTHCHECK of a
+container, monit or cron.",
+    example = "{command_name} /run/octave-ws/status"
+)]
+pub(crate) struct Status {
+    /// status file in JSON
+    #[argh(positional, arg_name = "FILE")]
+    pub(crate) file: String,
 }
 
 /// Print a script that completes the arguments of octave-ws in a shell.

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::mem;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use octave_ws::settings::{environment, parse_duration};
@@ -9,9 +10,10 @@ use octave_ws::{Config, Stream};
 
 use crate::exit::Failure;
 use crate::format::Format;
-use crate::settings::args::{Args, Command, Listen};
+use crate::settings::args::{Args, Command};
+use crate::settings::receivers::Listen;
 use crate::settings::streams::Sources;
-use crate::settings::values::Require;
+use crate::settings::values::{Require, StatusFormat};
 use crate::wait::source;
 
 pub(crate) mod args;
@@ -19,6 +21,8 @@ pub(crate) mod args;
 pub(crate) mod connection;
 
 pub(crate) mod parse;
+
+mod receivers;
 
 pub(crate) mod streams;
 pub(crate) mod values;
@@ -31,6 +35,8 @@ pub(crate) enum Settings {
     Doctor(DoctorSettings),
     /// A script to print on standard output.
     Completions(String),
+    /// A status file to print.
+    Status(String),
 }
 
 /// The settings of `shell`.
@@ -119,6 +125,7 @@ pub(crate) struct ListenSettings {
     pub(crate) deadline: Option<Instant>,
     pub(crate) output: Destination,
     pub(crate) rotation: Option<Rotation>,
+    pub(crate) status_file: Option<(PathBuf, StatusFormat)>,
     /// Whether there is somebody to be shown how far it is.
     pub(crate) show_progress: bool,
     /// Whether a run that is stopped is one that was not done.
@@ -179,6 +186,7 @@ impl Settings {
                 let shown = if session.url { Shown::Url } else { Shown::Id };
                 return Ok(Self::Session(connection::config(args)?, shown));
             }
+            Command::Status(status) => return Ok(Self::Status(mem::take(&mut status.file))),
             Command::Completions(asked) => {
                 return Ok(Self::Completions(Args::completions(asked.shell)));
             }
@@ -229,6 +237,16 @@ impl ListenSettings {
             return Err(Failure::usage(message));
         }
         let rotation = Rotation::of(listen)?;
+        let status_file = match (listen.status_file.take(), listen.status_format) {
+            (None, None) => None,
+            (Some(path), _) if path.is_empty() => {
+                return Err(Failure::usage("--status-file: give the name of a file"));
+            }
+            (Some(path), format) => Some((path.into(), format.unwrap_or(StatusFormat::Json))),
+            (None, Some(_)) => {
+                return Err(Failure::usage("--status-format needs --status-file"));
+            }
+        };
         let output = match listen.output.take().as_deref() {
             None | Some("-") => Destination::Stdout,
             Some("") => return Err(Failure::usage("--output: give the name of a file, or -")),
@@ -271,6 +289,7 @@ impl ListenSettings {
             deadline,
             output,
             rotation,
+            status_file,
             show_progress: !is_quiet && io::stderr().is_terminal() && !is_dumb,
             is_capture,
             is_gapless: listen.require_gapless,

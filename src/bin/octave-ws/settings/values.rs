@@ -28,6 +28,13 @@ impl LogFormat {
     }
 }
 
+/// The format of a status file.
+#[derive(Clone, Copy, FromArgValue)]
+pub(crate) enum StatusFormat {
+    Json,
+    Prometheus,
+}
+
 /// The streams that must be granted.
 #[derive(Clone, Copy, Default, PartialEq, Eq, FromArgValue)]
 pub(crate) enum Require {

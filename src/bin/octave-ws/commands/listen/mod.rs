@@ -12,18 +12,21 @@ use crate::output::Output;
 use crate::output::record::{Lines, Record};
 use crate::settings::{Destination, ListenSettings};
 use crate::signals::Hangups;
+use crate::status::file;
 use crate::status::progress::Progress;
 use crate::status::run::RunStatus;
 use crate::status::stderr;
 use crate::status::systemd::Notify;
 use crate::wait::{self, WaitEnded};
 use refusals::Refusals;
+use shown::Shown;
 use unanswered::Unanswered;
 
 mod finish;
 mod receive;
 mod refusals;
 mod reload;
+mod shown;
 mod unanswered;
 
 /// Timeouts for leaving the service: at a regular end, and after a stop, which has two seconds for
@@ -41,6 +44,7 @@ pub(crate) fn listen(
     let end = Run::begin(settings, stop, hangups).and_then(|mut run| {
         let end = run.go(config.stop(stop.clone()));
         let end = run.finish(end);
+        run.end_status_file(&end);
         if end.is_err() {
             let (lost, _) = run.output.lost();
             let left = run.output.leave(run.status.summary.events - lost);
@@ -103,6 +107,7 @@ struct Run<'a> {
     unread: u64,
     progress: Option<Progress<'a>>,
     notify: Option<Notify>,
+    shown: Option<Shown>,
     traffic: Traffic,
     /// Number of skipped messages by reason. The first of each has been warned of.
     skipped: BTreeMap<String, u64>,
@@ -123,6 +128,7 @@ impl<'a> Run<'a> {
         let mut run = Self {
             output,
             notify: Notify::begin(),
+            shown: Shown::begin(settings),
             progress: is_shown.then(|| Progress::new(settings)),
             lines: Lines::new(settings),
             stop,
@@ -139,6 +145,7 @@ impl<'a> Run<'a> {
             skipped: BTreeMap::new(),
         };
         run.begin_output()?;
+        run.begin_status_file()?;
         Ok(run)
     }
 
@@ -170,8 +177,22 @@ impl<'a> Run<'a> {
 
     /// Returns a client that is not connected yet.
     fn client(&self, mut config: Config) -> Result<Client, End> {
-        if let Some((every, feed)) = self.notify.as_ref().and_then(Notify::feeder) {
-            config = config.watchdog(every, feed);
+        let notify = self.notify.as_ref().and_then(Notify::feeder);
+        let file = self.shown.as_ref().map(|shown| shown.file.clone());
+        let every = notify.as_ref().map(|(every, _)| *every);
+        if let Some(every) = every
+            .into_iter()
+            .chain(file.as_ref().map(|_| file::EVERY))
+            .min()
+        {
+            config = config.watchdog(every, move || {
+                if let Some((_, feed)) = &notify {
+                    feed();
+                }
+                if let Some(file) = &file {
+                    file.refresh();
+                }
+            });
         }
         let mut client = Client::new(&config)?;
         if self.settings.can_reload() {
@@ -192,6 +213,7 @@ impl<'a> Run<'a> {
         if let Some(notify) = &self.notify {
             notify.stopping();
         }
+        self.stop_status_file();
         wait::set_end(Some(Instant::now()));
         let mut loss = client.loss().cloned();
         let mut printed = Ok(());

@@ -75,6 +75,7 @@ impl Run<'_> {
                     let events = handover.events;
                     log::info!("handed over, events from the old connection: {events}");
                 }
+                Ok(Update::Disconnected(failure)) => self.failed(&failure),
                 Ok(Update::Gap(gap)) => {
                     self.resumed(client)?;
                     self.gap("connected again", gap.from, gap.to, &gap.reason)?;
@@ -173,6 +174,7 @@ impl Run<'_> {
         if let Some(progress) = &mut self.progress {
             progress.draw(&self.status);
         }
+        self.update_status_file(client);
         if let Some(notify) = &mut self.notify {
             notify.status(|| self.status.line());
             if notify.feed(client.heard_at()) {
@@ -188,7 +190,8 @@ impl Run<'_> {
         let notify = self.notify.as_ref().and_then(Notify::due);
         let refused = self.refusals.due().filter(|_| self.is_refused());
         let spent = self.settings.max_bytes.map(|_| Instant::now() + LOOK);
-        let due = [progress, notify, self.output.due(), refused, spent];
+        let shown = self.shown.as_ref().and_then(|shown| shown.file.due());
+        let due = [progress, notify, shown, self.output.due(), refused, spent];
         due.into_iter().flatten().min()
     }
 

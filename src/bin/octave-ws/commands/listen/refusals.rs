@@ -41,6 +41,11 @@ impl Refusals {
         }
     }
 
+    /// Returns the refused streams.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.refused.keys().map(Stream::as_str)
+    }
+
     pub(super) fn count(&self) -> usize {
         self.refused.len()
     }

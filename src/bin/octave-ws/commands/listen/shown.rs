@@ -1,0 +1,138 @@
+//! The status file of a run.
+
+use std::time::{Instant, SystemTime};
+
+use octave_ws::{Client, Disconnected, clock};
+
+use super::Run;
+use crate::exit::{End, Failure};
+use crate::settings::ListenSettings;
+use crate::status::file::StatusFile;
+use crate::status::snapshot::{LastFailure, Snapshot, State};
+
+/// The facts that the status file shows, beside those of the run.
+pub(super) struct Shown {
+    pub(super) file: StatusFile,
+    state: State,
+    since: SystemTime,
+    granted: usize,
+    event_at: Option<(Instant, SystemTime)>,
+    failure: Option<LastFailure>,
+    next_attempt: Option<SystemTime>,
+}
+
+impl Shown {
+    /// Returns what there is to be shown, if anything.
+    pub(super) fn begin(settings: &ListenSettings) -> Option<Self> {
+        let (path, format) = settings.status_file.clone()?;
+        Some(Self {
+            file: StatusFile::new(path, format),
+            state: State::Connecting,
+            since: clock::now(),
+            granted: 0,
+            event_at: None,
+            failure: None,
+            next_attempt: None,
+        })
+    }
+
+    fn set(&mut self, state: State) {
+        if self.state != state {
+            self.state = state;
+            self.since = clock::now();
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Writes the status file for the first time.
+    ///
+    /// # Errors
+    /// 74 where that fails.
+    pub(super) fn begin_status_file(&mut self) -> Result<(), End> {
+        self.write_status_file().map_err(End::Failed)
+    }
+
+    /// Writes the status file if there is something new to be shown, or if it is time.
+    pub(super) fn update_status_file(&mut self, client: &Client) {
+        let Some(shown) = &mut self.shown else { return };
+        let is_connected = client.is_connected();
+        shown.set(match self.status.subscribed_at {
+            None => State::Connecting,
+            Some(_) if !is_connected || client.loss().is_some() => State::Lost,
+            Some(_) => State::Subscribed,
+        });
+        if is_connected {
+            shown.next_attempt = None;
+            shown.granted = client.subscribed().count();
+        } else {
+            shown.granted = 0;
+        }
+        self.warn_status_file();
+    }
+
+    /// Shows how the run has ended.
+    pub(super) fn end_status_file(&mut self, end: &Result<(), End>) {
+        if let (Some(shown), Err(End::Failed(failure))) = (&mut self.shown, end) {
+            let (message, count, at) = (failure.message.clone(), 1, clock::now());
+            shown.failure = Some(LastFailure { message, count, at });
+        }
+        self.stop_status_file();
+    }
+
+    /// Shows that the run is at its end.
+    pub(super) fn stop_status_file(&mut self) {
+        if let Some(shown) = &mut self.shown {
+            shown.set(State::Stopping);
+            shown.next_attempt = None;
+            self.warn_status_file();
+        }
+    }
+
+    /// Takes note of a failure.
+    pub(super) fn failed(&mut self, failure: &Disconnected) {
+        let Some(shown) = &mut self.shown else { return };
+        let message = failure.error.report();
+        let at = clock::now();
+        let repeated = shown
+            .failure
+            .as_ref()
+            .filter(|last| last.message == message);
+        let count = repeated.map_or(0, |last| last.count) + 1;
+        shown.failure = Some(LastFailure { message, count, at });
+        shown.next_attempt = at.checked_add(failure.retry_in);
+    }
+
+    fn warn_status_file(&mut self) {
+        if let Err(failure) = self.write_status_file() {
+            log::warn!("{failure}");
+        }
+    }
+
+    fn write_status_file(&mut self) -> Result<(), Failure> {
+        let Some(shown) = &mut self.shown else {
+            return Ok(());
+        };
+        let event_at = self.status.event_at;
+        if event_at != shown.event_at.map(|(at, _)| at) {
+            let date = |at: Instant| Some((at, clock::now().checked_sub(at.elapsed())?));
+            shown.event_at = event_at.and_then(date);
+        }
+        let (events, bytes) = self.output.lost();
+        let snapshot = Snapshot {
+            state: shown.state,
+            since: shown.since,
+            asked: self.streams.len(),
+            granted: shown.granted,
+            refused: self.refusals.names().map(str::to_owned).collect(),
+            events: self.status.summary.events - events,
+            bytes: self.status.summary.bytes - bytes,
+            gaps: self.status.summary.gaps,
+            event_at: shown.event_at.map(|(_, date)| date),
+            failure: shown.failure.clone(),
+            next_attempt: shown.next_attempt,
+        };
+        let written = shown.file.update(snapshot);
+        written.map_err(|error| shown.file.failure(&error))
+    }
+}
