@@ -158,6 +158,40 @@ fn text_is_aligned_and_what_steers_a_terminal_is_escaped() {
 }
 
 /// What the program, run on a terminal, shows there.
+#[test]
+fn an_events_own_time_is_shown_where_it_is_another_one() {
+    let (sim, seen) = start(0.0);
+    for (args, own, zone) in [
+        (&[][..], " [2020-04-20T13:01:17Z] ", "Z"),
+        (&["--local-time"], " [2020-04-20T16:31:17+03:30] ", "+03:30"),
+    ] {
+        let args = [&["listen", TEMPERATURE, "-C3", "-Ftext"], args].concat();
+        let child = octave_ws(&sim, &args)
+            .env("TZ", "XXX-3:30")
+            .spawn()
+            .unwrap();
+        await_subscription(&seen);
+        // Of long ago, of now, and of no date.
+        sim.send(r#"{"value":{"path":"/a","creationDate":1587387677625,"elems":1}}"#);
+        sim.publish(TEMPERATURE, &json!(2));
+        sim.send(r#"{"value":{"path":"/a","generatedDate":253402300800000,"elems":3}}"#);
+        let output = child.wait_with_output().unwrap();
+        let lines: Vec<&str> = text(&output.stdout).lines().collect();
+        for (line, shown) in lines.iter().zip([Some(own), None, None]) {
+            let (time, rest) = line.split_once("  ").unwrap();
+            assert!(time.ends_with(zone), "{line}");
+            match shown {
+                Some(own) => assert!(rest.contains(own), "{line}"),
+                None => assert!(!rest.contains('['), "{line}"),
+            }
+        }
+    }
+    let mut command = octave_ws(&sim, &["listen", TEMPERATURE, "--local-time"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    assert!(stderr(&output).contains("--local-time is for --format text"));
+}
+
 fn on_a_terminal(args: &[&str], variables: &[(&str, &str)]) -> String {
     let (sim, _seen) = start(100.0);
     let (terminal, mut screen) = terminal();

@@ -294,10 +294,8 @@ fn a_terminal_has_a_prompt_and_events_are_escaped() {
     screen.write_all(b"ping\n").unwrap();
     await_shown(&mut screen, "\r\x1b[Kpong after ");
     writeln!(screen, "subscribe {TEMPERATURE}").unwrap();
-    await_shown(
-        &mut screen,
-        "\r\x1b[K< {\"head\":{\"msgId\":\"1\",\"ok\":true,",
-    );
+    let subscribed = format!("\r\x1b[Ksubscribed to {TEMPERATURE}\r\n");
+    await_shown(&mut screen, &subscribed);
     let text = "no JSON \u{1b}[31m \u{9b}2J";
     let length = u8::try_from(text.len()).unwrap();
     sim.send_raw(&[&[0x81, length], text.as_bytes()].concat());
@@ -308,7 +306,8 @@ fn a_terminal_has_a_prompt_and_events_are_escaped() {
     screen.write_all(b"half").unwrap();
     await_shown(&mut screen, "\x1b[?7l> half\x1b[?7h");
     sim.publish(TEMPERATURE, &json!(1));
-    let last = await_shown(&mut screen, "\"elems\":1,");
+    let event = format!("\x1b[36m{TEMPERATURE}\x1b[0m  1\r\n");
+    let last = await_shown(&mut screen, &event);
     assert!(last.ends_with("\x1b[?7l> half\x1b[?7h"), "{last:?}");
     screen.write_all(b"\x15\x1b[A").unwrap();
     let recalled = format!("\x1b[?7l> subscribe {TEMPERATURE}\x1b[?7h");
@@ -478,7 +477,7 @@ fn a_refusal_at_a_terminal_is_no_failure() {
     let (sim, _seen) = start(0.0);
     let (mut child, mut screen) = at_terminal(&sim);
     screen.write_all(b"subscribe /demo/none\r").unwrap();
-    await_shown(&mut screen, "\"ok\":false");
+    await_shown(&mut screen, "refused to subscribe /demo/none: no stream");
     screen.write_all(b"quit\r").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
@@ -517,7 +516,7 @@ fn json_is_pasted_at_a_terminal_and_given_up_with_an_interrupt() {
     until("it is a signal again", || interrupt(&screen) == signal);
     // With what a terminal puts around it.
     write!(screen, "\x1b[200~{PASTED}\x1b[201~\r").unwrap();
-    await_shown(&mut screen, "< {\"head\":{\"msgId\":\"a } in");
+    await_shown(&mut screen, "answer to \"a } in");
     screen.write_all(b"quit\r").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(interrupt(&screen), signal);
@@ -565,8 +564,12 @@ fn commands_without_a_pause_do_not_keep_answers_from_being_read() {
 
 /// A shell at a terminal of its own, with a prompt.
 fn at_terminal(sim: &Sim) -> (Child, File) {
+    at_terminal_with(sim, &[])
+}
+
+fn at_terminal_with(sim: &Sim, args: &[&str]) -> (Child, File) {
     let (terminal, mut screen) = terminal();
-    let mut command = octave_ws(sim, &["shell"]);
+    let mut command = octave_ws(sim, &[&["shell"], args].concat());
     command
         .stdin(terminal.try_clone().unwrap())
         .stdout(terminal.try_clone().unwrap());
@@ -574,6 +577,29 @@ fn at_terminal(sim: &Sim) -> (Child, File) {
     drop(command);
     await_shown(&mut screen, PROMPT);
     (child, screen)
+}
+
+#[test]
+fn messages_are_shown_as_they_came_if_asked_for() {
+    let (sim, _seen) = start(0.0);
+    let (mut child, mut screen) = at_terminal_with(&sim, &["--format=message"]);
+    writeln!(screen, "subscribe {TEMPERATURE}").unwrap();
+    await_shown(&mut screen, "< {\"head\":{\"msgId\":\"1\",\"ok\":true,");
+    sim.publish(TEMPERATURE, &json!(1));
+    await_shown(&mut screen, "\"elems\":1,");
+    screen.write_all(b"quit\r").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // And the other way about.
+    let args = ["shell", TEMPERATURE, "--format=text", "--local-time"];
+    let mut command = octave_ws(&sim, &args);
+    let child = command.env("TZ", "XXX-2").stdin(Stdio::null());
+    let output = child.output().unwrap();
+    let wanted = format!("subscribed to {TEMPERATURE}\n");
+    assert_eq!(std::str::from_utf8(&output.stdout).unwrap(), wanted);
+    let output = octave_ws(&sim, &["shell", "--local-time"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(64));
 }
 
 const PROMPT: &str = "\x1b[?7l> ";

@@ -65,6 +65,26 @@ fn streams_of_a_file_are_listened_to_with_those_that_are_given() {
 }
 
 #[test]
+fn many_subscriptions_are_one_line() {
+    let (sim, _seen) = start_with(Options {
+        any_stream: true,
+        ..Options::default()
+    });
+    for (count, wanted) in [(20, 20), (21, 1)] {
+        let list = (0..count).map(|n| format!("/demo/devices/gw{n}/x\n"));
+        let list: String = list.collect();
+        let child = listen(&sim, &list, &["--duration=1ms"]);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(stderr(&output).matches("subscribed to").count(), wanted);
+        assert_eq!(
+            stderr(&output).contains("subscribed to 21 streams\n"),
+            wanted == 1
+        );
+    }
+}
+
+#[test]
 fn ten_thousand_streams_are_listened_to_in_shards() {
     let (sim, seen) = start_with(Options {
         any_stream: true,

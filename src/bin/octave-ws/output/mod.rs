@@ -33,8 +33,10 @@ mod rights;
 mod rotate;
 pub(crate) mod tail;
 pub(crate) mod target;
+pub(crate) mod text;
 mod watched;
 mod write;
+mod zone;
 
 /// Writes whole lines, together while there are more to come.
 pub(crate) struct Output {

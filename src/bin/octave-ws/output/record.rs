@@ -1,14 +1,14 @@
 //! Formats the lines of output.
 
-use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use octave_ws::{Event, Handover, Loss, Printable, Stream, Traffic, clock};
+use octave_ws::{Event, Handover, Loss, Stream, Traffic};
 use serde_json::Value;
 
 use crate::format::Format;
 use crate::format::field::Arrived;
+use crate::output::text::{Now, TextLines};
 use crate::settings::ListenSettings;
 
 /// A change or an event of a run.
@@ -37,9 +37,7 @@ pub(crate) struct Summary {
 /// Makes lines of records.
 pub(crate) struct Lines {
     format: Format,
-    is_coloured: bool,
-    /// Width of the column of paths, in characters.
-    width: usize,
+    text: TextLines,
     now: Now,
     /// Number of events so far, where lines show it.
     count: u64,
@@ -70,20 +68,14 @@ impl<'a> From<&'a str> for Line<'a> {
     }
 }
 
-/// Maximum width of the column of paths.
-const WIDEST: usize = 40;
-
-/// Maximum length of a shown path or resource.
-const LONGEST: usize = 4 << 10;
-
 impl Lines {
     pub(crate) fn new(settings: &ListenSettings) -> Self {
         let widths = settings.streams.iter();
         let widths = widths.map(|stream| stream.as_str().chars().count());
+        let width = widths.max().unwrap_or_default();
         Self {
             format: settings.format.clone(),
-            is_coloured: settings.is_coloured,
-            width: widths.max().unwrap_or_default().min(WIDEST),
+            text: TextLines::new(width, settings.text),
             now: Now::default(),
             count: 0,
             head: String::new(),
@@ -111,16 +103,16 @@ impl Lines {
         let (body, tail) = match (&mut self.format, record) {
             (Format::Event, Record::Event(event)) => (event.value(), ""),
             (Format::Message, Record::Event(event)) => (event.message(), ""),
-            (Format::Text, Record::Event(event)) => (self.text(event), ""),
+            (Format::Text, Record::Event(event)) => (self.text.push(&mut self.head, event), ""),
             (Format::Template(template), Record::Event(event)) => {
                 self.count += 1;
-                let (at, count) = (self.now.read(), self.count);
+                let (at, count) = (self.now.read(false), self.count);
                 template.push(&mut self.head, Arrived { event, at, count });
                 ("", "")
             }
             (Format::Table(table), Record::Event(event)) => {
                 self.count += 1;
-                let (at, count) = (self.now.read(), self.count);
+                let (at, count) = (self.now.read(false), self.count);
                 if let Some(columns) = table.push(&mut self.head, Arrived { event, at, count }) {
                     log::warn!(
                         "format: the columns are those of the first event: --fields {columns}"
@@ -145,34 +137,12 @@ impl Lines {
         })
     }
 
-    /// For eyes: `00:28:07.123Z  /a/path  {"temperature":21.5}`. Returns its end.
-    fn text<'a>(&mut self, event: &'a Event) -> &'a str {
-        let now = self.now.read();
-        let time = now.split_once('T').map_or("", |(_, time)| time);
-        let [path, elems] = event.members(["path", "elems"]);
-        let path = path.filter(|path| path.len() <= LONGEST);
-        let path = path.and_then(|path| serde_json::from_str::<Cow<'_, str>>(path).ok());
-        let resource = event.resource().filter(|name| name.len() <= LONGEST);
-        let path = path.as_deref().or(resource).unwrap_or("-");
-        let path = Printable(path).to_string();
-        self.width = self.width.max(path.chars().count().min(WIDEST));
-        let elems = elems.filter(|elems| *elems != "null");
-        let (head, width) = (&mut self.head, self.width);
-        // Writing to a string cannot fail.
-        let _ = if self.is_coloured {
-            write!(head, "\x1b[2m{time}\x1b[0m  \x1b[36m{path:width$}\x1b[0m  ")
-        } else {
-            write!(head, "{time}  {path:width$}  ")
-        };
-        elems.unwrap_or(event.value())
-    }
-
     /// Formats a record up to the event.
     fn json(&mut self, record: &Record<'_>) {
         let date = |at| humantime::format_rfc3339_millis(at);
         let head = &mut self.head;
         head.push_str(r#"{"at":""#);
-        head.push_str(self.now.read());
+        head.push_str(self.now.read(false));
         head.push_str(r#"","kind":"#);
         match record {
             Record::Connected(peer) => {
@@ -249,25 +219,5 @@ fn push_string(json: &mut String, text: &str) {
         json.push('"');
         json.push_str(text);
         json.push('"');
-    }
-}
-
-/// The time of day in RFC 3339, in UTC and milliseconds. Many events come within one.
-#[derive(Default)]
-struct Now {
-    millis: u128,
-    text: String,
-}
-
-impl Now {
-    fn read(&mut self) -> &str {
-        let now = clock::now();
-        let since = now.duration_since(SystemTime::UNIX_EPOCH);
-        let millis = since.unwrap_or_default().as_millis();
-        if self.text.is_empty() || self.millis != millis {
-            self.millis = millis;
-            self.text = humantime::format_rfc3339_millis(now).to_string();
-        }
-        &self.text
     }
 }

@@ -9,7 +9,7 @@ use octave_ws::cli::completions;
 
 use crate::settings::receivers::{Capture, Listen};
 use crate::settings::values::{
-    LogFormat, valid_duration, valid_interval, valid_size, valid_timeout,
+    LogFormat, ShellFormat, valid_duration, valid_interval, valid_size, valid_timeout,
 };
 
 /// Receive events from Sierra Wireless Octave cloud streams in real time.
@@ -196,6 +196,15 @@ input, shell unsubscribes and closes the connection. It does not reconnect.",
     example = "echo ping | {command_name}"
 )]
 pub(crate) struct Shell {
+    /// text (a short line for each answer and event) or message (as they
+    /// came). Default: text on a terminal, message otherwise
+    #[argh(option, short = 'F', arg_name = "text|message")]
+    pub(crate) format: Option<ShellFormat>,
+
+    /// show times of text in the time zone of this machine, not in UTC
+    #[argh(switch)]
+    pub(crate) local_time: bool,
+
     /// stream to subscribe to at the start: id (s and 24 hex digits) or path
     #[argh(positional, arg_name = "STREAM")]
     pub(crate) streams: Vec<Stream>,

@@ -13,7 +13,7 @@ use crate::format::Format;
 use crate::settings::args::{Args, Command};
 use crate::settings::receivers::Listen;
 use crate::settings::streams::Sources;
-use crate::settings::values::{Require, StatusFormat};
+use crate::settings::values::{Require, ShellFormat, StatusFormat};
 use crate::wait::source;
 
 pub(crate) mod args;
@@ -44,6 +44,28 @@ pub(crate) struct ShellSettings {
     pub(crate) streams: Vec<Stream>,
     /// Whether lines are edited.
     pub(crate) is_edited: bool,
+    /// The style of lines, `None` for messages as they came.
+    pub(crate) text: Option<TextStyle>,
+}
+
+/// The style of lines for eyes.
+#[derive(Clone, Copy)]
+pub(crate) struct TextStyle {
+    pub(crate) is_coloured: bool,
+    /// Whether times are local ones.
+    pub(crate) is_local: bool,
+}
+
+impl TextStyle {
+    fn of(is_terminal: bool, is_local: bool) -> Result<Self, Failure> {
+        // https://no-color.org
+        let has_colour = environment::first(&["NO_COLOR"])?.is_none();
+        let is_coloured = is_terminal && has_colour && !is_dumb()?;
+        Ok(Self {
+            is_coloured,
+            is_local,
+        })
+    }
 }
 
 /// The settings of `doctor`.
@@ -113,8 +135,7 @@ pub(crate) struct ListenSettings {
     /// The streams at the start, each once.
     pub(crate) streams: Vec<Stream>,
     pub(crate) format: Format,
-    /// Whether text is coloured.
-    pub(crate) is_coloured: bool,
+    pub(crate) text: TextStyle,
     pub(crate) require: Require,
     pub(crate) count: Option<u64>,
     pub(crate) duration: Option<Duration>,
@@ -158,9 +179,25 @@ impl Settings {
                 let streams = streams::each_once(mem::take(&mut shell.streams));
                 source::reserve_stdin().map_err(Failure::input)?;
                 let is_edited = io::stdin().is_terminal() && io::stderr().is_terminal();
+                let is_terminal = io::stdout().is_terminal();
+                let is_text = match shell.format {
+                    Some(format) => matches!(format, ShellFormat::Text),
+                    None => is_terminal,
+                };
+                let is_local = shell.local_time;
+                if is_local && !is_text {
+                    return Err(Failure::usage("--local-time is for --format text"));
+                }
+                let text = is_text.then(|| TextStyle::of(is_terminal, is_local));
+                let text = text.transpose()?;
                 let config = connection::config(args)?;
                 let is_edited = is_edited && !is_dumb()?;
-                return Ok(Self::Shell(config, ShellSettings { streams, is_edited }));
+                let settings = ShellSettings {
+                    streams,
+                    is_edited,
+                    text,
+                };
+                return Ok(Self::Shell(config, settings));
             }
             Command::Doctor(doctor) => {
                 let sources = Sources {
@@ -268,19 +305,20 @@ impl ListenSettings {
                 return Err(Failure::usage(message));
             }
         }
+        if listen.local_time && format != Format::Text {
+            return Err(Failure::usage("--local-time is for --format text"));
+        }
         if let Format::Table(table) = &mut format
             && is_stdout_tty
         {
             table.set_for_eyes();
         }
-        // https://no-color.org
-        let has_colour = environment::first(&["NO_COLOR"])?.is_none();
         let is_dumb = is_dumb()?;
         Ok(Self {
             sources,
             streams,
             format,
-            is_coloured: is_stdout_tty && has_colour && !is_dumb,
+            text: TextStyle::of(is_stdout_tty, listen.local_time)?,
             require: listen.require,
             count: listen.count,
             duration: listen.duration,

@@ -115,6 +115,10 @@ so far, if any, and the exit code is not 0. To a device, a named pipe and
     #[argh(option, short = 'F', arg_name = "FORMAT", from_str_fn(format::parse))]
     format: Option<Format>,
 
+    /// show times of text in the time zone of this machine, not in UTC
+    #[argh(switch)]
+    local_time: bool,
+
     /// columns of csv and tsv: members of the Event, comma-separated, as in
     /// time,path,elems.temperature (default: time, path and the members of the
     /// first event's elems)

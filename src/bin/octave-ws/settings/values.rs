@@ -35,6 +35,13 @@ pub(crate) enum StatusFormat {
     Prometheus,
 }
 
+/// The format of messages in `shell`.
+#[derive(Clone, Copy, FromArgValue)]
+pub(crate) enum ShellFormat {
+    Text,
+    Message,
+}
+
 /// The streams that must be granted.
 #[derive(Clone, Copy, Default, PartialEq, Eq, FromArgValue)]
 pub(crate) enum Require {

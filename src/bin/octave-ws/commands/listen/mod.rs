@@ -97,6 +97,8 @@ struct Run<'a> {
     /// The streams of the last reload.
     streams: Vec<Stream>,
     unanswered: Unanswered,
+    /// Number of subscriptions that are yet to be logged, together.
+    untold: usize,
     /// The streams that have a record on this connection before the end of the gap: those that were
     /// added by a reload.
     recorded: BTreeSet<Stream>,
@@ -136,6 +138,7 @@ impl<'a> Run<'a> {
             settings,
             status: RunStatus::new(streams.len()),
             unanswered: Unanswered::of(streams),
+            untold: 0,
             streams: streams.clone(),
             recorded: BTreeSet::new(),
             is_loss_recorded: false,

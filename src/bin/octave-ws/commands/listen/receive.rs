@@ -21,6 +21,9 @@ const BUSY: Duration = Duration::from_secs(2);
 /// else tells of pings and of attempts to connect.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Number of streams beyond which their subscriptions are logged together.
+const MANY: usize = 20;
+
 impl Run<'_> {
     pub(super) fn receive(&mut self, client: &mut Client) -> Result<(), End> {
         loop {
@@ -270,7 +273,12 @@ impl Run<'_> {
         }
         match ack.outcome {
             Ok(()) => {
-                log::info!("subscribed to {stream}");
+                if self.streams.len() > MANY {
+                    log::debug!("subscribed to {stream}");
+                    self.untold += 1;
+                } else {
+                    log::info!("subscribed to {stream}");
+                }
                 self.refusals.remove(&stream);
                 self.refusals.answered();
                 self.write(&Record::Subscribed(&stream))?;
@@ -292,6 +300,10 @@ impl Run<'_> {
     /// Notes that each stream is subscribed, once that is so.
     pub(super) fn settle(&mut self) -> Result<(), End> {
         self.status.unanswered = self.unanswered.len();
+        if self.untold > 0 && self.unanswered.is_empty() {
+            let untold = mem::take(&mut self.untold);
+            log::info!("subscribed to {untold} streams");
+        }
         let is_first = self.status.subscribed_at.is_none();
         if is_first && self.unanswered.is_empty() && !self.is_refused() {
             self.status.subscribed();

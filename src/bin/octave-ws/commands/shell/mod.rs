@@ -6,14 +6,15 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use octave_ws::wait::poll;
-use octave_ws::{Action, Client, Config, ErrorKind, Printable, Stop, Stream, Update};
-use serde_json::value::RawValue;
+use octave_ws::{Action, Client, Config, ErrorKind, Stop, Stream, Update};
 
 use crate::commands::shell::cut::Refused;
 use crate::commands::shell::input::Input;
 use crate::commands::shell::sent::{ANSWER_WITHIN, Sent};
+use crate::commands::shell::shown::Shown;
 use crate::exit::{End, Failure, PROTOCOL, UNAVAILABLE, USAGE};
 use crate::output::Output;
+use crate::output::text::TextLines;
 use crate::settings::ShellSettings;
 use crate::signals::{self, TerminalSignals};
 use crate::status::stderr;
@@ -22,6 +23,7 @@ mod cut;
 mod input;
 mod line_editor;
 mod sent;
+mod shown;
 
 const HELP: [&str; 6] = [
     "subscribe STREAM      subscribe to a stream, by its id or path",
@@ -55,7 +57,11 @@ pub(crate) fn shell(config: Config, settings: ShellSettings, stop: &Stop) -> Res
 }
 
 fn run(config: &Config, settings: ShellSettings) -> Result<(), End> {
-    let ShellSettings { streams, is_edited } = settings;
+    let ShellSettings {
+        streams,
+        is_edited,
+        text,
+    } = settings;
     let output = Output::stdout()?;
     let mut client = Client::connect(config).map_err(|error| match error.kind() {
         ErrorKind::Stopped => Failure::no_session(),
@@ -63,13 +69,13 @@ fn run(config: &Config, settings: ShellSettings) -> Result<(), End> {
     })?;
     log::info!("connected to {}", client.peer());
     let suspensions = is_edited.then(signals::suspensions).transpose();
+    let text = text.map(|style| TextLines::new(0, style));
     let mut shell = Shell {
-        output,
+        shown: Shown::new(output, text, io::stdout().is_terminal()),
         streams: streams.into(),
         suspensions: suspensions.map_err(Failure::signals)?,
         typed: Input::new(is_edited).map_err(Failure::input)?,
         is_watched: None,
-        is_stdout_tty: io::stdout().is_terminal(),
         asked: 0,
         pinged_at: None,
         sent: Sent::default(),
@@ -77,11 +83,11 @@ fn run(config: &Config, settings: ShellSettings) -> Result<(), End> {
         not_done: None,
         leave_by: None,
     };
-    client.watch_hangup(shell.output.reader().map_err(Failure::input)?);
+    client.watch_hangup(shell.shown.output.reader().map_err(Failure::input)?);
     let end = shell.run(&mut client);
     shell.typed.leave();
     stderr::status("");
-    let end = end.and(shell.output.flush());
+    let end = end.and(shell.shown.output.flush());
     for stream in shell.sent.subscribed() {
         // Where the connection is gone, that has been said.
         let _ = client.request(Action::Unsubscribe, stream);
@@ -94,7 +100,7 @@ fn run(config: &Config, settings: ShellSettings) -> Result<(), End> {
 }
 
 struct Shell {
-    output: Output,
+    shown: Shown,
     /// Streams to subscribe to before anything else.
     streams: VecDeque<Stream>,
     typed: Input,
@@ -102,8 +108,6 @@ struct Shell {
     suspensions: Option<OwnedFd>,
     /// Whether the client looks for what is typed, once that has been decided.
     is_watched: Option<bool>,
-    /// Whether what comes in is for eyes.
-    is_stdout_tty: bool,
     /// Number of commands that wait for an answer.
     asked: usize,
     pinged_at: Option<Instant>,
@@ -131,7 +135,7 @@ impl Shell {
             }
             let next = match client.next(Duration::ZERO) {
                 Ok(Update::TimedOut) => {
-                    self.output.flush()?;
+                    self.shown.output.flush()?;
                     if let Some(prompt) = self.typed.prompt() {
                         stderr::status(&prompt);
                     }
@@ -141,15 +145,15 @@ impl Shell {
                 found => found,
             };
             match next? {
-                Update::Event(event) => self.print(event.message())?,
+                Update::Event(event) => self.shown.event(&event)?,
                 Update::Ack(ack) => {
                     self.asked = self.asked.saturating_sub(1);
                     self.refused += usize::from(ack.outcome.is_err());
-                    self.print(ack.message())?;
+                    self.shown.answer(&ack)?;
                 }
                 Update::Unknown(unknown) => {
                     self.refused += usize::from(self.sent.answered(unknown.text()));
-                    self.print(unknown.text())?;
+                    self.shown.unknown(&unknown)?;
                 }
                 Update::Pong(time) => {
                     self.pinged_at = None;
@@ -159,7 +163,7 @@ impl Shell {
                     let closed = "socket: the connection is closed";
                     return Err(Failure::new(UNAVAILABLE, closed).into());
                 }
-                Update::FdReady(_) if self.output.is_left() => return Err(End::ReaderGone),
+                Update::FdReady(_) if self.shown.output.is_left() => return Err(End::ReaderGone),
                 Update::FdReady(_) => self.suspend()?,
                 _ => {}
             }
@@ -338,25 +342,6 @@ impl Shell {
                 self.asked += 1;
                 client.request(action, &stream)
             }
-        }
-    }
-
-    /// Prints a message of the service unchanged.
-    fn print(&mut self, text: &str) -> Result<(), End> {
-        let is_json = serde_json::from_str::<&RawValue>(text).is_ok();
-        if self.is_stdout_tty {
-            stderr::status("");
-            let line = if is_json {
-                text.replace(['\n', '\r'], "")
-            } else {
-                text.to_owned()
-            };
-            self.output.write(&*format!("< {}", Printable(&line)))
-        } else if is_json {
-            self.output.write(text)
-        } else {
-            log::warn!("a message came in that is not JSON: {text}");
-            Ok(())
         }
     }
 }
