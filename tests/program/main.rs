@@ -25,6 +25,7 @@ mod completions;
 mod doctor;
 mod ends;
 mod files;
+mod folders;
 mod formats;
 mod layouts;
 mod listen;

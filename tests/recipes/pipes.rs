@@ -38,17 +38,22 @@ fn publish(recipe: &str, port: u16, idle: &str) -> String {
         .replace(" | ", &format!(" --idle {idle} | "))
 }
 
-#[test]
-#[ignore = "it is run with the programs of others"]
-fn into_mqtt() {
-    let gateway = Gateway::new("mqtt", 0.0, &streams());
-    let broker = Running::start(&gateway.folder, |port| {
+/// A broker that takes all messages.
+fn broker(gateway: &Gateway) -> Running {
+    Running::start(&gateway.folder, |port| {
         let config = gateway.folder.join("mosquitto.conf");
         let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\n");
         fs::write(&config, text).unwrap();
         let config = config.to_str().unwrap().to_owned();
         ("mosquitto".to_owned(), vec!["-c".to_owned(), config])
-    });
+    })
+}
+
+#[test]
+#[ignore = "it is run with the programs of others"]
+fn into_mqtt() {
+    let gateway = Gateway::new("mqtt", 0.0, &streams());
+    let broker = broker(&gateway);
     let mut subscriber = gateway.command("stdbuf");
     let port = broker.port.to_string();
     let args = [
@@ -85,6 +90,61 @@ fn into_mqtt() {
         .collect();
     assert_eq!(paths, STREAMS[..2]);
     assert!(subscriber.wait().unwrap().success());
+}
+
+#[test]
+#[ignore = "it is run with the programs of others"]
+fn into_mqtt_by_topic() {
+    let gateway = Gateway::new("topics", 0.0, &streams());
+    let broker = broker(&gateway);
+    let port = broker.port.to_string();
+    let mut subscriber = gateway.command("stdbuf");
+    let args = [
+        "-oL",
+        "mosquitto_sub",
+        "-h",
+        "localhost",
+        "-p",
+        &port,
+        "-q",
+        "1",
+    ];
+    let topics = ["-t", "octave/#", "-d", "-C", "6", "-F", "%t %p"];
+    let mut subscriber = subscriber.args(args).args(topics).spawn().unwrap();
+    let mut received = BufReader::new(subscriber.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    assert!(received.any(|line| line.starts_with("Subscribed ")));
+
+    let recipe = gateway.recipe("Into MQTT, a topic for each stream");
+    assert!(recipe.contains(" -p 1883 ") && recipe.contains(" --output-dir ."));
+    let command = recipe
+        .replace(" -p 1883 ", &format!(" -p {port} "))
+        .replace(" --output-dir .", " --output-dir . --count 6");
+    let publisher = gateway.shell(&command).spawn().unwrap();
+    gateway.await_subscriptions(STREAMS.len());
+    for n in 0..2 {
+        for stream in &STREAMS {
+            gateway
+                .sim
+                .publish(stream, &json!({ "words": format!("{n}, two") }));
+        }
+    }
+    let mut messages: Vec<(String, Value)> = received
+        .filter(|line| line.starts_with("octave/"))
+        .map(|line| {
+            let (topic, message) = line.split_once(' ').unwrap();
+            let event: Value = serde_json::from_str(message).unwrap();
+            assert_eq!(topic, format!("octave{}", event["path"].as_str().unwrap()));
+            (topic.to_owned(), event["elems"]["words"].clone())
+        })
+        .collect();
+    assert_done(&publisher.wait_with_output().unwrap());
+    assert!(subscriber.wait().unwrap().success());
+    // In the order of each stream.
+    messages.sort_by(|one, other| one.0.cmp(&other.0));
+    let words: Vec<&Value> = messages.iter().map(|(_, words)| words).collect();
+    assert_eq!(words, ["0, two", "1, two"].repeat(STREAMS.len()));
 }
 
 /// What a subscriber of NATS is sent on a subject: `MSG SUBJECT SID BYTES`, and the bytes.

@@ -18,9 +18,19 @@ pub(crate) enum Format {
     Text,
     Template(Template),
     Table(Table),
+    /// Lines go elsewhere.
+    Nothing,
 }
 
 impl Format {
+    /// Returns the same format for another output, whose columns may be others.
+    pub(crate) fn apart(&self) -> Self {
+        match self {
+            Self::Table(table) => Self::Table(table.apart()),
+            other => other.clone(),
+        }
+    }
+
     /// Returns the line with which each file begins. It may be known later.
     pub(crate) fn header(&self) -> Header {
         match self {

@@ -80,6 +80,14 @@ impl Table {
         self.is_for_eyes = true;
     }
 
+    /// Returns the same table for another output.
+    pub(super) fn apart(&self) -> Self {
+        Self {
+            header: Header::default(),
+            ..self.clone()
+        }
+    }
+
     /// Returns the header, which is set once it is known.
     pub(super) fn shared_header(&self) -> Header {
         self.header.clone()

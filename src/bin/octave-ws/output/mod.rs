@@ -1,7 +1,6 @@
 //! Records, on standard output or in a file.
 
 use std::borrow::Cow;
-use std::fs;
 use std::io::{self, Seek, SeekFrom};
 use std::iter;
 use std::mem;
@@ -10,10 +9,9 @@ use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 use memchr::memchr2;
-use octave_ws::Printable;
 use octave_ws::wait::poll;
 
-use crate::exit::{End, Failure, INCOMPLETE, OUTPUT};
+use crate::exit::{End, Failure, INCOMPLETE};
 use crate::format::header::Header;
 use crate::output::parts::{parts, pieces};
 pub(crate) use crate::output::print::print;
@@ -21,9 +19,10 @@ use crate::output::record::Line;
 use crate::output::rotate::Rotated;
 use crate::output::target::{Part, Target};
 use crate::output::watched::Watched;
-use crate::settings::Rotation;
 use crate::wait::sink::Sink;
 
+mod begin;
+pub(crate) mod folder;
 mod last;
 mod parts;
 mod print;
@@ -167,39 +166,13 @@ impl Output {
         }
     }
 
-    /// Renames the file whenever it is large or old from now on. Each new one begins with the header.
-    ///
-    /// # Errors
-    /// 64 where lines go to something else than a file, 74 where that fails.
-    pub(crate) fn set_rotation(&mut self, rotation: Rotation, header: Header) -> Result<(), End> {
-        if self.watched.is_none() {
-            let what = "is not a file: --rotate-size and --rotate-every need one";
-            return Err(Failure::usage(format!("{} {what}", self.name)).into());
+    /// Returns an output that takes nothing.
+    pub(crate) fn nowhere() -> Result<Self, End> {
+        let name = "/dev/null";
+        match Sink::open(Path::new(name)) {
+            Ok(sink) => Ok(Self::new(sink, name)),
+            Err(error) => Err(End::of_opening(name, &error)),
         }
-        let place = fs::canonicalize(&self.name);
-        let rotated = place.and_then(|place| Rotated::new(rotation, place, self.sink.file()));
-        let rotated = rotated.map_err(|error| End::of_output(&self.name, &error))?;
-        self.missing_since = self.missing_since.or_else(|| rotated.missing_since());
-        self.rotated = Some(rotated);
-        self.header = header;
-        self.rotate_if_due();
-        Ok(())
-    }
-
-    /// Creates the failure of a file whose first line is not the header that belongs to the lines.
-    pub(crate) fn of_another_format(&self, found: &str) -> Failure {
-        let found: String = found.chars().take(80).collect();
-        let (name, found) = (&self.name, Printable(&found));
-        let message = format!("output: {name} has other columns: {found}");
-        Failure::new(OUTPUT, message)
-    }
-
-    /// Returns the first line of a file that is appended to, if there is one and it can be read.
-    pub(crate) fn first_line(&self) -> Option<String> {
-        if !self.is_file() {
-            return None;
-        }
-        tail::first_line(self.sink.file()).ok().flatten()
     }
 
     /// Returns when to [look](Output::look) again.
@@ -394,6 +367,8 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use octave_ws::Printable;
 
     use super::*;
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::format::Format;
 use crate::format::field::Arrived;
+use crate::format::header::Header;
 use crate::output::text::{Now, TextLines};
 use crate::settings::ListenSettings;
 
@@ -69,17 +70,22 @@ impl<'a> From<&'a str> for Line<'a> {
 }
 
 impl Lines {
-    pub(crate) fn new(settings: &ListenSettings) -> Self {
+    pub(crate) fn new(format: Format, settings: &ListenSettings) -> Self {
         let widths = settings.streams.iter();
         let widths = widths.map(|stream| stream.as_str().chars().count());
         let width = widths.max().unwrap_or_default();
         Self {
-            format: settings.format.clone(),
+            format,
             text: TextLines::new(width, settings.text),
             now: Now::default(),
             count: 0,
             head: String::new(),
         }
+    }
+
+    /// Returns the line with which each file begins. It may be known later.
+    pub(crate) fn header(&self) -> Header {
+        self.format.header()
     }
 
     /// Returns the line that an output is to begin with, if any. One that is appended to has this first

@@ -54,6 +54,11 @@ impl Rotated {
         }
     }
 
+    /// Returns its size in bytes.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Returns the number of bytes after which it is to be renamed.
     pub(super) fn left(&self) -> usize {
         usize::try_from(self.limit.saturating_sub(self.length)).unwrap_or(usize::MAX)

@@ -40,7 +40,8 @@ impl Output {
         let Some(rotated) = &mut self.rotated else {
             return;
         };
-        if self.begun == 0 && (rotated.is_large() || rotated.is_old()) {
+        let is_empty = rotated.length() <= self.header.line().count() as u64;
+        if self.begun == 0 && !is_empty && (rotated.is_large() || rotated.is_old()) {
             let synced = self.sink.sync();
             match synced.and_then(|()| rotated.rotate(self.sink.file(), self.has_breaks)) {
                 Ok(file) => {

@@ -160,7 +160,11 @@ impl Command {
     pub(crate) fn reloads(&self) -> bool {
         let is_file = |path: &Option<String>| path.as_ref().is_some_and(|path| path != "-");
         match self {
-            Self::Listen(listen) => is_file(&listen.output) || is_file(&listen.streams_file),
+            Self::Listen(listen) => {
+                is_file(&listen.output)
+                    || is_file(&listen.streams_file)
+                    || listen.output_dir.is_some()
+            }
             _ => false,
         }
     }

@@ -89,6 +89,8 @@ pub(crate) enum Destination {
     Stdout,
     /// Lines are appended.
     File(String),
+    /// Lines are appended to a file for each stream.
+    Folder(String),
     /// Lines go to `FILE.part`, which becomes `FILE` once the run is done.
     WholeFile(String),
 }
@@ -116,7 +118,8 @@ impl Rotation {
                 )),
             };
         }
-        if listen.output.as_deref().is_none_or(|path| path == "-") {
+        let is_file = listen.output.as_deref().is_some_and(|path| path != "-");
+        if !is_file && listen.output_dir.is_none() {
             let message = "--rotate-size and --rotate-every need --output FILE";
             return Err(Failure::usage(message));
         }
@@ -250,7 +253,8 @@ impl ListenSettings {
     /// Returns whether SIGHUP asks for something else than the end.
     pub(crate) fn can_reload(&self) -> bool {
         !self.is_capture
-            && (matches!(self.output, Destination::File(_)) || self.sources.can_change())
+            && (matches!(self.output, Destination::File(_) | Destination::Folder(_))
+                || self.sources.can_change())
     }
 
     fn resolve(
@@ -284,7 +288,13 @@ impl ListenSettings {
                 return Err(Failure::usage("--status-format needs --status-file"));
             }
         };
+        let folder = listen.output_dir.take();
+        if folder.is_some() && listen.output.is_some() {
+            let message = "--output and --output-dir cannot be used together";
+            return Err(Failure::usage(message));
+        }
         let output = match listen.output.take().as_deref() {
+            None if folder.is_some() => Destination::Folder(folder.unwrap_or_default()),
             None | Some("-") => Destination::Stdout,
             Some("") => return Err(Failure::usage("--output: give the name of a file, or -")),
             Some(path) if is_capture => Destination::WholeFile(path.to_owned()),
@@ -304,6 +314,10 @@ impl ListenSettings {
                 let message = "--fields is for --format csv and tsv";
                 return Err(Failure::usage(message));
             }
+        }
+        if matches!(output, Destination::Folder(_)) && format == Format::Record {
+            let message = "--output-dir holds events: --format record is for --output";
+            return Err(Failure::usage(message));
         }
         if listen.local_time && format != Format::Text {
             return Err(Failure::usage("--local-time is for --format text"));

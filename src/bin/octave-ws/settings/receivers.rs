@@ -52,6 +52,11 @@ where the terminal is gone, it ends the run as SIGTERM does.",
         example = "{command_name} /my_company/devices/gw1/temperature --count 5"
     )]
     listen {
+        /// append to a file for each stream in DIR, in place of --output; its
+        /// name is the path with _ for /. A named pipe may be there for it
+        #[argh(option, arg_name = "DIR")]
+        output_dir: Option<String>,
+
         /// rename FILE to FILE.1, FILE.1 to FILE.2 and so on once it has this
         /// size; lines stay whole
         #[argh(option, arg_name = "SIZE", from_str_fn(parse_size))]

@@ -2,6 +2,7 @@
 
 use super::{Run, can_be_written};
 use crate::exit::{End, Failure, INCOMPLETE};
+use crate::output::folder::Folder;
 use crate::output::record::{Record, Summary};
 use crate::wait::WaitEnded;
 
@@ -40,13 +41,14 @@ impl Run<'_> {
             Err(End::Failed(failure)) => Err(failure),
         };
         // Before the summary, which says how the process ends.
-        let flushed = self.output.flush().and_then(|()| self.output.sync());
+        let flushed = self.flush().and_then(|()| self.output.sync());
+        let flushed = flushed.and_then(|()| self.folder.as_mut().map_or(Ok(()), Folder::finish));
         match flushed {
             Err(End::ReaderGone) => return Err(End::ReaderGone),
             Err(End::Unread(cut)) => return Err(self.unread(cut)),
             _ => {}
         }
-        let lost = self.output.lost();
+        let lost = self.lost();
         summary.events -= lost.0;
         summary.bytes -= lost.1;
         let length = self.output.length();
@@ -59,6 +61,9 @@ impl Run<'_> {
         flushed?;
         written?;
         self.output.look(true);
+        if let Some(folder) = &mut self.folder {
+            folder.look(true);
+        }
         let finished = self.output.finish();
         if let (Err(End::Failed(failure)), Some(length)) = (&finished, length) {
             // The summary has the exit code.
@@ -73,7 +78,7 @@ impl Run<'_> {
     /// Reports the lines that were not read, where that is possible.
     fn unread(&mut self, cut: WaitEnded) -> End {
         let mut summary = self.status.summary;
-        let (events, bytes) = self.output.lost();
+        let (events, bytes) = self.lost();
         summary.events -= events;
         summary.bytes -= bytes;
         let outcome = self.settings.outcome(Err(End::Unread(cut)));

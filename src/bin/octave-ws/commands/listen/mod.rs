@@ -9,6 +9,7 @@ use octave_ws::{Client, Config, Event, Gap, Loss, Stop, Stream, Traffic, Update,
 use crate::exit::{End, Failure, INCOMPLETE, OUTPUT};
 use crate::format::Format;
 use crate::output::Output;
+use crate::output::folder::Folder;
 use crate::output::record::{Lines, Record};
 use crate::settings::{Destination, ListenSettings};
 use crate::signals::Hangups;
@@ -46,7 +47,7 @@ pub(crate) fn listen(
         let end = run.finish(end);
         run.end_status_file(&end);
         if end.is_err() {
-            let (lost, _) = run.output.lost();
+            let (lost, _) = run.lost();
             let left = run.output.leave(run.status.summary.events - lost);
             left.as_deref().into_iter().for_each(stderr::warning);
         }
@@ -90,6 +91,8 @@ impl ListenSettings {
 struct Run<'a> {
     output: Output,
     lines: Lines,
+    /// The files of the streams, in place of the one output.
+    folder: Option<Folder<'a>>,
     stop: &'a Stop,
     hangups: Hangups,
     settings: &'a ListenSettings,
@@ -121,10 +124,21 @@ impl<'a> Run<'a> {
             Destination::Stdout => Output::stdout(),
             Destination::File(path) => Output::appended(path, settings.format.has_breaks()),
             Destination::WholeFile(path) => Output::whole_file(path),
+            Destination::Folder(_) => Output::nowhere(),
         }?;
-        if let Some(rotation) = settings.rotation {
-            output.set_rotation(rotation, settings.format.header())?;
+        let folder = match &settings.output {
+            Destination::Folder(path) => Some(Folder::new(path.into(), settings)?),
+            _ => None,
+        };
+        let format = match folder {
+            Some(_) => Format::Nothing,
+            None => settings.format.apart(),
+        };
+        let mut lines = Lines::new(format, settings);
+        if let Some(rotation) = settings.rotation.filter(|_| folder.is_none()) {
+            output.set_rotation(rotation, lines.header())?;
         }
+        output.begin(&mut lines)?;
         let is_shown = settings.show_progress && output.is_file();
         let streams = &settings.streams;
         let mut run = Self {
@@ -132,7 +146,8 @@ impl<'a> Run<'a> {
             notify: Notify::begin(),
             shown: Shown::begin(settings),
             progress: is_shown.then(|| Progress::new(settings)),
-            lines: Lines::new(settings),
+            lines,
+            folder,
             stop,
             hangups,
             settings,
@@ -147,18 +162,8 @@ impl<'a> Run<'a> {
             traffic: Traffic::default(),
             skipped: BTreeMap::new(),
         };
-        run.begin_output()?;
         run.begin_status_file()?;
         Ok(run)
-    }
-
-    /// Begins an output that has just been opened, where lines have a header.
-    fn begin_output(&mut self) -> Result<(), End> {
-        match self.lines.begin(|| self.output.first_line()) {
-            Ok(None) => Ok(()),
-            Ok(Some(header)) => self.output.write(&*header),
-            Err(found) => Err(self.output.of_another_format(&found).into()),
-        }
     }
 
     fn go(&mut self, config: Config) -> Result<(), End> {
@@ -310,7 +315,7 @@ impl<'a> Run<'a> {
     ) -> Result<(), End> {
         self.write(&Record::Gap(from, to, reason))?;
         // Standard error follows standard output: events before the gap are read before it.
-        let flushed = self.output.flush();
+        let flushed = self.flush();
         self.tell_gap(how, from, to, reason);
         flushed
     }
@@ -345,9 +350,25 @@ impl<'a> Run<'a> {
         self.status.summary.bytes += length;
         if let Some(line) = self.lines.line(&Record::Event(event)) {
             self.output.write_event(line, length)?;
+        } else if let Some(folder) = &mut self.folder {
+            folder.write(event)?;
         }
         self.status.event();
         Ok(())
+    }
+
+    /// Writes what has been held back.
+    fn flush(&mut self) -> Result<(), End> {
+        self.output.flush()?;
+        self.folder.as_mut().map_or(Ok(()), Folder::flush)
+    }
+
+    /// Returns the number of events that did not reach their output, and the total length of their
+    /// messages.
+    fn lost(&self) -> (u64, u64) {
+        let folder = self.folder.as_ref().map(Folder::lost).unwrap_or_default();
+        let output = self.output.lost();
+        (output.0 + folder.0, output.1 + folder.1)
     }
 }
 

@@ -8,6 +8,7 @@ use octave_ws::{Ack, Action, Client, Update};
 
 use super::Run;
 use crate::exit::{End, Failure, INCOMPLETE, UNAVAILABLE};
+use crate::output::folder::Folder;
 use crate::output::record::Record;
 use crate::settings::values::Require;
 use crate::status::progress::Progress;
@@ -31,7 +32,7 @@ impl Run<'_> {
             let next = match client.next_buffered() {
                 Ok(None) => {
                     // While the reader is waited for, nothing is heard: that is no quiet time.
-                    self.output.flush()?;
+                    self.flush()?;
                     self.update_status(client);
                     let end = self.end();
                     let now = Instant::now();
@@ -69,7 +70,7 @@ impl Run<'_> {
                     self.is_loss_recorded = true;
                     self.write(&Record::Lost(&loss))?;
                     // Before more is said of it.
-                    self.output.flush()?;
+                    self.flush()?;
                     self.refused(client, true)?;
                 }
                 Ok(Update::Handover(handover)) => {
@@ -166,6 +167,9 @@ impl Run<'_> {
     /// Updates the status for systemd, the terminal and the summary.
     fn update_status(&mut self, client: &mut Client) {
         self.output.look(false);
+        if let Some(folder) = &mut self.folder {
+            folder.look(false);
+        }
         self.status.is_connected = client.is_connected();
         // A loss may be reported later. Events that wait are no quiet time.
         if client.loss().is_some() || client.is_handing_over() {
@@ -194,7 +198,16 @@ impl Run<'_> {
         let refused = self.refusals.due().filter(|_| self.is_refused());
         let spent = self.settings.max_bytes.map(|_| Instant::now() + LOOK);
         let shown = self.shown.as_ref().and_then(|shown| shown.file.due());
-        let due = [progress, notify, shown, self.output.due(), refused, spent];
+        let folder = self.folder.as_ref().and_then(Folder::due);
+        let due = [
+            progress,
+            notify,
+            shown,
+            folder,
+            self.output.due(),
+            refused,
+            spent,
+        ];
         due.into_iter().flatten().min()
     }
 

@@ -17,8 +17,11 @@ impl Run<'_> {
         }
         if let Destination::File(_) = self.settings.output {
             self.output.reopen()?;
-            self.begin_output()?;
+            self.output.begin(&mut self.lines)?;
             client.watch_hangup(self.reader()?);
+        }
+        if let Some(folder) = &mut self.folder {
+            folder.reopen()?;
         }
         if self.settings.sources.can_change() {
             match self.settings.sources.resolve_again() {

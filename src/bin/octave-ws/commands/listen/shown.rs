@@ -110,6 +110,7 @@ impl Run<'_> {
     }
 
     fn write_status_file(&mut self) -> Result<(), Failure> {
+        let (events, bytes) = self.lost();
         let Some(shown) = &mut self.shown else {
             return Ok(());
         };
@@ -118,7 +119,6 @@ impl Run<'_> {
             let date = |at: Instant| Some((at, clock::now().checked_sub(at.elapsed())?));
             shown.event_at = event_at.and_then(date);
         }
-        let (events, bytes) = self.output.lost();
         let snapshot = Snapshot {
             state: shown.state,
             since: shown.since,
