@@ -257,3 +257,20 @@ fn told(error: &Error) -> String {
     let kind: ErrorKind = error.kind();
     format!("{kind:?}: {}", error.report())
 }
+
+#[test]
+fn a_member_of_an_event_is_found_by_its_path() {
+    let message = r#"{"value":{"elems":{"a":{"b":1.50e400,"c":[1, 2]},"d":null}}}"#;
+    let event = octave_ws::Event::from_message(message).unwrap();
+    for (path, wanted) in [
+        (&["elems", "a", "b"][..], Some("1.50e400")),
+        (&["elems", "a", "c"], Some("[1, 2]")),
+        (&["elems", "d"], Some("null")),
+        (&["elems", "d", "e"], None),
+        (&["elems", "none"], None),
+        (&["none", "a"], None),
+        (&[], Some(event.value())),
+    ] {
+        assert_eq!(event.member_at(path.iter().copied()), wanted, "{path:?}");
+    }
+}

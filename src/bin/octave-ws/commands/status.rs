@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::exit::{Failure, UNAVAILABLE};
 use crate::output;
 use crate::status::file::EVERY;
+use crate::status::progress::time as whole;
 use crate::wait::source::FILES;
 
 /// Age of a status that is not fresh: that of a run that does not run any more.
@@ -112,9 +113,4 @@ fn page(status: &Value, now: SystemTime) -> String {
 
 fn date(value: &Value) -> Option<SystemTime> {
     humantime::parse_rfc3339(value.as_str()?).ok()
-}
-
-/// In whole seconds, as options take it.
-fn whole(time: Duration) -> String {
-    humantime::format_duration(Duration::from_secs(time.as_secs())).to_string()
 }

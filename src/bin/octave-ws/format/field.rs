@@ -104,12 +104,8 @@ impl Field {
             Self::Resource => Some(Value::Text(event.resource()?.into())),
             Self::At => Some(Value::Text(at.into())),
             Self::Time => {
-                let date = event.generated_date().or_else(|| event.creation_date())?;
-                let since = u64::try_from(date).ok().filter(|_| date <= LAST_DATE)?;
-                let at = SystemTime::UNIX_EPOCH + Duration::from_millis(since);
-                Some(Value::Text(
-                    humantime::format_rfc3339_millis(at).to_string().into(),
-                ))
+                let time = humantime::format_rfc3339_millis(own_time(event)?);
+                Some(Value::Text(time.to_string().into()))
             }
             Self::Count => Some(Value::Json(count.to_string().into())),
             Self::First(fields) => {
@@ -122,6 +118,13 @@ impl Field {
             }
         }
     }
+}
+
+/// Returns when an event was generated, or else created.
+pub(crate) fn own_time(event: &Event) -> Option<SystemTime> {
+    let date = event.generated_date().or_else(|| event.creation_date())?;
+    let millis = u64::try_from(date).ok().filter(|_| date <= LAST_DATE)?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
 }
 
 /// Returns a member by its path. A name may have dots of its own: that of a member of `elems` at the latest.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use octave_ws::{Event, Printable, clock};
 
+use crate::format::field::own_time;
 use crate::output::zone;
 use crate::settings::TextStyle;
 
@@ -17,9 +18,6 @@ const LONGEST: usize = 4 << 10;
 
 /// Time by which an event's own time has to differ from its arrival to be shown.
 const NOTICED: Duration = Duration::from_secs(60);
-
-/// The milliseconds of `9999-12-31T23:59:59Z`, the last date that can be formatted.
-const LAST_DATE: u64 = 253_402_300_799_000;
 
 /// Lays out events for eyes.
 pub(crate) struct TextLines {
@@ -69,15 +67,6 @@ impl TextLines {
         }
         elems.unwrap_or(event.value())
     }
-}
-
-/// Returns when an event was generated, or else created.
-fn own_time(event: &Event) -> Option<SystemTime> {
-    let millis = event.generated_date().or_else(|| event.creation_date())?;
-    let millis = u64::try_from(millis)
-        .ok()
-        .filter(|millis| *millis <= LAST_DATE)?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis))
 }
 
 fn is_noticed(own: SystemTime, now: SystemTime) -> bool {

@@ -3,6 +3,9 @@
 use std::mem::MaybeUninit;
 use std::time::{Duration, SystemTime};
 
+/// The end of the dates of RFC 3339, that of the year 9999.
+const END: Duration = Duration::from_secs(253_402_300_800);
+
 /// Returns a date in RFC 3339, in milliseconds.
 pub(super) fn millis(at: SystemTime, is_local: bool) -> String {
     let offset = if is_local { offset(at) } else { None };
@@ -45,9 +48,9 @@ fn shifted(at: SystemTime, offset: Option<i32>) -> SystemTime {
     } else {
         at.checked_add(time)
     };
-    shifted
-        .filter(|at| *at >= SystemTime::UNIX_EPOCH)
-        .unwrap_or(at)
+    let first = SystemTime::UNIX_EPOCH;
+    let is_writable = |at: &SystemTime| *at >= first && *at < first + END;
+    shifted.filter(is_writable).unwrap_or(at)
 }
 
 fn in_zone(offset: Option<i32>, date: &humantime::Rfc3339Timestamp) -> String {
@@ -77,5 +80,7 @@ mod tests {
         }
         let begin = SystemTime::UNIX_EPOCH;
         assert_eq!(shifted(begin, Some(-3600)), begin);
+        let last = begin + END - Duration::from_millis(1);
+        assert_eq!(shifted(last, Some(3600)), last);
     }
 }

@@ -157,7 +157,7 @@ fn fitted(mut parts: Vec<Part>, columns: usize) -> String {
 }
 
 /// In whole seconds, as options take it: `1h 2m 3s`.
-fn time(time: Duration) -> String {
+pub(crate) fn time(time: Duration) -> String {
     humantime::format_duration(Duration::from_secs(time.as_secs())).to_string()
 }
 
