@@ -254,3 +254,88 @@ fn a_folder_is_not_for_everything() {
         assert!(stderr(&output).contains(wanted), "{}", stderr(&output));
     }
 }
+
+#[test]
+fn a_pipe_without_a_reader_is_no_success() {
+    let (sim, seen) = start(0.0);
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join(HUMIDITY_FILE);
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let dir = folder.path().to_str().unwrap();
+    let args = [
+        "listen",
+        TEMPERATURE,
+        HUMIDITY,
+        "-F{elems}",
+        "--output-dir",
+        dir,
+    ];
+    let status = folder.path().join("status");
+    let child = octave_ws(&sim, &args)
+        .arg("--status-file")
+        .arg(&status)
+        .spawn()
+        .unwrap();
+    await_subscription(&seen);
+    await_subscription(&seen);
+    sim.publish(TEMPERATURE, &json!(1));
+    until("it is written", || {
+        folder.path().join(TEMPERATURE_FILE).exists()
+    });
+    sim.publish(HUMIDITY, &json!(2));
+    super::waits::await_sleep(&child);
+    kill(&child, Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
+    assert!(stderr(&output).contains("waiting for a reader of "));
+    assert!(stderr(&output).contains("stopped: output: not all lines were read"));
+    // One that has left ends the run, for the other streams, too.
+    let child = octave_ws(&sim, &args).spawn().unwrap();
+    await_subscription(&seen);
+    await_subscription(&seen);
+    let reader = std::thread::spawn(move || {
+        let mut line = String::new();
+        BufReader::new(File::open(pipe).unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        line
+    });
+    sim.publish(HUMIDITY, &json!(3));
+    assert_eq!(reader.join().unwrap(), "3\n");
+    sim.publish(HUMIDITY, &json!(4));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
+    let wanted = format!("output: {HUMIDITY_FILE}: the reader of the pipe has left");
+    assert!(stderr(&output).contains(&wanted), "{}", stderr(&output));
+}
+
+#[test]
+fn two_paths_of_one_name_are_said() {
+    let (sim, seen) = start_with(Options::default().any_stream());
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    let args = [
+        "listen",
+        "/a/b",
+        "/a_b",
+        "-F{elems}",
+        "-C3",
+        "--output-dir",
+        dir,
+    ];
+    let child = octave_ws(&sim, &args).spawn().unwrap();
+    await_subscription(&seen);
+    await_subscription(&seen);
+    for stream in ["/a/b", "/a_b", "/a_b"] {
+        sim.publish(stream, &json!(1));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let said = "_a_b holds the events of /a/b and of /a_b";
+    assert_eq!(
+        stderr(&output).matches(said).count(),
+        1,
+        "{}",
+        stderr(&output)
+    );
+}

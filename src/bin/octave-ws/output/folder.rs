@@ -1,18 +1,20 @@
 //! A file or a named pipe for each stream.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use octave_ws::Event;
+use octave_ws::{Event, Printable};
 
-use crate::exit::End;
+use crate::exit::{End, Failure, OUTPUT};
 use crate::output::Output;
 use crate::output::record::{Lines, Record};
 use crate::settings::ListenSettings;
 use crate::settings::streams::fnv_1a;
+use crate::wait::WaitEnded;
 
 /// Maximum number of files that are open at once.
 const MOST: usize = 256;
@@ -36,6 +38,10 @@ struct Open {
     lines: Lines,
     /// The number of its last event.
     used: u64,
+    /// The path of its first event.
+    path: Option<String>,
+    /// Whether it is known that another path leads to the same name.
+    is_shared: bool,
 }
 
 impl<'a> Folder<'a> {
@@ -63,28 +69,49 @@ impl<'a> Folder<'a> {
     pub(crate) fn write(&mut self, event: &Event) -> Result<(), End> {
         self.count += 1;
         let name = name(event);
+        let length = event.message().len() as u64;
         if !self.open.contains_key(&name) {
             self.make_room()?;
-            let open = self.opened(&name)?;
-            self.open.insert(name.clone(), open);
+            match self.opened(&name, event) {
+                Ok(open) => _ = self.open.insert(name.clone(), open),
+                Err(end) => {
+                    self.lost.0 += 1;
+                    self.lost.1 += length;
+                    return Err(match end {
+                        // The event is left.
+                        End::Stopped => End::Unread(WaitEnded::Stopped),
+                        end => end,
+                    });
+                }
+            }
         }
         let Some(open) = self.open.get_mut(&name) else {
             return Ok(());
         };
         open.used = self.count;
-        match open.lines.line(&Record::Event(event)) {
-            Some(line) => open.output.write_event(line, event.message().len() as u64),
-            None => Ok(()),
+        let path = event.path();
+        if path.as_deref() != open.path.as_deref() && !open.is_shared {
+            open.is_shared = true;
+            let [one, other] = [&open.path.as_deref(), &path.as_deref()]
+                .map(|path| Printable(path.unwrap_or("no path")).to_string());
+            log::warn!("output: {name} holds the events of {one} and of {other}");
         }
+        let written = match open.lines.line(&Record::Event(event)) {
+            Some(line) => open.output.write_event(line, length),
+            None => Ok(()),
+        };
+        written.map_err(|end| of_reader(&name, end))
     }
 
-    fn opened(&self, name: &str) -> Result<Open, End> {
+    fn opened(&self, name: &str, event: &Event) -> Result<Open, End> {
         let path = self.path.join(name).display().to_string();
         let settings = self.settings;
         let mut open = Open {
             output: Output::appended(&path, settings.format.has_breaks())?,
             lines: Lines::new(settings.format.apart(), settings),
             used: 0,
+            path: event.path().map(Cow::into_owned),
+            is_shared: false,
         };
         if let Some(rotation) = settings.rotation.filter(|_| open.output.is_file()) {
             open.output.set_rotation(rotation, open.lines.header())?;
@@ -126,8 +153,11 @@ impl<'a> Folder<'a> {
 
     /// Writes what has been held back. The first error is returned.
     pub(crate) fn flush(&mut self) -> Result<(), End> {
-        let outputs = self.open.values_mut().map(|open| &mut open.output);
-        let flushed = outputs.map(Output::flush);
+        let open = self.open.iter_mut();
+        let flushed = open.map(|(name, open)| {
+            let flushed = open.output.flush();
+            flushed.map_err(|end| of_reader(name, end))
+        });
         flushed.fold(Ok(()), Result::and)
     }
 
@@ -156,6 +186,17 @@ impl<'a> Folder<'a> {
     pub(crate) fn lost(&self) -> (u64, u64) {
         let lost = self.open.values().map(|open| open.output.lost());
         lost.fold(self.lost, |sum, lost| (sum.0 + lost.0, sum.1 + lost.1))
+    }
+}
+
+/// Returns the failure where the reader of one pipe has left: the others' streams end with it.
+fn of_reader(name: &str, end: End) -> End {
+    match end {
+        End::ReaderGone => {
+            let message = format!("output: {name}: the reader of the pipe has left");
+            Failure::new(OUTPUT, message).into()
+        }
+        end => end,
     }
 }
 

@@ -22,6 +22,7 @@ use crate::output::watched::Watched;
 use crate::wait::sink::Sink;
 
 mod begin;
+mod descriptor;
 pub(crate) mod folder;
 mod last;
 mod parts;

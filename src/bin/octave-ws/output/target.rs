@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::fd::RawFd;
+use std::mem;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
+use crate::output::descriptor::{Descriptor, descriptor};
 use crate::output::last;
 use crate::output::rights;
 use crate::output::tail::{self, Tail};
@@ -22,9 +23,6 @@ use crate::wait::sink::{self, Sink};
 /// Interval of checks for the reader of a named pipe, or for the end of a lock: nothing signals
 /// either.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// The system follows as many symbolic links.
-const LINKS: usize = 40;
 
 pub(crate) enum Target {
     /// A device or a pipe, open, or a descriptor that the process was given.
@@ -59,49 +57,22 @@ impl Target {
     }
 }
 
-enum Descriptor {
-    /// A descriptor of this process.
-    Own(RawFd),
-    /// A descriptor of another process.
-    Foreign,
-}
-
-/// Returns the descriptor that a path such as `/dev/stdout` or `/proc/1/fd/1` names.
-fn descriptor(path: &Path) -> Option<Descriptor> {
-    let own = fs::canonicalize("/proc/self").ok()?;
-    let mut path = path.to_owned();
-    for _ in 0..LINKS {
-        let folder = match path.parent()? {
-            here if here == Path::new("") => Path::new("."),
-            folder => folder,
-        };
-        let folder = fs::canonicalize(folder).ok()?;
-        // The folder names a process, or one of its threads.
-        if folder.starts_with("/proc") && folder.ends_with("fd") {
-            let number: u32 = path.file_name()?.to_str()?.parse().ok()?;
-            let number = number.try_into().ok()?;
-            let is_own = folder.starts_with(own);
-            return Some(if is_own {
-                Descriptor::Own(number)
-            } else {
-                Descriptor::Foreign
-            });
-        }
-        path = folder.join(fs::read_link(&path).ok()?);
-    }
-    None
-}
-
 /// Opens a device, or a named pipe once somebody reads it.
 fn stream(path: &Path, found: &Metadata) -> io::Result<Sink> {
     // /dev/stdout cannot be opened again if it is a socket, or another user's pipe.
     if let Some(sink) = Sink::inherited_as(found) {
         return Ok(sink);
     }
+    let mut is_told = false;
     loop {
         match Sink::open(path) {
             // For a device, ENXIO means that there is no such device.
-            Err(error) if found.file_type().is_fifo() && is_nxio(&error) => wait::pause(LOOK)?,
+            Err(error) if found.file_type().is_fifo() && is_nxio(&error) => {
+                if !mem::replace(&mut is_told, true) {
+                    log::info!("output: waiting for a reader of {}", path.display());
+                }
+                wait::pause(LOOK)?;
+            }
             done => return done,
         }
     }
