@@ -83,7 +83,8 @@ fn the_columns_of_the_first_event_are_kept_for_all_rows() {
     let wanted = "time,path,elems.t,\"elems.u, v\"\n\
                   1970-01-01T00:00:00.000Z,/a,1.50,\"x,\"\"y\"\"\nz\"\n,/b,2,\n";
     assert_eq!(text(&output.stdout), wanted);
-    let said = "the columns are those of the first event: --fields time,path,elems.t,elems.u, v";
+    let said = "the columns are those of the first event, other members are left out: \
+                --fields time,path,elems.t,elems.u, v";
     assert!(stderr(&output).contains(said), "{}", stderr(&output));
     let output = printed(
         &["-Ftsv", "--fields", "path,elems.none|n"],
@@ -128,15 +129,19 @@ fn a_file_has_one_header() {
     // The columns are those of the file.
     let child = listen(&[&args[..], &["-C1"]].concat());
     sim.publish(TEMPERATURE, &json!("c"));
-    assert!(child.wait_with_output().unwrap().status.success());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
     let whole = fs::read_to_string(&path).unwrap();
     assert_eq!(whole, "n,elems\n2,b\n1,c\n");
-    // And no others.
+    assert!(stderr(&output).contains("the columns are those of the file: --fields n,elems"));
+    // And no others: nothing is changed before that is known.
+    let torn = format!("{whole}torn");
+    fs::write(&path, &torn).unwrap();
     let mut command = octave_ws(&sim, &[&args[..], &["--fields=time"]].concat());
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
-    assert!(stderr(&output).contains("file has other columns: n,elems"));
-    assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+    assert!(stderr(&output).contains("begins with \"n,elems\", not with the header \"time\""));
+    assert_eq!(fs::read_to_string(&path).unwrap(), torn);
 }
 
 #[test]

@@ -39,9 +39,12 @@ impl Format {
         }
     }
 
-    /// Returns whether what follows a line break may belong to the same record.
-    pub(crate) fn has_breaks(&self) -> bool {
-        matches!(self, Self::Table(table) if table.has_breaks())
+    /// Returns the table, if lines are its rows.
+    pub(crate) fn table(&self) -> Option<&Table> {
+        match self {
+            Self::Table(table) => Some(table),
+            _ => None,
+        }
     }
 }
 

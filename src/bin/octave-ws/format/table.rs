@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use octave_ws::Event;
+use octave_ws::{Event, Printable};
 use serde_core::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::field::{Arrived, Field, Value, push_in_one_line};
@@ -39,6 +39,9 @@ struct Column {
 /// The columns of `--fields`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Columns(Vec<Column>);
+
+/// Maximum number of columns that an event suggests.
+const MOST_CHOSEN: usize = 100;
 
 /// Reads the value of `--fields`.
 ///
@@ -93,28 +96,58 @@ impl Table {
         self.header.clone()
     }
 
-    /// Returns whether a row may have line breaks.
-    pub(crate) fn has_breaks(&self) -> bool {
-        self.kind == Kind::Csv
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Checks the first line of a file, which may be torn, before anything in the file is changed.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn check(&self, first_line: &str) -> Result<(), String> {
+        let found = first_line.trim_end_matches(['\n', '\r', '\0']);
+        let is_torn = found.len() == first_line.len() || first_line.ends_with('\0');
+        let header = self.header_line();
+        let is_good = match self.columns.is_empty() {
+            _ if found.is_empty() => true,
+            false if is_torn => header.starts_with(found),
+            false => header == found,
+            true if is_torn => self.columns_of(found).is_some() || "time".starts_with(found),
+            true => self.columns_of(found).is_some(),
+        };
+        if is_good {
+            return Ok(());
+        }
+        let found: String = found.chars().take(80).collect();
+        let found = Printable(&found);
+        Err(if self.columns.is_empty() {
+            format!("it begins with \"{found}\", which is not a header of this format")
+        } else {
+            format!(
+                "it begins with \"{found}\", not with the header \"{}\"",
+                Printable(&header)
+            )
+        })
     }
 
     /// Takes over an output: one without a line gets a header as soon as the columns are known, another one
     /// has it. Returns the header if it is to be written now.
     ///
     /// # Errors
-    /// The columns of the output, where they are others.
+    /// What is wrong with the first line.
     pub(crate) fn begin(&mut self, first_line: Option<&str>) -> Result<Option<String>, String> {
         self.is_headed = first_line.is_some();
         let Some(found) = first_line else {
             self.is_headed = !self.columns.is_empty();
             return Ok(self.is_headed.then(|| self.header_line()));
         };
+        self.check(&format!("{found}\n"))?;
         if self.columns.is_empty() {
-            self.columns = self.columns_of(found).ok_or(found)?;
+            self.columns = self.columns_of(found).unwrap_or_default();
+            let names = self.names();
+            log::info!("format: the columns are those of the file: --fields {names}");
         }
-        if self.header_line() != found {
-            return Err(found.to_owned());
-        }
+        self.header_line();
         Ok(None)
     }
 
@@ -140,8 +173,7 @@ impl Table {
         if !self.is_headed {
             if self.columns.is_empty() {
                 self.columns = columns_by(arrived.event);
-                let names = self.columns.iter().map(|column| &*column.name);
-                chosen = Some(names.collect::<Vec<_>>().join(","));
+                chosen = Some(self.names());
             }
             self.is_headed = true;
             line.push_str(&self.header_line());
@@ -165,6 +197,12 @@ impl Table {
         chosen
     }
 
+    /// Returns the names of the columns, as `--fields` takes them.
+    fn names(&self) -> String {
+        let names = self.columns.iter().map(|column| &*column.name);
+        names.collect::<Vec<_>>().join(",")
+    }
+
     fn header_line(&self) -> String {
         let mut header = String::new();
         for (n, Column { name, .. }) in self.columns.iter().enumerate() {
@@ -176,7 +214,9 @@ impl Table {
             push_in_one_line(&mut in_one_line, name);
             self.push_cell(&mut header, &in_one_line);
         }
-        self.header.set(&header);
+        if !self.columns.is_empty() {
+            self.header.set(&header);
+        }
         header
     }
 
@@ -223,7 +263,7 @@ fn columns_by(event: &Event) -> Vec<Column> {
     let mut names: Vec<String> = Vec::new();
     for key in keys {
         let name = format!("elems.{key}");
-        if !names.contains(&name) {
+        if names.len() < MOST_CHOSEN && !names.contains(&name) {
             names.push(name);
         }
     }
@@ -377,16 +417,19 @@ mod tests {
             assert_eq!(row(&mut again, elems), values, "{header}");
             let mut given = Table::new(kind);
             given.set_columns(parse_columns("time,path").unwrap());
-            assert_eq!(given.begin(Some(header)), Err(header.to_owned()));
+            let error = given.begin(Some(header)).unwrap_err();
+            assert!(
+                error.ends_with("not with the header \"time,path\"") || kind == Kind::Tsv,
+                "{error}"
+            );
             assert_eq!(given.begin(None), Ok(Some(given.header_line())));
         }
         for strange in ["{}", "a,b", "\"time", "time,path,", "time\"x"] {
             let mut table = Table::new(Kind::Csv);
-            assert_eq!(
-                table.begin(Some(strange)),
-                Err(strange.to_owned()),
-                "{strange}"
-            );
+            let error = table.begin(Some(strange)).unwrap_err();
+            let wanted =
+                format!("it begins with \"{strange}\", which is not a header of this format");
+            assert_eq!(error, wanted);
         }
     }
 

@@ -2,8 +2,6 @@
 
 use std::fs;
 
-use octave_ws::Printable;
-
 use super::Output;
 use crate::exit::{End, Failure, OUTPUT};
 use crate::format::header::Header;
@@ -40,16 +38,11 @@ impl Output {
         match lines.begin(|| self.first_line()) {
             Ok(None) => Ok(()),
             Ok(Some(header)) => self.write(&*header),
-            Err(found) => Err(self.of_another_format(&found).into()),
+            Err(wrong) => {
+                let message = format!("output: {}: {wrong}", self.name);
+                Err(Failure::new(OUTPUT, message).into())
+            }
         }
-    }
-
-    /// Creates the failure of a file whose first line is not the header that belongs to the lines.
-    fn of_another_format(&self, found: &str) -> Failure {
-        let found: String = found.chars().take(80).collect();
-        let (name, found) = (&self.name, Printable(&found));
-        let message = format!("output: {name} has other columns: {found}");
-        Failure::new(OUTPUT, message)
     }
 
     /// Returns the first line of a file that is appended to, if there is one and it can be read.
@@ -57,6 +50,8 @@ impl Output {
         if !self.is_file() {
             return None;
         }
-        tail::first_line(self.sink.file()).ok().flatten()
+        let line = tail::first_line(self.sink.file()).ok()?;
+        let is_line = !line.is_empty();
+        is_line.then(|| line.trim_end_matches(['\n', '\r']).to_owned())
     }
 }

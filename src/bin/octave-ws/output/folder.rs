@@ -107,7 +107,7 @@ impl<'a> Folder<'a> {
         let path = self.path.join(name).display().to_string();
         let settings = self.settings;
         let mut open = Open {
-            output: Output::appended(&path, settings.format.has_breaks())?,
+            output: Output::appended(&path, &settings.format)?,
             lines: Lines::new(settings.format.apart(), settings),
             used: 0,
             path: event.path().map(Cow::into_owned),

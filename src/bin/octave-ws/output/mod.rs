@@ -12,6 +12,7 @@ use memchr::memchr2;
 use octave_ws::wait::poll;
 
 use crate::exit::{End, Failure, INCOMPLETE};
+use crate::format::Format;
 use crate::format::header::Header;
 use crate::output::parts::{parts, pieces};
 pub(crate) use crate::output::print::print;
@@ -54,8 +55,7 @@ pub(crate) struct Output {
     part: Option<Part>,
     missing_since: Option<SystemTime>,
     watched: Option<Watched>,
-    /// Whether a record may have line breaks, as in CSV.
-    has_breaks: bool,
+    format: Format,
     rotated: Option<Rotated>,
     /// Number of buffered bytes that are written at once.
     threshold: usize,
@@ -78,14 +78,16 @@ impl Output {
     }
 
     /// Returns a file that is appended to, and can be [opened again](Output::reopen).
-    /// `has_breaks` says whether the records are those of CSV, which may have line breaks.
-    pub(crate) fn appended(path: &str, has_breaks: bool) -> Result<Self, End> {
+    ///
+    /// # Errors
+    /// 74 where that fails, and for a file that is not of this format.
+    pub(crate) fn appended(path: &str, format: &Format) -> Result<Self, End> {
         let mut missing_since = None;
         let mut watched = None;
         let sink = Target::of(Path::new(path)).and_then(|place| match place {
             Target::Stream(sink) => Ok(sink),
             Target::File(place) => {
-                let appended = target::append(&place, has_breaks)?;
+                let appended = target::append(&place, format.table())?;
                 missing_since = appended.missing_since;
                 watched = Some(Watched::new(path.into()));
                 appended.tell(path);
@@ -96,7 +98,7 @@ impl Output {
             Ok(sink) => Ok(Self {
                 missing_since,
                 watched,
-                has_breaks,
+                format: format.clone(),
                 ..Self::new(sink, path)
             }),
             Err(error) => Err(End::of_opening(path, &error)),
@@ -110,7 +112,7 @@ impl Output {
         self.finish()?;
         // Else this process itself would be found to write to it.
         target::unlock(self.sink.file());
-        let again = Self::appended(&self.name, self.has_breaks)?;
+        let again = Self::appended(&self.name, &self.format)?;
         (self.sink, self.watched) = (again.sink, again.watched);
         if let Some(rotated) = &mut self.rotated {
             let opened = rotated.opened(self.sink.file());
@@ -160,7 +162,7 @@ impl Output {
             part: None,
             missing_since: None,
             watched: None,
-            has_breaks: false,
+            format: Format::Nothing,
             rotated: None,
             threshold: FLUSH_THRESHOLD,
             header: Header::default(),
@@ -377,7 +379,7 @@ mod tests {
     fn buffered_lines_stay_in_the_old_file() {
         let folder = tempfile::tempdir().unwrap();
         let (path, old) = (folder.path().join("file"), folder.path().join("old"));
-        let mut output = Output::appended(path.to_str().unwrap(), false)
+        let mut output = Output::appended(path.to_str().unwrap(), &Format::Event)
             .ok()
             .unwrap();
         output.write("{}").ok().unwrap();
@@ -393,7 +395,7 @@ mod tests {
     fn a_long_text_is_cut_between_characters() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        let mut output = Output::appended(path.to_str().unwrap(), false)
+        let mut output = Output::appended(path.to_str().unwrap(), &Format::Event)
             .ok()
             .unwrap();
         // Characters of two bytes, at odd places.
@@ -414,7 +416,7 @@ mod tests {
     fn a_short_text_is_written_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        let mut output = Output::appended(path.to_str().unwrap(), false)
+        let mut output = Output::appended(path.to_str().unwrap(), &Format::Event)
             .ok()
             .unwrap();
         for body in ["x".repeat(3000), "\u{9b}".repeat(1500)] {

@@ -92,7 +92,7 @@ impl Lines {
     /// line.
     ///
     /// # Errors
-    /// The first line, where the lines of this format do not fit it.
+    /// What is wrong with the first line, where the lines of this format do not fit it.
     pub(crate) fn begin(
         &mut self,
         first_line: impl FnOnce() -> Option<String>,
@@ -121,7 +121,8 @@ impl Lines {
                 let (at, count) = (self.now.read(false), self.count);
                 if let Some(columns) = table.push(&mut self.head, Arrived { event, at, count }) {
                     log::warn!(
-                        "format: the columns are those of the first event: --fields {columns}"
+                        "format: the columns are those of the first event, other members are left out: \
+                         --fields {columns}"
                     );
                 }
                 ("", "")

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use octave_ws::clock;
 
+use crate::format::table::Table;
 use crate::output::target;
 use crate::settings::Rotation;
 
@@ -95,14 +96,14 @@ impl Rotated {
     ///
     /// After a kill or a power cut amid this, one number is missing at most: the next time, the files up to
     /// that number are renamed.
-    pub(super) fn rotate(&mut self, file: &File, has_breaks: bool) -> io::Result<File> {
+    pub(super) fn rotate(&mut self, file: &File, table: Option<&Table>) -> io::Result<File> {
         // To be tried again after as many bytes more, and in the next period.
         let size = self.rotation.size.unwrap_or(u64::MAX);
         self.limit = self.length.saturating_add(size);
         self.period = self.period_at(clock::now());
         if !target::is_there(file, &self.place)? {
             // Somebody else has renamed it.
-            return self.open(has_breaks);
+            return self.open(table);
         }
         let most = self.rotation.keep.unwrap_or(u32::MAX);
         let is_free = |number: &u32| fs::symlink_metadata(self.numbered(*number)).is_err();
@@ -113,7 +114,7 @@ impl Rotated {
         }
         let last = self.numbered(1);
         fs::rename(&self.place, &last)?;
-        let opened = target::follow(&last, &self.place).and_then(|()| self.open(has_breaks));
+        let opened = target::follow(&last, &self.place).and_then(|()| self.open(table));
         if opened.is_err() {
             // Goes back to it, under its name.
             let _ = fs::rename(&last, &self.place);
@@ -124,8 +125,8 @@ impl Rotated {
         Ok(new)
     }
 
-    fn open(&self, has_breaks: bool) -> io::Result<File> {
-        target::append(&self.place, has_breaks).map(|appended| appended.file)
+    fn open(&self, table: Option<&Table>) -> io::Result<File> {
+        target::append(&self.place, table).map(|appended| appended.file)
     }
 
     /// Returns the name of a renamed file.
@@ -178,7 +179,7 @@ mod tests {
         };
         let file = File::options().append(true).open(&place).unwrap();
         let mut rotated = Rotated::new(rotation, place.clone(), &file).unwrap();
-        rotated.rotate(&file, false).unwrap();
+        rotated.rotate(&file, None).unwrap();
         let texts = (1..5).map(|number| fs::read_to_string(numbered(&place, number)));
         let first = fs::read_to_string(&place);
         let texts = [first].into_iter().chain(texts);

@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt;
 use memchr::memchr2_iter;
 use serde_core::de::IgnoredAny;
 
+use crate::format::table::Kind;
+
 /// The end of a file, as found and repaired.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Tail {
@@ -24,14 +26,13 @@ pub(crate) enum Tail {
 const LOOKS: u32 = 100;
 
 /// Sees to it that what is appended begins a line. Nothing is cut off unless the file is ours
-/// alone. `has_breaks` says whether the lines are those of CSV, where quoted text may have breaks.
-pub(crate) fn repair(file: &File, is_alone: bool, has_breaks: bool) -> io::Result<Tail> {
+/// alone. In a table a row without its end is torn, whatever it holds.
+pub(crate) fn repair(file: &File, is_alone: bool, table: Option<Kind>) -> io::Result<Tail> {
     for _ in 0..LOOKS {
         let length = file.metadata()?.len();
-        let found = if has_breaks {
-            find_row(file, length)
-        } else {
-            find(file, length)
+        let found = match table {
+            None => find(file, length),
+            Some(kind) => find_row(file, length, kind),
         };
         let found = match found {
             // The file has become shorter meanwhile.
@@ -90,8 +91,8 @@ fn find(file: &File, length: u64) -> io::Result<Found> {
     Ok(Found { start, end })
 }
 
-/// Finds the last row of a file of CSV: one that ends within quotation marks, or amid NULs, is torn.
-fn find_row(file: &File, length: u64) -> io::Result<Found> {
+/// Finds the last row of a table, which is torn.
+fn find_row(file: &File, length: u64, kind: Kind) -> io::Result<Found> {
     let end = behind(file, length, |b| b != 0)?;
     let range = Range { file, at: 0, end };
     let mut reader = BufReader::with_capacity(64 << 10, range);
@@ -102,9 +103,9 @@ fn find_row(file: &File, length: u64) -> io::Result<Found> {
             break;
         }
         for n in memchr2_iter(b'"', b'\n', block) {
-            if block[n] == b'"' {
+            if block[n] == b'"' && kind == Kind::Csv {
                 is_quoted = !is_quoted;
-            } else if !is_quoted {
+            } else if block[n] == b'\n' && !is_quoted {
                 start = at + n as u64 + 1;
             }
         }
@@ -112,8 +113,7 @@ fn find_row(file: &File, length: u64) -> io::Result<Found> {
         at += read as u64;
         reader.consume(read);
     }
-    let end = if is_quoted { start } else { end };
-    Ok(Found { start, end })
+    Ok(Found { start, end: start })
 }
 
 fn is_torn_record(file: &File, start: u64, end: u64) -> io::Result<bool> {
@@ -134,13 +134,13 @@ fn is_torn_record(file: &File, start: u64, end: u64) -> io::Result<bool> {
     }
 }
 
-/// Returns the first line of a file, if there is a whole one.
-pub(super) fn first_line(file: &File) -> io::Result<Option<String>> {
+/// Returns the first line of a file with its end, which may be missing.
+pub(super) fn first_line(file: &File) -> io::Result<String> {
     let length = file.metadata()?.len();
     let end = length.min(LONGEST_FIRST);
-    let mut line = String::new();
-    BufReader::new(Range { file, at: 0, end }).read_line(&mut line)?;
-    Ok((!line.is_empty()).then(|| line.trim_end_matches(['\n', '\r']).to_owned()))
+    let mut line = Vec::new();
+    BufReader::new(Range { file, at: 0, end }).read_until(b'\n', &mut line)?;
+    Ok(String::from_utf8_lossy(&line).into_owned())
 }
 
 /// Maximum length of a first line, in bytes.
@@ -195,17 +195,17 @@ mod tests {
 
     /// Repairs a file, and returns its repair and its text.
     fn mended(text: &str, is_alone: bool) -> (Tail, String) {
-        mended_as(text, is_alone, false)
+        mended_as(text, is_alone, None)
     }
 
-    fn mended_as(text: &str, is_alone: bool, has_breaks: bool) -> (Tail, String) {
+    fn mended_as(text: &str, is_alone: bool, table: Option<Kind>) -> (Tail, String) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, text).unwrap();
         let file = File::options().read(true).append(true).open(&path).unwrap();
-        let tail = repair(&file, is_alone, has_breaks).unwrap();
+        let tail = repair(&file, is_alone, table).unwrap();
         // Nothing is left to be done.
-        let again = repair(&file, true, has_breaks).unwrap();
+        let again = repair(&file, true, table).unwrap();
         assert!(!is_alone || again == Tail::Nothing);
         (tail, fs::read_to_string(path).unwrap())
     }
@@ -236,32 +236,37 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_ends_amid_a_quoted_text_is_cut_off() {
+    fn a_row_without_its_end_is_cut_off() {
         let whole = "a,b\n1,\"x\ny\"\n";
-        for torn in ["2,\"x", "2,\"x\n", "2,\"x\"\"\n\0\0", "\"", "\0\0"] {
+        let csv = Some(Kind::Csv);
+        for torn in [
+            "2,\"x",
+            "2,\"x\n",
+            "2,\"x\"\"\n\0\0",
+            "\"",
+            "\0\0",
+            "2,x",
+            "2,\"x\ny\"",
+        ] {
             let cut = (Tail::Torn(torn.len() as u64), whole.to_owned());
             assert_eq!(
-                mended_as(&format!("{whole}{torn}"), true, true),
+                mended_as(&format!("{whole}{torn}"), true, csv),
                 cut,
                 "{torn}"
             );
         }
-        for row in ["2,x", "2,\"x\ny\""] {
-            let ended = (Tail::Line, format!("{whole}{row}\n"));
-            assert_eq!(
-                mended_as(&format!("{whole}{row}"), true, true),
-                ended,
-                "{row}"
-            );
-        }
         for text in ["", whole] {
-            assert_eq!(
-                mended_as(text, true, true),
-                (Tail::Nothing, text.to_owned())
-            );
+            assert_eq!(mended_as(text, true, csv), (Tail::Nothing, text.to_owned()));
         }
+        // Quotation marks are others' business in TSV.
+        let (text, torn) = ("a\tb\n\"\t1\n", "2");
+        let cut = (Tail::Torn(1), text.to_owned());
+        assert_eq!(
+            mended_as(&format!("{text}{torn}"), true, Some(Kind::Tsv)),
+            cut
+        );
         let block = format!("{}\n\"{}", "x".repeat(70_000), "y".repeat(70_000));
-        let (tail, left) = mended_as(&block, true, true);
+        let (tail, left) = mended_as(&block, true, csv);
         assert_eq!((tail, left.len()), (Tail::Torn(70_001), 70_001));
     }
 
@@ -316,7 +321,7 @@ mod tests {
         file.write_all(b":1}\n").unwrap();
         assert!(!cut(&file, 4, end).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"a\":1}\n");
-        assert_eq!(repair(&file, true, false).unwrap(), Tail::Nothing);
+        assert_eq!(repair(&file, true, None).unwrap(), Tail::Nothing);
         assert!(cut(&file, 8, 0).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "");
     }
@@ -328,7 +333,7 @@ mod tests {
             eprintln!("not run: there is no such file here");
             return;
         };
-        let error = repair(&file, false, false).unwrap_err();
+        let error = repair(&file, false, None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 
@@ -338,7 +343,7 @@ mod tests {
         let path = folder.path().join("file");
         fs::write(&path, "{\"a\"").unwrap();
         let file = File::options().append(true).open(&path).unwrap();
-        assert!(repair(&file, true, false).is_err());
+        assert!(repair(&file, true, None).is_err());
         assert_eq!(fs::read_to_string(path).unwrap(), "{\"a\"");
     }
 }

@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
+use crate::format::table::Table;
 use crate::output::descriptor::{Descriptor, descriptor};
 use crate::output::last;
 use crate::output::rights;
@@ -113,7 +114,7 @@ impl Appended {
 }
 
 /// Opens a file to append to.
-pub(crate) fn append(path: &Path, has_breaks: bool) -> io::Result<Appended> {
+pub(crate) fn append(path: &Path, table: Option<&Table>) -> io::Result<Appended> {
     let mut options = OpenOptions::new();
     options.append(true).create(true);
     let appended = match options.clone().read(true).open(path) {
@@ -128,7 +129,11 @@ pub(crate) fn append(path: &Path, has_breaks: bool) -> io::Result<Appended> {
             let file = opened?;
             // Another process that is writing has its lock.
             let is_alone = lock(&file);
-            let tail = tail::repair(&file, is_alone, has_breaks)?;
+            if let Some(table) = table {
+                let checked = table.check(&tail::first_line(&file)?);
+                checked.map_err(io::Error::other)?;
+            }
+            let tail = tail::repair(&file, is_alone, table.map(Table::kind))?;
             let missing_since = last::missing_since(&file).filter(|_| is_alone);
             Appended {
                 file,

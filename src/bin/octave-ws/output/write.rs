@@ -43,7 +43,7 @@ impl Output {
         let is_empty = rotated.length() <= self.header.line().count() as u64;
         if self.begun == 0 && !is_empty && (rotated.is_large() || rotated.is_old()) {
             let synced = self.sink.sync();
-            match synced.and_then(|()| rotated.rotate(self.sink.file(), self.has_breaks)) {
+            match synced.and_then(|()| rotated.rotate(self.sink.file(), self.format.table())) {
                 Ok(file) => {
                     self.sink = Sink::of_file(file);
                     self.write_header();
@@ -88,7 +88,7 @@ impl Output {
                     Err(error) => error,
                 };
                 let mut torn = mem::take(&mut self.begun);
-                if self.has_breaks {
+                if self.format.table().is_some() {
                     // Rows are not told apart by line breaks, and are held back whole.
                     let mut ends = self.events.iter().map(|&(end, _)| end);
                     let kept = ends.rfind(|&end| end <= written);

@@ -122,7 +122,7 @@ impl<'a> Run<'a> {
     fn begin(settings: &'a ListenSettings, stop: &'a Stop, hangups: Hangups) -> Result<Self, End> {
         let mut output = match &settings.output {
             Destination::Stdout => Output::stdout(),
-            Destination::File(path) => Output::appended(path, settings.format.has_breaks()),
+            Destination::File(path) => Output::appended(path, &settings.format),
             Destination::WholeFile(path) => Output::whole_file(path),
             Destination::Folder(_) => Output::nowhere(),
         }?;
