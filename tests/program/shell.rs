@@ -584,7 +584,10 @@ fn messages_are_shown_as_they_came_if_asked_for() {
     let (sim, _seen) = start(0.0);
     let (mut child, mut screen) = at_terminal_with(&sim, &["--format=message"]);
     writeln!(screen, "subscribe {TEMPERATURE}").unwrap();
-    await_shown(&mut screen, "< {\"head\":{\"msgId\":\"1\",\"ok\":true,");
+    await_shown(
+        &mut screen,
+        "\r\x1b[K{\"head\":{\"msgId\":\"1\",\"ok\":true,",
+    );
     sim.publish(TEMPERATURE, &json!(1));
     await_shown(&mut screen, "\"elems\":1,");
     screen.write_all(b"quit\r").unwrap();

@@ -110,7 +110,10 @@ fn the_status_follows_the_connection() {
     kill(&child, Signal::TERM);
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
     let shown = read(&file).unwrap();
-    assert_eq!(shown["state"], "stopping");
+    assert_eq!(
+        (&shown["state"], &shown["exit"]),
+        (&json!("stopping"), &json!(0))
+    );
     assert!(!fs::read_to_string(&file).unwrap().contains(sim.token()));
     assert_eq!(status(&file).status.code(), Some(69));
     // Nothing else is left.
@@ -163,7 +166,7 @@ fn only_a_fresh_status_is_a_good_one() {
             "{offset}: {}",
             stderr(&output)
         );
-        let is_said = stderr(&output).contains("the run has ended, or hangs");
+        let is_said = stderr(&output).contains("the run has ended, hangs, or waits");
         assert_eq!(is_said, code == 69, "{}", stderr(&output));
     }
     for (text, wanted) in [("", "not a status file"), ("{}", "not a status file")] {
@@ -259,6 +262,49 @@ fn the_last_failure_is_that_of_the_run() {
     assert_eq!(output.status.code(), Some(77));
     let shown = read(&file).unwrap();
     assert_eq!(shown["state"], "stopping");
+    assert_eq!(shown["exit"], 77);
     let failure = shown["last_failure"]["message"].as_str().unwrap();
     assert!(failure.contains("refused /none"), "{failure}");
+}
+
+#[test]
+fn the_last_event_is_counted_and_dated() {
+    let (sim, seen) = start(0.0);
+    let (_folder, file) = folder();
+    let args = [
+        "listen",
+        TEMPERATURE,
+        "-C1",
+        "--status-file",
+        file.to_str().unwrap(),
+    ];
+    let child = octave_ws(&sim, &args).spawn().unwrap();
+    await_subscription(&seen);
+    sim.publish(TEMPERATURE, &json!(1));
+    assert!(child.wait_with_output().unwrap().status.success());
+    let shown = read(&file).unwrap();
+    assert!(
+        shown["events"] == 1 && shown["last_event"].is_string(),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_status_file_is_not_the_output() {
+    let (sim, _seen) = start(0.0);
+    let (folder, file) = folder();
+    let name = file.to_str().unwrap();
+    fs::write(&file, "{}\n").unwrap();
+    let other = folder.path().join("link");
+    std::os::unix::fs::symlink(&file, &other).unwrap();
+    let new = folder.path().join("new");
+    for (output, status) in [(&file, &file), (&file, &other), (&new, &new)] {
+        let [output, status] = [output, status].map(|path| path.to_str().unwrap());
+        let args = ["listen", TEMPERATURE, "-o", output, "--status-file", status];
+        let output = octave_ws(&sim, &args).output().unwrap();
+        assert_eq!(output.status.code(), Some(64), "{}", stderr(&output));
+        let wanted = "--status-file and --output cannot be the same file";
+        assert!(stderr(&output).contains(wanted), "{}", stderr(&output));
+    }
+    assert_eq!(fs::read_to_string(name).unwrap(), "{}\n");
 }

@@ -38,7 +38,7 @@ pub(crate) fn status(path: &str) -> Result<(), Failure> {
     if age > STALE {
         let age = whole(age);
         return Err(failure(format!(
-            "last updated {age} ago: the run has ended, or hangs"
+            "last updated {age} ago: the run has ended, hangs, or waits for the reader of a pipe"
         )));
     }
     if state != "subscribed" {
@@ -99,6 +99,9 @@ fn page(status: &Value, now: SystemTime) -> String {
                 ago(&failure["at"])
             ),
         );
+    }
+    if status["exit"].is_u64() {
+        line("exit", status["exit"].to_string());
     }
     if let Some(next) = date(&status["next_attempt"]) {
         let left = next.duration_since(now).unwrap_or_default();

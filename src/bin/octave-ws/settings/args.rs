@@ -102,7 +102,7 @@ pub(crate) struct Args {
     pub(crate) renew: Option<String>,
 
     /// drop a connection on which pings go unanswered, instead of keeping it
-    /// until the events that were sent on it have come; --renew needs that, too
+    /// until the events that were sent on it have come; --renew has no effect then
     #[argh(switch)]
     pub(crate) no_handover: bool,
 
@@ -242,7 +242,7 @@ pub(crate) struct Doctor {
     pub(crate) streams: Vec<Stream>,
 }
 
-/// Print the status file of a run, and check that it is subscribed.
+/// Show the status of a run, and check that it is subscribed.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
@@ -255,7 +255,7 @@ container, monit or cron.",
     example = "{command_name} /run/octave-ws/status"
 )]
 pub(crate) struct Status {
-    /// status file in JSON
+    /// status file of listen or capture, in JSON
     #[argh(positional, arg_name = "FILE")]
     pub(crate) file: String,
 }

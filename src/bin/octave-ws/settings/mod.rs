@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::mem;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use octave_ws::settings::{environment, parse_duration};
@@ -278,16 +278,17 @@ impl ListenSettings {
             return Err(Failure::usage(message));
         }
         let rotation = Rotation::of(listen)?;
-        let status_file = match (listen.status_file.take(), listen.status_format) {
-            (None, None) => None,
-            (Some(path), _) if path.is_empty() => {
-                return Err(Failure::usage("--status-file: give the name of a file"));
-            }
-            (Some(path), format) => Some((path.into(), format.unwrap_or(StatusFormat::Json))),
-            (None, Some(_)) => {
-                return Err(Failure::usage("--status-format needs --status-file"));
-            }
-        };
+        let status_file: Option<(PathBuf, _)> =
+            match (listen.status_file.take(), listen.status_format) {
+                (None, None) => None,
+                (Some(path), _) if path.is_empty() => {
+                    return Err(Failure::usage("--status-file: give the name of a file"));
+                }
+                (Some(path), format) => Some((path.into(), format.unwrap_or(StatusFormat::Json))),
+                (None, Some(_)) => {
+                    return Err(Failure::usage("--status-format needs --status-file"));
+                }
+            };
         let folder = listen.output_dir.take();
         if folder.is_some() && listen.output.is_some() {
             let message = "--output and --output-dir cannot be used together";
@@ -301,6 +302,13 @@ impl ListenSettings {
             Some(path) => Destination::File(path.to_owned()),
         };
         let is_stdout_tty = matches!(output, Destination::Stdout) && io::stdout().is_terminal();
+        if let (Some((status, _)), Destination::File(path) | Destination::WholeFile(path)) =
+            (&status_file, &output)
+            && is_same_file(status, Path::new(path))
+        {
+            let message = "--status-file and --output cannot be the same file";
+            return Err(Failure::usage(message));
+        }
         let default = if is_stdout_tty {
             Format::Text
         } else {
@@ -347,6 +355,21 @@ impl ListenSettings {
             is_gapless: listen.require_gapless,
         })
     }
+}
+
+/// Returns whether two paths lead to the same file, which need not be there.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let [one, other] = [one, other].map(|path| {
+        path.canonicalize().or_else(|error| {
+            let folder = match path.parent() {
+                Some(folder) if folder != Path::new("") => folder,
+                _ => Path::new("."),
+            };
+            let name = path.file_name().ok_or(error)?;
+            folder.canonicalize().map(|folder| folder.join(name))
+        })
+    });
+    matches!((one, other), (Ok(one), Ok(other)) if one == other)
 }
 
 /// Whether terminals are steered in vain.

@@ -27,7 +27,7 @@ Commands:
   session      open a session and print its id
   shell        subscribe and send messages interactively
   doctor       test each stage of the connection
-  status       print the status file of a run
+  status       show the status of a run
   completions  print a completion script for a shell
 
 Run octave-ws help, or octave-ws help COMMAND, for more.";

@@ -39,7 +39,7 @@ macro_rules! receivers {
 }
 
 receivers! {
-    /// Print the events of streams as they arrive, one JSON object per line.
+    /// Print the events of streams as they arrive, one per line.
     #[argh(
         subcommand,
         name = "listen",
@@ -48,12 +48,18 @@ receivers! {
         note = "listen reconnects until it is stopped. --output appends to FILE; a partial
 record at its end, left by a crash, is removed first. SIGHUP reopens FILE,
 so that it can be rotated, and reads --streams-file again; without either, or
-where the terminal is gone, it ends the run as SIGTERM does.",
+where the terminal is gone, it ends the run as SIGTERM does.
+Members in braces are those of the Event (path, streamId, creationDate,
+generatedDate, id, hash, location, metadata, elems.NAME, tags.NAME), time (the
+event's own), at (of arrival), n (the number of the event), resource and json
+(the whole Event); {{a|b}} is the first that is there. \\t, \\n, \\\\, {{{{ and }}}}
+are a tab, a line break, a backslash and braces.",
         example = "{command_name} /my_company/devices/gw1/temperature --count 5"
     )]
     listen {
-        /// append to a file for each stream in DIR, in place of --output; its
-        /// name is the path with _ for /. A named pipe may be there for it
+        /// append to a file for each stream in DIR, which exists, in place of
+        /// --output; its name is the path with _ for /. A named pipe of that name
+        /// is written to, and all streams wait for its reader
         #[argh(option, arg_name = "DIR")]
         output_dir: Option<String>,
 
@@ -62,7 +68,7 @@ where the terminal is gone, it ends the run as SIGTERM does.",
         #[argh(option, arg_name = "SIZE", from_str_fn(parse_size))]
         rotate_size: Option<usize>,
 
-        /// rename it at the end of each such period, counted from midnight UTC,
+        /// rename FILE at the end of each such period, 1d for one at midnight UTC,
         /// unless it is empty
         #[argh(option, arg_name = "DURATION", from_str_fn(parse_period))]
         rotate_every: Option<Duration>,
@@ -124,7 +130,7 @@ so far, if any, and the exit code is not 0. To a device, a named pipe and
     #[argh(switch)]
     local_time: bool,
 
-    /// columns of csv and tsv: members of the Event, comma-separated, as in
+    /// columns of csv and tsv: members as in braces, comma-separated, as in
     /// time,path,elems.temperature (default: time, path and the members of the
     /// first event's elems)
     #[argh(option, arg_name = "FIELDS", from_str_fn(parse_columns))]

@@ -24,6 +24,8 @@ pub(crate) struct Snapshot {
     pub(crate) event_at: Option<SystemTime>,
     pub(crate) failure: Option<LastFailure>,
     pub(crate) next_attempt: Option<SystemTime>,
+    /// The exit code, at the end.
+    pub(crate) exit: Option<u8>,
 }
 
 /// The state of a connection.
@@ -103,6 +105,7 @@ impl Snapshot {
             "last_event": self.event_at.map(date),
             "last_failure": failure,
             "next_attempt": self.next_attempt.map(date),
+            "exit": self.exit,
         });
         format!("{status}\n")
     }
@@ -161,7 +164,7 @@ impl Snapshot {
             ("events_total", "Number of events.", self.events),
             (
                 "event_bytes_total",
-                "Total length of their messages.",
+                "Total length of the messages of events, in bytes.",
                 self.bytes,
             ),
             (
@@ -185,7 +188,7 @@ impl Snapshot {
         text.family(
             "last_failure",
             "gauge",
-            "How often it was repeated in a row.",
+            "Repetitions of the last failure in a row.",
             count,
         );
         let failed = "Time of the last failure, in seconds since the Unix epoch.";
@@ -197,6 +200,13 @@ impl Snapshot {
             "gauge",
             next,
             at(self.next_attempt),
+        );
+        let code = self.exit.map(|code| (String::new(), code.into()));
+        text.family(
+            "exit_code",
+            "gauge",
+            "Exit code of a run that has ended.",
+            code,
         );
         text.0
     }

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 use octave_ws::{Client, Disconnected, clock};
 
 use super::Run;
-use crate::exit::{End, Failure};
+use crate::exit::{End, Failure, INCOMPLETE};
 use crate::settings::ListenSettings;
 use crate::status::file::StatusFile;
 use crate::status::snapshot::{LastFailure, Snapshot, State};
@@ -19,6 +19,7 @@ pub(super) struct Shown {
     event_at: Option<(Instant, SystemTime)>,
     failure: Option<LastFailure>,
     next_attempt: Option<SystemTime>,
+    exit: Option<u8>,
 }
 
 impl Shown {
@@ -33,6 +34,7 @@ impl Shown {
             event_at: None,
             failure: None,
             next_attempt: None,
+            exit: None,
         })
     }
 
@@ -64,18 +66,28 @@ impl Run<'_> {
         });
         if is_connected {
             shown.next_attempt = None;
-            shown.granted = client.subscribed().count();
-        } else {
-            shown.granted = 0;
         }
+        shown.granted = match shown.state {
+            State::Lost => 0,
+            _ => client.subscribed().count(),
+        };
         self.warn_status_file();
     }
 
     /// Shows how the run has ended.
     pub(super) fn end_status_file(&mut self, end: &Result<(), End>) {
-        if let (Some(shown), Err(End::Failed(failure))) = (&mut self.shown, end) {
-            let (message, count, at) = (failure.message.clone(), 1, clock::now());
-            shown.failure = Some(LastFailure { message, count, at });
+        // What came last is counted, too.
+        self.status.update();
+        if let Some(shown) = &mut self.shown {
+            shown.exit = Some(match end {
+                Err(End::Failed(failure)) => failure.code,
+                Err(End::Unread(_) | End::Overdue(_)) => INCOMPLETE,
+                Ok(()) | Err(End::ReaderGone | End::Stopped) => 0,
+            });
+            if let Err(End::Failed(failure)) = end {
+                let (message, count, at) = (failure.message.clone(), 1, clock::now());
+                shown.failure = Some(LastFailure { message, count, at });
+            }
         }
         self.stop_status_file();
     }
@@ -131,6 +143,7 @@ impl Run<'_> {
             event_at: shown.event_at.map(|(_, date)| date),
             failure: shown.failure.clone(),
             next_attempt: shown.next_attempt,
+            exit: shown.exit,
         };
         let written = shown.file.update(snapshot);
         written.map_err(|error| shown.file.failure(&error))

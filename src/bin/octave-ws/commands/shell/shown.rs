@@ -70,7 +70,9 @@ impl Shown {
             } else {
                 text.to_owned()
             };
-            self.line(&format!("< {line}"))
+            // Among short lines, others are marked.
+            let mark = if self.text.is_some() { "< " } else { "" };
+            self.line(&format!("{mark}{line}"))
         } else if is_json {
             self.output.write(text)
         } else {
