@@ -69,6 +69,7 @@ def check_prometheus(folder):
     for family in families:
         assert family.documentation and family.type in ("gauge", "counter"), family
         for sample in family.samples:
+            assert sample.labels.pop("run") == "octave", sample
             samples[sample.name, *sample.labels.values()] = sample.value
     assert samples["octave_ws_state", "stopping"] == 1
     assert samples["octave_ws_stream_refused", refused] == 1

@@ -1,7 +1,7 @@
 //! Files that the program renames by itself, once they are large or old.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, SystemTime};
@@ -267,6 +267,87 @@ fn a_pause_is_counted_from_the_last_record_of_the_file_before() {
             .contains(r#""kind":"gap""#)
     };
     assert_eq!(files(&file).iter().filter(|file| gap(file)).count(), 1);
+}
+
+#[test]
+fn a_file_that_a_kill_has_left_out_has_the_rights_of_the_one_before() {
+    let (sim, seen) = start(0.0);
+    let (_folder, file) = folder();
+    let last = numbered(&file, 1);
+    fs::write(&last, "{\"elems\":0}\n").unwrap();
+    fs::set_permissions(&last, fs::Permissions::from_mode(0o600)).unwrap();
+    let child = subscribed(&seen, listen(&sim, &file, &["--rotate-size=1KiB", "-C1"]));
+    publish(&sim, 1..2);
+    assert!(child.wait_with_output().unwrap().status.success());
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(elems(&file), [0, 1]);
+}
+
+#[test]
+fn a_header_alone_is_not_renamed() {
+    let (sim, _seen) = start(0.0);
+    let (_folder, file) = folder();
+    fs::write(&file, "elems\n").unwrap();
+    let old = SystemTime::now() - Duration::from_secs(3 * 3600);
+    File::options()
+        .write(true)
+        .open(&file)
+        .unwrap()
+        .set_modified(old)
+        .unwrap();
+    let args = [
+        "--rotate-every=1h",
+        "-Fcsv",
+        "--fields=elems",
+        "--duration=1ms",
+    ];
+    let output = listen(&sim, &file, &args).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(files(&file), [file]);
+}
+
+#[test]
+fn a_file_of_somebody_else_gets_no_second_header() {
+    let (sim, seen) = start(0.0);
+    let (_folder, file) = folder();
+    let args = ["--rotate-size=100", "-Fcsv", "--fields=elems", "-C100"];
+    let child = subscribed(&seen, listen(&sim, &file, &args));
+    until("it is there", || file.exists());
+    fs::rename(&file, numbered(&file, 90)).unwrap();
+    fs::write(&file, "elems\n").unwrap();
+    publish(&sim, 0..100);
+    assert!(child.wait_with_output().unwrap().status.success());
+    let mut rows = 0;
+    for file in files(&file) {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("elems\n"), "{file:?}: {text}");
+        assert_eq!(text.matches("elems").count(), 1, "{file:?}: {text}");
+        rows += text.lines().count() - 1;
+    }
+    assert_eq!(rows, 100);
+}
+
+#[test]
+fn a_link_that_leads_elsewhere_is_followed() {
+    let (sim, seen) = start(0.0);
+    let (folder, link) = folder();
+    let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
+    symlink(&one, &link).unwrap();
+    let child = subscribed(&seen, listen(&sim, &link, &["--rotate-size=1KiB", "-C40"]));
+    publish(&sim, 0..20);
+    until("it is written", || {
+        elems_if_whole(&one).is_some_and(|elems| elems.len() == 20)
+    });
+    fs::remove_file(&link).unwrap();
+    symlink(&other, &link).unwrap();
+    kill(&child, Signal::HUP);
+    until("it is opened again", || other.exists());
+    publish(&sim, 20..40);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(elems(&one), (0..20).collect::<Vec<_>>());
+    assert_eq!(elems(&other), (20..40).collect::<Vec<_>>());
+    assert!(files(&other).len() > 2);
 }
 
 #[test]

@@ -208,17 +208,21 @@ fn metrics_are_written_for_prometheus() {
             .any(|found| found == line)
     };
     until("it is subscribed", || {
-        holds(r#"octave_ws_state{state="subscribed"} 1"#)
+        holds(r#"octave_ws_state{run="status",state="subscribed"} 1"#)
     });
-    assert!(holds(r#"octave_ws_state{state="connecting"} 0"#));
-    assert!(holds(r#"octave_ws_stream_refused{stream="/a\\\"b"} 1"#));
+    assert!(holds(
+        r#"octave_ws_state{run="status",state="connecting"} 0"#
+    ));
+    assert!(holds(
+        r#"octave_ws_stream_refused{run="status",stream="/a\\\"b"} 1"#
+    ));
     sim.publish_burst(TEMPERATURE, &[json!(1), json!(2)]);
     until("the events are counted", || {
-        holds("octave_ws_events_total 2")
+        holds(r#"octave_ws_events_total{run="status"} 2"#)
     });
     kill(&child, Signal::TERM);
     assert!(child.wait_with_output().unwrap().status.success());
-    assert!(holds(r#"octave_ws_state{state="stopping"} 1"#));
+    assert!(holds(r#"octave_ws_state{run="status",state="stopping"} 1"#));
 }
 
 #[test]

@@ -127,15 +127,19 @@ pub(crate) fn own_time(event: &Event) -> Option<SystemTime> {
     Some(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
 }
 
-/// Returns a member by its path. A name may have dots of its own: that of a member of `elems` at the latest.
+/// Returns a member by its path. A name may have dots of its own, or stand for several names.
 fn member<'a>(event: &'a Event, path: &[String]) -> Option<&'a str> {
     let found = event.member_at(path.iter().map(String::as_str));
     match path {
-        [first, rest @ ..] if found.is_none() && rest.len() > 1 => {
+        _ if found.is_some() => found,
+        [first, rest @ ..] if rest.len() > 1 => {
             let name = rest.join(".");
             event.member_at([first.as_str(), &name])
         }
-        _ => found,
+        [first, name] if name.contains('.') => {
+            event.member_at([first.as_str()].into_iter().chain(name.split('.')))
+        }
+        _ => None,
     }
 }
 
@@ -149,11 +153,14 @@ impl<'a> Value<'a> {
                 json.into()
             });
         }
-        match serde_json::from_str::<String>(json) {
-            Ok(text) => Self::Text(text.into()),
-            // A lone surrogate, as it came.
-            Err(_) => Self::Text(json.trim_matches('"').into()),
+        if let Ok(text) = serde_json::from_str::<String>(json) {
+            return Self::Text(text.into());
         }
+        // A lone surrogate, as it came.
+        let text = json
+            .strip_prefix('"')
+            .and_then(|json| json.strip_suffix('"'));
+        Self::Text(text.unwrap_or(json).into())
     }
 }
 

@@ -158,9 +158,11 @@ impl Table {
             Kind::Tsv => header.split('\t').map(unescaped).collect(),
         };
         let column = |name: String| {
-            let field = Field::parse(&name)
-                .ok()
-                .or_else(|| member_of_elems(&name))?;
+            let field = match (member_of_elems(&name), Field::parse(&name).ok()) {
+                // `--fields` may have named several, or an event one with such a name.
+                (Some(member), Some(first @ Field::First(_))) => Field::First(vec![member, first]),
+                (member, field) => member.or(field)?,
+            };
             Some(Column { name, field })
         };
         names.into_iter().map(column).collect()
@@ -209,10 +211,7 @@ impl Table {
             if n > 0 {
                 header.push(self.separator());
             }
-            // One line, whatever the members are called.
-            let mut in_one_line = String::new();
-            push_in_one_line(&mut in_one_line, name);
-            self.push_cell(&mut header, &in_one_line);
+            self.push_cell(&mut header, name);
         }
         if !self.columns.is_empty() {
             self.header.set(&header);
@@ -261,7 +260,8 @@ impl Table {
 fn columns_by(event: &Event) -> Vec<Column> {
     let keys = event.elems().map(|Keys(keys)| keys).unwrap_or_default();
     let mut names: Vec<String> = Vec::new();
-    for key in keys {
+    // A header is one line, and read again.
+    for key in keys.iter().filter(|key| !key.contains(char::is_control)) {
         let name = format!("elems.{key}");
         if names.len() < MOST_CHOSEN && !names.contains(&name) {
             names.push(name);
@@ -389,11 +389,12 @@ mod tests {
 
     #[test]
     fn columns_are_those_of_the_first_event() {
-        let elems = r#"{"b":1.50,"a,\"\n":"x,\"y\"\nz","a.b":{"c": [1,2]},"b":null,"":"\t\\"}"#;
+        let elems =
+            r#"{"b":1.50,"c\nd":0,"a,\"":"x,\"y\"\nz","a.b":{"c": [1,2]},"b":null,"":"\t\\"}"#;
         let time = "1970-01-01T00:00:00.000Z";
         let mut csv = Table::new(Kind::Csv);
         assert_eq!(csv.begin(None), Ok(None));
-        let header = "time,path,elems.b,\"elems.a,\"\"\\n\",elems.a.b,elems.";
+        let header = "time,path,elems.b,\"elems.a,\"\"\",elems.a.b,elems.";
         let first = format!("{time},/a,,\"x,\"\"y\"\"\nz\",\"{{\"\"c\"\": [1,2]}}\",\t\\");
         assert_eq!(row(&mut csv, elems), format!("{header}\n{first}"));
         assert_eq!(row(&mut csv, "7"), format!("{time},/a,,,,"));
@@ -409,7 +410,7 @@ mod tests {
     fn the_columns_of_a_file_are_kept() {
         for kind in [Kind::Csv, Kind::Tsv] {
             let mut first = Table::new(kind);
-            let elems = r#"{"a,b":1,"c.d":2,"e|f":3,"":4,"g\\h":5}"#;
+            let elems = r#"{"a,b":1,"c.d":2,"c":{"d":9},"e|path":3,"":4,"g\\h":5}"#;
             let lines = row(&mut first, elems);
             let (header, values) = lines.split_once('\n').unwrap();
             let mut again = Table::new(kind);

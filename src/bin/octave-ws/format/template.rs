@@ -116,7 +116,7 @@ mod tests {
     fn members_are_shown_as_they_came() {
         let value = r#"{"path":"/a","elems":{"a":{"b":1.50e400,"s":"x\ty\u001b\u2028\\z"},
             "list":[1,
-            2],"t":true,"zero":null,"bad":"\ud800"},"tags":{"x":"\u00e9"},"creationDate":1587387677625}"#;
+            2],"t":true,"zero":null,"bad":"\ud800\""},"tags":{"x":"\u00e9"},"creationDate":1587387677625}"#;
         for (template, wanted) in [
             (
                 "{at}\\t{path}\\t{elems.a.b}",
@@ -127,7 +127,7 @@ mod tests {
                 "{elems.t}{elems.zero}{elems.none}{elems.none.deeper}{elems.t.deeper}",
                 "truenull",
             ),
-            ("{elems.bad}", "\\ud800"),
+            ("{elems.bad}", "\\ud800\\\""),
             ("{tags.x}", "\u{e9}"),
             ("{elems.list}", "[1,            2]"),
             ("{n} {resource} {time}", "7 s1 2020-04-20T13:01:17.625Z"),

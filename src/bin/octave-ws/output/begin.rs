@@ -1,16 +1,24 @@
 //! Begins an output: its header, and its rotation.
 
 use std::fs;
+use std::path::Path;
 
 use super::Output;
 use crate::exit::{End, Failure, OUTPUT};
 use crate::format::header::Header;
 use crate::output::record::Lines;
-use crate::output::rotate::Rotated;
+use crate::output::rotate::{self, Rotated};
 use crate::output::tail;
 use crate::settings::Rotation;
 
 impl Output {
+    /// Creates the file of this name where a kill amid a rotation has left it out, with the permissions of
+    /// the one before it.
+    pub(crate) fn resume(path: &str) -> Result<(), End> {
+        let resumed = rotate::resume(Path::new(path));
+        resumed.map_err(|error| End::of_opening(path, &error))
+    }
+
     /// Renames the file whenever it is large or old from now on. Each new one begins with the header.
     ///
     /// # Errors
@@ -26,7 +34,6 @@ impl Output {
         self.missing_since = self.missing_since.or_else(|| rotated.missing_since());
         self.rotated = Some(rotated);
         self.header = header;
-        self.rotate_if_due();
         Ok(())
     }
 
@@ -36,13 +43,15 @@ impl Output {
     /// 74 for a file with other columns.
     pub(crate) fn begin(&mut self, lines: &mut Lines) -> Result<(), End> {
         match lines.begin(|| self.first_line()) {
-            Ok(None) => Ok(()),
-            Ok(Some(header)) => self.write(&*header),
+            Ok(None) => {}
+            Ok(Some(header)) => self.write(&*header)?,
             Err(wrong) => {
                 let message = format!("output: {}: {wrong}", self.name);
-                Err(Failure::new(OUTPUT, message).into())
+                return Err(Failure::new(OUTPUT, message).into());
             }
         }
+        self.rotate_if_due();
+        Ok(())
     }
 
     /// Returns the first line of a file that is appended to, if there is one and it can be read.

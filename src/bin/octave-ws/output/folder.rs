@@ -68,7 +68,7 @@ impl<'a> Folder<'a> {
     /// Writes the line of an event, sooner or later, to the file of its stream.
     pub(crate) fn write(&mut self, event: &Event) -> Result<(), End> {
         self.count += 1;
-        let name = name(event);
+        let name = name(event, self.settings.rotation.is_some());
         let length = event.message().len() as u64;
         if !self.open.contains_key(&name) {
             self.make_room()?;
@@ -106,6 +106,9 @@ impl<'a> Folder<'a> {
     fn opened(&self, name: &str, event: &Event) -> Result<Open, End> {
         let path = self.path.join(name).display().to_string();
         let settings = self.settings;
+        if settings.rotation.is_some() {
+            Output::resume(&path)?;
+        }
         let mut open = Open {
             output: Output::appended(&path, &settings.format)?,
             lines: Lines::new(settings.format.apart(), settings),
@@ -200,8 +203,9 @@ fn of_reader(name: &str, end: End) -> End {
     }
 }
 
-/// Returns the name of the file of an event: the path of its stream with `_` for `/`.
-fn name(event: &Event) -> String {
+/// Returns the name of the file of an event: the path of its stream with `_` for `/`. A number at its end
+/// would be that of a rotated file.
+fn name(event: &Event, is_rotated: bool) -> String {
     let path = event.path();
     let resource = event.resource();
     let path = path.as_deref().or(resource).unwrap_or("-");
@@ -209,6 +213,10 @@ fn name(event: &Event) -> String {
     let mut name: String = path.chars().map(safe).collect();
     if name.is_empty() || name.starts_with('.') {
         name.insert(0, '_');
+    }
+    let is_number = |end: &str| end.bytes().all(|b| b.is_ascii_digit());
+    if is_rotated && name.rsplit_once('.').is_some_and(|(_, end)| is_number(end)) {
+        name.push('_');
     }
     if name.len() > LONGEST {
         let hash = fnv_1a(path.as_bytes());

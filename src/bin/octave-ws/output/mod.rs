@@ -1,6 +1,7 @@
 //! Records, on standard output or in a file.
 
 use std::borrow::Cow;
+use std::fs;
 use std::io::{self, Seek, SeekFrom};
 use std::iter;
 use std::mem;
@@ -60,6 +61,8 @@ pub(crate) struct Output {
     /// Number of buffered bytes that are written at once.
     threshold: usize,
     header: Header,
+    /// Whether a new file is still to be given its header.
+    is_header_due: bool,
 }
 
 /// Number of buffered bytes that are written at once.
@@ -115,9 +118,12 @@ impl Output {
         let again = Self::appended(&self.name, &self.format)?;
         (self.sink, self.watched) = (again.sink, again.watched);
         if let Some(rotated) = &mut self.rotated {
-            let opened = rotated.opened(self.sink.file());
+            // A link may lead elsewhere by now.
+            let place = fs::canonicalize(&self.name);
+            let opened = place.and_then(|place| rotated.reopened(place, self.sink.file()));
             opened.map_err(|error| End::of_output(&self.name, &error))?;
         }
+        self.is_header_due = false;
         log::info!("output: {} was reopened", self.name);
         Ok(())
     }
@@ -166,6 +172,7 @@ impl Output {
             rotated: None,
             threshold: FLUSH_THRESHOLD,
             header: Header::default(),
+            is_header_due: false,
         }
     }
 
@@ -322,8 +329,17 @@ impl Output {
         if !self.lines.is_empty() {
             self.rotate_if_due();
         }
+        let is_header_due = mem::take(&mut self.is_header_due);
+        if is_header_due {
+            let header: Vec<u8> = self.header.line().collect();
+            for (end, _) in &mut self.events {
+                *end += header.len();
+            }
+            self.lines.splice(..0, header);
+        }
         let mut lines = mem::take(&mut self.lines);
         let written = self.write_out(&[&lines]);
+        self.is_header_due |= is_header_due && written.is_err();
         lines.clear();
         // Frees the memory of a long line.
         lines.shrink_to(2 * FLUSH_THRESHOLD);
@@ -369,8 +385,6 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use octave_ws::Printable;
 
     use super::*;

@@ -11,6 +11,16 @@ use crate::format::table::Table;
 use crate::output::target;
 use crate::settings::Rotation;
 
+/// Creates a file of this name if that is what a kill amid a rotation has left out.
+pub(super) fn resume(path: &Path) -> io::Result<()> {
+    let last = numbered(path, 1);
+    let is_missing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+    if fs::symlink_metadata(path).is_err_and(is_missing) && last.is_file() {
+        target::follow(&last, path)?;
+    }
+    Ok(())
+}
+
 /// A file that is renamed now and then.
 pub(super) struct Rotated {
     rotation: Rotation,
@@ -35,6 +45,12 @@ impl Rotated {
         };
         rotated.opened(file)?;
         Ok(rotated)
+    }
+
+    /// Takes note of the file that is open now, at another place.
+    pub(super) fn reopened(&mut self, place: PathBuf, file: &File) -> io::Result<()> {
+        self.place = place;
+        self.opened(file)
     }
 
     /// Takes note of the file that is open now.
@@ -103,7 +119,9 @@ impl Rotated {
         self.period = self.period_at(clock::now());
         if !target::is_there(file, &self.place)? {
             // Somebody else has renamed it.
-            return self.open(table);
+            let other = self.open(table)?;
+            self.opened(&other)?;
+            return Ok(other);
         }
         let most = self.rotation.keep.unwrap_or(u32::MAX);
         let is_free = |number: &u32| fs::symlink_metadata(self.numbered(*number)).is_err();

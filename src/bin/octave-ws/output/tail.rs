@@ -96,20 +96,24 @@ fn find_row(file: &File, length: u64, kind: Kind) -> io::Result<Found> {
     let end = behind(file, length, |b| b != 0)?;
     let range = Range { file, at: 0, end };
     let mut reader = BufReader::with_capacity(64 << 10, range);
-    let (mut at, mut start, mut is_quoted) = (0, 0, false);
+    let (mut at, mut start, mut is_quoted, mut last) = (0, 0, false, b'\n');
     loop {
         let block = reader.fill_buf()?;
         if block.is_empty() {
             break;
         }
         for n in memchr2_iter(b'"', b'\n', block) {
-            if block[n] == b'"' && kind == Kind::Csv {
+            // A quotation mark within a cell that is not quoted is part of it.
+            let before = n.checked_sub(1).map_or(last, |before| block[before]);
+            let is_mark = is_quoted || matches!(before, b',' | b'\n' | b'"');
+            if block[n] == b'"' && kind == Kind::Csv && is_mark {
                 is_quoted = !is_quoted;
             } else if block[n] == b'\n' && !is_quoted {
                 start = at + n as u64 + 1;
             }
         }
         let read = block.len();
+        last = block[read - 1];
         at += read as u64;
         reader.consume(read);
     }
@@ -257,6 +261,11 @@ mod tests {
         }
         for text in ["", whole] {
             assert_eq!(mended_as(text, true, csv), (Tail::Nothing, text.to_owned()));
+        }
+        // One within a cell that is not quoted, at the end of a block, too.
+        for marks in ["5\" pipe\n", "5\"\n"] {
+            let rows = format!("a,b\n1,{marks}2,x\n");
+            assert_eq!(mended_as(&rows, true, csv), (Tail::Nothing, rows.clone()));
         }
         // Quotation marks are others' business in TSV.
         let (text, torn) = ("a\tb\n\"\t1\n", "2");

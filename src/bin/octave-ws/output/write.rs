@@ -46,7 +46,7 @@ impl Output {
             match synced.and_then(|()| rotated.rotate(self.sink.file(), self.format.table())) {
                 Ok(file) => {
                     self.sink = Sink::of_file(file);
-                    self.write_header();
+                    self.is_header_due = rotated.length() == 0;
                     log::info!("output: {} was rotated", self.name);
                 }
                 Err(error) => log::warn!("output: {} cannot be rotated: {error}", self.name),
@@ -54,16 +54,6 @@ impl Output {
         }
         let left = self.rotated.as_ref().map_or(usize::MAX, Rotated::left);
         self.threshold = left.clamp(1, FLUSH_THRESHOLD);
-    }
-
-    fn write_header(&mut self) {
-        let header: Vec<u8> = self.header.line().collect();
-        // What makes this fail makes the next write fail, too.
-        if self.write_to_file(&[&header]).is_ok()
-            && let Some(rotated) = &mut self.rotated
-        {
-            rotated.written(header.len());
-        }
     }
 
     /// Leaves no part of a line where not all of it fits. An error comes with how much was written

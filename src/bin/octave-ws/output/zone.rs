@@ -8,20 +8,22 @@ const END: Duration = Duration::from_secs(253_402_300_800);
 
 /// Returns a date in RFC 3339, in milliseconds.
 pub(super) fn millis(at: SystemTime, is_local: bool) -> String {
-    let offset = if is_local { offset(at) } else { None };
-    in_zone(
-        offset,
-        &humantime::format_rfc3339_millis(shifted(at, offset)),
-    )
+    let (at, offset) = in_zone(at, is_local);
+    marked(&humantime::format_rfc3339_millis(at), offset)
 }
 
 /// Returns a date in RFC 3339, in whole seconds.
 pub(super) fn seconds(at: SystemTime, is_local: bool) -> String {
+    let (at, offset) = in_zone(at, is_local);
+    marked(&humantime::format_rfc3339_seconds(at), offset)
+}
+
+/// Returns a date as clocks of this zone show it, and their offset. One that cannot be written so stays
+/// in UTC.
+fn in_zone(at: SystemTime, is_local: bool) -> (SystemTime, Option<i32>) {
     let offset = if is_local { offset(at) } else { None };
-    in_zone(
-        offset,
-        &humantime::format_rfc3339_seconds(shifted(at, offset)),
-    )
+    let shifted = offset.and_then(|offset| shifted(at, offset));
+    (shifted.unwrap_or(at), offset.filter(|_| shifted.is_some()))
 }
 
 /// Returns the time by which clocks of this zone are ahead of UTC, in seconds. Without a zone, `None`.
@@ -40,8 +42,7 @@ fn offset(at: SystemTime) -> Option<i32> {
     i32::try_from(parts.tm_gmtoff).ok()
 }
 
-fn shifted(at: SystemTime, offset: Option<i32>) -> SystemTime {
-    let offset = offset.unwrap_or_default();
+fn shifted(at: SystemTime, offset: i32) -> Option<SystemTime> {
     let time = Duration::from_secs(offset.unsigned_abs().into());
     let shifted = if offset < 0 {
         at.checked_sub(time)
@@ -49,11 +50,10 @@ fn shifted(at: SystemTime, offset: Option<i32>) -> SystemTime {
         at.checked_add(time)
     };
     let first = SystemTime::UNIX_EPOCH;
-    let is_writable = |at: &SystemTime| *at >= first && *at < first + END;
-    shifted.filter(is_writable).unwrap_or(at)
+    shifted.filter(|at| *at >= first && *at < first + END)
 }
 
-fn in_zone(offset: Option<i32>, date: &humantime::Rfc3339Timestamp) -> String {
+fn marked(date: &humantime::Rfc3339Timestamp, offset: Option<i32>) -> String {
     let date = date.to_string();
     let Some(offset) = offset else { return date };
     let sign = if offset < 0 { '-' } else { '+' };
@@ -75,12 +75,12 @@ mod tests {
             (-12_600, "2020-04-20T09:31:17.625-03:30"),
             (0, "2020-04-20T13:01:17.625+00:00"),
         ] {
-            let date = humantime::format_rfc3339_millis(shifted(at, Some(offset)));
-            assert_eq!(in_zone(Some(offset), &date), wanted);
+            let date = humantime::format_rfc3339_millis(shifted(at, offset).unwrap());
+            assert_eq!(marked(&date, Some(offset)), wanted);
         }
         let begin = SystemTime::UNIX_EPOCH;
-        assert_eq!(shifted(begin, Some(-3600)), begin);
+        assert_eq!(shifted(begin, -3600), None);
         let last = begin + END - Duration::from_millis(1);
-        assert_eq!(shifted(last, Some(3600)), last);
+        assert_eq!(shifted(last, 3600), None);
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::exit::{Failure, OUTPUT};
 use crate::output::replace::replace;
 use crate::settings::values::StatusFormat;
+use crate::status::metrics;
 use crate::status::snapshot::Snapshot;
 
 /// Time after which the file is written though nothing has changed.
@@ -106,7 +107,10 @@ impl Inner {
         }
         let text = match self.format {
             StatusFormat::Json => snapshot.json(),
-            StatusFormat::Prometheus => snapshot.prometheus(),
+            StatusFormat::Prometheus => {
+                let run = self.path.file_stem().unwrap_or_default();
+                metrics::prometheus(&snapshot, &run.to_string_lossy())
+            }
         };
         self.last = Some((snapshot, now));
         self.is_behind = false;

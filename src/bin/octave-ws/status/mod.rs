@@ -1,6 +1,7 @@
 //! Reports a run: on standard error, on the terminal's last line, to systemd.
 
 pub(crate) mod file;
+mod metrics;
 pub(crate) mod progress;
 pub(crate) mod run;
 pub(crate) mod snapshot;

@@ -120,6 +120,9 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn begin(settings: &'a ListenSettings, stop: &'a Stop, hangups: Hangups) -> Result<Self, End> {
+        if let (Some(_), Destination::File(path)) = (settings.rotation, &settings.output) {
+            Output::resume(path)?;
+        }
         let mut output = match &settings.output {
             Destination::Stdout => Output::stdout(),
             Destination::File(path) => Output::appended(path, &settings.format),
