@@ -334,3 +334,69 @@ fn two_paths_of_one_name_are_said() {
         stderr(&output)
     );
 }
+
+#[test]
+fn the_other_files_are_whole_where_a_reader_leaves() {
+    let (sim, seen) = start(0.0);
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join(HUMIDITY_FILE);
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let dir = folder.path().to_str().unwrap();
+    let args = [
+        "listen",
+        TEMPERATURE,
+        HUMIDITY,
+        "-F{elems}",
+        "--output-dir",
+        dir,
+    ];
+    let child = octave_ws(&sim, &args).spawn().unwrap();
+    await_subscription(&seen);
+    await_subscription(&seen);
+    let reader = std::thread::spawn(move || {
+        let mut line = String::new();
+        let mut reader = BufReader::new(File::open(pipe).unwrap());
+        reader.read_line(&mut line).unwrap();
+        reader
+    });
+    sim.publish(HUMIDITY, &json!(1));
+    let reader = reader.join().unwrap();
+    // Both lie in the buffer when the pipe is found to be left.
+    kill(&child, Signal::STOP);
+    sim.publish(TEMPERATURE, &json!(2));
+    sim.publish(HUMIDITY, &json!("x".repeat(100_000)));
+    drop(reader);
+    kill(&child, Signal::CONT);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
+    let text = fs::read_to_string(folder.path().join(TEMPERATURE_FILE)).unwrap();
+    assert_eq!(text, "2\n");
+}
+
+#[test]
+fn a_number_at_the_end_of_a_name_is_no_rotated_file() {
+    let (sim, seen) = start_with(Options::default().any_stream());
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    let args = [
+        "listen",
+        "/a",
+        "/a.1",
+        "-F{path}",
+        "-C6",
+        "--rotate-size=1",
+        "--keep=1",
+    ];
+    let args = [&args[..], &["--output-dir", dir]].concat();
+    let child = octave_ws(&sim, &args).spawn().unwrap();
+    await_subscription(&seen);
+    await_subscription(&seen);
+    for _ in 0..3 {
+        sim.publish("/a", &json!(1));
+        sim.publish("/a.1", &json!(1));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let texts = texts(folder.path());
+    assert_eq!((&*texts["_a.1"], &*texts["_a.1_.1"]), ("/a\n", "/a.1\n"));
+}

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use octave_ws::sim::Fault;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -311,4 +312,33 @@ fn a_status_file_is_not_the_output() {
         assert!(stderr(&output).contains(wanted), "{}", stderr(&output));
     }
     assert_eq!(fs::read_to_string(name).unwrap(), "{}\n");
+}
+
+#[test]
+fn a_link_stays_and_is_written_through() {
+    let (sim, _seen) = start(0.0);
+    let (folder, link) = folder();
+    let file = folder.path().join("behind");
+    std::os::unix::fs::symlink("behind", &link).unwrap();
+    for _ in 0..2 {
+        let args = ["listen", "/none", "--status-file", link.to_str().unwrap()];
+        let output = octave_ws(&sim, &args).output().unwrap();
+        assert_eq!(output.status.code(), Some(77));
+        assert_eq!(read(&file).unwrap()["exit"], 77);
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+}
+
+#[test]
+fn nothing_but_a_file_is_waited_for() {
+    let (_folder, file) = folder();
+    mknodat(CWD, &file, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let output = status(&file);
+    assert_eq!(output.status.code(), Some(69));
+    assert!(
+        stderr(&output).contains("not a regular file"),
+        "{}",
+        stderr(&output)
+    );
 }

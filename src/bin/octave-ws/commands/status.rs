@@ -1,6 +1,7 @@
 //! `status`: a status file, for eyes and for a health check.
 
 use std::fmt::Write;
+use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -21,7 +22,14 @@ const STALE: Duration = Duration::from_secs(3 * EVERY.as_secs());
 /// # Errors
 /// 69 unless the run is subscribed, and its status fresh.
 pub(crate) fn status(path: &str) -> Result<(), Failure> {
-    let read = (FILES.open)(Path::new(path)).and_then(|file| (FILES.read)(&file));
+    let read = (FILES.open)(Path::new(path)).and_then(|file| {
+        // Nothing else is kept up to date, and others may be waited for.
+        if file.metadata()?.is_file() {
+            (FILES.read)(&file)
+        } else {
+            Err(io::Error::other("not a regular file"))
+        }
+    });
     let failure = |what: String| Failure::new(UNAVAILABLE, format!("status: {path}: {what}"));
     let text = read.map_err(|error| failure(error.to_string()))?;
     let status = serde_json::from_slice(&text).unwrap_or(Value::Null);

@@ -15,14 +15,21 @@ use rustix::fs::OFlags;
 /// Those of the operating system. `AlreadyExists` for what is not a regular file.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     // Through a link, which stays.
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let link = fs::read_link(path).ok();
+    let behind = link.and_then(|to| Some(path.parent()?.join(to)));
+    let path = &fs::canonicalize(path)
+        .ok()
+        .or(behind)
+        .unwrap_or_else(|| path.to_owned());
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         let what = "not a regular file, which it would replace";
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
     }
-    let mut new = OsString::from(path);
+    // Hidden from collectors, and from others' names.
+    let mut new = OsString::from(".");
+    new.push(path.file_name().unwrap_or_default());
     new.push(".tmp");
-    let new = Path::new(&new);
+    let new = &path.with_file_name(new);
     // Somebody else may have put a link there, or a pipe, at which open(2) would wait.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     let mut options = OpenOptions::new();

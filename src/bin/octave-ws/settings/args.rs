@@ -249,9 +249,9 @@ pub(crate) struct Doctor {
     name = "status",
     usage = "FILE",
     help_triggers("-h", "--help"),
-    note = "FILE is that of listen --status-file. The exit code is 0 while the run is
-subscribed and FILE at most 30s old, and 69 otherwise: for the HEALTHCHECK of a
-container, monit or cron.",
+    note = "FILE is that of --status-file. The exit code is 0 while the run is
+subscribed and FILE at most 30s old, and 69 otherwise: for the HEALTHCHECK of
+a container, monit or cron.",
     example = "{command_name} /run/octave-ws/status"
 )]
 pub(crate) struct Status {

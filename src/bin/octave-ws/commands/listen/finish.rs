@@ -2,7 +2,6 @@
 
 use super::{Run, can_be_written};
 use crate::exit::{End, Failure, INCOMPLETE};
-use crate::output::folder::Folder;
 use crate::output::record::{Record, Summary};
 use crate::wait::WaitEnded;
 
@@ -22,7 +21,11 @@ impl Run<'_> {
         let mut summary = self.status.summary;
         let end = match end {
             Err(End::ReaderGone) => return Err(End::ReaderGone),
-            Err(End::Unread(cut)) => return Err(self.unread(cut)),
+            Err(End::Unread(cut)) => {
+                // The other files take what is theirs.
+                let _ = self.finish_folder();
+                return Err(self.unread(cut));
+            }
             Err(End::Overdue(failure)) => {
                 let events = summary.events;
                 let cause =
@@ -42,7 +45,7 @@ impl Run<'_> {
         };
         // Before the summary, which says how the process ends.
         let flushed = self.flush().and_then(|()| self.output.sync());
-        let flushed = flushed.and_then(|()| self.folder.as_mut().map_or(Ok(()), Folder::finish));
+        let flushed = flushed.and(self.finish_folder());
         match flushed {
             Err(End::ReaderGone) => return Err(End::ReaderGone),
             Err(End::Unread(cut)) => return Err(self.unread(cut)),
@@ -73,6 +76,15 @@ impl Run<'_> {
             let _ = written.and_then(|()| self.write_summary(summary));
         }
         finished
+    }
+
+    /// Writes what is left to each file of a folder, and syncs it. The first error is returned.
+    fn finish_folder(&mut self) -> Result<(), End> {
+        let Some(folder) = &mut self.folder else {
+            return Ok(());
+        };
+        let flushed = folder.flush();
+        flushed.and(folder.finish())
     }
 
     /// Reports the lines that were not read, where that is possible.
