@@ -137,12 +137,14 @@ fn an_unread_pipe_and_a_lock_end_at_the_deadline_and_at_a_signal() {
     let (sim, _seen) = start(0.0);
     let folder = tempfile::tempdir().unwrap();
     let (file, _lock) = locked_file(folder.path());
-    for path in [named_pipe(folder.path()), file] {
+    let pipe = named_pipe(folder.path());
+    let waiting = format!("output: waiting for a reader of {}\n", pipe.display());
+    for (path, first) in [(pipe, &*waiting), (file, "")] {
         let output = format!("--output={}", path.display());
         let args = ["listen", TEMPERATURE, "-W1s", &output];
         let (code, told) = end(octave_ws(&sim, &args).spawn().unwrap(), TIMEOUT + GRACE);
         let path = path.display();
-        let wanted = format!("error: timeout: output: {path} could not be opened in time\n");
+        let wanted = format!("{first}error: timeout: output: {path} could not be opened in time\n");
         assert_eq!((code, told), (Some(75), wanted));
 
         let child = octave_ws(&sim, &args[..2]).arg(&output).spawn().unwrap();
