@@ -16,7 +16,7 @@ impl Header {
     }
 
     /// Sets it, once.
-    pub(super) fn set(&self, header: &str) {
+    pub(crate) fn set(&self, header: &str) {
         self.0.get_or_init(|| header.to_owned());
     }
 }

@@ -385,9 +385,12 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use octave_ws::Printable;
 
     use super::*;
+    use crate::settings::Rotation;
 
     #[test]
     fn buffered_lines_stay_in_the_old_file() {
@@ -462,5 +465,36 @@ mod tests {
             output.write(line).ok().unwrap();
         }
         assert_eq!(output.lines, b"[{ \"a\": \"\\n\"}]\n[{ }]\n");
+    }
+
+    #[test]
+    fn a_file_with_a_header_alone_is_due_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "n\n").unwrap();
+        let old = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(old).unwrap();
+        let format = crate::format::parse("csv").unwrap();
+        let mut output = Output::appended(path.to_str().unwrap(), &format)
+            .ok()
+            .unwrap();
+        let rotation = Rotation {
+            size: None,
+            every: Some(Duration::from_secs(1)),
+            keep: None,
+        };
+        let header = Header::default();
+        header.set("n");
+        output.set_rotation(rotation, header).ok().unwrap();
+        output.watched = None;
+        output.look(false);
+        assert!(output.due().is_none());
+        output.flush().ok().unwrap();
+        assert!(output.due().is_none());
+        output.write("1").ok().unwrap();
+        output.flush().ok().unwrap();
+        assert!(output.due().is_some());
+        assert_eq!(fs::read_to_string(path).unwrap(), "n\n1\n");
     }
 }

@@ -66,7 +66,7 @@ impl Rotated {
     /// Takes note of so many bytes that were written.
     pub(super) fn written(&mut self, bytes: usize) {
         self.length += bytes as u64;
-        if self.period.is_none() {
+        if bytes > 0 && self.period.is_none() {
             self.period = self.period_at(clock::now());
         }
     }
@@ -96,6 +96,11 @@ impl Rotated {
             self.period = Some(now);
         }
         now > period
+    }
+
+    /// Leaves its period, since it is empty, until something is written.
+    pub(super) fn leave_period(&mut self) {
+        self.period = None;
     }
 
     /// Returns when its period is over, if it has one.

@@ -40,8 +40,10 @@ impl Output {
         let Some(rotated) = &mut self.rotated else {
             return;
         };
-        let is_empty = rotated.length() <= self.header.line().count() as u64;
-        if self.begun == 0 && !is_empty && (rotated.is_large() || rotated.is_old()) {
+        let is_due = self.begun == 0 && (rotated.is_large() || rotated.is_old());
+        if is_due && rotated.length() <= self.header.line().count() as u64 {
+            rotated.leave_period();
+        } else if is_due {
             let synced = self.sink.sync();
             match synced.and_then(|()| rotated.rotate(self.sink.file(), self.format.table())) {
                 Ok(file) => {
