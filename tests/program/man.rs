@@ -174,11 +174,21 @@ fn page(name: &str, program: &str, files: &str) -> String {
         let options = help.list("Options").into_iter();
         let own = options.filter(|(name, _)| name != "-h, --help");
         let own: Vec<_> = own.collect();
-        if own.is_empty() || own != before.1 {
+        // The next command may take most of them, and no other one.
+        let (of, known) = &before;
+        if own.is_empty() || !own.iter().all(|option| known.contains(option)) {
             page += &definitions(&own);
             before = (command.clone(), own);
         } else {
-            let _ = write!(page, ".PP\nIt takes the options of {}.\n", before.0);
+            let others = known.iter().filter(|option| !own.contains(option));
+            let others: Vec<&str> = others
+                .map(|(name, _)| name.split(' ').next().unwrap())
+                .collect();
+            let but = match others.as_slice() {
+                [] => String::new(),
+                others => format!(", but for {}", others.join(", ")),
+            };
+            let _ = write!(page, ".PP\nIt takes the options of {of}{}.\n", roff(&but));
         }
         let _ = write!(page, ".PP\n{}\n", roff(&one_line(help.section("Notes"))));
         page += &examples(&help);

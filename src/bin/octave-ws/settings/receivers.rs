@@ -54,7 +54,9 @@ generatedDate, id, hash, location, metadata, elems.NAME, tags.NAME), time (the
 event's own), at (of arrival), n (the number of the event), resource and json
 (the whole Event); {{a|b}} is the first that is there. \\t, \\n, \\\\, {{{{ and }}}}
 are a tab, a line break, a backslash and braces.",
-        example = "{command_name} /my_company/devices/gw1/temperature --count 5"
+        example = "{command_name} /my_company/devices/gw1/temperature --count 5",
+        example = "{command_name} --streams-file FILE --format '{{time}} {{path}} {{elems}}'",
+        example = "{command_name} --streams-file FILE -o FILE --rotate-size 1MiB --keep 9"
     )]
     listen {
         /// append to a file for each stream in DIR, which exists, in place of
@@ -88,7 +90,8 @@ Events are written to FILE.part, which is renamed to FILE when the run is
 complete. If the run ends early, FILE is unchanged, FILE.part holds the events
 so far, if any, and the exit code is not 0. To a device, a named pipe and
 /dev/stdout, events are written directly.",
-        example = "{command_name} /my_company/devices/gw1/temperature --duration 1m -o FILE"
+        example = "{command_name} /my_company/devices/gw1/temperature --duration 1m -o FILE",
+        example = "{command_name} --streams-file FILE -C 100 -F csv --fields time,path,elems"
     )]
     capture;
 
