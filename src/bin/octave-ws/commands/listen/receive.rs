@@ -7,6 +7,7 @@ use octave_ws::wait::poll;
 use octave_ws::{Ack, Action, Client, Update};
 
 use super::Run;
+use super::shown::Shown;
 use crate::exit::{End, Failure, INCOMPLETE, UNAVAILABLE};
 use crate::output::folder::Folder;
 use crate::output::record::Record;
@@ -197,7 +198,7 @@ impl Run<'_> {
         let notify = self.notify.as_ref().and_then(Notify::due);
         let refused = self.refusals.due().filter(|_| self.is_refused());
         let spent = self.settings.max_bytes.map(|_| Instant::now() + LOOK);
-        let shown = self.shown.as_ref().and_then(|shown| shown.file.due());
+        let shown = self.shown.as_ref().and_then(Shown::due);
         let folder = self.folder.as_ref().and_then(Folder::due);
         let due = [
             progress,

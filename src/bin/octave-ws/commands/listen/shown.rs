@@ -1,6 +1,6 @@
 //! The status file of a run.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use octave_ws::{Client, Disconnected, clock};
 
@@ -20,7 +20,14 @@ pub(super) struct Shown {
     failure: Option<LastFailure>,
     next_attempt: Option<SystemTime>,
     exit: Option<u8>,
+    /// Time of the last look at the streams, unless there is a change since.
+    looked_at: Option<Instant>,
+    /// Whether there may be a change that was not looked at.
+    is_behind: bool,
 }
+
+/// Minimum time between two looks at the streams, which may be many, where nothing else changes.
+const LOOK: Duration = Duration::from_millis(100);
 
 impl Shown {
     /// Returns what there is to be shown, if anything.
@@ -35,13 +42,23 @@ impl Shown {
             failure: None,
             next_attempt: None,
             exit: None,
+            looked_at: None,
+            is_behind: false,
         })
+    }
+
+    /// Returns when there may be something to write.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let look = self.looked_at.filter(|_| self.is_behind);
+        let look = look.map(|at| at + LOOK);
+        look.into_iter().chain(self.file.due()).min()
     }
 
     fn set(&mut self, state: State) {
         if self.state != state {
             self.state = state;
             self.since = clock::now();
+            self.looked_at = None;
         }
     }
 }
@@ -64,6 +81,12 @@ impl Run<'_> {
             Some(_) if !is_connected || client.loss().is_some() => State::Lost,
             Some(_) => State::Subscribed,
         });
+        let now = Instant::now();
+        shown.is_behind = shown.looked_at.is_some_and(|at| now < at + LOOK);
+        if shown.is_behind {
+            return;
+        }
+        shown.looked_at = Some(now);
         if is_connected {
             shown.next_attempt = None;
         }
@@ -113,6 +136,7 @@ impl Run<'_> {
         let count = repeated.map_or(0, |last| last.count) + 1;
         shown.failure = Some(LastFailure { message, count, at });
         shown.next_attempt = at.checked_add(failure.retry_in);
+        shown.looked_at = None;
     }
 
     fn warn_status_file(&mut self) {
