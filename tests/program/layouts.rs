@@ -145,6 +145,26 @@ fn a_file_has_one_header() {
 }
 
 #[test]
+fn a_file_that_begins_with_an_empty_line_is_no_table() {
+    let (sim, _seen) = start(0.0);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, "\nnotes\n").unwrap();
+    let args = ["listen", TEMPERATURE, "-Fcsv", "-o", path.to_str().unwrap()];
+    for fields in [&[][..], &["--fields=time"]] {
+        let args = [&args[..], fields, &["--duration=1ms"]].concat();
+        let output = octave_ws(&sim, &args).output().unwrap();
+        assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("begins with \"\""),
+            "{}",
+            stderr(&output)
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), "\nnotes\n");
+    }
+}
+
+#[test]
 fn fields_are_those_of_tables() {
     for (args, wanted) in [
         (

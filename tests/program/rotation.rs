@@ -170,13 +170,10 @@ fn nothing_is_lost_or_doubled_by_a_kill_at_any_step() {
             .env("LD_PRELOAD", &library)
             .env("KILL_AT", steps.to_string());
         let mut child = command.arg("-C5").spawn().unwrap();
-        while child.try_wait().unwrap().is_none() {
-            if sim.publish(TEMPERATURE, &json!(10)) > 0 {
-                publish(&sim, 11..15);
-                break;
-            }
-            std::thread::yield_now();
-        }
+        until("it is subscribed, or killed", || {
+            child.try_wait().unwrap().is_some() || sim.publish(TEMPERATURE, &json!(10)) > 0
+        });
+        publish(&sim, 11..15);
         let output = child.wait_with_output().unwrap();
         was_killed = output.status.code().is_none();
         let kept = elems(&file);

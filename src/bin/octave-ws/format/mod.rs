@@ -54,7 +54,7 @@ pub(crate) const NAMES: [&str; 6] = ["event", "message", "record", "text", "csv"
 /// Reads the value of `--format`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Names the wrong part, and its place.
 pub(crate) fn parse(text: &str) -> Result<Format, String> {
     Ok(match text {
         "event" => Format::Event,

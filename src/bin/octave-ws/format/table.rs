@@ -46,7 +46,7 @@ const MOST_CHOSEN: usize = 100;
 /// Reads the value of `--fields`.
 ///
 /// # Errors
-/// What is wrong with it, and where.
+/// Names the wrong field, and its place.
 pub(crate) fn parse_columns(text: &str) -> Result<Columns, String> {
     let column = |(at, name): (usize, &str)| match Field::parse(name) {
         Ok(field) => {
@@ -103,13 +103,14 @@ impl Table {
     /// Checks the first line of a file, which may be torn, before anything in the file is changed.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Says how the line differs.
     pub(crate) fn check(&self, first_line: &str) -> Result<(), String> {
         let found = first_line.trim_end_matches(['\n', '\r', '\0']);
         let is_torn = found.len() == first_line.len() || first_line.ends_with('\0');
         let header = self.header_line();
         let is_good = match self.columns.is_empty() {
-            _ if found.is_empty() => true,
+            // Without a line, or with NULs alone after a power cut.
+            _ if found.is_empty() => is_torn,
             false if is_torn => header.starts_with(found),
             false => header == found,
             true if is_torn => self.columns_of(found).is_some() || "time".starts_with(found),
@@ -134,12 +135,12 @@ impl Table {
     /// has it. Returns the header if it is to be written now.
     ///
     /// # Errors
-    /// What is wrong with the first line.
+    /// Says how the first line differs.
     pub(crate) fn begin(&mut self, first_line: Option<&str>) -> Result<Option<String>, String> {
         self.is_headed = first_line.is_some();
         let Some(found) = first_line else {
             self.is_headed = !self.columns.is_empty();
-            return Ok(self.is_headed.then(|| self.header_line()));
+            return Ok(self.is_headed.then(|| self.fix_header()));
         };
         self.check(&format!("{found}\n"))?;
         if self.columns.is_empty() {
@@ -147,7 +148,7 @@ impl Table {
             let names = self.names();
             log::info!("format: the columns are those of the file: --fields {names}");
         }
-        self.header_line();
+        self.fix_header();
         Ok(None)
     }
 
@@ -178,7 +179,7 @@ impl Table {
                 chosen = Some(self.names());
             }
             self.is_headed = true;
-            line.push_str(&self.header_line());
+            line.push_str(&self.fix_header());
             line.push('\n');
         }
         let begin = line.len();
@@ -213,9 +214,13 @@ impl Table {
             }
             self.push_cell(&mut header, name);
         }
-        if !self.columns.is_empty() {
-            self.header.set(&header);
-        }
+        header
+    }
+
+    /// Sets the header, which is known by now, for the files that follow. Returns it.
+    fn fix_header(&self) -> String {
+        let header = self.header_line();
+        self.header.set(&header);
         header
     }
 

@@ -16,7 +16,7 @@ impl Template {
     /// Reads a template: `{field}`, `{{` and `}}` for braces, and `\t`, `\n` and `\\`.
     ///
     /// # Errors
-    /// What is wrong, and where.
+    /// Names the wrong part, and its place.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut plain = String::new();

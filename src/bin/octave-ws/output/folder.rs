@@ -142,6 +142,7 @@ impl<'a> Folder<'a> {
             return Ok(());
         };
         let closed = open.output.flush().and_then(|()| open.output.finish());
+        let closed = closed.map_err(|end| of_reader(name, end));
         let (events, bytes) = open.output.lost();
         self.lost = (self.lost.0 + events, self.lost.1 + bytes);
         closed

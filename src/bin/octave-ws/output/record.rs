@@ -92,7 +92,7 @@ impl Lines {
     /// line.
     ///
     /// # Errors
-    /// What is wrong with the first line, where the lines of this format do not fit it.
+    /// Says how the first line differs from the one that this format has.
     pub(crate) fn begin(
         &mut self,
         first_line: impl FnOnce() -> Option<String>,

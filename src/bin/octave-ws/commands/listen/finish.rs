@@ -44,7 +44,7 @@ impl Run<'_> {
             Err(End::Failed(failure)) => Err(failure),
         };
         // Before the summary, which says how the process ends.
-        let flushed = self.flush().and_then(|()| self.output.sync());
+        let flushed = self.output.flush().and_then(|()| self.output.sync());
         let flushed = flushed.and(self.finish_folder());
         match flushed {
             Err(End::ReaderGone) => return Err(End::ReaderGone),
