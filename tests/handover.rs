@@ -435,6 +435,65 @@ fn an_event_behind_the_last_pong_comes_too() {
     }
 }
 
+/// Reads to the request to unsubscribe a stream, and does not answer it.
+fn await_unsubscription(socket: &mut Socket<'_>) {
+    while !matches!(socket.read().unwrap(), Message::Text(text) if text.contains("unsubscribe")) {}
+}
+
+#[test]
+fn what_is_proved_is_told_before_the_end_of_the_new_connection() {
+    renewing(|run, listener, mut old, new_tcp| {
+        let mut new = open(new_tcp);
+        subscribe(&mut new);
+        send(&mut new, "2");
+        send(&mut old, "2");
+        answer_pings(&mut old, 1);
+        await_unsubscription(&mut old);
+        new_tcp.shutdown(Shutdown::Both).unwrap();
+        run.expect("connected 2 handover lost");
+        let tcp = accept(listener);
+        let mut next = open(&tcp);
+        subscribe(&mut next);
+        run.expect("connected gap");
+    });
+}
+
+#[test]
+fn at_the_end_the_new_connection_of_a_proved_handover_is_closed_in_order() {
+    let (listener, config) = service();
+    let stop = Stop::new().unwrap();
+    let config = config.ping_interval(LONG).stop(stop.clone());
+    let config = config.renew_every(Duration::from_secs(1));
+    let client = thread::spawn(move || {
+        let mut client = Client::connect(&config).unwrap();
+        client.subscribe(&STREAM.parse().unwrap()).unwrap();
+        let mut updates = Vec::new();
+        let run = client.run(|update| {
+            updates.push(format!("{update:?}"));
+            ControlFlow::Continue(())
+        });
+        run.unwrap_err();
+        let closed = client.close_with(|update| updates.push(format!("{update:?}")));
+        closed.unwrap();
+        updates
+    });
+    let old_tcp = accept(&listener);
+    let mut old = open(&old_tcp);
+    subscribe(&mut old);
+    let new_tcp = accept(&listener);
+    let mut new = open(&new_tcp);
+    subscribe(&mut new);
+    send(&mut new, "2");
+    send(&mut old, "2");
+    answer_pings(&mut old, 1);
+    await_unsubscription(&mut old);
+    stop.stop();
+    assert_eq!(closed(&mut new), (1, 1000));
+    let updates = client.join().unwrap();
+    let is_told = updates.iter().any(|update| update.starts_with("Handover"));
+    assert!(is_told, "{updates:?}");
+}
+
 #[test]
 fn a_connection_that_cannot_be_replaced_is_kept() {
     for refusal in ["409 Conflict", "500 Internal Server Error"] {

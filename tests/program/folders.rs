@@ -279,13 +279,19 @@ fn a_pipe_without_a_reader_is_no_success() {
     until("it is written", || {
         folder.path().join(TEMPERATURE_FILE).exists()
     });
+    // The first lies in the buffer when the second finds no reader.
+    kill(&child, Signal::STOP);
+    sim.publish(TEMPERATURE, &json!(2));
     sim.publish(HUMIDITY, &json!(2));
+    kill(&child, Signal::CONT);
     assert!(is_said("waiting for a reader of "));
     kill(&child, Signal::TERM);
     assert!(is_said("stopped: output: not all lines were read"));
     assert_eq!(child.wait().unwrap().code(), Some(75));
+    let text = fs::read_to_string(folder.path().join(TEMPERATURE_FILE)).unwrap();
+    assert_eq!(text, "1\n2\n");
     // One that has left ends the run, for the other streams, too.
-    let child = octave_ws(&sim, &args).spawn().unwrap();
+    let mut child = octave_ws(&sim, &args).spawn().unwrap();
     await_subscription(&seen);
     await_subscription(&seen);
     let reader = std::thread::spawn(move || {
@@ -297,7 +303,11 @@ fn a_pipe_without_a_reader_is_no_success() {
     });
     sim.publish(HUMIDITY, &json!(3));
     assert_eq!(reader.join().unwrap(), "3\n");
-    sim.publish(HUMIDITY, &json!(4));
+    // A process that another test starts may hold the pipe for a moment.
+    until("it ends", || {
+        sim.publish(HUMIDITY, &json!(4));
+        child.try_wait().unwrap().is_some()
+    });
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
     let wanted = format!("output: {HUMIDITY_FILE}: the reader of the pipe has left");

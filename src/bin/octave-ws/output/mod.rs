@@ -329,8 +329,7 @@ impl Output {
         if !self.lines.is_empty() {
             self.rotate_if_due();
         }
-        let is_header_due = mem::take(&mut self.is_header_due);
-        if is_header_due {
+        if mem::take(&mut self.is_header_due) {
             let header: Vec<u8> = self.header.line().collect();
             for (end, _) in &mut self.events {
                 *end += header.len();
@@ -339,7 +338,6 @@ impl Output {
         }
         let mut lines = mem::take(&mut self.lines);
         let written = self.write_out(&[&lines]);
-        self.is_header_due |= is_header_due && written.is_err();
         lines.clear();
         // Frees the memory of a long line.
         lines.shrink_to(2 * FLUSH_THRESHOLD);
