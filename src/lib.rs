@@ -110,6 +110,7 @@ mod credentials;
 pub mod echo;
 mod endpoint;
 mod error;
+mod exchange;
 mod http;
 mod logger;
 mod printable;

@@ -4,20 +4,21 @@ use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
+use crate::exchange::{Answer, Method, Request};
 use crate::http::cookies::Cookies;
 use crate::http::head;
 use crate::protocol::session_answer;
 use crate::secret::Redactor;
-use crate::session::post::Answer;
 use crate::step::Step;
 use crate::transport::{Link, Route};
 use crate::{Error, Result};
 
 mod id;
-mod link_transport;
-mod post;
 
 pub use id::SessionId;
+
+/// The longest body of an answer.
+const MAX_ANSWER: usize = 64 << 10;
 
 impl SessionId {
     /// Requests a session, for another WebSocket client. It expires if no client connects soon.
@@ -71,48 +72,22 @@ pub(crate) struct Session {
 /// `Refused` for the credentials, `Status` for another status than success, `UnusableId` and
 /// `Malformed` for an invalid success, and I/O errors of the connection.
 pub(crate) fn open(
-    mut link: Link,
+    link: Link,
     route: &Route,
     credentials: &Credentials,
     redactor: &mut Redactor,
     deadline: Instant,
 ) -> Result<Session> {
-    let Route {
-        endpoint,
-        wait_context,
-        user_agent,
-        ..
-    } = route;
+    let endpoint = &route.endpoint;
     redactor.hide(credentials.token.expose_secret());
-    link.wire().set_deadline(Some(deadline));
-    let posted = post::post(link, endpoint, credentials, user_agent);
-    let (answer, link) = posted.map_err(|error| {
-        if wait_context.is_stopped() {
-            return Error::stopped(Phase::Session);
-        }
-        if Instant::now() >= deadline {
-            let message = format!("timed out waiting for an answer from {endpoint}");
-            return Error::new(Phase::Session, ErrorKind::TimedOut, message);
-        }
-        if !endpoint.tls && post::is_tls(&error) {
-            let message = format!("{endpoint} speaks TLS: give https:// in the endpoint");
-            return Error::new(Phase::Session, ErrorKind::Tls, message);
-        }
-        if post::is_too_long(&error) {
-            let message = format!("the answer of {endpoint} is too long");
-            return Error::new(Phase::Session, ErrorKind::Malformed, message);
-        }
-        if post::is_no_http(&error) {
-            let message = format!("the answer of {endpoint} is not HTTP");
-            return Error::new(Phase::Session, ErrorKind::Malformed, message).because(error);
-        }
-        let message = format!("the answer of {endpoint} is incomplete");
-        let failed = Error::new(Phase::Session, ErrorKind::Disconnected, message);
-        if post::is_end(&error) {
-            return failed;
-        }
-        failed.because(error)
-    })?;
+    let request = Request {
+        phase: Phase::Session,
+        method: Method::Post,
+        target: "/session",
+        max_body: MAX_ANSWER,
+        too_long: ErrorKind::Malformed,
+    };
+    let (answer, link) = request.send(link, route, credentials, deadline)?;
     answer
         .cookies
         .secrets()

@@ -12,8 +12,8 @@ use crate::http::cookies::Cookies;
 use crate::secret::Token;
 use crate::transport::Link;
 
-/// The longest head, and the longest body, of an answer.
-pub(super) const MAX_ANSWER: usize = 64 << 10;
+/// The longest head of an answer.
+pub(super) const MAX_HEAD: usize = 64 << 10;
 
 /// The longest head of a request, less the token.
 const MAX_REQUEST: usize = 16 << 10;
@@ -91,7 +91,7 @@ impl Connector for LinkConnector {
             state: Some(state),
             slot: self.slot.clone(),
             token: self.token.clone(),
-            buffers: LazyBuffers::new(MAX_ANSWER, output),
+            buffers: LazyBuffers::new(MAX_HEAD, output),
         }))
     }
 }
@@ -154,7 +154,7 @@ impl Transport for LinkTransport {
             if n == 0 {
                 return Ok(false);
             }
-            if state.rest.len() > MAX_ANSWER {
+            if state.rest.len() > MAX_HEAD {
                 return Err(too_long().into());
             }
         }

@@ -1,0 +1,6 @@
+//! An HTTP request over a link, and its answer.
+
+mod link_transport;
+mod request;
+
+pub(crate) use request::{Answer, Method, Request};
