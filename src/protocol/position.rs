@@ -1,0 +1,169 @@
+use std::collections::VecDeque;
+
+use super::EventId;
+
+/// Events may come out of the order of their dates by so much, in milliseconds.
+pub(crate) const OVERLAP: i64 = 5000;
+
+/// Maximum number of ids, unless more of the newest are of one millisecond.
+const MOST: usize = 1024;
+
+/// The delivered part of a stream: the ids that the next fill may meet again, and the date from
+/// which it asks. All dates are the cloud's, in milliseconds since the Unix epoch.
+///
+/// An event is never taken for delivered because of its date, only because of its id: events of one
+/// date may come in any order, and late.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// `None` for a stream that had no event yet. Never falls.
+    from: Option<i64>,
+    /// The ids of this date and later that were delivered, or known from before the beginning, by
+    /// their dates.
+    known: VecDeque<(i64, EventId)>,
+    /// Whether a fill has come to this position and no further: events that came before those which are
+    /// known may still be missing.
+    pub(crate) is_partial: bool,
+}
+
+/// Number of ids that prove that nothing is missing behind a partial position.
+const ANCHORS: usize = 10;
+
+impl Position {
+    /// Returns the position that was kept.
+    pub(crate) fn restored(
+        from: Option<i64>,
+        known: impl IntoIterator<Item = (i64, EventId)>,
+    ) -> Self {
+        let mut position = Self {
+            from,
+            known: known.into_iter().collect(),
+            is_partial: false,
+        };
+        position
+            .known
+            .make_contiguous()
+            .sort_by_key(|(date, _)| *date);
+        position.rise();
+        position
+    }
+
+    /// Returns the date from which to ask for more.
+    pub(crate) fn from(&self) -> Option<i64> {
+        self.from
+    }
+
+    /// Returns the date of the newest event.
+    pub(crate) fn newest(&self) -> Option<i64> {
+        self.known.back().map(|(date, _)| *date)
+    }
+
+    pub(crate) fn knows(&self, id: &EventId) -> bool {
+        self.known.iter().any(|(_, known)| known == id)
+    }
+
+    /// Takes note of an event that is delivered, or that lies before the beginning.
+    pub(crate) fn know(&mut self, id: EventId, date: i64) {
+        if self.from.is_some_and(|from| date < from) {
+            return;
+        }
+        // Nearly always the last place.
+        let after = self
+            .known
+            .iter()
+            .rev()
+            .take_while(|(other, _)| *other > date);
+        let place = self.known.len() - after.count();
+        self.known.insert(place, (date, id));
+        self.rise();
+    }
+
+    /// Forgets the oldest ids beyond this number, by whole milliseconds: what is asked for again has
+    /// to be known. The newest one stays.
+    pub(crate) fn shrink(&mut self, most: usize) {
+        while self.known.len() > most
+            && let Some((oldest, _)) = self.known.front()
+            && self.newest() > Some(*oldest)
+        {
+            let from = *oldest + 1;
+            self.forget_before(from);
+        }
+    }
+
+    /// Returns the ids all of which prove that nothing has been removed behind the position. Without any,
+    /// each one that is known does.
+    pub(crate) fn anchors(&self) -> impl Iterator<Item = &(i64, EventId)> {
+        let anchors = if self.is_partial { ANCHORS } else { 0 };
+        self.known.iter().rev().take(anchors)
+    }
+
+    fn rise(&mut self) {
+        let Some(newest) = self.newest() else { return };
+        let from = newest.saturating_sub(OVERLAP);
+        self.forget_before(self.from.map_or(from, |before| before.max(from)));
+        self.shrink(MOST);
+    }
+
+    fn forget_before(&mut self, from: i64) {
+        self.from = Some(from);
+        while self.known.front().is_some_and(|(date, _)| *date < from) {
+            self.known.pop_front();
+        }
+    }
+
+    /// Returns the ids that are known, by their dates.
+    pub(crate) fn known(&self) -> impl ExactSizeIterator<Item = &(i64, EventId)> {
+        self.known.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: usize) -> EventId {
+        EventId::new(&format!("e{n:024x}"))
+    }
+
+    #[test]
+    fn the_date_lies_behind_the_newest_one_and_never_falls() {
+        let mut position = Position::default();
+        assert_eq!((position.from(), position.newest()), (None, None));
+        position.know(id(1), 10_000);
+        assert_eq!(position.from(), Some(5000));
+        position.know(id(2), 5000);
+        assert!(position.knows(&id(2)));
+        position.know(id(3), 4999);
+        assert!(!position.knows(&id(3)));
+        position.know(id(4), 10_001);
+        assert_eq!(position.from(), Some(5001));
+        assert!(!position.knows(&id(2)) && position.knows(&id(1)));
+        assert_eq!(position.newest(), Some(10_001));
+        let known: Vec<i64> = position.known().map(|(date, _)| *date).collect();
+        assert_eq!(known, [10_000, 10_001]);
+    }
+
+    #[test]
+    fn beyond_the_most_ids_whole_milliseconds_go() {
+        let mut position = Position::default();
+        for n in 0..MOST {
+            position.know(id(n), 100 + i64::try_from(n / 10).unwrap());
+        }
+        assert_eq!(position.known().len(), MOST);
+        position.know(id(MOST), 1000);
+        position.know(id(MOST + 1), 1001);
+        assert_eq!(position.from(), Some(101));
+        assert_eq!(position.known().len(), MOST + 2 - 10);
+        // All of one, however many.
+        for n in 0..2 * MOST {
+            position.know(id(MOST + 2 + n), 2000);
+        }
+        assert_eq!(position.from(), Some(1002));
+        assert_eq!(position.known().len(), 2 * MOST);
+        assert_eq!(position.anchors().count(), 0);
+        position.is_partial = true;
+        assert_eq!(position.anchors().count(), ANCHORS);
+        position.is_partial = false;
+        let restored = Position::restored(position.from(), position.known().cloned());
+        assert_eq!(restored, position);
+    }
+}
