@@ -1,12 +1,13 @@
 //! The stand-in, seen by a client that knows nothing of this crate.
 #![cfg(feature = "sim")]
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use octave_ws::sim::{ClientAction, Fault, Observation, Options, Sim};
+use flate2::bufread::GzDecoder;
+use octave_ws::sim::{ClientAction, Fault, HistoryFault, Observation, Options, Sim};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
@@ -256,4 +257,187 @@ fn client_actions_are_logged() {
     };
     assert_eq!((given, stream.as_str()), (opened, TEMPERATURE));
     assert_eq!(given.len(), 6);
+}
+
+/// The status, the `Content-Encoding` and the body of the answer to a request for events.
+fn get(sim: &Sim, target: &str, headers: &[(&str, &str)]) -> (u16, Option<String>, Vec<u8>) {
+    let mut tls = dial(sim);
+    write!(tls, "GET /v5.0{target} HTTP/1.1\r\nHost: sim\r\n").unwrap();
+    for (name, value) in headers {
+        write!(tls, "{name}: {value}\r\n").unwrap();
+    }
+    tls.write_all(b"Connection: close\r\n\r\n").unwrap();
+    let mut answer = BufReader::new(tls);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(answer.read_line(&mut head).unwrap() > 0, "{head}");
+    }
+    let mut body = Vec::new();
+    // Without a close_notify where a fault cuts it.
+    let _ = answer.read_to_end(&mut body);
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let coding = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Content-Encoding: "));
+    (status, coding.map(str::to_owned), body)
+}
+
+/// The `n` of each event that the history has for a query.
+fn history(sim: &Sim, query: &str) -> Vec<i64> {
+    let events = past(sim, query);
+    let n = |event: &Value| event["elems"]["n"].as_i64().unwrap();
+    events.iter().map(n).collect()
+}
+
+fn past(sim: &Sim, query: &str) -> Vec<Value> {
+    let credentials = [("X-Auth-User", sim.user()), ("X-Auth-Token", sim.token())];
+    let target = format!("/demo/event?path={TEMPERATURE}&{query}");
+    let (status, _, body) = get(sim, &target, &credentials);
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, &answer["head"]["ok"]), (200, &json!(true)));
+    answer["body"].as_array().unwrap().clone()
+}
+
+fn publish(sim: &Sim, numbers: impl IntoIterator<Item = u32>) {
+    let elems: Vec<_> = numbers.into_iter().map(|n| json!({ "n": n })).collect();
+    sim.publish_burst(TEMPERATURE, &elems);
+}
+
+#[test]
+fn the_history_has_the_newest_events_of_a_stream() {
+    let sim = Sim::start_with(Options::default().capacity(50)).unwrap();
+    assert!(history(&sim, "").is_empty());
+    publish(&sim, 0..60);
+    assert_eq!(history(&sim, ""), (40..60).rev().collect::<Vec<_>>());
+    assert_eq!(history(&sim, "order=asc&limit=3&start=1"), [11, 12, 13]);
+    assert_eq!(history(&sim, "limit=1000").len(), 50);
+    let newest = past(&sim, "limit=1")[0].clone();
+    assert_eq!(newest["version"], 0);
+    assert!(newest.get("location").is_none(), "{newest}");
+    let date = newest["creationDate"].as_i64().unwrap();
+    let later = format!("filter=creationDate%3E{date}");
+    assert!(history(&sim, &later).is_empty());
+    assert_eq!(
+        history(&sim, &format!("filter=creationDate%3E%3D{date}&limit=1")),
+        [59]
+    );
+}
+
+#[test]
+fn the_history_is_for_those_who_may_read_it() {
+    let sim = Sim::start().unwrap();
+    publish(&sim, [7]);
+    let (user, full) = (("X-Auth-User", sim.user()), ("X-Auth-Token", sim.token()));
+    let restricted = ("X-Auth-Token", sim.restricted_token());
+    let id = sim.streams()[0].1.clone();
+    let target = format!("/demo/event/{id}");
+    for (target, headers, status) in [
+        (&*target, vec![user, full], 200),
+        (&target, vec![restricted], 200),
+        (&target, vec![full], 401),
+        (&target, vec![], 401),
+        ("/other/event/x", vec![user, full], 401),
+        ("/demo/event", vec![user, full], 400),
+        ("/demo/event/x", vec![user, full], 404),
+        ("/demo/event?path=/x", vec![user, full], 404),
+        ("/demo/event?filter=x", vec![user, full], 400),
+    ] {
+        assert_eq!(
+            get(&sim, target, &headers).0,
+            status,
+            "{target} {headers:?}"
+        );
+    }
+    let gzip = ("Accept-Encoding", "gzip");
+    let (_, coding, body) = get(&sim, &target, &[restricted, gzip]);
+    assert_eq!(coding.as_deref(), Some("gzip"));
+    let answer: Value = serde_json::from_reader(GzDecoder::new(&body[..])).unwrap();
+    assert_eq!(answer["body"][0]["elems"]["n"], 7);
+}
+
+#[test]
+fn the_history_has_faults() {
+    let sim = Sim::start().unwrap();
+    publish(&sim, 0..30);
+    let set = |fault| sim.set_faults(&[Fault::History(fault)]);
+    let date = past(&sim, "limit=1")[0]["creationDate"].as_i64().unwrap();
+    let later = format!("filter=creationDate%3E{date}");
+
+    set(HistoryFault::Capped);
+    assert_eq!(history(&sim, "limit=100").len(), 20);
+    set(HistoryFault::Descending);
+    assert_eq!(history(&sim, "order=asc&limit=2"), [29, 28]);
+    set(HistoryFault::Unfiltered);
+    assert_eq!(history(&sim, &later).len(), 20);
+    set(HistoryFault::Doubled);
+    assert_eq!(history(&sim, "limit=2"), [29, 29, 28, 28]);
+    set(HistoryFault::Foreign);
+    assert_ne!(
+        past(&sim, "limit=1")[0]["streamId"],
+        json!(sim.streams()[0].1)
+    );
+    set(HistoryFault::Evicting);
+    assert_eq!(history(&sim, "limit=1000").len(), 30);
+    assert_eq!(history(&sim, "limit=1000").len(), 15);
+
+    set(HistoryFault::Behind);
+    let begin = Instant::now();
+    publish(&sim, [30]);
+    assert!(!history(&sim, "limit=1").contains(&30));
+    while !history(&sim, "limit=1").contains(&30) {
+        assert!(begin.elapsed() < TIMEOUT);
+    }
+    assert!(begin.elapsed() >= Duration::from_secs(2));
+
+    let credentials = [("X-Auth-User", sim.user()), ("X-Auth-Token", sim.token())];
+    let target = format!("/demo/event?path={TEMPERATURE}");
+    set(HistoryFault::Status(429));
+    assert_eq!(get(&sim, &target, &credentials).0, 429);
+    set(HistoryFault::Html);
+    assert!(get(&sim, &target, &credentials).2.starts_with(b"<html>"));
+    set(HistoryFault::Torn);
+    let (status, _, body) = get(&sim, &target, &credentials);
+    assert!(status == 200 && serde_json::from_slice::<Value>(&body).is_err());
+}
+
+#[test]
+fn all_events_may_have_one_date() {
+    let sim = Sim::start().unwrap();
+    sim.set_faults(&[Fault::History(HistoryFault::OneMillisecond)]);
+    publish(&sim, [1]);
+    let date = past(&sim, "")[0]["creationDate"].as_i64().unwrap();
+    publish(&sim, 2..10);
+    let filter = format!("filter=creationDate=={date}");
+    assert_eq!(history(&sim, &filter).len(), 9);
+}
+
+#[test]
+fn the_history_may_be_ahead_of_the_push() {
+    let sim = Sim::start().unwrap();
+    let mut socket = open(&sim);
+    let request =
+        json!({"msgId": "1", "object": "event", "type": "subscribe", "path": TEMPERATURE});
+    ask(&mut socket, &request);
+    sim.set_faults(&[Fault::History(HistoryFault::Ahead)]);
+    let begin = Instant::now();
+    publish(&sim, [7]);
+    assert_eq!(history(&sim, ""), [7]);
+    assert_eq!(receive(&mut socket)["value"]["elems"]["n"], 7);
+    assert!(begin.elapsed() >= Duration::from_secs(2));
+}
+
+#[test]
+fn a_stream_goes_on_while_no_client_is_connected() {
+    let sim = Sim::start_with(Options::default().rate(100.0)).unwrap();
+    assert!(past(&sim, "").is_empty());
+    let mut socket = open(&sim);
+    let request =
+        json!({"msgId": "1", "object": "event", "type": "subscribe", "path": TEMPERATURE});
+    ask(&mut socket, &request);
+    receive(&mut socket);
+    drop(socket);
+    let begin = Instant::now();
+    while past(&sim, "limit=100").len() < 100 {
+        assert!(begin.elapsed() < TIMEOUT);
+    }
 }

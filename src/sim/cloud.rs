@@ -1,17 +1,20 @@
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustls::crypto::ring;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::event;
+use super::history_fault::HistoryFault;
 use super::kept::{Kept, SECRET};
+use super::query::Query;
 use super::script::{self, Script};
+use super::store::{LAG, Store};
 use super::stream::{DEMO, Stream};
+use super::subscriber::{Order, Subscriber};
 
 /// Lifetime of a session without a socket.
 const SESSION_LIFE: Duration = Duration::from_secs(60);
@@ -29,7 +32,6 @@ pub(super) struct Cloud {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     streams: Vec<Stream>,
     /// Positions in `streams`, by id and by path.
@@ -39,10 +41,15 @@ struct State {
     events: u64,
     /// The samples of each stream, by its id.
     samples: HashMap<String, Samples>,
+    store: Store,
+    /// The date of the first event, in milliseconds since the Unix epoch.
+    first_date: Option<u64>,
 }
 
 #[derive(Default)]
 struct Samples {
+    /// Whether the stream was ever subscribed.
+    has_begun: bool,
     count: u64,
     /// Position of the next line of the script.
     position: usize,
@@ -58,7 +65,12 @@ pub(super) struct Credentials {
 
 impl Cloud {
     /// Returns the company `demo`, with the device `gw1`.
-    pub(super) fn demo(any_stream: bool, script: Option<Script>, kept: &Kept) -> io::Result<Self> {
+    pub(super) fn demo(
+        any_stream: bool,
+        script: Option<Script>,
+        capacity: usize,
+        kept: &Kept,
+    ) -> io::Result<Self> {
         let token = |name| {
             let text = kept.text(name, SECRET, || Ok(format!("{}\n", random_hex(16)?)))?;
             match text.trim() {
@@ -69,7 +81,7 @@ impl Cloud {
                 token => Ok(token.to_owned()),
             }
         };
-        let mut state = State::default();
+        let mut state = State::new(capacity);
         for (path, id) in DEMO {
             state.add(id.to_owned(), path.to_owned());
         }
@@ -86,12 +98,7 @@ impl Cloud {
 
     /// Returns a new session's id, if the credentials are good.
     pub(super) fn open_session(&self, given: &Credentials) -> io::Result<Option<String>> {
-        let token = match given.user.as_deref() {
-            Some(user) if user != self.user => return Ok(None),
-            Some(_) => &self.token,
-            None => &self.restricted_token,
-        };
-        if given.company.as_ref() != Some(&self.company) || given.token.as_ref() != Some(token) {
+        if !self.knows(given) {
             return Ok(None);
         }
         let id = random_hex(22)?;
@@ -101,6 +108,31 @@ impl Cloud {
             .retain(|_, opened| opened.elapsed() < SESSION_LIFE);
         state.sessions.insert(id.clone(), Instant::now());
         Ok(Some(id))
+    }
+
+    /// Returns whether the credentials are good.
+    pub(super) fn knows(&self, given: &Credentials) -> bool {
+        let token = match given.user.as_deref() {
+            Some(user) if user != self.user => return false,
+            Some(_) => &self.token,
+            None => &self.restricted_token,
+        };
+        given.company.as_ref() == Some(&self.company) && given.token.as_ref() == Some(token)
+    }
+
+    /// Returns the past events of a stream that are asked for.
+    pub(super) fn history(
+        &self,
+        stream: &Stream,
+        query: &Query,
+        has: impl Fn(HistoryFault) -> bool,
+    ) -> Vec<String> {
+        let mut state = self.state();
+        let found = state.store.select(stream, query, &has);
+        if has(HistoryFault::Evicting) {
+            state.store.evict(stream);
+        }
+        found
     }
 
     /// Uses a session up: it serves one socket. False where there is no such session.
@@ -137,19 +169,26 @@ impl Cloud {
     }
 
     /// Sends events to the subscribers of the stream. Returns their number.
-    pub(super) fn publish(&self, stream: &Stream, elems: &[Value]) -> usize {
+    pub(super) fn publish(
+        &self,
+        stream: &Stream,
+        elems: &[Value],
+        has: impl Fn(HistoryFault) -> bool,
+    ) -> usize {
         let mut state = self.state();
-        let messages = elems.iter();
-        let messages = messages.map(|elems| state.event(stream, &elems.to_string()));
-        let messages: Vec<String> = messages.collect();
-        state.deliver(stream, &messages)
+        let values = elems.iter();
+        let values = values.map(|elems| state.event(stream, &elems.to_string(), &has));
+        let values: Vec<String> = values.collect();
+        state.deliver(stream, &values, has)
     }
 
     /// Sends a text to everybody; to how many that was.
     pub(super) fn send(&self, text: &str) -> usize {
         let state = self.state();
         let everybody = state.subscribers.iter();
-        everybody.map(|subscriber| subscriber.send(&[text])).count()
+        everybody
+            .map(|subscriber| subscriber.send(&[text], None))
+            .count()
     }
 
     /// Sends bytes to everybody, below the WebSocket; to how many that was.
@@ -171,22 +210,23 @@ impl Cloud {
             .count()
     }
 
-    /// Sends an event, of the script or made up, to each stream that somebody is subscribed to,
-    /// `count` of them to each at most.
-    pub(super) fn publish_samples(&self, count: Option<u64>) {
+    /// Publishes an event, of the script or made up, on each stream that was subscribed before, `count`
+    /// of them on each at most.
+    pub(super) fn publish_samples(&self, count: Option<u64>, has: impl Fn(HistoryFault) -> bool) {
         for stream in self.streams() {
             let mut state = self.state();
             let is_heard = state.subscribers.iter().any(|s| s.hears(&stream));
             let samples = state.samples.entry(stream.id.clone()).or_default();
-            if !is_heard || count.is_some_and(|count| samples.count >= count) {
+            samples.has_begun |= is_heard;
+            if !samples.has_begun || count.is_some_and(|count| samples.count >= count) {
                 continue;
             }
-            let made_up = || sample(&stream.path, samples.count).to_string();
-            let message = match &self.script {
+            let made_up = || event::sample(&stream.path, samples.count).to_string();
+            let value = match &self.script {
                 None => {
                     let elems = made_up();
                     samples.count += 1;
-                    state.event(&stream, &elems)
+                    state.event(&stream, &elems, &has)
                 }
                 Some(script) => {
                     let Some((line, next)) = script.next(&stream, samples.position) else {
@@ -195,13 +235,13 @@ impl Cloud {
                     samples.position = next;
                     samples.count += 1;
                     if script::is_whole(line) {
-                        message(&stream, line.value())
+                        line.value().to_owned()
                     } else {
-                        state.event(&stream, line.value())
+                        state.event(&stream, line.value(), &has)
                     }
                 }
             };
-            state.deliver(&stream, &[message]);
+            state.deliver(&stream, &[value], &has);
         }
     }
 
@@ -211,6 +251,19 @@ impl Cloud {
 }
 
 impl State {
+    fn new(capacity: usize) -> Self {
+        Self {
+            streams: Vec::new(),
+            names: HashMap::new(),
+            sessions: HashMap::new(),
+            subscribers: Vec::new(),
+            events: 0,
+            samples: HashMap::new(),
+            store: Store::new(capacity),
+            first_date: None,
+        }
+    }
+
     fn add(&mut self, id: String, path: String) -> Stream {
         let at = self.streams.len();
         self.names.extend([(id.clone(), at), (path.clone(), at)]);
@@ -219,58 +272,47 @@ impl State {
         stream
     }
 
-    /// Returns the message of an event, shaped like the documented one.
-    fn event(&mut self, stream: &Stream, elems: &str) -> String {
+    /// Returns a new event, with these `elems`.
+    fn event(
+        &mut self,
+        stream: &Stream,
+        elems: &str,
+        has: impl Fn(HistoryFault) -> bool,
+    ) -> String {
         self.events += 1;
-        let n = self.events;
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let at = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        let editor = "i65f0c1a24b5a8d2c0c3a5001";
-        let value = json!({
-            "creationDate": at,
-            "creatorId": editor,
-            "elems": null,
-            "generatedDate": at,
-            "hash": null,
-            "id": format!("e{:08x}{n:016x}", now.as_secs()),
-            "lastEditDate": at,
-            "lastEditorId": editor,
-            "location": null,
-            "metadata": null,
-            "path": stream.path,
-            "streamId": stream.id,
-            "tags": {},
-        });
-        // Put in as they are, since no `Value` holds every number.
-        let value = value.to_string();
-        let value = value.replacen(r#""elems":null"#, &format!(r#""elems":{elems}"#), 1);
-        message(stream, &value)
+        let date = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let first = *self.first_date.get_or_insert(date);
+        let date = if has(HistoryFault::OneMillisecond) {
+            first
+        } else {
+            date
+        };
+        event::value(stream, self.events, date, elems)
     }
 
-    fn deliver(&self, stream: &Stream, messages: &[String]) -> usize {
+    /// Keeps events, and sends them to the subscribers of the stream. Returns their number.
+    fn deliver(
+        &mut self,
+        stream: &Stream,
+        values: &[String],
+        has: impl Fn(HistoryFault) -> bool,
+    ) -> usize {
+        for value in values {
+            self.store.keep(stream, value);
+        }
+        let messages: Vec<_> = values
+            .iter()
+            .map(|value| event::message(stream, value))
+            .collect();
+        let at = has(HistoryFault::Ahead).then(|| Instant::now() + LAG);
         let listeners = self.subscribers.iter();
         let listeners = listeners.filter(|subscriber| subscriber.hears(stream));
-        listeners.map(|listener| listener.send(messages)).count()
-    }
-}
-
-fn message(stream: &Stream, value: &str) -> String {
-    let id = &stream.id;
-    format!(r#"{{"type":"message","resource":"{id}","value":{value}}}"#)
-}
-
-/// Returns a plausible measurement.
-fn sample(path: &str, n: u64) -> Value {
-    // Up and down within a hundred steps, which every float holds.
-    let step = (n % 200).abs_diff(100);
-    let step = f64::from(u8::try_from(step).unwrap_or_default());
-    match path.rsplit('/').next() {
-        Some("temperature") => json!({ "temperature": (200.0 + step) / 10.0 }),
-        Some("humidity") => json!({ "humidity": (200.0 + step) / 5.0 }),
-        Some("location") => json!({ "latitude": (48_800.0 + step) / 1000.0, "longitude": 2.3 }),
-        _ => json!({ "value": step }),
+        listeners
+            .map(|listener| listener.send(&messages, at))
+            .count()
     }
 }
 
@@ -284,83 +326,4 @@ fn random_hex(bytes: usize) -> io::Result<String> {
         let _ = write!(hex, "{byte:02x}");
         hex
     }))
-}
-
-/// An action on a client's socket.
-pub(super) enum Order {
-    Send(String),
-    /// Raw bytes, below the WebSocket.
-    SendRaw(Vec<u8>),
-    Close(u16),
-    Drop,
-}
-
-/// A client's socket: its subscriptions, and its queued actions.
-pub(super) struct Subscriber {
-    streams: Mutex<BTreeSet<String>>,
-    queue: Mutex<VecDeque<Order>>,
-    waker: UnixStream,
-    wake: UnixStream,
-}
-
-impl Subscriber {
-    fn new() -> io::Result<Self> {
-        let (waker, wake) = UnixStream::pair()?;
-        waker.set_nonblocking(true)?;
-        wake.set_nonblocking(true)?;
-        Ok(Self {
-            streams: Mutex::default(),
-            queue: Mutex::default(),
-            waker,
-            wake,
-        })
-    }
-
-    pub(super) fn subscribe(&self, stream: &Stream) {
-        lock(&self.streams).insert(stream.id.clone());
-    }
-
-    /// False where it was not subscribed.
-    pub(super) fn unsubscribe(&self, stream: &Stream) -> bool {
-        lock(&self.streams).remove(&stream.id)
-    }
-
-    fn hears(&self, stream: &Stream) -> bool {
-        lock(&self.streams).contains(&stream.id)
-    }
-
-    fn send(&self, messages: &[impl ToString]) {
-        self.order(
-            messages
-                .iter()
-                .map(|message| Order::Send(message.to_string())),
-        );
-    }
-
-    pub(super) fn hang_up(&self, code: Option<u16>) {
-        self.order([code.map_or(Order::Drop, Order::Close)]);
-    }
-
-    fn order(&self, orders: impl IntoIterator<Item = Order>) {
-        lock(&self.queue).extend(orders);
-        // The one way to fail is a pipe full of earlier wake-ups.
-        let _ = (&self.waker).write(&[1]);
-    }
-
-    /// Returns the queued actions. The descriptor is readable again once there are more.
-    pub(super) fn take(&self) -> VecDeque<Order> {
-        let _ = (&self.wake).read(&mut [0; 256]);
-        std::mem::take(&mut lock(&self.queue))
-    }
-}
-
-/// Readable when there is something to take.
-impl AsFd for Subscriber {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

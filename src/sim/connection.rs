@@ -10,7 +10,9 @@ use super::chunked::Chunked;
 use super::cloud::Credentials;
 use super::compression::Compressor;
 use super::fault::Fault;
-use super::http::{Kept, Request, respond};
+use super::history;
+use super::history_fault::HistoryFault;
+use super::http::{Kept, Request, respond, respond_with};
 use super::log::ClientAction;
 use super::shared::{Log, Shared, refusal};
 use super::socket;
@@ -42,6 +44,7 @@ fn handshake<'a>(tcp: TcpStream, shared: &'a Shared, log: &Log<'_>) -> io::Resul
     let mut link = Link {
         tls: StreamOwned::new(tls, tcp),
         shared,
+        is_slow: false,
     };
     while link.tls.conn.is_handshaking() {
         link.patiently(|tls| tls.conn.complete_io(&mut tls.sock).map(drop))?;
@@ -55,6 +58,16 @@ fn requests(link: &mut Link<'_>, shared: &Shared, log: &Log<'_>) -> io::Result<(
     let mut buffer = Vec::new();
     while let Some(request) = Request::read(link, &mut buffer)? {
         let path: Vec<&str> = request.path().split('/').skip(1).collect();
+        if let ["v5.0", company, "event", ref id @ ..] = path[..] {
+            let answer = history::answer(&request, company, id.first().copied(), shared, log)?;
+            let Some(answer) = answer else {
+                return link.swallow(log);
+            };
+            if link.show(&request, &answer)? {
+                continue;
+            }
+            break;
+        }
         let answer = match path[..] {
             ["session"] if request.method() != "POST" => Err((405, "/session takes a POST")),
             ["session"] => session(&request, shared, log)?,
@@ -164,6 +177,8 @@ fn start_of(id: &str) -> String {
 pub(super) struct Link<'a> {
     tls: StreamOwned<ServerConnection, TcpStream>,
     shared: &'a Shared,
+    /// Whether bytes are sent one by one.
+    is_slow: bool,
 }
 
 impl Link<'_> {
@@ -172,6 +187,22 @@ impl Link<'_> {
         log.saw(ClientAction::Ignored);
         while self.read(&mut [0; 1024])? > 0 {}
         Ok(())
+    }
+
+    /// Answers a request for events. Returns whether another one may follow.
+    fn show(&mut self, request: &Request, answer: &history::Answer) -> io::Result<bool> {
+        let last = request.has("connection", "close");
+        let kept = if last { Kept::Closed } else { Kept::Open };
+        self.is_slow = self.shared.has_of_history(HistoryFault::Slow);
+        let history::Answer {
+            status,
+            headers,
+            body,
+            torn,
+        } = answer;
+        respond_with(self, *status, kept, headers, body, *torn)?;
+        self.is_slow = false;
+        Ok(!last && torn.is_none())
     }
 
     fn patiently<T>(
@@ -204,7 +235,7 @@ impl Read for Link<'_> {
 
 impl Write for Link<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if self.shared.has(Fault::Slow) {
+        if self.is_slow || self.shared.has(Fault::Slow) {
             let stop = Some(&self.shared.stop);
             let pause = Some(Instant::now() + Duration::from_millis(5));
             // The stop alone is waited for: nothing is ever readable of what this polls.

@@ -1,6 +1,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::history_fault::HistoryFault;
+
 /// A fault that a stand-in can simulate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -50,11 +52,28 @@ pub enum Fault {
     OneConnection,
     /// An invalid message is sent before each event.
     Garbage,
+    /// A fault of the REST API's history.
+    History(HistoryFault),
 }
 
 impl Fault {
     /// The faults that `octave-sim --fault` takes: name and description.
-    pub const NAMES: [(&str, &str); 19] = [
+    pub const NAMES: [(&str, &str); 37] = {
+        let mut names = [("", ""); 37];
+        let mut at = 0;
+        while at < Self::OWN.len() {
+            names[at] = Self::OWN[at];
+            at += 1;
+        }
+        while at < names.len() {
+            let (name, what, _) = HistoryFault::NAMES[at - Self::OWN.len()];
+            names[at] = (name, what);
+            at += 1;
+        }
+        names
+    };
+
+    const OWN: [(&str, &str); 19] = [
         ("session-silent", "session requests are not answered"),
         (
             "session-close",
@@ -165,7 +184,13 @@ impl FromStr for Fault {
             "drop" => Self::Drop,
             "garbage" => Self::Garbage,
             "one-connection" => Self::OneConnection,
-            _ => return Err(format!("no fault {text:?} (see --list-faults)")),
+            _ => {
+                let mut of_history = HistoryFault::NAMES.iter();
+                let found = of_history.find(|(name, ..)| *name == text);
+                let (.., fault) =
+                    found.ok_or_else(|| format!("no fault {text:?} (see --list-faults)"))?;
+                Self::History(*fault)
+            }
         })
     }
 }

@@ -84,6 +84,12 @@ impl Request {
         self.target.split('?').next().unwrap_or_default()
     }
 
+    /// Returns what follows the question mark.
+    pub(super) fn query(&self) -> &str {
+        let halves = self.target.split_once('?');
+        halves.map_or("", |(_, query)| query)
+    }
+
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
         let found = headers.find(|(other, _)| other.eq_ignore_ascii_case(name));
@@ -120,7 +126,20 @@ pub(super) fn respond(
     kept: Kept,
     body: &str,
 ) -> io::Result<()> {
+    respond_with(connection, status, kept, &[], body.as_bytes(), None)
+}
+
+/// Does the same with further headers, and up to `torn` bytes of the body.
+pub(super) fn respond_with(
+    connection: &mut impl Write,
+    status: u16,
+    kept: Kept,
+    headers: &[&str],
+    body: &[u8],
+    torn: Option<usize>,
+) -> io::Result<()> {
     let reason = match status {
+        200 => "OK",
         201 => "Created",
         400 => "Bad Request",
         404 => "Not Found",
@@ -134,11 +153,14 @@ pub(super) fn respond(
         Kept::Closed => "Connection: close\r\n",
     };
     let date = httpdate::fmt_http_date(SystemTime::now());
-    let answer = format!(
+    let headers: String = headers.iter().flat_map(|line| [line, "\r\n"]).collect();
+    let mut answer = format!(
         "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nContent-Type: application/json\r\n\
-         Content-Length: {length}\r\n{connection_header}\r\n{body}"
-    );
-    connection.write_all(answer.as_bytes())?;
+         Content-Length: {length}\r\n{connection_header}{headers}\r\n"
+    )
+    .into_bytes();
+    answer.extend_from_slice(&body[..torn.unwrap_or(length)]);
+    connection.write_all(&answer)?;
     connection.flush()
 }
 

@@ -26,6 +26,13 @@ pub enum ClientAction {
     },
     /// Was given a session: the first characters of its id.
     Session(String),
+    /// Was given events of the history.
+    History {
+        /// The stream, named as the client named it.
+        stream: String,
+        /// Number of events.
+        events: usize,
+    },
     /// Got an HTTP status other than success.
     Refused {
         /// The request line, with the session id removed.
@@ -79,6 +86,9 @@ impl fmt::Display for ClientAction {
             Self::Handshake { resumed: false } => f.write_str("full TLS handshake"),
             Self::Handshake { resumed: true } => f.write_str("resumed TLS handshake"),
             Self::Session(start) => write!(f, "session {start}..."),
+            Self::History { stream, events } => {
+                write!(f, "{events} past events of {}", stream.escape_debug())
+            }
             Self::Refused { request, status } => {
                 write!(f, "{} refused with {status}", request.escape_debug())
             }

@@ -39,18 +39,25 @@ mod chunked;
 mod cloud;
 mod compression;
 mod connection;
+mod event;
 mod fault;
+mod history;
+mod history_fault;
 mod http;
 mod kept;
 mod log;
 mod options;
+mod query;
 mod script;
 mod shared;
 mod socket;
+mod store;
 mod stream;
+mod subscriber;
 
 use certificate::Authority;
 pub use fault::Fault;
+pub use history_fault::HistoryFault;
 use kept::Kept;
 pub use log::{ClientAction, Observation};
 pub use options::Options;
@@ -91,7 +98,7 @@ impl Sim {
         let kept = Kept::in_folder(options.state)?;
         let shared = Arc::new(Shared {
             authority: Authority::new(&kept)?,
-            cloud: cloud::Cloud::demo(options.any_stream, options.script, &kept)?,
+            cloud: cloud::Cloud::demo(options.any_stream, options.script, options.capacity, &kept)?,
             faults: options.faults.into(),
             subscribed_at: OnceLock::new(),
             compression: options.compression,
@@ -138,6 +145,11 @@ impl Sim {
             _ => {}
         }
         format!("https://{addr}")
+    }
+
+    /// Returns the URL of its REST API.
+    pub fn api(&self) -> String {
+        format!("{}/v5.0", self.endpoint())
     }
 
     /// Returns the certificate of its CA in PEM, for [`Config::ca_pem`].
@@ -194,9 +206,9 @@ impl Sim {
     /// Publishes several events, which are written together, as [`Sim::publish`] does.
     pub fn publish_burst(&self, stream: &str, elems: &[Value]) -> usize {
         let cloud = &self.shared.cloud;
-        cloud
-            .find(stream)
-            .map_or(0, |stream| cloud.publish(&stream, elems))
+        cloud.find(stream).map_or(0, |stream| {
+            cloud.publish(&stream, elems, |fault| self.shared.has_of_history(fault))
+        })
     }
 
     /// Sends raw bytes, below the WebSocket, to every client with an open WebSocket, to imitate a
@@ -271,7 +283,9 @@ fn tick(rate: f64, count: Option<u64>, shared: &Arc<Shared>) {
         let due = start + Duration::from_secs_f64(f64::from(n) / rate);
         match sockets::wait(&shared.stop, PollFlags::IN, None, Some(due)) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                shared.cloud.publish_samples(count);
+                shared
+                    .cloud
+                    .publish_samples(count, |fault| shared.has_of_history(fault));
             }
             _ => return,
         }

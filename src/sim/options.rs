@@ -35,6 +35,8 @@ pub struct Options {
     pub count: Option<u64>,
     /// Contents of these events. Default: generated measurements.
     pub script: Option<Script>,
+    /// Number of events that each stream keeps for the REST API. Default: 1000.
+    pub capacity: usize,
     /// Accept every path as a stream. Default: only the streams of the company `demo`.
     pub any_stream: bool,
     /// Compress messages for clients that offer permessage-deflate. Default: yes.
@@ -79,6 +81,12 @@ impl Options {
     /// Sets [`script`](Options#structfield.script).
     pub fn script(mut self, script: Script) -> Self {
         self.script = Some(script);
+        self
+    }
+
+    /// Sets [`capacity`](Options#structfield.capacity).
+    pub fn capacity(mut self, events: usize) -> Self {
+        self.capacity = events;
         self
     }
 
@@ -128,6 +136,7 @@ impl Default for Options {
             rate: 0.0,
             count: None,
             script: None,
+            capacity: 1000,
             any_stream: false,
             compression: true,
             observer: None,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::certificate::Authority;
 use super::cloud::Cloud;
 use super::fault::Fault;
+use super::history_fault::HistoryFault;
 use super::log::{ClientAction, Observation};
 use crate::Stop;
 use crate::wait::sockets;
@@ -29,6 +30,18 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn has(&self, fault: Fault) -> bool {
         self.faults().contains(&fault)
+    }
+
+    pub(super) fn has_of_history(&self, fault: HistoryFault) -> bool {
+        self.has(Fault::History(fault))
+    }
+
+    /// Returns the status with which requests for history are answered by a fault.
+    pub(super) fn history_status(&self) -> Option<u16> {
+        self.faults().iter().find_map(|fault| match fault {
+            Fault::History(HistoryFault::Status(status)) => Some(*status),
+            _ => None,
+        })
     }
 
     pub(super) fn faults(&self) -> MutexGuard<'_, Vec<Fault>> {

@@ -12,12 +12,12 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocket};
 use tungstenite::{Error, Message};
 
 use super::chunked::{Chunked, Tls};
-use super::cloud::{Order, Subscriber};
 use super::compression::Compressor;
 use super::fault::Fault;
 use super::http::Request;
 use super::log::ClientAction;
 use super::shared::{Log, Shared, refusal};
+use super::subscriber::{Order, Subscriber};
 use crate::wait::poll::{is_ready, poll_until};
 use crate::wait::sockets;
 use crate::websocket::inflated::{Inflated, Sender};
@@ -111,7 +111,13 @@ impl Session<'_> {
                 self.granted_at = None;
                 continue;
             }
-            if self.wait(blocked, end.map(|(at, _)| at))? {
+            if self.wait(
+                blocked,
+                end.map(|(at, _)| at)
+                    .into_iter()
+                    .chain(self.subscriber.due())
+                    .min(),
+            )? {
                 // The close is sent once, without waiting.
                 let frame = CloseFrame {
                     code: CloseCode::Away,

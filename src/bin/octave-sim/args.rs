@@ -24,9 +24,13 @@ It has one company, demo, whose device gw1 has the streams
 /demo/devices/gw1/temperature, /demo/devices/gw1/humidity and
 /demo/devices/gw1/location.
 
-With -- COMMAND ARGS... it runs COMMAND, with OCTAVE_ENDPOINT, OCTAVE_CA_FILE,
-OCTAVE_USER, OCTAVE_COMPANY and OCTAVE_TOKEN pointing at itself, and exits with
-its status. Without, it prints these variables and serves until stopped.",
+Its REST API has the newest events of each stream. A stream that was subscribed
+once has further events while no client is connected.
+
+With -- COMMAND ARGS... it runs COMMAND, with OCTAVE_ENDPOINT, OCTAVE_API,
+OCTAVE_CA_FILE, OCTAVE_USER, OCTAVE_COMPANY and OCTAVE_TOKEN pointing at itself,
+and exits with its status. Without, it prints these variables and serves until
+stopped.",
     usage = "[OPTIONS] [-- COMMAND ARGS...]",
     help_triggers("-h", "--help"),
     example = "{command_name} -v -- octave-ws listen /demo/devices/gw1/temperature",
@@ -59,7 +63,7 @@ pub(crate) struct Args {
     #[argh(option, arg_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
 
-    /// events per second of each subscribed stream (default: 1)
+    /// events per second of each stream that was subscribed once (default: 1)
     #[argh(option, arg_name = "N", default = "1.0", from_str_fn(parse_rate))]
     pub(crate) rate: f64,
 
@@ -71,6 +75,10 @@ pub(crate) struct Args {
     /// printed by octave-ws, or only the elems of events
     #[argh(option, arg_name = "FILE", from_str_fn(parse_events))]
     pub(crate) events: Option<Script>,
+
+    /// number of events that each stream keeps for the REST API (default: 1000)
+    #[argh(option, arg_name = "N", default = "1000")]
+    pub(crate) capacity: usize,
 
     /// accept any path as a stream
     #[argh(switch)]
@@ -104,7 +112,7 @@ impl Args {
     /// Returns the faults or the streams, where it was asked for those.
     fn list(&self) -> Option<String> {
         if self.list_faults {
-            let lines = Fault::NAMES.map(|(name, what)| format!("{name:<15} {what}"));
+            let lines = Fault::NAMES.map(|(name, what)| format!("{name:<18} {what}"));
             return Some(lines.join("\n"));
         }
         if self.list_streams {

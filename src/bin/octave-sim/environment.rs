@@ -44,6 +44,7 @@ impl Environment {
         let config_file = has_command.then(|| TemporaryFile::create(&name, "json", "{}\n"));
         let variables = vec![
             ("OCTAVE_ENDPOINT", sim.endpoint()),
+            ("OCTAVE_API", sim.api()),
             ("OCTAVE_CA_FILE", ca_file.to_string_lossy().into_owned()),
             ("OCTAVE_USER", sim.user().to_owned()),
             ("OCTAVE_COMPANY", sim.company().to_owned()),

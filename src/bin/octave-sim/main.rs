@@ -94,6 +94,7 @@ fn run(args: &Args, command: Option<Command>) -> Result<u8, Failure> {
         rate: args.rate,
         count: args.count,
         script: args.events.clone(),
+        capacity: args.capacity,
         any_stream: args.any_stream,
         compression: !args.no_compression,
         faults: args.fault.clone(),
