@@ -8,6 +8,20 @@ pub fn now() -> SystemTime {
     SystemTime::now().max(SystemTime::UNIX_EPOCH)
 }
 
+/// Returns a date in milliseconds since the Unix epoch.
+pub(crate) fn millis(date: SystemTime) -> i64 {
+    let since = date.duration_since(SystemTime::UNIX_EPOCH);
+    i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Returns the date of a number of milliseconds since the Unix epoch. No format has earlier dates than
+/// that, nor later ones than the year 9999.
+pub(crate) fn date(millis: i64) -> SystemTime {
+    const LAST: u64 = 253_402_300_799_999;
+    let millis = u64::try_from(millis).unwrap_or_default().min(LAST);
+    SystemTime::UNIX_EPOCH + Duration::from_millis(millis)
+}
+
 /// A moment by both clocks. Neither can be computed from the other: one is set, one may stand while
 /// the machine is suspended.
 #[derive(Clone, Copy, Debug)]

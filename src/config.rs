@@ -2,14 +2,16 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::credentials::Credentials;
-use crate::endpoint::{Endpoint, IpVersion};
+use crate::endpoint::IpVersion;
 use crate::logger::Logger;
-use crate::protocol::Retry;
+use crate::protocol::Positions;
 use crate::secret::Url;
 use crate::source::Source;
 use crate::step::{Observer, Step};
 use crate::wait::watchdog::Watchdog;
 use crate::{Error, LogLevel, Result, Stop};
+
+mod check;
 
 /// The configuration of a [`Client`](crate::Client).
 ///
@@ -33,6 +35,8 @@ pub struct Config {
     pub(crate) credentials: Result<Credentials>,
     pub(crate) source: Source<Credentials>,
     pub(crate) endpoint: Url,
+    pub(crate) api: Option<Url>,
+    pub(crate) positions: Positions,
     pub(crate) allow_plaintext: bool,
     pub(crate) ca_pem: Option<Pem>,
     pub(crate) ca_source: Source<Vec<u8>>,
@@ -82,6 +86,8 @@ impl Default for Config {
             credentials: Err(Error::config(missing)),
             source: Source::default(),
             endpoint: Url::new(Self::ENDPOINT.to_owned()),
+            api: None,
+            positions: Positions::default(),
             allow_plaintext: false,
             ca_pem: None,
             ca_source: Source::default(),
@@ -114,6 +120,9 @@ impl Default for Config {
 impl Config {
     /// The URL of the service.
     pub const ENDPOINT: &str = "https://octave-ws.sierrawireless.io";
+
+    /// The URL of the service's REST API.
+    pub const API: &str = "https://octave-api.sierrawireless.io/v5.0";
 
     /// The default of [`Config::user_agent`].
     pub const USER_AGENT: &str = concat!("octave-ws/", env!("CARGO_PKG_VERSION"));
@@ -158,6 +167,19 @@ impl Config {
     /// Sets the URL of the service, `https://HOST[:PORT][/PREFIX]`. Default: [`Config::ENDPOINT`].
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
         self.endpoint = Url::new(url.into());
+        self
+    }
+
+    /// Sets the URL of the REST API, `https://HOST[:PORT][/PREFIX]`, which gets the token, too. Default:
+    /// [`Config::API`] with the endpoint [`Config::ENDPOINT`], and none with another one.
+    pub fn api(mut self, url: impl Into<String>) -> Self {
+        self.api = Some(Url::new(url.into()));
+        self
+    }
+
+    /// Sets the positions of streams, from which their history is read. Default: none.
+    pub fn positions(mut self, positions: Positions) -> Self {
+        self.positions = positions;
         self
     }
 
@@ -339,50 +361,6 @@ impl Config {
     pub fn watchdog(mut self, every: Duration, call: impl Fn() + Send + Sync + 'static) -> Self {
         self.watchdog = Watchdog::new(every.clamp(Duration::from_millis(1), FOREVER), call);
         self
-    }
-
-    /// Takes the credentials that the next session is to be asked for with.
-    ///
-    /// # Errors
-    /// `Config` if the function fails, or its credentials cannot be used. It is retried.
-    pub(crate) fn renew_credentials(&mut self) -> Result<()> {
-        let Some(asked) = self.source.ask() else {
-            return Ok(());
-        };
-        let asked = asked.map_err(|why| Error::config(format!("no credentials: {why}")));
-        let checked = asked.and_then(|credentials| credentials.check().map(|()| credentials));
-        self.credentials = Ok(checked.map_err(|error| error.retry_as(Retry::Always))?);
-        Ok(())
-    }
-
-    /// Returns when a part of connecting that begins now has to be done.
-    pub(crate) fn phase_deadline(&self) -> Instant {
-        let deadline = Instant::now() + self.connect_timeout;
-        self.connect_deadline
-            .map_or(deadline, |at| at.min(deadline))
-    }
-
-    /// Checks what can be checked before anything is sent.
-    pub(crate) fn check(&self) -> Result<Endpoint> {
-        if !self.source.is_set() {
-            self.credentials.as_ref().map_err(Clone::clone)?.check()?;
-        }
-        let is_plain = |b: u8| matches!(b, b' '..=b'~');
-        let agent = self.user_agent.as_bytes();
-        if agent.trim_ascii().is_empty() || !agent.iter().copied().all(is_plain) {
-            let message = format!(
-                "the user agent {:?} is empty or not visible ASCII",
-                self.user_agent
-            );
-            return Err(Error::config(message));
-        }
-        for (name, timeout) in [("connect", self.connect_timeout), ("ack", self.ack_timeout)] {
-            if timeout.is_zero() {
-                let message = format!("the {name} timeout is zero");
-                return Err(Error::config(message));
-            }
-        }
-        Endpoint::parse(self.endpoint.expose_secret(), self.allow_plaintext)
     }
 }
 

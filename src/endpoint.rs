@@ -35,14 +35,25 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     pub(crate) fn parse(url: &str, allow_plaintext: bool) -> Result<Self> {
+        Self::parse_setting(url, allow_plaintext, "endpoint", Setting::Endpoint)
+    }
+
+    /// Reads the URL of a setting, by the name that errors give it.
+    pub(crate) fn parse_setting(
+        url: &str,
+        allow_plaintext: bool,
+        name: &str,
+        setting: Setting,
+    ) -> Result<Self> {
         // First of all, since every other complaint shows the URL.
         if url.contains('@') {
-            let message = "endpoint: it contains a user or password: give https://HOST[:PORT]";
-            return Err(Error::config(message).about(Setting::Endpoint));
+            let message =
+                format!("{name}: it contains a user or password: give https://HOST[:PORT]");
+            return Err(Error::config(message).about(setting));
         }
         let wrong = |what: &str| {
             let wanted = "give https://HOST[:PORT]";
-            Error::config(format!("endpoint {url:?}: {what}: {wanted}")).about(Setting::Endpoint)
+            Error::config(format!("{name} {url:?}: {what}: {wanted}")).about(setting)
         };
         let uri: ureq::http::Uri = url.parse().map_err(|_| wrong("not a URL"))?;
         let tls = match uri.scheme_str() {

@@ -67,6 +67,8 @@ pub enum Phase {
     Unsubscribe,
     /// The open WebSocket.
     Socket,
+    /// A request for the history of a stream.
+    History,
 }
 
 impl Phase {
@@ -91,6 +93,7 @@ impl fmt::Display for Phase {
             Self::Subscribe => "subscribe",
             Self::Unsubscribe => "unsubscribe",
             Self::Socket => "socket",
+            Self::History => "history",
         })
     }
 }
@@ -127,6 +130,8 @@ pub enum ErrorKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Setting {
+    /// The URL of the REST API.
+    Api,
     /// The URL of the service.
     Endpoint,
     /// The user of the [`Credentials`](crate::Credentials).
@@ -163,6 +168,7 @@ impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Endpoint => "endpoint",
+            Self::Api => "API",
             Self::User => "user",
             Self::Company => "company",
             Self::Token => "token",

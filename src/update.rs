@@ -1,8 +1,8 @@
 use std::time::{Duration, SystemTime};
 
-use crate::Error;
-use crate::protocol::{Ack, Event, UnknownMessage, detach};
+use crate::protocol::{Ack, Event, Hole, Stream, UnknownMessage, Why, detach};
 use crate::wait::context::FdReady;
+use crate::{Error, clock};
 
 /// A result of [`Client::next`](crate::Client::next).
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub enum Update {
     Lost(Loss),
     /// The connection and all subscriptions are restored: the end of a loss that had any.
     Gap(Gap),
+    /// The history of a stream has been read to its end.
+    Filled(Filled),
     /// All streams are subscribed on a new connection, and no event is missing: the old one has
     /// proved it.
     Handover(Handover),
@@ -107,15 +109,58 @@ pub struct Gap {
     pub from: SystemTime,
     /// When the last stream was subscribed again.
     pub to: SystemTime,
-    /// Why the connection was lost, in one line.
+    /// Why the connection was lost, or why events may be missing all the same after the history was
+    /// read, in one line.
     pub reason: String,
+    /// The stream, and why its history does not have them; `None` for a gap of all streams whose history
+    /// was not read. The dates are those of the service then.
+    pub stream: Option<(Stream, Why)>,
 }
 
 impl Gap {
     /// Creates a gap, for tests of code that handles one.
     pub fn new(from: SystemTime, to: SystemTime, reason: impl Into<String>) -> Self {
-        let reason = reason.into();
-        Self { from, to, reason }
+        Self {
+            from,
+            to,
+            reason: reason.into(),
+            stream: None,
+        }
+    }
+
+    /// Makes it a gap of this stream, which its history does not fill.
+    pub fn of_stream(mut self, stream: Stream, why: Why) -> Self {
+        self.stream = Some((stream, why));
+        self
+    }
+
+    pub(crate) fn of_hole(hole: &Hole, stream: Stream) -> Self {
+        let known = hole.from.or(hole.to).map_or_else(clock::now, clock::date);
+        let to = hole.to.map_or(known, clock::date);
+        Self::new(known.min(to), to, hole.why.words()).of_stream(stream, hole.why)
+    }
+}
+
+/// The end of a stream's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Filled {
+    /// The stream.
+    pub stream: Stream,
+    /// Number of its events that were returned.
+    pub events: u64,
+    /// The creation dates of the first and the last one.
+    pub span: Option<(SystemTime, SystemTime)>,
+}
+
+impl Filled {
+    pub(crate) fn new(stream: Stream, events: u64, span: Option<(i64, i64)>) -> Self {
+        let span = span.map(|(first, last)| (clock::date(first), clock::date(last)));
+        Self {
+            stream,
+            events,
+            span,
+        }
     }
 }
 

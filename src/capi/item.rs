@@ -214,7 +214,8 @@ impl Current {
                     item.index = c_int::try_from(*index).unwrap_or_default();
                 }
             }
-            Update::TimedOut | Update::Closed => {}
+            // The history is not read from C.
+            Update::Filled(_) | Update::TimedOut | Update::Closed => {}
         }
     }
 }

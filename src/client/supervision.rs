@@ -300,7 +300,8 @@ impl Client {
             let to = self.take_subscribed_at().unwrap_or_else(clock::now);
             // The clock may have been set back since.
             let from = from.min(to);
-            self.queue.push_back(Update::Gap(Gap { from, to, reason }));
+            self.queue
+                .push_back(Update::Gap(Gap::new(from, to, reason)));
         }
     }
 }

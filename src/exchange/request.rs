@@ -29,7 +29,6 @@ pub(crate) struct Request<'a> {
 
 #[derive(Clone, Copy)]
 pub(crate) enum Method {
-    #[expect(dead_code, reason = "history is asked for next")]
     Get,
     Post,
 }

@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Stream;
-use super::message::{self, Action, Answer, Text, msg_id};
+use super::message::{self, Action, Answer, msg_id};
 use super::request::{Ack, Request};
+use super::text::Text;
 
 /// Keep-alive settings: they tell a silent connection from a dead one.
 #[derive(Clone, Copy, Debug)]

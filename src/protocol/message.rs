@@ -1,16 +1,11 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
-use std::ops::Range;
-
-use serde_core::Deserialize;
 
 use super::Stream;
-use super::json::{JsonStr, error_text, string};
+use super::event::{Event, Parts};
+use super::json::{error_text, string};
 use super::scanner::{Invalid, members};
-
-/// A text that shares the bytes of the frame in which it came.
-pub(crate) use tungstenite::Utf8Bytes as Text;
-
+use super::text::{Text, detach};
 /// The text frame that keeps a connection busy on the service's kin.
 pub(crate) const HEARTBEAT: &str = r#"{"type":"heartbeat"}"#;
 
@@ -34,16 +29,6 @@ impl fmt::Display for Action {
     }
 }
 
-/// A text that shares a buffer of up to this keeps all of it.
-const SHARED: usize = 16 << 10;
-
-/// Makes a copy of a short text, so that keeping it keeps nothing else.
-pub(crate) fn detach(text: &mut Text) {
-    if text.len() < SHARED {
-        *text = Text::from(text.as_str().to_owned());
-    }
-}
-
 /// Returns the text of a request: one stream, by its id or by its path, never both.
 pub(crate) fn request(msg_id: u64, action: Action, stream: &Stream) -> String {
     let key = if stream.is_path() { "path" } else { "streamId" };
@@ -63,149 +48,6 @@ pub(crate) enum Incoming {
     Event(Event),
     Answer(Answer, Text),
     Unknown(UnknownMessage),
-}
-
-/// An event of a stream, as the service sent it.
-///
-/// Numbers, key order, escapes, duplicate keys and unknown members are unchanged. The event refers to
-/// the bytes of the frame that it arrived in: keeping it keeps that frame in memory.
-///
-/// ```
-/// # fn print(event: &octave_ws::Event) -> serde_json::Result<()> {
-/// #[derive(serde::Deserialize)]
-/// struct Elems {
-///     temperature: f64,
-/// }
-///
-/// let elems: Elems = event.elems()?;
-/// println!("{:?}: {} °C", event.path(), elems.temperature);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone)]
-pub struct Event {
-    text: Text,
-    message: Range<usize>,
-    value: Range<usize>,
-    resource: Resource,
-}
-
-/// The resource of a message, borrowed where possible.
-#[derive(Clone)]
-enum Resource {
-    Absent,
-    Plain(Range<usize>),
-    Escaped(String),
-}
-
-impl Event {
-    /// Creates an event of the text of a message, for tests of code that handles one. Returns `None`
-    /// for a text that is not an event.
-    pub fn from_message(text: impl Into<String>) -> Option<Self> {
-        match Incoming::parse(Text::from(text.into())) {
-            Incoming::Event(event) => Some(event),
-            _ => None,
-        }
-    }
-
-    /// Returns the whole message, `{"type":"message","resource":...,"value":...}`: one JSON document,
-    /// which may contain line breaks between its tokens.
-    pub fn message(&self) -> &str {
-        &self.text[self.message.clone()]
-    }
-
-    /// Returns the Event object, the `value` of the message: one JSON document, which may contain line
-    /// breaks between its tokens.
-    pub fn value(&self) -> &str {
-        &self.text[self.value.clone()]
-    }
-
-    /// Returns the `resource` of the message, which names the stream. `None` too for one over 64 KiB.
-    pub fn resource(&self) -> Option<&str> {
-        match &self.resource {
-            Resource::Absent => None,
-            Resource::Plain(range) => Some(&self.text[range.clone()]),
-            Resource::Escaped(name) => Some(name),
-        }
-    }
-
-    /// Returns the id of the event: `e` and 24 hexadecimal digits.
-    pub fn id(&self) -> Option<Cow<'_, str>> {
-        self.string("id")
-    }
-
-    /// Returns the id of its stream.
-    pub fn stream_id(&self) -> Option<Cow<'_, str>> {
-        self.string("streamId")
-    }
-
-    /// Returns the path of its stream.
-    pub fn path(&self) -> Option<Cow<'_, str>> {
-        self.string("path")
-    }
-
-    /// Returns when the cloud received the event, in milliseconds since the Unix epoch.
-    pub fn creation_date(&self) -> Option<i64> {
-        self.member("creationDate")
-    }
-
-    /// Returns when the device generated the event, in milliseconds since the Unix epoch.
-    pub fn generated_date(&self) -> Option<i64> {
-        self.member("generatedDate")
-    }
-
-    /// Deserializes the Event object.
-    ///
-    /// # Errors
-    /// Fails if the object does not fit the type.
-    pub fn deserialize<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
-        serde_json::from_str(self.value())
-    }
-
-    /// Returns members of the Event object as raw JSON, of duplicates the last.
-    pub fn members<const N: usize>(&self, names: [&str; N]) -> [Option<&str>; N] {
-        members(self.value(), names).unwrap_or([None; N])
-    }
-
-    /// Returns a member within the Event object as raw JSON, by the names that lead to it: that of
-    /// `["elems", "motor", "rpm"]` is a member of an object in `elems`.
-    pub fn member_at<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Option<&str> {
-        let mut json = self.value();
-        for name in path {
-            let [found] = members(json, [name]).ok()?;
-            json = found?;
-        }
-        Some(json)
-    }
-
-    /// Deserializes the `elems` of the event; absent `elems` are `null`.
-    ///
-    /// # Errors
-    /// Fails if `elems` do not fit the type.
-    pub fn elems<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
-        let [elems] = self.members(["elems"]);
-        serde_json::from_str(elems.unwrap_or("null"))
-    }
-
-    /// Lets go of the frame in which it came.
-    pub(crate) fn detach(&mut self) {
-        detach(&mut self.text);
-    }
-
-    fn string(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.member::<JsonStr<'_>>(name).map(|string| string.0)
-    }
-
-    fn member<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
-        let [member] = self.members([name]);
-        serde_json::from_str(member?).ok()
-    }
-}
-
-impl fmt::Debug for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Event").field(&self.message()).finish()
-    }
 }
 
 /// The service's answer to one request.
@@ -256,18 +98,26 @@ impl fmt::Debug for UnknownMessage {
     }
 }
 
-/// Serializes the Event object, with its own bytes where the serializer is `serde_json`'s.
-#[cfg(feature = "serde")]
-impl serde_core::Serialize for Event {
-    fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw: &serde_json::value::RawValue =
-            serde_json::from_str(self.value()).map_err(serde_core::ser::Error::custom)?;
-        raw.serialize(serializer)
+impl Event {
+    /// Creates an event of the text of a message, for tests of code that handles one. Returns `None`
+    /// for a text that is not an event.
+    pub fn from_message(text: impl Into<String>) -> Option<Self> {
+        match Incoming::parse(Text::from(text.into())) {
+            Incoming::Event(event) => Some(event),
+            _ => None,
+        }
+    }
+
+    /// Creates an event of the history of a stream from its Event object. Returns `None` for a text that
+    /// is not JSON.
+    pub(crate) fn from_history(stream: &Stream, value: &str) -> Option<Self> {
+        let resource = serde_json::Value::from(stream.as_str());
+        let text = format!(r#"{{"type":"message","resource":{resource},"value":{value}}}"#);
+        let mut event = Self::from_message(text)?;
+        event.is_from_history = true;
+        Some(event)
     }
 }
-
-/// Maximum length of a resource.
-const MAX_RESOURCE: usize = 64 << 10;
 
 impl Incoming {
     /// Tells a message apart. All of it was checked to be one JSON document unless it is
@@ -295,20 +145,8 @@ impl Incoming {
             None => head.is_none(),
         };
         if let (true, Some(value)) = (is_message, value) {
-            let (message, value) = (range_in(document, &text), range_in(value, &text));
-            // No stream is named so; a copy of it would take as much again.
-            let resource = resource.filter(|resource| resource.len() <= MAX_RESOURCE);
-            let resource = match resource.and_then(string) {
-                None => Resource::Absent,
-                Some(Cow::Borrowed(name)) => Resource::Plain(range_in(name, &text)),
-                Some(Cow::Owned(name)) => Resource::Escaped(name),
-            };
-            return Self::Event(Event {
-                text,
-                message,
-                value,
-                resource,
-            });
+            let parts = Parts::new(&text, document, value, resource);
+            return Self::Event(Event::new(text, parts));
         }
         match head.and_then(answer) {
             Some(answer) => Self::Answer(answer, text),
@@ -386,12 +224,6 @@ pub(crate) fn session_answer(body: &str) -> Result<Result<String, String>, &'sta
 
 fn is_json_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
-}
-
-/// Returns where `part`, which was cut out of `whole`, lies in it.
-fn range_in(part: &str, whole: &str) -> Range<usize> {
-    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
-    start..start + part.len()
 }
 
 #[cfg(test)]

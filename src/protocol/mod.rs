@@ -23,32 +23,38 @@
 //! Nothing in this room reads a socket or a clock: text and instants come in as arguments.
 
 mod backoff;
-#[cfg_attr(not(test), allow(dead_code, reason = "the client asks for it next"))]
+mod event;
 mod event_id;
 mod exchange;
-#[cfg_attr(not(test), allow(dead_code, reason = "the client asks for it next"))]
 mod history;
 mod json;
 mod message;
 mod overdue;
 mod overlap;
-#[cfg_attr(not(test), allow(dead_code, reason = "the client asks for it next"))]
 mod position;
+mod positions;
 mod renewal;
 mod request;
 mod scanner;
 mod stream;
 mod subscriptions;
+mod text;
 
 pub(crate) use backoff::{Backoff, Retry};
+pub use event::Event;
 pub(crate) use event_id::EventId;
 pub(crate) use exchange::{Due, Exchange, Liveness};
-pub use message::{Action, Event, UnknownMessage};
-pub(crate) use message::{HEARTBEAT, Incoming, Text, detach, session_answer};
+pub use history::Why;
+pub(crate) use history::{Entry, Fill, Hole, Next, NoPage, Query, Taken, page};
+pub use message::{Action, UnknownMessage};
+pub(crate) use message::{HEARTBEAT, Incoming, session_answer};
 pub(crate) use overdue::{Look, ON_THE_WAY, Overdue};
 pub(crate) use overlap::Overlap;
+pub(crate) use position::Position;
+pub use positions::Positions;
 pub(crate) use renewal::Renewal;
 pub use request::Ack;
 pub(crate) use request::{Request, is_transient};
 pub use stream::{ParseStreamError, Stream};
 pub(crate) use subscriptions::Subscriptions;
+pub(crate) use text::{Text, detach};

@@ -30,6 +30,7 @@ const ANCHORS: usize = 10;
 
 impl Position {
     /// Returns the position that was kept.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the client"))]
     pub(crate) fn restored(
         from: Option<i64>,
         known: impl IntoIterator<Item = (i64, EventId)>,
@@ -57,6 +58,7 @@ impl Position {
         self.known.back().map(|(date, _)| *date)
     }
 
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the client"))]
     pub(crate) fn knows(&self, id: &EventId) -> bool {
         self.known.iter().any(|(_, known)| known == id)
     }

@@ -1,5 +1,6 @@
 use super::Stream;
-use super::message::{Action, Text};
+use super::message::Action;
+use super::text::Text;
 
 /// A request to send.
 #[derive(Clone, Debug, PartialEq, Eq)]

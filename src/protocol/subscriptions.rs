@@ -1,8 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Stream;
-use super::message::{Action, Text};
+use super::message::Action;
 use super::request::{Ack, Request};
+use super::text::Text;
 
 /// The requested, the granted and the pending subscriptions, across connections. The last request
 /// of a stream counts, in any order of answers.

@@ -124,6 +124,10 @@ impl Settings {
         if let Some(endpoint) = &endpoint {
             config = config.endpoint(endpoint.value.clone());
         }
+        let api = text("api")?;
+        if let Some(api) = &api {
+            config = config.api(api.value.clone());
+        }
         if let Some(version) = self.ip_version {
             config = config.ip_version(version);
         }
@@ -153,6 +157,7 @@ impl Settings {
         }
         let sources = SettingSources {
             endpoint,
+            api,
             user,
             company,
             token: token.map(|token| token.source),

@@ -41,6 +41,7 @@ pub struct SettingValue {
 #[derive(Debug)]
 pub struct SettingSources {
     pub endpoint: Option<SettingValue>,
+    pub api: Option<SettingValue>,
     pub user: Option<SettingValue>,
     pub company: Option<SettingValue>,
     /// For errors: the token may have been in a file that another setting names.
@@ -56,6 +57,7 @@ impl SettingSources {
             |given: &Option<SettingValue>| given.as_ref().map(|given| given.source.to_string());
         match setting {
             Setting::Endpoint => given(&self.endpoint),
+            Setting::Api => given(&self.api),
             Setting::User => given(&self.user),
             Setting::Company => given(&self.company),
             Setting::Token => self.token.clone(),

@@ -9,7 +9,8 @@ use crate::settings::values::{
 
 /// The settings of texts, by their keys in the config file, with the variables that set them, too. An
 /// option's name is the key with hyphens.
-pub(crate) const TEXTS: [(&str, &[&str]); 6] = [
+pub(crate) const TEXTS: [(&str, &[&str]); 7] = [
+    ("api", &["OCTAVE_API"]),
     ("ca_file", &["OCTAVE_CA_FILE"]),
     ("company", &["OCTAVE_COMPANY", "OCTAVE_CLOUD_COMPANY"]),
     ("endpoint", &["OCTAVE_ENDPOINT"]),

@@ -168,6 +168,7 @@ impl Sim {
         let credentials = Credentials::new(self.company(), Token::new(self.token()));
         Config::new(credentials.user(self.user()))
             .endpoint(self.endpoint())
+            .api(self.api())
             .ca_pem(self.ca_pem())
     }
 

@@ -79,11 +79,7 @@ impl Route {
     /// `Config`, and `System` where there are no file descriptors left.
     pub(crate) fn new(config: &Config) -> Result<Self> {
         let endpoint = config.check()?;
-        let proxy = match &config.proxy {
-            Some(_) if proxy::is_exempt(&endpoint.at, &config.no_proxy) => None,
-            Some(url) => Some(Proxy::parse(url.expose_secret())?),
-            None => None,
-        };
+        let proxy = proxy_to(&endpoint, config)?;
         let tls = tls::configure(config, config.ca_pem.as_ref())?;
         let stop = match &config.stop {
             Some(stop) => stop.clone(),
@@ -108,6 +104,27 @@ impl Route {
             tls,
             dials: Dials::default(),
             traffic: Traffic::default(),
+            overhead: Overhead::default(),
+        })
+    }
+
+    /// Returns a route to the REST API, with the same trust and the same counts.
+    ///
+    /// # Errors
+    /// `Config` for an invalid URL.
+    pub(crate) fn to_api(&self, config: &Config) -> Result<Self> {
+        let endpoint = config.check_api()?;
+        Ok(Self {
+            proxy: proxy_to(&endpoint, config)?,
+            endpoint,
+            user_agent: self.user_agent.clone(),
+            wait_context: self.wait_context.clone(),
+            observer: self.observer.clone(),
+            resolver: Resolver::new(config.ip_version),
+            target_resolver: Resolver::new(config.ip_version),
+            tls: Arc::clone(&self.tls),
+            dials: Dials::default(),
+            traffic: self.traffic.clone(),
             overhead: Overhead::default(),
         })
     }
@@ -312,6 +329,15 @@ impl Route {
         } else {
             Ok(Link::new(Layer::Plain(wire)))
         }
+    }
+}
+
+/// Returns the proxy on the way to an endpoint, if there is one.
+fn proxy_to(endpoint: &Endpoint, config: &Config) -> Result<Option<Proxy>> {
+    match &config.proxy {
+        Some(_) if proxy::is_exempt(&endpoint.at, &config.no_proxy) => Ok(None),
+        Some(url) => Proxy::parse(url.expose_secret()).map(Some),
+        None => Ok(None),
     }
 }
 

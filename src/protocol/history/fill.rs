@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::mem;
 use std::time::Duration;
 
 use super::outcome::{Hole, Next, Taken, Why};
@@ -42,6 +43,8 @@ pub(crate) struct Fill {
     /// Events that the next page has to hold, by their dates: all of them, or without any, one that is
     /// known.
     anchors: Vec<(i64, EventId)>,
+    /// Whether the next page may begin with any event.
+    is_free: bool,
     /// The events that were known before.
     known: HashSet<EventId>,
     /// The events of this fill, known before or not.
@@ -75,6 +78,7 @@ impl Fill {
             ceiling: MOST_LIMIT,
             until: None,
             anchors: position.anchors().cloned().collect(),
+            is_free: false,
             known: position
                 .known()
                 .map(|(_, id)| id.clone())
@@ -89,10 +93,20 @@ impl Fill {
     }
 
     /// Begins a stream that has no position: its newest events become known.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the client"))]
     pub(crate) fn beginning() -> Self {
         Self {
             stage: Stage::Newest,
             is_beginning: true,
+            ..Self::new(&Position::default(), [])
+        }
+    }
+
+    /// Begins at this date, whatever came before.
+    pub(crate) fn since(date: i64) -> Self {
+        Self {
+            since: Some(date),
+            is_free: true,
             ..Self::new(&Position::default(), [])
         }
     }
@@ -145,7 +159,6 @@ impl Fill {
             }
             Stage::Probing => {
                 self.hole = Some((Why::Crowded, self.since));
-                self.anchors.clear();
                 self.go_to(self.since.map(|since| since.saturating_add(1)));
                 Taken::then(Next::Ask)
             }
@@ -164,7 +177,7 @@ impl Fill {
         let is_before = newest < position.from();
         if !self.is_beginning && !is_before && !page.is_empty() {
             // They have come just now.
-            self.anchors.clear();
+            self.is_free = true;
             self.go_to(position.from());
             return Taken::then(Next::Ask);
         }
@@ -196,10 +209,12 @@ impl Fill {
     ) -> Taken {
         let mut taken = Taken::then(Next::Ask);
         let first = page.first().map(|entry| entry.date);
+        let is_free = mem::take(&mut self.is_free);
         if let Some((why, from)) = self.hole.take() {
             let to = first.or(date);
             taken.holes.push(Hole { why, from, to });
-        } else if !self.is_joined(page) {
+            self.anchors.clear();
+        } else if !is_free && !self.is_joined(page) {
             if self.may_be_late(date) && self.waits < MOST_WAITS {
                 taken.next = self.wait();
                 return taken;
@@ -210,6 +225,7 @@ impl Fill {
             };
             let to = first.or(date);
             taken.holes.push(Hole { why, from, to });
+            self.anchors.clear();
             if page.is_empty() {
                 self.stage = Stage::Newest;
                 return taken;

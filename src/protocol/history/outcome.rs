@@ -1,8 +1,10 @@
+use std::fmt;
 use std::time::Duration;
 
 /// The reason why events may be missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Why {
     /// The service has removed the events that follow the last one received.
     Evicted,
     /// The service has no event any more.
@@ -13,8 +15,43 @@ pub(crate) enum Why {
     TooLong,
     /// Pushed events that the history does not show.
     Behind,
+    /// The service refuses to show the history.
+    Refused,
+    /// The history could not be read for too long.
+    Unavailable,
     /// An answer that violates what was asked for.
     Unusable,
+}
+
+impl Why {
+    /// Returns a description in one line.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Evicted => "the service has removed events since",
+            Self::NoHistory => "the service has no past events",
+            Self::Crowded => "the service returns no more events of one millisecond",
+            Self::TooLong => "an event is too long",
+            Self::Behind => "the history does not have pushed events",
+            Self::Refused => "the service refuses to show past events",
+            Self::Unavailable => "past events cannot be read",
+            Self::Unusable => "the service has answered with other events than those asked for",
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Evicted => "evicted",
+            Self::NoHistory => "no history",
+            Self::Crowded => "crowded",
+            Self::TooLong => "too long",
+            Self::Behind => "behind",
+            Self::Refused => "refused",
+            Self::Unavailable => "unavailable",
+            Self::Unusable => "unusable answer",
+        })
+    }
 }
 
 /// A time for which events may be missing, by dates of the cloud.

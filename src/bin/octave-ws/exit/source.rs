@@ -16,6 +16,7 @@ pub(crate) fn keep(sources: SettingSources) {
 pub(crate) fn setting_sources() -> &'static SettingSources {
     const NONE: &SettingSources = &SettingSources {
         endpoint: None,
+        api: None,
         user: None,
         company: None,
         token: None,

@@ -38,6 +38,10 @@ pub(crate) struct Args {
     #[argh(option, arg_name = "URL")]
     pub(crate) endpoint: Option<String>,
 
+    /// URL of the service's REST API, which has past events (OCTAVE_API)
+    #[argh(option, arg_name = "URL")]
+    pub(crate) api: Option<String>,
+
     /// user that the token belongs to; omit for a restricted token
     /// (OCTAVE_USER)
     #[argh(option, arg_name = "NAME")]

@@ -12,6 +12,7 @@ pub(crate) fn config(args: Args) -> Result<Config, Failure> {
     let unless = |is_off: bool| is_off.then(|| false.to_string());
     let options = [
         ("endpoint", args.endpoint),
+        ("api", args.api),
         ("user", args.user),
         ("company", args.company),
         ("token_file", args.token_file),

@@ -1,0 +1,233 @@
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::api::{Api, NoEvents, Page};
+use crate::config::Config;
+use crate::protocol::{Event, EventId, Fill, Hole, Next, Position, Positions, Stream, Taken, Why};
+use crate::secret::Redactor;
+use crate::{Error, Result};
+
+/// The longest delay that a service can ask for.
+const MOST_DELAY: Duration = Duration::from_secs(60);
+
+/// Reads the history of streams, one after the other, a request at a time.
+pub(crate) struct Filler {
+    pub(crate) api: Api,
+    tasks: VecDeque<Task>,
+    current: Option<Current>,
+    /// When the next request is made.
+    due: Instant,
+    /// When the first of the last requests, all of which failed, was made, and their number.
+    failing: Option<(Instant, u32)>,
+    /// Why all further streams are left out.
+    left_out: Option<(Why, Error)>,
+    /// Time for which failed requests are repeated.
+    patience: Duration,
+}
+
+/// A stream whose history is to be read.
+pub(crate) struct Task {
+    pub(crate) stream: Stream,
+    pub(crate) fill: Fill,
+}
+
+struct Current {
+    task: Task,
+    events: u64,
+    /// The dates of the first and the last event.
+    span: Option<(i64, i64)>,
+}
+
+/// A result of a request.
+#[derive(Debug)]
+#[expect(dead_code, reason = "for the client")]
+pub(crate) enum Outcome {
+    Event(Event),
+    /// Events may be missing.
+    Hole(Hole),
+    /// The history was not read, or not to its end.
+    Failed(Why, Error),
+    /// The stream is done: the number of its events, and the dates of the first and the last one.
+    Done {
+        fill: Box<Fill>,
+        events: u64,
+        span: Option<(i64, i64)>,
+    },
+}
+
+impl Filler {
+    pub(crate) fn new(api: Api, patience: Duration) -> Self {
+        Self {
+            api,
+            tasks: VecDeque::new(),
+            current: None,
+            due: Instant::now(),
+            failing: None,
+            left_out: None,
+            patience,
+        }
+    }
+
+    pub(crate) fn push(&mut self, task: Task) {
+        self.tasks.push_back(task);
+    }
+
+    /// Returns when the next request is due; `None` without a stream to read.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let has_more = self.current.is_some() || !self.tasks.is_empty();
+        has_more.then_some(self.due)
+    }
+
+    /// Returns the stream that is read now, or next.
+    #[expect(dead_code, reason = "for the client")]
+    pub(crate) fn stream(&self) -> Option<&Stream> {
+        let current = self.current.as_ref().map(|current| &current.task);
+        current.or(self.tasks.front()).map(|task| &task.stream)
+    }
+
+    /// Makes a request, and returns the stream, and its outcomes in order. `waiting` are the pushed
+    /// events of the stream that are not delivered.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub(crate) fn step(
+        &mut self,
+        config: &Config,
+        redactor: &mut Redactor,
+        positions: &mut Positions,
+        waiting: &[(EventId, i64)],
+    ) -> Result<(Stream, Vec<Outcome>)> {
+        let mut outcomes = Vec::new();
+        let current = self.current.take().or_else(|| {
+            Some(Current {
+                task: self.tasks.pop_front()?,
+                events: 0,
+                span: None,
+            })
+        });
+        let Some(mut current) = current else {
+            let message = "no stream is left";
+            return Err(Error::config(message));
+        };
+        let stream = current.task.stream.clone();
+        if let Some((why, error)) = &self.left_out {
+            outcomes.push(Outcome::Failed(*why, error.clone()));
+            outcomes.push(current.done());
+            return Ok((stream, outcomes));
+        }
+        let query = current.task.fill.query();
+        let (why, error) = match self.api.get(config, redactor, &stream, query) {
+            Ok(page) => {
+                let position = positions.position(&stream);
+                let taken = current.take(&page, position, waiting, &mut outcomes);
+                self.proceed(taken, current, &mut outcomes);
+                return Ok((stream, outcomes));
+            }
+            Err(NoEvents::TooLong(_)) => {
+                let taken = current.task.fill.too_long();
+                self.proceed(taken, current, &mut outcomes);
+                return Ok((stream, outcomes));
+            }
+            Err(NoEvents::Stopped(error)) => {
+                self.current = Some(current);
+                return Err(error);
+            }
+            Err(NoEvents::Failed(error)) => {
+                if let Some(at) = self.failed(&error) {
+                    self.due = at;
+                    self.current = Some(current);
+                    return Ok((stream, outcomes));
+                }
+                self.left_out = Some((Why::Unavailable, error.clone()));
+                (Why::Unavailable, error)
+            }
+            Err(NoEvents::Refused { error, is_all }) => {
+                if is_all {
+                    self.left_out = Some((Why::Refused, error.clone()));
+                }
+                (Why::Refused, error)
+            }
+            Err(NoEvents::Unusable(error)) => (Why::Unusable, error),
+        };
+        outcomes.push(Outcome::Failed(why, error));
+        outcomes.push(current.done());
+        Ok((stream, outcomes))
+    }
+
+    /// Continues after an answer.
+    fn proceed(&mut self, taken: Taken, current: Current, outcomes: &mut Vec<Outcome>) {
+        self.failing = None;
+        self.due = Instant::now();
+        // A hole lies before the events of its answer, or behind all that is known.
+        outcomes.splice(..0, taken.holes.into_iter().map(Outcome::Hole));
+        match taken.next {
+            Next::Over => outcomes.push(current.done()),
+            Next::Ask => self.current = Some(current),
+            Next::AskIn(delay) => {
+                self.due += delay;
+                self.current = Some(current);
+            }
+        }
+    }
+
+    /// Returns when to ask again after a failure; `None` once it has lasted too long.
+    fn failed(&mut self, error: &Error) -> Option<Instant> {
+        let now = Instant::now();
+        let (since, times) = self.failing.unwrap_or((now, 0));
+        self.failing = Some((since, times + 1));
+        let delay = Duration::from_secs(1 << times.min(2));
+        let asked = error.retry_after().unwrap_or_default().min(MOST_DELAY);
+        let at = now + delay.max(asked);
+        let at = self
+            .api
+            .route
+            .next_attempt()
+            .map_or(at, |next| next.max(at));
+        let is_over = !error.is_retryable() || at >= since + self.patience;
+        (!is_over).then_some(at)
+    }
+
+    /// Drops what is left to read, and ends the link.
+    pub(crate) fn clear(&mut self) {
+        self.tasks.clear();
+        self.current = None;
+        self.failing = None;
+        self.left_out = None;
+        self.due = Instant::now();
+        self.api.close();
+    }
+}
+
+impl Current {
+    /// Takes a page, and adds its new events to the outcomes.
+    fn take(
+        &mut self,
+        page: &Page,
+        position: &mut Position,
+        waiting: &[(EventId, i64)],
+        outcomes: &mut Vec<Outcome>,
+    ) -> Taken {
+        let taken = self
+            .task
+            .fill
+            .take(&page.entries, position, waiting, page.date);
+        for at in &taken.new {
+            let entry = &page.entries[*at];
+            let value = &page.body[entry.value.clone()];
+            let event = Event::from_history(&self.task.stream, value);
+            outcomes.extend(event.map(Outcome::Event));
+            let first = self.span.map_or(entry.date, |(first, _)| first);
+            self.span = Some((first, entry.date));
+            self.events += 1;
+        }
+        taken
+    }
+
+    fn done(self) -> Outcome {
+        Outcome::Done {
+            fill: Box::new(self.task.fill),
+            events: self.events,
+            span: self.span,
+        }
+    }
+}

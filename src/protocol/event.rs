@@ -1,0 +1,200 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use serde_core::Deserialize;
+
+use super::json::{JsonStr, string};
+use super::scanner::members;
+use super::text::{Text, detach};
+
+/// Maximum length of a resource.
+const MAX_RESOURCE: usize = 64 << 10;
+
+/// An event of a stream, as the service sent it.
+///
+/// Numbers, key order, escapes, duplicate keys and unknown members are unchanged. The event refers to
+/// the bytes of the frame that it arrived in: keeping it keeps that frame in memory.
+///
+/// ```
+/// # fn print(event: &octave_ws::Event) -> serde_json::Result<()> {
+/// #[derive(serde::Deserialize)]
+/// struct Elems {
+///     temperature: f64,
+/// }
+///
+/// let elems: Elems = event.elems()?;
+/// println!("{:?}: {} °C", event.path(), elems.temperature);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Event {
+    text: Text,
+    parts: Parts,
+    pub(super) is_from_history: bool,
+}
+
+/// The places of the parts of a message in its text.
+#[derive(Clone)]
+pub(super) struct Parts {
+    message: Range<usize>,
+    value: Range<usize>,
+    resource: Resource,
+}
+
+/// The resource of a message, borrowed where possible.
+#[derive(Clone)]
+enum Resource {
+    Absent,
+    Plain(Range<usize>),
+    Escaped(String),
+}
+
+impl Event {
+    pub(super) fn new(text: Text, parts: Parts) -> Self {
+        Self {
+            text,
+            parts,
+            is_from_history: false,
+        }
+    }
+
+    /// Returns the whole message, `{"type":"message","resource":...,"value":...}`: one JSON document,
+    /// which may contain line breaks between its tokens.
+    pub fn message(&self) -> &str {
+        &self.text[self.parts.message.clone()]
+    }
+
+    /// Returns the Event object, the `value` of the message: one JSON document, which may contain line
+    /// breaks between its tokens.
+    pub fn value(&self) -> &str {
+        &self.text[self.parts.value.clone()]
+    }
+
+    /// Returns the `resource` of the message, which names the stream. `None` too for one over 64 KiB.
+    pub fn resource(&self) -> Option<&str> {
+        match &self.parts.resource {
+            Resource::Absent => None,
+            Resource::Plain(range) => Some(&self.text[range.clone()]),
+            Resource::Escaped(name) => Some(name),
+        }
+    }
+
+    /// Returns whether it was read from the history instead of being pushed: its bytes may differ from
+    /// those that were pushed.
+    pub fn is_from_history(&self) -> bool {
+        self.is_from_history
+    }
+
+    /// Returns the id of the event: `e` and 24 hexadecimal digits.
+    pub fn id(&self) -> Option<Cow<'_, str>> {
+        self.string("id")
+    }
+
+    /// Returns the id of its stream.
+    pub fn stream_id(&self) -> Option<Cow<'_, str>> {
+        self.string("streamId")
+    }
+
+    /// Returns the path of its stream.
+    pub fn path(&self) -> Option<Cow<'_, str>> {
+        self.string("path")
+    }
+
+    /// Returns when the cloud received the event, in milliseconds since the Unix epoch.
+    pub fn creation_date(&self) -> Option<i64> {
+        self.member("creationDate")
+    }
+
+    /// Returns when the device generated the event, in milliseconds since the Unix epoch.
+    pub fn generated_date(&self) -> Option<i64> {
+        self.member("generatedDate")
+    }
+
+    /// Deserializes the Event object.
+    ///
+    /// # Errors
+    /// Fails if the object does not fit the type.
+    pub fn deserialize<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
+        serde_json::from_str(self.value())
+    }
+
+    /// Returns members of the Event object as raw JSON, of duplicates the last.
+    pub fn members<const N: usize>(&self, names: [&str; N]) -> [Option<&str>; N] {
+        members(self.value(), names).unwrap_or([None; N])
+    }
+
+    /// Returns a member within the Event object as raw JSON, by the names that lead to it: that of
+    /// `["elems", "motor", "rpm"]` is a member of an object in `elems`.
+    pub fn member_at<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Option<&str> {
+        let mut json = self.value();
+        for name in path {
+            let [found] = members(json, [name]).ok()?;
+            json = found?;
+        }
+        Some(json)
+    }
+
+    /// Deserializes the `elems` of the event; absent `elems` are `null`.
+    ///
+    /// # Errors
+    /// Fails if `elems` do not fit the type.
+    pub fn elems<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
+        let [elems] = self.members(["elems"]);
+        serde_json::from_str(elems.unwrap_or("null"))
+    }
+
+    /// Lets go of the frame in which it came.
+    pub(crate) fn detach(&mut self) {
+        detach(&mut self.text);
+    }
+
+    fn string(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.member::<JsonStr<'_>>(name).map(|string| string.0)
+    }
+
+    fn member<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
+        let [member] = self.members([name]);
+        serde_json::from_str(member?).ok()
+    }
+}
+
+impl Parts {
+    /// Locates the parts of a message, each of which was cut out of the text.
+    pub(super) fn new(text: &str, message: &str, value: &str, resource: Option<&str>) -> Self {
+        // No stream is named so; a copy of it would take as much again.
+        let resource = resource.filter(|resource| resource.len() <= MAX_RESOURCE);
+        Self {
+            message: range_in(message, text),
+            value: range_in(value, text),
+            resource: match resource.and_then(string) {
+                None => Resource::Absent,
+                Some(Cow::Borrowed(name)) => Resource::Plain(range_in(name, text)),
+                Some(Cow::Owned(name)) => Resource::Escaped(name),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Event").field(&self.message()).finish()
+    }
+}
+
+/// Serializes the Event object, with its own bytes where the serializer is `serde_json`'s.
+#[cfg(feature = "serde")]
+impl serde_core::Serialize for Event {
+    fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &serde_json::value::RawValue =
+            serde_json::from_str(self.value()).map_err(serde_core::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+/// Returns where `part`, which was cut out of `whole`, lies in it.
+pub(super) fn range_in(part: &str, whole: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    start..start + part.len()
+}
