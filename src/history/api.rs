@@ -88,7 +88,7 @@ impl Api {
             _ => NoEvents::Failed(error),
         })?;
         self.link = link;
-        self.read(answer, stream, redactor)
+        self.read(answer, stream, query, redactor)
     }
 
     /// Ends the link, if there is one.
@@ -98,7 +98,13 @@ impl Api {
         }
     }
 
-    fn read(&self, answer: Answer, stream: &Stream, redactor: &Redactor) -> Result<Page, NoEvents> {
+    fn read(
+        &self,
+        answer: Answer,
+        stream: &Stream,
+        query: Query,
+        redactor: &Redactor,
+    ) -> Result<Page, NoEvents> {
         let Answer { status, date, .. } = answer;
         let failed = |kind, words: &str| {
             let peer = self.route.endpoint.to_string();
@@ -131,7 +137,7 @@ impl Api {
                 refused(Some(status), "")
             });
         };
-        match page(&body, stream) {
+        match page(&body, stream, &query) {
             Err(NoPage::Refused(_, words)) if !is_success => Err(refused(Some(status), &words)),
             Err(NoPage::Refused(status, words)) => Err(refused(status, &words)),
             _ if !is_success => Err(refused(Some(status), "")),

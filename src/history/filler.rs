@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use super::api::{Api, NoEvents, Page};
 use crate::config::Config;
+use crate::logger::record;
 use crate::protocol::{Event, EventId, Fill, Hole, Next, Position, Positions, Stream, Taken, Why};
 use crate::secret::Redactor;
 use crate::{Error, Result};
@@ -17,12 +18,21 @@ pub(crate) struct Filler {
     current: Option<Current>,
     /// When the next request is made.
     due: Instant,
-    /// When the first of the last requests, all of which failed, was made, and their number.
-    failing: Option<(Instant, u32)>,
+    /// The last requests, if they failed.
+    failing: Option<Failing>,
     /// Why all further streams are left out.
     left_out: Option<(Why, Error)>,
     /// Time for which failed requests are repeated.
     patience: Duration,
+}
+
+/// Requests that have failed.
+struct Failing {
+    /// When the first one did.
+    since: Instant,
+    /// Their number.
+    times: u32,
+    last: Error,
 }
 
 /// A stream whose history is to be read.
@@ -45,13 +55,15 @@ pub(crate) enum Outcome {
     Event(Event),
     /// Events may be missing.
     Hole(Hole),
-    /// The history was not read, or not to its end.
-    Failed(Why, Error),
-    /// The stream is done: the number of its events, and the dates of the first and the last one.
+    /// The stream is done.
     Done {
         fill: Box<Fill>,
+        /// Number of its events.
         events: u64,
+        /// The dates of the first and the last one.
         span: Option<(i64, i64)>,
+        /// Why its history was not read, or not to its end.
+        failure: Option<(Why, Error)>,
     },
 }
 
@@ -111,8 +123,14 @@ impl Filler {
         };
         let stream = current.task.stream.clone();
         if let Some((why, error)) = &self.left_out {
-            outcomes.push(Outcome::Failed(*why, error.clone()));
-            outcomes.push(current.done());
+            outcomes.push(current.done(Some((*why, error.clone()))));
+            return Ok((stream, outcomes));
+        }
+        let is_overdue = config
+            .connect_deadline
+            .is_some_and(|at| at <= Instant::now());
+        if let Some(failing) = self.failing.take_if(|_| is_overdue) {
+            outcomes.push(current.done(Some((Why::Unavailable, failing.last))));
             return Ok((stream, outcomes));
         }
         let query = current.task.fill.query();
@@ -133,7 +151,7 @@ impl Filler {
                 return Err(error);
             }
             Err(NoEvents::Failed(error)) => {
-                if let Some(at) = self.failed(&error) {
+                if let Some(at) = self.failed(&error, config) {
                     self.due = at;
                     self.current = Some(current);
                     return Ok((stream, outcomes));
@@ -149,8 +167,7 @@ impl Filler {
             }
             Err(NoEvents::Unusable(error)) => (Why::Unusable, error),
         };
-        outcomes.push(Outcome::Failed(why, error));
-        outcomes.push(current.done());
+        outcomes.push(current.done(Some((why, error))));
         Ok((stream, outcomes))
     }
 
@@ -161,7 +178,7 @@ impl Filler {
         // A hole lies before the events of its answer, or behind all that is known.
         outcomes.splice(..0, taken.holes.into_iter().map(Outcome::Hole));
         match taken.next {
-            Next::Over => outcomes.push(current.done()),
+            Next::Over => outcomes.push(current.done(None)),
             Next::Ask => self.current = Some(current),
             Next::AskIn(delay) => {
                 self.due += delay;
@@ -171,20 +188,30 @@ impl Filler {
     }
 
     /// Returns when to ask again after a failure; `None` once it has lasted too long.
-    fn failed(&mut self, error: &Error) -> Option<Instant> {
+    fn failed(&mut self, error: &Error, config: &Config) -> Option<Instant> {
         let now = Instant::now();
-        let (since, times) = self.failing.unwrap_or((now, 0));
-        self.failing = Some((since, times + 1));
-        let delay = Duration::from_secs(1 << times.min(2));
+        let failing = self.failing.get_or_insert_with(|| Failing {
+            since: now,
+            times: 0,
+            last: error.clone(),
+        });
+        failing.last = error.clone();
+        let delay = Duration::from_secs(1 << failing.times.min(2));
+        failing.times += 1;
         let asked = error.retry_after().unwrap_or_default().min(MOST_DELAY);
         let at = now + delay.max(asked);
-        let at = self
-            .api
-            .route
-            .next_attempt()
-            .map_or(at, |next| next.max(at));
-        let is_over = !error.is_retryable() || at >= since + self.patience;
-        (!is_over).then_some(at)
+        let next = self.api.route.next_attempt();
+        let at = next.map_or(at, |next| next.max(at));
+        let end = failing.since.checked_add(self.patience);
+        let deadline = config.connect_deadline;
+        let is_over = end.is_some_and(|end| at >= end) || deadline.is_some_and(|end| now >= end);
+        if is_over || !error.is_retryable() {
+            return None;
+        }
+        let at = deadline.map_or(at, |deadline| at.min(deadline));
+        let delay = (at - now).as_secs_f64();
+        record!(config.logger, Warn, "{error}; asking again in {delay:.1} s");
+        Some(at)
     }
 
     /// Drops what is left to read, and ends the link.
@@ -223,11 +250,12 @@ impl Current {
         taken
     }
 
-    fn done(self) -> Outcome {
+    fn done(self, failure: Option<(Why, Error)>) -> Outcome {
         Outcome::Done {
             fill: Box::new(self.task.fill),
             events: self.events,
             span: self.span,
+            failure,
         }
     }
 }

@@ -109,6 +109,12 @@ impl History {
         Ok(())
     }
 
+    /// Limits reading, with all repetitions. A request that is not answered by then fails, and none is
+    /// made after it. Default: none.
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.config.connect_deadline = deadline;
+    }
+
     /// Returns the next event, gap, or end of a stream ([`Update::Filled`]); `None` after the last one.
     ///
     /// # Errors
@@ -158,7 +164,10 @@ impl History {
             let update = match outcome {
                 Outcome::Event(event) => Ok(Update::Event(event)),
                 Outcome::Hole(hole) => Ok(Update::Gap(Gap::of_hole(&hole, stream.clone()))),
-                Outcome::Failed(_, error) => Err(error),
+                Outcome::Done {
+                    failure: Some((_, error)),
+                    ..
+                } => Err(error),
                 Outcome::Done { events, span, .. } => {
                     Ok(Update::Filled(Filled::new(stream.clone(), events, span)))
                 }

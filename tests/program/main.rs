@@ -27,6 +27,7 @@ mod ends;
 mod files;
 mod folders;
 mod formats;
+mod history;
 mod layouts;
 mod listen;
 mod man;
@@ -132,6 +133,7 @@ fn octave_ws(sim: &Sim, args: &[&str]) -> Command {
         .args(args)
         .env_clear()
         .env("OCTAVE_ENDPOINT", sim.endpoint())
+        .env("OCTAVE_API", sim.api())
         .env("OCTAVE_CA_FILE", ca_file)
         .env("OCTAVE_USER", sim.user())
         .env("OCTAVE_COMPANY", sim.company())

@@ -70,7 +70,7 @@ fn usage_errors_are_one_line() {
         ),
         (
             vec!["help", "watch"],
-            "no command \"watch\": the commands are listen, capture, session, shell, doctor, status, completions"
+            "no command \"watch\": the commands are listen, capture, history, session, shell, doctor, status, completions"
                 .to_owned(),
         ),
         (
@@ -301,7 +301,7 @@ fn every_setting_can_stand_in_the_config_file() {
 #[test]
 fn an_invalid_config_file_names_the_place() {
     let (sim, _seen) = start(0.0);
-    let keys = "ack_timeout, ca_file, company, compression, connect_timeout, endpoint, handover, \
+    let keys = "ack_timeout, api, ca_file, company, compression, connect_timeout, endpoint, handover, \
                 heartbeat, max_message, ping_interval, ping_timeout, proxy, renew, token_file, user";
     let quotes = |key| format!(": \"{key}\" is not a string: put the value into quotes");
     for (text, what) in [

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use octave_ws::Stop;
 
-use crate::commands::{doctor, listen, session, shell, status as status_of};
+use crate::commands::{doctor, history, listen, session, shell, status as status_of};
 use crate::exit::Failure;
 use crate::settings::Settings;
 use crate::settings::args::{Args, Command};
@@ -88,6 +88,7 @@ fn run(start: Instant) -> Result<(), Failure> {
     }
     match setup? {
         Settings::Listen(config, settings) => listen::listen(config, &settings, &stop, hangups),
+        Settings::History(config, settings) => history::history(&config.stop(stop), &settings),
         Settings::Doctor(settings) => doctor::doctor(settings, &stop),
         Settings::Shell(config, settings) => shell::shell(config, settings, &stop),
         Settings::Session(config, shown) => session::session(&config.stop(stop), shown),

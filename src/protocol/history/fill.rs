@@ -146,9 +146,6 @@ impl Fill {
         waiting: &[(EventId, i64)],
         date: Option<i64>,
     ) -> Taken {
-        if self.query().check(page).is_err() {
-            return self.unusable();
-        }
         let mut taken = match self.stage {
             Stage::Newest => self.take_newest(page, position),
             Stage::Paging => self.take_page(page, waiting, date),
@@ -369,15 +366,6 @@ impl Fill {
             new: Vec::new(),
             holes: vec![self.hole(Why::TooLong)],
             next: Next::Ask,
-        }
-    }
-
-    /// Ends with an answer that cannot be used.
-    pub(crate) fn unusable(&mut self) -> Taken {
-        Taken {
-            new: Vec::new(),
-            holes: vec![self.hole(Why::Unusable)],
-            next: Next::Over,
         }
     }
 

@@ -1,6 +1,6 @@
 use serde_json::value::RawValue;
 
-use super::query::Entry;
+use super::query::{Entry, Query};
 use crate::protocol::event::range_in;
 use crate::protocol::json::{error_text, string};
 use crate::protocol::scanner::members;
@@ -21,7 +21,7 @@ pub(crate) enum NoPage {
 ///
 /// # Errors
 /// Fails with what the answer is instead.
-pub(crate) fn page(body: &str, stream: &Stream) -> Result<Vec<Entry>, NoPage> {
+pub(crate) fn page(body: &str, stream: &Stream, query: &Query) -> Result<Vec<Entry>, NoPage> {
     let not_json = NoPage::Foreign("its body is not a JSON object");
     let text = body.trim_start_matches('\u{feff}');
     let [head, events] = members(text, ["head", "body"]).map_err(|_| not_json)?;
@@ -32,7 +32,9 @@ pub(crate) fn page(body: &str, stream: &Stream) -> Result<Vec<Entry>, NoPage> {
     let events: Vec<&RawValue> =
         serde_json::from_str(events).map_err(|_| NoPage::Foreign("its body is not a list"))?;
     let entries = events.iter().map(|event| entry(event.get(), body, stream));
-    entries.collect::<Result<_, _>>().map_err(NoPage::Unusable)
+    let entries: Result<Vec<Entry>, _> = entries.collect();
+    let checked = entries.and_then(|entries| query.check(&entries).map(|()| entries));
+    checked.map_err(NoPage::Unusable)
 }
 
 fn entry(event: &str, body: &str, stream: &Stream) -> Result<Entry, &'static str> {
@@ -69,8 +71,16 @@ fn refusal(head: &str) -> Option<NoPage> {
 mod tests {
     use super::*;
 
+    const ASCENDING: Query = Query {
+        since: Some(5),
+        is_descending: false,
+        start: 0,
+        limit: 100,
+    };
+
     #[test]
     fn an_answer_is_read_or_not_used_at_all() {
+        let page = |body: &str, stream: &Stream| super::page(body, stream, &ASCENDING);
         let by_path: Stream = "/a".parse().unwrap();
         let by_id: Stream = "s53b1d1600cf27b75148de0ac".parse().unwrap();
         let body =
@@ -134,5 +144,31 @@ mod tests {
             let body = format!(r#"{{"head":{head},"body":[]}}"#);
             assert_eq!(page(&body, &by_path), Err(refused));
         }
+    }
+
+    #[test]
+    fn its_events_are_those_that_were_asked_for() {
+        let stream: Stream = "/a".parse().unwrap();
+        let read = |dates: &[i64], query: &Query| {
+            let events = dates
+                .iter()
+                .map(|date| format!(r#"{{"id":"e","creationDate":{date}}}"#));
+            let body = format!(r#"{{"body":[{}]}}"#, events.collect::<Vec<_>>().join(","));
+            page(&body, &stream, query).map(|page| page.len())
+        };
+        let descending = Query {
+            since: None,
+            is_descending: true,
+            ..ASCENDING
+        };
+        let order = Err(NoPage::Unusable(
+            "the events are not in the order asked for",
+        ));
+        let early = Err(NoPage::Unusable("an event is older than asked for"));
+        assert_eq!(read(&[5, 5, 6], &ASCENDING), Ok(3));
+        assert_eq!(read(&[6, 5], &ASCENDING), order);
+        assert_eq!(read(&[4, 5], &ASCENDING), early);
+        assert_eq!(read(&[5, 5, 4], &descending), Ok(3));
+        assert_eq!(read(&[4, 5], &descending), order);
     }
 }

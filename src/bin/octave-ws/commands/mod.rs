@@ -1,6 +1,7 @@
 //! The commands, one module each.
 
 pub(crate) mod doctor;
+pub(crate) mod history;
 pub(crate) mod listen;
 pub(crate) mod session;
 pub(crate) mod shell;

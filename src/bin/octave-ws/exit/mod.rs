@@ -189,7 +189,10 @@ impl From<Error> for Failure {
 fn code(error: &Error) -> u8 {
     match (error.kind(), error.phase()) {
         (ErrorKind::Config, _) => CONFIG,
-        (ErrorKind::Refused, Phase::Session | Phase::Subscribe | Phase::Unsubscribe) => REFUSED,
+        (
+            ErrorKind::Refused,
+            Phase::Session | Phase::Subscribe | Phase::Unsubscribe | Phase::History,
+        ) => REFUSED,
         (ErrorKind::UnusableId | ErrorKind::Malformed | ErrorKind::TooLong, _)
         | (ErrorKind::TimedOut, Phase::Subscribe | Phase::Unsubscribe) => PROTOCOL,
         _ => UNAVAILABLE,
@@ -221,12 +224,17 @@ fn advice(error: &Error, sources: &SettingSources) -> Option<String> {
             (Some(source), _) => format!("set by {source}"),
             (None, Setting::Company) => "see --company".to_owned(),
             (None, Setting::Token) => "see --token-file".to_owned(),
+            (None, Setting::Api) => "see --api".to_owned(),
             (None, _) => return None,
         },
         (ErrorKind::Refused, Phase::Session, _) if is_http_to_https(error, sources) => {
             "give https:// in the endpoint".to_owned()
         }
-        (ErrorKind::Refused, Phase::Session, _) => credentials(sources),
+        (ErrorKind::Refused, Phase::History, _) if error.status() == Some(404) => {
+            "check the name of the stream, and --api".to_owned()
+        }
+        (ErrorKind::Refused, Phase::History, _) if error.status() == Some(400) => return None,
+        (ErrorKind::Refused, Phase::Session | Phase::History, _) => credentials(sources),
         (ErrorKind::Refused, Phase::Proxy, _) => {
             format!("check the user and password of {}", proxy())
         }
@@ -259,6 +267,9 @@ fn advice(error: &Error, sources: &SettingSources) -> Option<String> {
             Phase::Session,
             _,
         ) => "check the endpoint".to_owned(),
+        (ErrorKind::Malformed | ErrorKind::Status(_), Phase::History, _) => {
+            "check --api".to_owned()
+        }
         _ => return None,
     })
 }

@@ -7,7 +7,7 @@ use argh::{ArgsInfo, FromArgs};
 use octave_ws::Stream;
 use octave_ws::cli::completions;
 
-use crate::settings::receivers::{Capture, Listen};
+use crate::settings::receivers::{Capture, History, Listen};
 use crate::settings::values::{
     LogFormat, ShellFormat, valid_duration, valid_interval, valid_size, valid_timeout,
 };
@@ -143,6 +143,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     Listen(Listen),
     Capture(Capture),
+    History(History),
     Session(Session),
     Shell(Shell),
     Doctor(Doctor),
@@ -156,6 +157,7 @@ impl Command {
         match self {
             Self::Listen(listen) => listen.timeout,
             Self::Capture(capture) => capture.timeout,
+            Self::History(history) => history.timeout,
             _ => None,
         }
     }

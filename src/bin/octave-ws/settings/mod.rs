@@ -3,10 +3,10 @@
 use std::io::{self, IsTerminal};
 use std::mem;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use octave_ws::settings::{environment, parse_duration};
-use octave_ws::{Config, Stream};
+use octave_ws::{Config, Since, Stream};
 
 use crate::exit::Failure;
 use crate::format::Format;
@@ -30,6 +30,7 @@ pub(crate) mod values;
 /// A command with its settings.
 pub(crate) enum Settings {
     Listen(Config, Box<ListenSettings>),
+    History(Config, Box<HistorySettings>),
     Session(Config, Shown),
     Shell(Config, ShellSettings),
     Doctor(DoctorSettings),
@@ -158,6 +159,17 @@ pub(crate) struct ListenSettings {
     pub(crate) is_gapless: bool,
 }
 
+/// The settings of `history`.
+pub(crate) struct HistorySettings {
+    /// The settings that it shares with `capture`.
+    pub(crate) run: ListenSettings,
+    pub(crate) since: Since,
+    pub(crate) until: Option<SystemTime>,
+}
+
+/// Time for which `history` repeats a request that fails.
+const HISTORY_PATIENCE: Duration = Duration::from_secs(60);
+
 impl Settings {
     /// `deadline` is when the whole run is to be over.
     pub(crate) fn resolve(args: Args, deadline: Option<Instant>) -> Result<Self, Failure> {
@@ -176,7 +188,20 @@ impl Settings {
             Command::Listen(listen) => mem::take(listen),
             Command::Capture(capture) => {
                 is_capture = true;
+                capture.check()?;
                 mem::take(capture).into()
+            }
+            Command::History(history) => {
+                let (since, until) = (history.since, history.until);
+                let mut listen = mem::take(history).into();
+                let run = ListenSettings::resolve(&mut listen, true, args.quiet, deadline)?;
+                let config = connection::config(args)?.retry_for(HISTORY_PATIENCE);
+                let settings = HistorySettings {
+                    run,
+                    since: since.unwrap_or(Since::Position),
+                    until,
+                };
+                return Ok(Self::History(config, Box::new(settings)));
             }
             Command::Shell(shell) => {
                 let streams = streams::each_once(mem::take(&mut shell.streams));
@@ -269,14 +294,6 @@ impl ListenSettings {
             shard: listen.shard,
         };
         let streams = sources.resolve()?;
-        let is_bounded = listen.count.is_some()
-            || listen.duration.is_some()
-            || listen.idle.is_some()
-            || listen.max_bytes.is_some();
-        if is_capture && !is_bounded {
-            let message = "no end condition: give --count, --duration, --idle or --max-bytes";
-            return Err(Failure::usage(message));
-        }
         let rotation = Rotation::of(listen)?;
         let status_file: Option<(PathBuf, _)> =
             match (listen.status_file.take(), listen.status_format) {

@@ -1,16 +1,19 @@
-//! The arguments of `listen` and `capture`.
+//! The arguments of `listen`, `capture` and `history`.
 #![allow(clippy::doc_markdown, reason = "the texts are those of --help")]
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use argh::{ArgsInfo, FromArgs};
-use octave_ws::Stream;
 use octave_ws::settings::{parse_duration, parse_size};
+use octave_ws::{Since, Stream};
 
+use crate::exit::Failure;
 use crate::format::table::{Columns, parse_columns};
 use crate::format::{self, Format};
 use crate::settings::streams::Shard;
-use crate::settings::values::{Require, StatusFormat, parse_count, parse_keep, parse_period};
+use crate::settings::values::{
+    Require, StatusFormat, parse_count, parse_keep, parse_period, parse_since, parse_time,
+};
 
 /// `listen` and `capture` take the same options. argh has no way to say that.
 macro_rules! receivers {
@@ -181,4 +184,101 @@ so far, if any, and the exit code is not 0. To a device, a named pipe and
     /// stream id (s and 24 hex digits) or path (starts with /)
     #[argh(positional, arg_name = "STREAM")]
     streams: Vec<Stream>,
+}
+
+impl Capture {
+    /// Checks that the run has an end.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let is_bounded = self.count.is_some()
+            || self.duration.is_some()
+            || self.idle.is_some()
+            || self.max_bytes.is_some();
+        if is_bounded {
+            return Ok(());
+        }
+        let message = "no end condition: give --count, --duration, --idle or --max-bytes";
+        Err(Failure::usage(message))
+    }
+}
+
+/// Print the past events of streams that the service still has, the oldest first.
+#[derive(Default, FromArgs, ArgsInfo)]
+#[argh(
+    subcommand,
+    name = "history",
+    usage = "[OPTIONS] STREAM...",
+    help_triggers("-h", "--help"),
+    note = "Reads one stream after the other by the REST API (--api), without a WebSocket.
+--output writes FILE.part, which is renamed to FILE when all is read. TIME is
+like 2026-11-30T08:00:00Z; a DURATION is counted back from the time of the
+service. A service keeps the newest 1000 events of a stream by default.",
+    example = "{command_name} /my_company/devices/gw1/temperature --since 1h"
+)]
+pub(crate) struct History {
+    /// first creation date of the events, or how long ago (default: all events)
+    #[argh(option, arg_name = "TIME|DURATION", from_str_fn(parse_since))]
+    pub(crate) since: Option<Since>,
+
+    /// last creation date of the events
+    #[argh(option, arg_name = "TIME", from_str_fn(parse_time))]
+    pub(crate) until: Option<SystemTime>,
+
+    /// stop after N events
+    #[argh(option, short = 'C', arg_name = "N", from_str_fn(parse_count))]
+    pub(crate) count: Option<u64>,
+
+    /// deadline for the whole run, after which it exits with 75
+    #[argh(
+        option,
+        short = 'W',
+        arg_name = "DURATION",
+        from_str_fn(parse_duration)
+    )]
+    pub(crate) timeout: Option<Duration>,
+
+    /// file to write to (default: -, standard output)
+    #[argh(option, short = 'o', arg_name = "FILE")]
+    pub(crate) output: Option<String>,
+
+    /// output format, as for listen. Default: text on a terminal, event otherwise
+    #[argh(option, short = 'F', arg_name = "FORMAT", from_str_fn(format::parse))]
+    pub(crate) format: Option<Format>,
+
+    /// show times of text in the time zone of this machine, not in UTC
+    #[argh(switch)]
+    pub(crate) local_time: bool,
+
+    /// columns of csv and tsv, as for listen
+    #[argh(option, arg_name = "FIELDS", from_str_fn(parse_columns))]
+    pub(crate) fields: Option<Columns>,
+
+    /// read streams from FILE, one per line, # starts a comment; - for
+    /// standard input
+    #[argh(option, arg_name = "FILE")]
+    pub(crate) streams_file: Option<String>,
+
+    /// use only shard K of N of the streams, for example 2/3
+    #[argh(option, arg_name = "K/N")]
+    pub(crate) shard: Option<Shard>,
+
+    /// stream id (s and 24 hex digits) or path (starts with /)
+    #[argh(positional, arg_name = "STREAM")]
+    pub(crate) streams: Vec<Stream>,
+}
+
+impl From<History> for Listen {
+    fn from(history: History) -> Self {
+        Self {
+            count: history.count,
+            timeout: history.timeout,
+            output: history.output,
+            format: history.format,
+            local_time: history.local_time,
+            fields: history.fields,
+            streams_file: history.streams_file,
+            shard: history.shard,
+            streams: history.streams,
+            ..Self::default()
+        }
+    }
 }

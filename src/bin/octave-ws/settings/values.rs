@@ -1,8 +1,9 @@
 //! The values of options.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use argh::FromArgValue;
+use octave_ws::Since;
 use octave_ws::settings::{parse_duration, parse_interval, parse_size, parse_timeout};
 
 /// The format of a line on standard error.
@@ -72,6 +73,22 @@ pub(crate) fn parse_period(text: &str) -> Result<Duration, String> {
         period if period < Duration::from_secs(1) => Err("give at least 1s".to_owned()),
         period => Ok(period),
     }
+}
+
+/// A time, of RFC 3339.
+pub(crate) fn parse_time(text: &str) -> Result<SystemTime, String> {
+    let wanted = || "give a time such as 2026-11-30T08:00:00Z".to_owned();
+    humantime::parse_rfc3339_weak(text).map_err(|_| wanted())
+}
+
+/// A time, or a duration before now.
+pub(crate) fn parse_since(text: &str) -> Result<Since, String> {
+    if let Ok(date) = humantime::parse_rfc3339_weak(text) {
+        return Ok(Since::Date(date));
+    }
+    let wanted = || "give a time such as 2026-11-30T08:00:00Z or a duration such as 1h".to_owned();
+    let ago = humantime::parse_duration(text).map_err(|_| wanted())?;
+    Ok(Since::Ago(ago))
 }
 
 // The library parses them again, as it does those of the config file.

@@ -341,24 +341,6 @@ fn a_request_names_the_stream_and_what_is_wanted() {
 }
 
 #[test]
-fn an_answer_that_is_not_what_was_asked_for_is_not_used() {
-    for events in [
-        // Below what was asked for, descending.
-        [(4999, 1), (10_000, 2)],
-        [(10_001, 2), (10_000, 1)],
-    ] {
-        let mut filling = Filling::after(&[(10_000, 1)]);
-        assert_eq!(filling.answer(10_000, &events), Next::Over);
-        assert!(filling.new.is_empty());
-        assert_eq!(filling.holes, hole(Why::Unusable, Some(10_000), None));
-    }
-    let mut beginning = Fill::beginning();
-    let page = [entry(&(1, 1)), entry(&(2, 2))];
-    let taken = beginning.take(&page, &mut Position::default(), &[], None);
-    assert_eq!(taken.holes, hole(Why::Unusable, None, None));
-}
-
-#[test]
 fn what_was_pushed_is_waited_for() {
     let mut filling = Filling::after(&[(10_000, 1)]);
     filling.waiting = vec![(id(3), 10_200)];

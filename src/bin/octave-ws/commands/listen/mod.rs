@@ -67,7 +67,7 @@ impl ListenSettings {
     }
 
     /// Returns the outcome of a run: which ends are failures depends on the command.
-    fn outcome(&self, end: Result<(), End>) -> Result<(), Failure> {
+    pub(crate) fn outcome(&self, end: Result<(), End>) -> Result<(), Failure> {
         match end {
             Err(End::Failed(failure)) => Err(failure),
             Err(End::Stopped) if self.is_capture => Err(Failure::stopped()),
