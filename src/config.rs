@@ -36,6 +36,7 @@ pub struct Config {
     pub(crate) source: Source<Credentials>,
     pub(crate) endpoint: Url,
     pub(crate) api: Option<Url>,
+    pub(crate) fill: bool,
     pub(crate) positions: Positions,
     pub(crate) allow_plaintext: bool,
     pub(crate) ca_pem: Option<Pem>,
@@ -87,6 +88,7 @@ impl Default for Config {
             source: Source::default(),
             endpoint: Url::new(Self::ENDPOINT.to_owned()),
             api: None,
+            fill: false,
             positions: Positions::default(),
             allow_plaintext: false,
             ca_pem: None,
@@ -174,6 +176,17 @@ impl Config {
     /// [`Config::API`] with the endpoint [`Config::ENDPOINT`], and none with another one.
     pub fn api(mut self, url: impl Into<String>) -> Self {
         self.api = Some(Url::new(url.into()));
+        self
+    }
+
+    /// Has a client read the history of the subscribed streams by the REST API after a loss, and at first
+    /// from their [positions](Config::positions): events that were missed are returned in order, each
+    /// once, before newer ones. [`Update::Filled`](crate::Update::Filled) tells of them, and
+    /// [`Gap::stream`](crate::Gap) of what the history does not have. A stream without a position begins
+    /// when it is subscribed. A call takes up to [`Config::connect_timeout`] longer while history is
+    /// read, whatever its timeout. Default: no.
+    pub fn fill(mut self) -> Self {
+        self.fill = true;
         self
     }
 

@@ -228,6 +228,9 @@ impl Client {
 
     pub(super) fn tell_loss(&mut self) {
         let lost = self.loss.clone().map(Update::Lost);
+        if lost.is_some() {
+            self.lost_history();
+        }
         self.queue.extend(lost);
     }
 
@@ -237,6 +240,10 @@ impl Client {
             && handing_over.old.is_some()
         {
             handing_over.leave(|event| self.queue.push_back(Update::Event(event)));
+            let released: Vec<Event> = handing_over.overlap.release().collect();
+            if self.filling.is_none() {
+                self.queue.extend(released.into_iter().map(Update::Event));
+            }
             self.tell_loss();
         }
     }
@@ -254,8 +261,10 @@ impl Client {
         let Some(handing_over) = &mut self.handing_over else {
             return;
         };
-        let events = handing_over.overlap.release();
-        self.queue.extend(events.map(Update::Event));
+        let events: Vec<Event> = handing_over.overlap.release().collect();
+        for event in events {
+            self.pushed(event);
+        }
         self.end_overlap();
     }
 
@@ -266,7 +275,7 @@ impl Client {
     /// Takes an event of the new connection.
     pub(super) fn event_arrived(&mut self, event: Event) {
         let Some(handing_over) = &mut self.handing_over else {
-            self.queue.push_back(Update::Event(event));
+            self.pushed(event);
             return;
         };
         if handing_over.old.is_some() {
@@ -277,7 +286,7 @@ impl Client {
             return;
         }
         if !handing_over.is_delivered(&event) {
-            self.queue.push_back(Update::Event(event));
+            self.pushed(event);
         }
         self.end_overlap();
     }

@@ -48,26 +48,25 @@ impl Client {
         let streams: Vec<_> = self.subscriptions.subscribed().iter().cloned().collect();
         let is_alive = self.loss.is_none();
         if let Some(handing_over) = &mut self.handing_over {
-            match handing_over.old.take_if(|_| is_alive) {
+            if let Some(old) = handing_over.old.take_if(|_| is_alive) {
                 // One that was to be replaced: its answers show that nothing is missing.
-                Some(old) => {
-                    let connection = old.connection;
-                    let most = usize::MAX;
-                    let farewell =
-                        handing_over.close(connection, streams, patience, most, |event| {
-                            callback(Update::Event(event));
-                        });
-                    let held = handing_over.overlap.release();
-                    held.map(Update::Event).for_each(&mut callback);
-                    farewell
-                        .lost
-                        .map(Update::Lost)
-                        .into_iter()
-                        .for_each(&mut callback);
-                    self.leave_new(callback);
-                    return farewell.closed;
-                }
-                None => handing_over.leave(|event| callback(Update::Event(event))),
+                let connection = old.connection;
+                let most = usize::MAX;
+                let farewell = handing_over.close(connection, streams, patience, most, |event| {
+                    callback(Update::Event(event));
+                });
+                let held = handing_over.overlap.release();
+                held.map(Update::Event).for_each(&mut callback);
+                let lost = farewell.lost.map(Update::Lost);
+                lost.into_iter().for_each(&mut callback);
+                self.leave_new(callback);
+                return farewell.closed;
+            }
+            handing_over.leave(|event| callback(Update::Event(event)));
+            // History has them.
+            if self.filling.is_none() {
+                let held = handing_over.overlap.release();
+                held.map(Update::Event).for_each(&mut callback);
             }
         }
         let State::Open(connection) = self.state else {
@@ -77,7 +76,10 @@ impl Client {
             connection.close(streams, patience, |arrival| match arrival {
                 Arrival::Event(event) => {
                     let handing_over = self.handing_over.as_mut();
-                    if !handing_over.is_some_and(|of| of.is_delivered(&event)) {
+                    let is_delivered = handing_over.is_some_and(|of| of.is_delivered(&event));
+                    let filling = self.filling.as_mut();
+                    let is_due = filling.is_none_or(|filling| filling.passes(&event));
+                    if !is_delivered && is_due {
                         callback(Update::Event(event));
                     }
                 }

@@ -15,12 +15,15 @@ use crate::{Error, Result};
 
 use attempt::Attempt;
 use failures::Failures;
+use filling::Filling;
 use old::HandingOver;
 use postponed::Postponed;
 
 mod attempt;
 pub(crate) mod cost;
 mod failures;
+mod fill;
+mod filling;
 mod handover;
 mod leave;
 mod old;
@@ -92,6 +95,8 @@ pub struct Client {
     /// The attempt in the background that is to replace it.
     renewing: Option<Attempt>,
     failures: Failures,
+    /// The reading of history, if that is asked for.
+    filling: Option<Box<Filling>>,
     watch_state: WatchState,
     /// Whether the last call found nothing to do before new data or a later time.
     is_idle: bool,
@@ -148,9 +153,11 @@ impl Client {
     /// `Config`, and `System` if there are no more file descriptors.
     pub fn new(config: &Config) -> Result<Self> {
         let now = Instant::now();
+        let route = Route::new(config)?;
         Ok(Self {
+            filling: Filling::of(config, &route)?,
             config: config.clone(),
-            route: Route::new(config)?,
+            route,
             redactor: Redactor::default(),
             backoff: Backoff::new(config.retry_for, now),
             state: State::Waiting(now),
@@ -254,7 +261,12 @@ impl Client {
         {
             return Ok(Some(Update::Event(event)));
         }
-        Ok(self.queue.pop_front())
+        let next = self.queue.pop_front();
+        if let (Some(filling), Some(next)) = (&mut self.filling, &next) {
+            filling.returned(next);
+            self.end_fill();
+        }
+        Ok(next)
     }
 
     /// Passes everything that arrives to the callback, until that returns `Break`.

@@ -138,12 +138,11 @@ impl HandingOver {
             && earlier.is_none_or(Overlap::is_over)
     }
 
-    /// Closes the old connection, after what has come on it.
+    /// Closes the old connection, after what has come on it. Events of the new one are still held.
     pub(super) fn leave(&mut self, mut callback: impl FnMut(Event)) {
         let Some(old) = self.old.take() else { return };
         let at_once = Patience::new(Duration::ZERO, Duration::ZERO);
         let _ = self.close(old.connection, [], &at_once, usize::MAX, &mut callback);
-        self.overlap.release().for_each(callback);
     }
 
     /// Closes an old connection, and passes on the events that still come on it, up to this size, in

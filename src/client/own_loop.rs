@@ -24,9 +24,10 @@ impl Client {
         }
     }
 
-    /// Returns whether to wait until the descriptor is readable: always while there is one.
+    /// Returns whether to wait until the descriptor is readable: while there is one, unless as many events
+    /// wait for history as may.
     pub fn wants_read(&self) -> bool {
-        self.as_fd().is_some()
+        self.as_fd().is_some() && !self.is_full()
     }
 
     /// Returns whether to wait until the descriptor is writable, too.
@@ -48,7 +49,12 @@ impl Client {
             State::Open(connection) => {
                 let looks = self.is_handing_over() || self.renewing.is_some();
                 let look_at = looks.then(|| Instant::now() + LOOK_AT_OTHER);
-                let times = [self.postponed.until, self.renew_at(), look_at];
+                let times = [
+                    self.postponed.until,
+                    self.renew_at(),
+                    look_at,
+                    self.fill_at(),
+                ];
                 let times = times.into_iter().flatten().chain(connection.idle_until());
                 times.min()
             }

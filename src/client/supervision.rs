@@ -53,6 +53,12 @@ impl Client {
                         return Ok(true);
                     }
                 }
+                if self.filling.is_some() && self.fill_step(deadline, watched)? {
+                    return Ok(true);
+                }
+                if self.is_full() {
+                    return Ok(!self.queue.is_empty());
+                }
                 self.read(deadline, watched)
             }
         }
@@ -62,14 +68,16 @@ impl Client {
     fn read(&mut self, deadline: Option<Instant>, watched: &Watched) -> Result<bool> {
         let (watched, judged_at) = self.watched_with_old(watched);
         let renew_at = self.renew_at();
+        let fill_at = self.fill_at();
         let State::Open(connection) = &mut self.state else {
             return Ok(true);
         };
         let times = deadline.into_iter().chain(self.postponed.until);
-        let until = times.chain(judged_at).chain(renew_at).min();
+        let until = times.chain(judged_at).chain(renew_at).chain(fill_at).min();
         connection.watch(watched);
         match connection.read(until).transpose() {
             Some(read) => self.arrived(read)?,
+            None if self.has_read_all() => {}
             // Time to ask for what was postponed.
             None if until != deadline => {}
             None => return Ok(false),
@@ -81,11 +89,13 @@ impl Client {
     /// into the queue, and ends this.
     pub(super) fn take_event(&mut self) -> Result<Option<Event>> {
         let queued = self.queue.len();
+        let is_straight = self.handing_over.is_none() && self.filling.is_none();
         while self.queue.len() == queued
+            && !self.is_full()
             && let State::Open(connection) = &mut self.state
         {
             match connection.read_buffered().transpose() {
-                Some(Ok(Arrival::Event(event))) if self.handing_over.is_none() => {
+                Some(Ok(Arrival::Event(event))) if is_straight => {
                     return Ok(Some(event));
                 }
                 Some(read) => self.arrived(read)?,
@@ -99,7 +109,10 @@ impl Client {
         match read {
             Ok(Arrival::Event(event)) => self.event_arrived(event),
             Ok(Arrival::Unknown(unknown)) => self.queue.push_back(Update::Unknown(unknown)),
-            Ok(Arrival::Pong(time)) => self.queue.push_back(Update::Pong(time)),
+            Ok(Arrival::Pong(time)) => match &mut self.filling {
+                Some(filling) if filling.awaits_pong => filling.ponged(),
+                _ => self.queue.push_back(Update::Pong(time)),
+            },
             Ok(Arrival::Watched) => {
                 let ready = self.watch_state.watched.ready();
                 self.queue.extend(ready.map(Update::FdReady));
@@ -169,7 +182,8 @@ impl Client {
         let retry_at = uncompressed_at.or(retry_at);
         self.renewing = None;
         let open = mem::replace(&mut self.state, State::Closed);
-        if let State::Open(_) = open {
+        let was_open = matches!(open, State::Open(_));
+        if was_open {
             self.learn(&error);
         }
         let is_over = self
@@ -198,6 +212,9 @@ impl Client {
                 }
             }
             self.loss = Some(loss).filter(|_| had_stream);
+        }
+        if was_open && !self.has_old() {
+            self.lost_history();
         }
         let Some(at) = retry_at else {
             self.leave_old();
@@ -242,7 +259,7 @@ impl Client {
 
     pub(super) fn send_requests(&mut self) {
         // On a connection that is not subscribed yet, all is requested at once.
-        if self.is_draining() {
+        if self.is_draining() || self.awaits_beginnings() {
             return;
         }
         if let State::Open(connection) = &mut self.state {
@@ -293,7 +310,7 @@ impl Client {
         self.backoff.subscribed(Instant::now());
         self.failures.end();
         self.settled_at = clock::now();
-        if self.prove() {
+        if self.prove() || self.fill() {
             return;
         }
         if let Some(Loss { from, reason }) = self.loss.take() {

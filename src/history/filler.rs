@@ -50,7 +50,6 @@ struct Current {
 
 /// A result of a request.
 #[derive(Debug)]
-#[expect(dead_code, reason = "for the client")]
 pub(crate) enum Outcome {
     Event(Event),
     /// Events may be missing.
@@ -91,14 +90,13 @@ impl Filler {
     }
 
     /// Returns the stream that is read now, or next.
-    #[expect(dead_code, reason = "for the client")]
     pub(crate) fn stream(&self) -> Option<&Stream> {
         let current = self.current.as_ref().map(|current| &current.task);
         current.or(self.tasks.front()).map(|task| &task.stream)
     }
 
     /// Makes a request, and returns the stream, and its outcomes in order. `waiting` are the pushed
-    /// events of the stream that are not delivered.
+    /// events of the stream that are not delivered. A request that `is_cut` short is made again.
     ///
     /// # Errors
     /// `Stopped`.
@@ -108,6 +106,7 @@ impl Filler {
         redactor: &mut Redactor,
         positions: &mut Positions,
         waiting: &[(EventId, i64)],
+        is_cut: impl FnOnce() -> bool,
     ) -> Result<(Stream, Vec<Outcome>)> {
         let mut outcomes = Vec::new();
         let current = self.current.take().or_else(|| {
@@ -149,6 +148,10 @@ impl Filler {
             Err(NoEvents::Stopped(error)) => {
                 self.current = Some(current);
                 return Err(error);
+            }
+            Err(NoEvents::Failed(_)) if is_cut() => {
+                self.current = Some(current);
+                return Ok((stream, outcomes));
             }
             Err(NoEvents::Failed(error)) => {
                 if let Some(at) = self.failed(&error, config) {
@@ -214,8 +217,8 @@ impl Filler {
         Some(at)
     }
 
-    /// Drops what is left to read, and ends the link.
-    pub(crate) fn clear(&mut self) {
+    /// Drops what is left to read, and ends the link. A service that has refused is asked again.
+    pub(crate) fn reset(&mut self) {
         self.tasks.clear();
         self.current = None;
         self.failing = None;

@@ -4,4 +4,6 @@ mod api;
 mod filler;
 mod reader;
 
+pub(crate) use api::Api;
+pub(crate) use filler::{Filler, Outcome, Task};
 pub use reader::{History, Since};

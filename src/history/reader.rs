@@ -130,9 +130,15 @@ impl History {
             match self.queue.pop_front() {
                 Some(Ok(Update::Event(event))) => {
                     if let Some(stream) = &self.stream {
-                        self.positions.deliver(stream, &event);
+                        self.positions.receive_of(stream, &event);
                     }
                     return Ok(Some(Update::Event(event)));
+                }
+                Some(Ok(Update::Gap(gap))) => {
+                    if let Some((stream, why)) = &gap.stream {
+                        self.positions.pass(stream, *why);
+                    }
+                    return Ok(Some(Update::Gap(gap)));
                 }
                 Some(next) => return next.map(Some),
                 None => {}
@@ -156,9 +162,13 @@ impl History {
     }
 
     fn step(&mut self) -> Result<()> {
-        let step = self
-            .filler
-            .step(&self.config, &mut self.redactor, &mut self.positions, &[]);
+        let step = self.filler.step(
+            &self.config,
+            &mut self.redactor,
+            &mut self.positions,
+            &[],
+            || false,
+        );
         let (stream, outcomes) = step?;
         for outcome in outcomes {
             let update = match outcome {
@@ -176,7 +186,7 @@ impl History {
         }
         self.stream = Some(stream);
         if self.filler.due().is_none() {
-            self.filler.clear();
+            self.filler.api.close();
         }
         Ok(())
     }

@@ -183,6 +183,35 @@ impl fmt::Debug for Event {
     }
 }
 
+/// The members by which an event is known again.
+pub(crate) struct Key<'a> {
+    pub(crate) id: Cow<'a, str>,
+    /// The creation date, in milliseconds since the Unix epoch.
+    pub(crate) date: i64,
+    /// The names of the stream, as subscriptions may give it.
+    path: Option<Cow<'a, str>>,
+    stream_id: Option<Cow<'a, str>>,
+}
+
+impl<'a> Key<'a> {
+    /// Returns `None` for an event without an id or a date.
+    pub(crate) fn of(event: &'a Event) -> Option<Self> {
+        let [id, date, path, stream_id] = event.members(["id", "creationDate", "path", "streamId"]);
+        Some(Self {
+            id: id.and_then(string)?,
+            date: date?.parse().ok()?,
+            path: path.and_then(string),
+            stream_id: stream_id
+                .and_then(string)
+                .or_else(|| event.resource().map(Cow::Borrowed)),
+        })
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.path.iter().chain(&self.stream_id).map(AsRef::as_ref)
+    }
+}
+
 /// Serializes the Event object, with its own bytes where the serializer is `serde_json`'s.
 #[cfg(feature = "serde")]
 impl serde_core::Serialize for Event {

@@ -42,6 +42,7 @@ mod text;
 
 pub(crate) use backoff::{Backoff, Retry};
 pub use event::Event;
+pub(crate) use event::Key;
 pub(crate) use event_id::EventId;
 pub(crate) use exchange::{Due, Exchange, Liveness};
 pub use history::Why;

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::mem;
 
 use super::EventId;
 
@@ -23,6 +24,9 @@ pub(crate) struct Position {
     /// Whether a fill has come to this position and no further: events that came before those which are
     /// known may still be missing.
     pub(crate) is_partial: bool,
+    /// Whether the next event lies behind a hole that was told of: what is before it is not asked for any
+    /// more.
+    passes: bool,
 }
 
 /// Number of ids that prove that nothing is missing behind a partial position.
@@ -39,6 +43,7 @@ impl Position {
             from,
             known: known.into_iter().collect(),
             is_partial: false,
+            passes: false,
         };
         position
             .known
@@ -58,7 +63,7 @@ impl Position {
         self.known.back().map(|(date, _)| *date)
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the client"))]
+    #[cfg(test)]
     pub(crate) fn knows(&self, id: &EventId) -> bool {
         self.known.iter().any(|(_, known)| known == id)
     }
@@ -67,6 +72,9 @@ impl Position {
     pub(crate) fn know(&mut self, id: EventId, date: i64) {
         if self.from.is_some_and(|from| date < from) {
             return;
+        }
+        if mem::take(&mut self.passes) {
+            self.forget_before(date);
         }
         // Nearly always the last place.
         let after = self
@@ -77,6 +85,11 @@ impl Position {
         let place = self.known.len() - after.count();
         self.known.insert(place, (date, id));
         self.rise();
+    }
+
+    /// Passes a hole that was told of.
+    pub(crate) fn pass(&mut self) {
+        self.passes = true;
     }
 
     /// Forgets the oldest ids beyond this number, by whole milliseconds: what is asked for again has
@@ -142,6 +155,19 @@ mod tests {
         assert_eq!(position.newest(), Some(10_001));
         let known: Vec<i64> = position.known().map(|(date, _)| *date).collect();
         assert_eq!(known, [10_000, 10_001]);
+    }
+
+    #[test]
+    fn behind_a_hole_it_begins_with_the_next_event() {
+        let mut position = Position::default();
+        position.know(id(1), 10_000);
+        position.pass();
+        assert_eq!(position.from(), Some(5000));
+        position.know(id(2), 12_000);
+        assert_eq!(position.from(), Some(12_000));
+        assert!(!position.knows(&id(1)));
+        position.know(id(3), 13_000);
+        assert_eq!(position.from(), Some(12_000));
     }
 
     #[test]

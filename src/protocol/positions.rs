@@ -1,15 +1,18 @@
 use std::collections::BTreeMap;
 
+use super::event::Key;
 use super::position::Position;
-use super::{Event, EventId, Stream};
+use super::{Event, EventId, Stream, Why};
 
 /// Maximum number of ids of all streams.
 const MOST: usize = 65_536;
 
-/// The positions of streams: what has been received of each.
+/// The positions of streams: what has been received of each. Their history is read from there on, see
+/// [`Config::positions`](crate::Config::positions).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Positions {
-    streams: BTreeMap<Stream, Position>,
+    /// By the id or the path of the stream.
+    streams: BTreeMap<String, Position>,
     /// Number of ids.
     known: usize,
 }
@@ -27,29 +30,56 @@ impl Positions {
 
     /// Returns whether a stream has a position.
     pub fn contains(&self, stream: &Stream) -> bool {
-        self.streams.contains_key(stream)
+        self.streams.contains_key(stream.as_str())
+    }
+
+    /// Takes note of an event that is received for good. Streams without a position are left out.
+    pub fn receive(&mut self, event: &Event) {
+        let Some(key) = Key::of(event) else { return };
+        for name in key.names() {
+            self.know(name, &key);
+        }
+    }
+
+    /// Takes note of an event of this stream that is received for good.
+    pub(crate) fn receive_of(&mut self, stream: &Stream, event: &Event) {
+        let Some(key) = Key::of(event) else { return };
+        self.position(stream);
+        self.know(stream.as_str(), &key);
+    }
+
+    /// Returns whether a stream of this name has a position.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.streams.contains_key(name)
+    }
+
+    /// Takes note of a gap of a stream that was told of.
+    pub(crate) fn pass(&mut self, stream: &Stream, why: Why) {
+        // Events that were removed do not come back.
+        if !matches!(why, Why::Evicted | Why::NoHistory) {
+            self.position(stream).pass();
+        }
     }
 
     pub(crate) fn get(&self, stream: &Stream) -> Option<&Position> {
-        self.streams.get(stream)
+        self.streams.get(stream.as_str())
     }
 
     /// Returns the position of a stream, an empty one if it had none.
     pub(crate) fn position(&mut self, stream: &Stream) -> &mut Position {
-        if !self.streams.contains_key(stream) {
-            self.streams.insert(stream.clone(), Position::default());
+        let name = stream.as_str();
+        if !self.streams.contains_key(name) {
+            self.streams.insert(name.to_owned(), Position::default());
         }
-        self.streams.entry(stream.clone()).or_default()
+        self.streams.entry(name.to_owned()).or_default()
     }
 
-    /// Takes note of an event of a stream that is delivered.
-    pub(crate) fn deliver(&mut self, stream: &Stream, event: &Event) {
-        let (Some(id), Some(date)) = (event.id(), event.creation_date()) else {
+    fn know(&mut self, name: &str, key: &Key<'_>) {
+        let Some(position) = self.streams.get_mut(name) else {
             return;
         };
-        let position = self.position(stream);
         let before = position.known().len();
-        position.know(EventId::new(&id), date);
+        position.know(EventId::new(&key.id), key.date);
         let now = position.known().len();
         self.known = (self.known + now).saturating_sub(before);
         if self.known > MOST {

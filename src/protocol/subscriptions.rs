@@ -89,6 +89,13 @@ impl Subscriptions {
         self.requests = requests.collect();
     }
 
+    /// Returns the streams that are to be subscribed by requests that have not been sent.
+    pub(crate) fn unsent(&self) -> impl Iterator<Item = &Stream> {
+        let is_subscription = |request: &&Request| request.action == Action::Subscribe;
+        let requests = self.requests.iter().filter(is_subscription);
+        requests.map(|request| &request.stream)
+    }
+
     /// Returns whether there are requests that wait to be sent.
     pub(crate) fn has_requests(&self) -> bool {
         !self.requests.is_empty()

@@ -129,6 +129,11 @@ impl Route {
         })
     }
 
+    /// Trusts what the other route trusts.
+    pub(crate) fn trust_as(&mut self, other: &Self) {
+        self.tls = Arc::clone(&other.tls);
+    }
+
     /// Lends the route to another thread, with all that it has learnt.
     pub(crate) fn lend(&mut self) -> Self {
         let version = self.resolver.version();

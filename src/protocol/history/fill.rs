@@ -93,7 +93,6 @@ impl Fill {
     }
 
     /// Begins a stream that has no position: its newest events become known.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the client"))]
     pub(crate) fn beginning() -> Self {
         Self {
             stage: Stage::Newest,
@@ -135,6 +134,12 @@ impl Fill {
     /// Returns whether an event has come with this fill, or was known before.
     pub(crate) fn has(&self, id: &EventId) -> bool {
         self.seen.contains(id) || self.known.contains(id)
+    }
+
+    /// Returns the events of this fill that were not known before.
+    pub(crate) fn into_new(self) -> impl Iterator<Item = EventId> {
+        let Self { known, seen, .. } = self;
+        seen.into_iter().filter(move |id| !known.contains(id))
     }
 
     /// Takes an answer, given at this date of the cloud. `waiting` are the events of the stream that

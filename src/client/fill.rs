@@ -1,0 +1,247 @@
+//! Reads the history of streams after a loss, a request at a time.
+
+use std::io;
+use std::time::Instant;
+
+use super::{Client, State};
+use crate::error::{ErrorKind, Phase};
+use crate::history::Outcome;
+use crate::protocol::{Event, Positions, Stream};
+use crate::update::{Filled, Gap, Update};
+use crate::wait::context::Watched;
+use crate::wait::ended::WaitEnded;
+use crate::{Error, Result, clock};
+
+impl Client {
+    /// Returns the positions of the streams: what [`Client::next`] has returned of each, and what came
+    /// before they were subscribed first. `None` without [`Config::fill`](crate::Config::fill).
+    pub fn positions(&self) -> Option<&Positions> {
+        self.filling.as_ref().map(|filling| &filling.positions)
+    }
+
+    /// Returns the number of subscribed streams whose history is still to be read or returned.
+    pub fn unfilled(&self) -> usize {
+        self.filling
+            .as_ref()
+            .map_or(0, |filling| filling.unfilled())
+    }
+
+    /// Passes on an event of the present connection, unless it waits for history, or history has shown
+    /// it.
+    pub(super) fn pushed(&mut self, event: Event) {
+        let event = match &mut self.filling {
+            Some(filling) => filling.take(event),
+            None => Some(event),
+        };
+        self.queue.extend(event.map(Update::Event));
+    }
+
+    /// Notes that events may be missing, which history may have.
+    pub(super) fn lost_history(&mut self) {
+        if let Some(filling) = &mut self.filling {
+            filling.lost();
+        }
+    }
+
+    /// Returns whether requests wait until it is known where the history of their streams begins.
+    pub(super) fn awaits_beginnings(&mut self) -> bool {
+        let Some(filling) = &mut self.filling else {
+            return false;
+        };
+        filling.begin(self.subscriptions.unsent())
+    }
+
+    /// Reads the history of what is subscribed. Returns whether that is to be read at all.
+    pub(super) fn fill(&mut self) -> bool {
+        let Some(filling) = &mut self.filling else {
+            return false;
+        };
+        let queued = self.queue.iter().filter_map(|next| match next {
+            Update::Event(event) => Some(event),
+            _ => None,
+        });
+        filling.plan(self.subscriptions.subscribed().iter(), queued);
+        self.end_fill();
+        true
+    }
+
+    /// Takes the loss as over, if the history of all streams has been read.
+    pub(super) fn end_fill(&mut self) {
+        if self.loss.is_none() || self.unfilled() > 0 {
+            return;
+        }
+        if matches!(self.state, State::Open(_)) && self.subscriptions.is_settled() {
+            self.loss = None;
+            let _ = self.take_subscribed_at();
+        }
+    }
+
+    /// Returns when the next request for history is due, if there is one. Before it, everything that
+    /// has come is read.
+    pub(super) fn fill_at(&self) -> Option<Instant> {
+        self.filling.as_ref()?.filler.due()
+    }
+
+    /// Returns whether nothing is to be read from the connection now: events wait, as many as may.
+    pub(super) fn is_full(&self) -> bool {
+        self.filling
+            .as_ref()
+            .is_some_and(|filling| filling.is_full())
+    }
+
+    /// Notes that everything that has come was read. Returns whether a request for history is due.
+    pub(super) fn has_read_all(&mut self) -> bool {
+        let Some(filling) = &mut self.filling else {
+            return false;
+        };
+        filling.is_read = true;
+        filling
+            .filler
+            .due()
+            .is_some_and(|due| due <= Instant::now())
+    }
+
+    /// Makes the next request for history, if it is time. Returns whether it is.
+    pub(super) fn fill_step(
+        &mut self,
+        deadline: Option<Instant>,
+        watched: &Watched,
+    ) -> Result<bool> {
+        let is_full = self.is_full();
+        let has_events = self
+            .queue
+            .iter()
+            .any(|next| matches!(next, Update::Event(_)));
+        let Some(filling) = &mut self.filling else {
+            return Ok(false);
+        };
+        let Some(due) = filling.filler.due() else {
+            return Ok(false);
+        };
+        // What has come is read first, and what has been read is returned.
+        if !is_full && (has_events || !filling.is_read) {
+            return Ok(false);
+        }
+        if due > Instant::now() {
+            if is_full && self.queue.is_empty() {
+                return self.wait_for_fill(due, deadline, watched);
+            }
+            return Ok(false);
+        }
+        filling.is_read = false;
+        let Some(stream) = filling.filler.stream().cloned() else {
+            return Ok(false);
+        };
+        let waiting = filling.waiting_of(&stream);
+        filling.filler.api.route.trust_as(&self.route);
+        let may_cut_short = !self.watch_state.cut_short && !watched.is_ready();
+        let context = &mut filling.filler.api.route.wait_context;
+        context.watched = if may_cut_short {
+            watched.clone()
+        } else {
+            Watched::default()
+        };
+        self.watch_state.cut_short = false;
+        let is_cut = || may_cut_short && watched.ready().is_some();
+        let step = filling.filler.step(
+            &self.config,
+            &mut self.redactor,
+            &mut filling.positions,
+            &waiting,
+            is_cut,
+        );
+        let (stream, outcomes) = step?;
+        if let Some(ready) = watched.ready().filter(|_| may_cut_short) {
+            self.watch_state.cut_short = true;
+            self.queue.push_back(Update::FdReady(ready));
+        }
+        for outcome in outcomes {
+            self.filled(&stream, outcome);
+        }
+        Ok(true)
+    }
+
+    /// Waits for the time of the next request, without reading from the connection.
+    fn wait_for_fill(
+        &mut self,
+        due: Instant,
+        deadline: Option<Instant>,
+        watched: &Watched,
+    ) -> Result<bool> {
+        let until = deadline.map_or(due, |deadline| deadline.min(due));
+        self.route.wait_context.watched = watched.clone();
+        match self.route.wait_until(until) {
+            Err(error) if WaitEnded::is_stop(&error) => return Err(Error::stopped(Phase::History)),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                let message = "poll failed";
+                return Err(Error::new(Phase::History, ErrorKind::System, message).because(error));
+            }
+            _ => {}
+        }
+        let ready = watched.ready();
+        self.queue.extend(ready.map(Update::FdReady));
+        Ok(ready.is_some() || due <= Instant::now())
+    }
+
+    /// Takes an outcome of a request.
+    fn filled(&mut self, stream: &Stream, outcome: Outcome) {
+        let Some(filling) = &mut self.filling else {
+            return;
+        };
+        let Outcome::Done {
+            fill,
+            events,
+            span,
+            failure,
+        } = outcome
+        else {
+            self.queue.push_back(match outcome {
+                Outcome::Event(event) => {
+                    filling.queued += 1;
+                    Update::Event(event)
+                }
+                Outcome::Hole(hole) => Update::Gap(Gap::of_hole(&hole, stream.clone())),
+                Outcome::Done { .. } => return,
+            });
+            return;
+        };
+        let newest = filling
+            .positions
+            .get(stream)
+            .and_then(|position| position.newest());
+        let gap = failure.as_ref().map(|(why, error)| {
+            let to = clock::now();
+            let from = newest.map_or(to, clock::date).min(to);
+            Update::Gap(Gap::new(from, to, error.to_string()).of_stream(stream.clone(), *why))
+        });
+        if filling.has_begun(stream, failure.is_none()) {
+            self.queue.extend(gap);
+            if filling.begin([].into_iter()) {
+                return;
+            }
+            self.send_requests();
+        } else {
+            if events > 0 {
+                let filled = Filled::new(stream.clone(), events, span);
+                self.queue.push_back(Update::Filled(filled));
+            }
+            self.queue.extend(gap);
+            let released = filling.filled(stream, *fill);
+            self.queue.extend(released.into_iter().map(Update::Event));
+            self.end_fill();
+        }
+        let Some(filling) = &mut self.filling else {
+            return;
+        };
+        if filling.filler.due().is_none() {
+            filling.filler.api.close();
+            // Its pong comes behind the events that history has shown.
+            if filling.has_shown()
+                && let State::Open(connection) = &mut self.state
+                && connection.ping().is_ok()
+            {
+                filling.pinged();
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The streams whose history is read, and the pushed events that wait for it.
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::Result;
+use crate::config::Config;
+use crate::history::{Api, Filler, Task};
+use crate::protocol::{Event, EventId, Fill, Key, Positions, Stream};
+use crate::transport::Route;
+use crate::update::Update;
+
+/// Maximum size of the events that wait, in bytes. Beyond it, nothing is read from the connection.
+const MOST_WAITING: usize = 1 << 20;
+
+/// Time for which requests for history are repeated that fail.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Time for which an event may be pushed that history has shown, once a pong has come that was sent
+/// after it; and without a pong.
+const AFTER_PONG: Duration = Duration::from_secs(5);
+const WITHOUT_PONG: Duration = Duration::from_secs(60);
+
+pub(super) struct Filling {
+    pub(super) filler: Filler,
+    pub(super) positions: Positions,
+    /// The streams whose events go out as they come, by their names.
+    live: BTreeSet<String>,
+    /// The streams whose history is to be read.
+    pending: BTreeSet<Stream>,
+    /// The streams whose beginning is to be found before they are subscribed.
+    beginning: BTreeSet<Stream>,
+    /// Whether streams have been requested since the last plan.
+    has_new: bool,
+    /// The streams that have no beginning: their history cannot be read.
+    without: BTreeSet<Stream>,
+    /// Number of events of the history that are on the way to the caller.
+    pub(super) queued: usize,
+    /// The events that wait, in order, and their size.
+    waiting: VecDeque<Event>,
+    waiting_bytes: usize,
+    /// The events that history has shown, and that may still be pushed.
+    shown: HashSet<EventId>,
+    shown_until: Option<Instant>,
+    /// Whether a pong is awaited that shows that all of them have been pushed.
+    pub(super) awaits_pong: bool,
+    /// Whether all that has come was read since the last request.
+    pub(super) is_read: bool,
+}
+
+impl Filling {
+    /// Returns `None` where no history is to be read.
+    ///
+    /// # Errors
+    /// `Config` where no REST API is known.
+    pub(super) fn of(config: &Config, route: &Route) -> Result<Option<Box<Self>>> {
+        if !config.fill {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(Self {
+            filler: Filler::new(Api::new(config, route)?, PATIENCE),
+            positions: config.positions.clone(),
+            live: BTreeSet::new(),
+            pending: BTreeSet::new(),
+            beginning: BTreeSet::new(),
+            has_new: true,
+            without: BTreeSet::new(),
+            queued: 0,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            shown: HashSet::new(),
+            shown_until: None,
+            awaits_pong: false,
+            is_read: false,
+        })))
+    }
+
+    /// Notes that events may be missing of all streams.
+    pub(super) fn lost(&mut self) {
+        self.filler.reset();
+        self.has_new = true;
+        self.live.clear();
+        self.pending.clear();
+        self.beginning.clear();
+        self.without.clear();
+        // History has them.
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+        self.shown.clear();
+        self.awaits_pong = false;
+    }
+
+    /// Plans to find the beginnings of streams that are to be subscribed. Returns whether there are any
+    /// to wait for.
+    pub(super) fn begin<'a>(&mut self, streams: impl Iterator<Item = &'a Stream>) -> bool {
+        for stream in streams {
+            self.has_new |= !self.live.contains(stream.as_str());
+            let is_known = self.positions.contains(stream) || self.without.contains(stream);
+            if !is_known && self.beginning.insert(stream.clone()) {
+                self.filler.push(Task {
+                    stream: stream.clone(),
+                    fill: Fill::beginning(),
+                });
+            }
+        }
+        !self.beginning.is_empty()
+    }
+
+    /// Notes that the beginning of a stream is found, or not. Returns whether it was looked for.
+    pub(super) fn has_begun(&mut self, stream: &Stream, is_found: bool) -> bool {
+        if !self.beginning.remove(stream) {
+            return false;
+        }
+        if !is_found {
+            self.without.insert(stream.clone());
+        }
+        true
+    }
+
+    /// Plans to read the history of streams that are subscribed, first of those whose events wait.
+    /// `queued` are events that are on the way to the caller.
+    pub(super) fn plan<'a>(
+        &mut self,
+        streams: impl Iterator<Item = &'a Stream>,
+        queued: impl Iterator<Item = &'a Event>,
+    ) {
+        self.has_new = false;
+        let is_new = |stream: &&Stream| {
+            !self.live.contains(stream.as_str()) && !self.pending.contains(*stream)
+        };
+        let mut new: Vec<&Stream> = streams.filter(is_new).collect();
+        if new.is_empty() {
+            return;
+        }
+        let waiting: BTreeSet<String> = self.waiting.iter().flat_map(names).collect();
+        new.sort_by_key(|stream| !waiting.contains(stream.as_str()));
+        let queued: Vec<&Event> = queued.collect();
+        for stream in new {
+            let of_stream = |event: &&&Event| names(event).any(|name| name == stream.as_str());
+            let queued = queued.iter().filter(of_stream);
+            let queued = queued.filter_map(|event| Some(EventId::new(&event.id()?)));
+            let fill = Fill::new(self.positions.position(stream), queued);
+            self.pending.insert(stream.clone());
+            let stream = stream.clone();
+            self.filler.push(Task { stream, fill });
+        }
+    }
+
+    /// Returns the number of streams whose history is still to be read or returned.
+    pub(super) fn unfilled(&self) -> usize {
+        self.pending.len().max(usize::from(self.queued > 0))
+    }
+
+    /// Takes note of an update that is returned to the caller.
+    pub(super) fn returned(&mut self, update: &Update) {
+        match update {
+            Update::Event(event) => {
+                self.queued = self.queued.saturating_sub(event.is_from_history().into());
+                self.positions.receive(event);
+            }
+            Update::Gap(gap) => {
+                if let Some((stream, why)) = &gap.stream {
+                    self.positions.pass(stream, *why);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes that a stream's history has been read. Returns its events that have waited, less those that
+    /// history has shown.
+    pub(super) fn filled(&mut self, stream: &Stream, fill: Fill) -> Vec<Event> {
+        self.pending.remove(stream);
+        self.live.insert(stream.as_str().to_owned());
+        self.shown.extend(fill.into_new());
+        let mut released = Vec::new();
+        for event in std::mem::take(&mut self.waiting) {
+            if self.waits(&event) {
+                self.waiting.push_back(event);
+            } else {
+                self.waiting_bytes -= event.message().len();
+                if !self.is_shown(&event) {
+                    released.push(event);
+                }
+            }
+        }
+        released
+    }
+
+    /// Takes a pushed event. Returns it unless it waits, or history has shown it.
+    pub(super) fn take(&mut self, mut event: Event) -> Option<Event> {
+        if self.waits(&event) {
+            event.detach();
+            self.waiting_bytes += event.message().len();
+            self.waiting.push_back(event);
+            return None;
+        }
+        (!self.is_shown(&event)).then_some(event)
+    }
+
+    /// Returns whether an event has to wait for the history of its stream. That of a stream which was
+    /// not subscribed by this name does not.
+    pub(super) fn waits(&self, event: &Event) -> bool {
+        if self.pending.is_empty() && !self.has_new {
+            return false;
+        }
+        let Some(key) = Key::of(event) else {
+            return false;
+        };
+        let mut known = key
+            .names()
+            .filter(|name| self.positions.has(name))
+            .peekable();
+        known.peek().is_some() && !known.any(|name| self.live.contains(name))
+    }
+
+    fn is_shown(&mut self, event: &Event) -> bool {
+        if self.shown.is_empty() {
+            return false;
+        }
+        if self
+            .shown_until
+            .is_some_and(|until| until <= Instant::now())
+            && self.pending.is_empty()
+        {
+            self.shown.clear();
+            return false;
+        }
+        let Some(id) = event.id() else { return false };
+        self.shown.contains(&EventId::new(&id))
+    }
+
+    /// Returns whether an event that comes at the end goes out.
+    pub(super) fn passes(&mut self, event: &Event) -> bool {
+        !self.waits(event) && !self.is_shown(event)
+    }
+
+    /// Returns whether history has shown events that may still be pushed.
+    pub(super) fn has_shown(&self) -> bool {
+        !self.shown.is_empty()
+    }
+
+    /// Notes that a ping was sent after the last request.
+    pub(super) fn pinged(&mut self) {
+        self.awaits_pong = true;
+        self.shown_until = Instant::now().checked_add(WITHOUT_PONG);
+    }
+
+    /// Notes that its pong has come.
+    pub(super) fn ponged(&mut self) {
+        self.awaits_pong = false;
+        self.shown_until = Instant::now().checked_add(AFTER_PONG);
+    }
+
+    /// Returns the pushed events of a stream that wait: their ids and dates.
+    pub(super) fn waiting_of(&self, stream: &Stream) -> Vec<(EventId, i64)> {
+        let of_stream = |event: &&Event| names(event).any(|name| name == stream.as_str());
+        let events = self.waiting.iter().filter(of_stream);
+        let keys = events.filter_map(Key::of);
+        keys.map(|key| (EventId::new(&key.id), key.date)).collect()
+    }
+
+    /// Returns whether no more events can wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting_bytes >= MOST_WAITING
+    }
+}
+
+/// Returns the names of the stream of an event.
+fn names(event: &Event) -> impl Iterator<Item = String> {
+    let names = Key::of(event).map(|key| key.names().map(str::to_owned).collect::<Vec<_>>());
+    names.into_iter().flatten()
+}

@@ -1,0 +1,254 @@
+//! What an outage leaves out, filled from the history of the stand-in.
+#![cfg(feature = "sim")]
+
+use std::time::{Duration, Instant};
+
+use octave_ws::sim::{Fault, HistoryFault, Options, Sim};
+use octave_ws::{Action, Client, Config, Positions, Stream, Update, Why};
+use serde_json::json;
+
+const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
+const HUMIDITY: &str = "/demo/devices/gw1/humidity";
+const LONG: Duration = Duration::from_secs(60);
+
+fn stream(path: &str) -> Stream {
+    path.parse().unwrap()
+}
+
+fn config(sim: &Sim) -> Config {
+    sim.config().fill().retry_for(Duration::MAX)
+}
+
+fn publish(sim: &Sim, path: &str, numbers: impl IntoIterator<Item = u32>) {
+    let elems: Vec<_> = numbers.into_iter().map(|n| json!({ "n": n })).collect();
+    sim.publish_burst(path, &elems);
+}
+
+/// A client, and what it has returned.
+struct Seen {
+    client: Client,
+    /// The `n` of each event, and whether it is from the history.
+    events: Vec<(u32, bool)>,
+    gaps: Vec<Option<Why>>,
+    filled: Vec<u64>,
+    losses: usize,
+}
+
+impl Seen {
+    fn new(config: &Config) -> Self {
+        Self {
+            client: Client::connect(config).unwrap(),
+            events: Vec::new(),
+            gaps: Vec::new(),
+            filled: Vec::new(),
+            losses: 0,
+        }
+    }
+
+    fn subscribed(config: &Config, paths: &[&str]) -> Self {
+        let mut seen = Self::new(config);
+        let streams: Vec<Stream> = paths.iter().map(|path| stream(path)).collect();
+        seen.client
+            .request_all(Action::Subscribe, &streams)
+            .unwrap();
+        seen.wait_until(|seen| seen.client.subscribed().count() == paths.len());
+        seen.settle();
+        seen
+    }
+
+    fn step(&mut self, timeout: Duration) -> bool {
+        match self.client.next(timeout).unwrap() {
+            Update::Event(event) => {
+                let elems: serde_json::Value = event.elems().unwrap();
+                let n = elems["n"].as_u64().unwrap();
+                self.events
+                    .push((u32::try_from(n).unwrap(), event.is_from_history()));
+            }
+            Update::Gap(gap) => self.gaps.push(gap.stream.map(|(_, why)| why)),
+            Update::Filled(filled) => self.filled.push(filled.events),
+            Update::Lost(_) => self.losses += 1,
+            Update::TimedOut => return false,
+            _ => {}
+        }
+        true
+    }
+
+    fn wait_until(&mut self, mut is_so: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + LONG;
+        while !is_so(self) {
+            assert!(
+                Instant::now() < deadline,
+                "{:?} {:?}",
+                self.events,
+                self.gaps
+            );
+            self.step(Duration::from_millis(100));
+        }
+    }
+
+    /// Waits until all history is read.
+    fn settle(&mut self) {
+        self.wait_until(|seen| seen.client.unfilled() == 0 && seen.client.loss().is_none());
+    }
+
+    fn numbers(&self) -> Vec<u32> {
+        self.events.iter().map(|(n, _)| *n).collect()
+    }
+
+    fn positions(&self) -> Positions {
+        self.client.positions().unwrap().clone()
+    }
+}
+
+#[test]
+fn an_outage_is_filled_in_order_and_told_of() {
+    let sim = Sim::start().unwrap();
+    publish(&sim, TEMPERATURE, 1000..1030);
+    let mut seen = Seen::subscribed(&config(&sim), &[TEMPERATURE]);
+    assert!(seen.events.is_empty(), "before the beginning");
+    publish(&sim, TEMPERATURE, 0..3);
+    seen.wait_until(|seen| seen.events.len() == 3);
+    for round in 0..3 {
+        sim.drop_all();
+        let begin = 3 + 200 * round;
+        publish(&sim, TEMPERATURE, begin..begin + 200);
+        seen.wait_until(|seen| seen.losses == round as usize + 1);
+        seen.settle();
+    }
+    publish(&sim, TEMPERATURE, 603..606);
+    seen.wait_until(|seen| seen.events.len() >= 606);
+    assert_eq!(seen.numbers(), (0..606).collect::<Vec<_>>());
+    assert_eq!(seen.filled, [200, 200, 200]);
+    assert!(seen.gaps.is_empty());
+    assert!(seen.events[3..603].iter().all(|(_, is_past)| *is_past));
+    assert!(!seen.events[605].1);
+    seen.client.close().unwrap();
+}
+
+#[test]
+fn a_second_client_continues_from_the_positions_of_the_first() {
+    let sim = Sim::start().unwrap();
+    let paths = [TEMPERATURE, HUMIDITY];
+    let mut first = Seen::subscribed(&config(&sim), &paths);
+    publish(&sim, TEMPERATURE, 0..5);
+    first.wait_until(|seen| seen.events.len() == 5);
+    let positions = first.positions();
+    drop(first);
+    publish(&sim, TEMPERATURE, 5..150);
+    let mut second = Seen::subscribed(&config(&sim).positions(positions), &paths);
+    publish(&sim, TEMPERATURE, 150..155);
+    second.wait_until(|seen| seen.events.len() >= 150);
+    assert_eq!(second.numbers(), (5..155).collect::<Vec<_>>());
+    assert!(second.gaps.is_empty());
+    let positions = second.positions();
+    drop(second);
+    let third = Seen::subscribed(&config(&sim).positions(positions), &paths);
+    assert!(third.events.is_empty() && third.gaps.is_empty());
+}
+
+#[test]
+fn pushed_events_wait_for_the_history_and_come_once() {
+    for fault in [
+        None,
+        Some(HistoryFault::Behind),
+        Some(HistoryFault::Ahead),
+        Some(HistoryFault::Doubled),
+    ] {
+        let sim = Sim::start().unwrap();
+        let mut seen = Seen::subscribed(&config(&sim), &[TEMPERATURE]);
+        publish(&sim, TEMPERATURE, 0..2);
+        seen.wait_until(|seen| seen.events.len() == 2);
+        let faults: Vec<Fault> = fault.map(Fault::History).into_iter().collect();
+        sim.set_faults(&faults);
+        sim.drop_all();
+        publish(&sim, TEMPERATURE, 2..10);
+        let connections = seen.client.connections();
+        // Until the stream is subscribed again, and before its history is read.
+        let mut next = 10;
+        seen.wait_until(|seen| {
+            if seen.client.connections() > connections && next < 60 {
+                publish(&sim, TEMPERATURE, [next]);
+                next += 1;
+            }
+            seen.events.len() >= 60
+        });
+        seen.settle();
+        // What would come twice has come by now.
+        let end = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < end {
+            seen.step(Duration::from_millis(100));
+        }
+        assert_eq!(seen.numbers(), (0..60).collect::<Vec<_>>(), "{fault:?}");
+        assert!(seen.gaps.is_empty(), "{fault:?}: {:?}", seen.gaps);
+    }
+}
+
+#[test]
+fn what_the_service_does_not_have_is_told_of() {
+    for (fault, whys) in [
+        (HistoryFault::Status(401), vec![Why::Refused]),
+        (HistoryFault::Status(404), vec![Why::Refused]),
+        (HistoryFault::Foreign, vec![Why::Unusable]),
+        (HistoryFault::Descending, vec![Why::Unusable]),
+    ] {
+        let sim = Sim::start().unwrap();
+        let id = sim.streams()[0].1.clone();
+        let mut seen = Seen::subscribed(&config(&sim), &[&id]);
+        publish(&sim, TEMPERATURE, 0..2);
+        seen.wait_until(|seen| seen.events.len() == 2);
+        sim.set_faults(&[Fault::History(fault)]);
+        sim.drop_all();
+        for n in 2..6 {
+            // Each in a millisecond of its own.
+            let begin = Instant::now();
+            publish(&sim, TEMPERATURE, [n]);
+            while begin.elapsed() < Duration::from_millis(2) {
+                std::thread::yield_now();
+            }
+        }
+        seen.wait_until(|seen| seen.losses == 1);
+        seen.settle();
+        publish(&sim, TEMPERATURE, [7]);
+        seen.wait_until(|seen| seen.events.len() >= 3);
+        assert_eq!(seen.numbers(), [0, 1, 7], "{fault:?}");
+        let told: Vec<Why> = seen.gaps.iter().map(|why| why.unwrap()).collect();
+        assert_eq!(told, whys);
+        // The next fill begins behind the gap.
+        sim.set_faults(&[]);
+        sim.drop_all();
+        publish(&sim, TEMPERATURE, [8]);
+        seen.wait_until(|seen| seen.losses == 2);
+        seen.settle();
+        seen.wait_until(|seen| seen.events.len() >= 4);
+        assert_eq!(seen.numbers(), [0, 1, 7, 8]);
+    }
+}
+
+#[test]
+fn evicted_events_are_told_of_and_the_rest_comes() {
+    let sim = Sim::start_with(Options::default().capacity(10)).unwrap();
+    let mut seen = Seen::subscribed(&config(&sim), &[TEMPERATURE]);
+    publish(&sim, TEMPERATURE, 0..2);
+    seen.wait_until(|seen| seen.events.len() == 2);
+    sim.drop_all();
+    publish(&sim, TEMPERATURE, 2..100);
+    seen.wait_until(|seen| seen.losses == 1);
+    seen.settle();
+    assert_eq!(seen.client.unfilled(), 0);
+    let wanted: Vec<u32> = (0..2).chain(90..100).collect();
+    assert_eq!(seen.numbers(), wanted);
+    assert_eq!(seen.gaps, [Some(Why::Evicted)]);
+}
+
+#[test]
+fn without_it_nothing_is_asked_for() {
+    let sim = Sim::start().unwrap();
+    let mut seen = Seen::subscribed(&sim.config().retry_for(Duration::MAX), &[TEMPERATURE]);
+    assert!(seen.client.positions().is_none());
+    publish(&sim, TEMPERATURE, 0..2);
+    seen.wait_until(|seen| seen.events.len() == 2);
+    sim.drop_all();
+    publish(&sim, TEMPERATURE, 2..4);
+    seen.wait_until(|seen| seen.gaps.len() == 1);
+    assert_eq!((seen.gaps, seen.events.len()), (vec![None], 2));
+}
