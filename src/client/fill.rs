@@ -1,7 +1,7 @@
 //! Reads the history of streams after a loss, a request at a time.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Client, State};
 use crate::error::{ErrorKind, Phase};
@@ -24,6 +24,15 @@ impl Client {
         self.filling
             .as_ref()
             .map_or(0, |filling| filling.unfilled())
+    }
+
+    /// Limits reading history, with all repetitions, to this time from now. What is not read by then is
+    /// a [`Gap`]. Default: none; requests that fail are repeated for 60 s.
+    pub fn set_fill_limit(&mut self, limit: Option<Duration>) {
+        if let Some(filling) = &mut self.filling {
+            let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+            filling.filler.deadline = deadline;
+        }
     }
 
     /// Passes on an event of the present connection, unless it waits for history, or history has shown

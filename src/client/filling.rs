@@ -32,6 +32,8 @@ pub(super) struct Filling {
     beginning: BTreeSet<Stream>,
     /// Whether streams have been requested since the last plan.
     has_new: bool,
+    /// The streams that have begun since the last loss.
+    begun: BTreeSet<Stream>,
     /// The streams that have no beginning: their history cannot be read.
     without: BTreeSet<Stream>,
     /// Number of events of the history that are on the way to the caller.
@@ -64,6 +66,7 @@ impl Filling {
             pending: BTreeSet::new(),
             beginning: BTreeSet::new(),
             has_new: true,
+            begun: BTreeSet::new(),
             without: BTreeSet::new(),
             queued: 0,
             waiting: VecDeque::new(),
@@ -82,6 +85,7 @@ impl Filling {
         self.live.clear();
         self.pending.clear();
         self.beginning.clear();
+        self.begun.clear();
         self.without.clear();
         // History has them.
         self.waiting.clear();
@@ -111,9 +115,12 @@ impl Filling {
         if !self.beginning.remove(stream) {
             return false;
         }
-        if !is_found {
-            self.without.insert(stream.clone());
-        }
+        let streams = if is_found {
+            &mut self.begun
+        } else {
+            &mut self.without
+        };
+        streams.insert(stream.clone());
         true
     }
 
@@ -139,7 +146,12 @@ impl Filling {
             let of_stream = |event: &&&Event| names(event).any(|name| name == stream.as_str());
             let queued = queued.iter().filter(of_stream);
             let queued = queued.filter_map(|event| Some(EventId::new(&event.id()?)));
-            let fill = Fill::new(self.positions.position(stream), queued);
+            let position = self.positions.position(stream);
+            let mut fill = Fill::new(position, queued);
+            // It had no event a moment ago.
+            if position.from().is_none() && self.begun.contains(stream) {
+                fill = fill.free();
+            }
             self.pending.insert(stream.clone());
             let stream = stream.clone();
             self.filler.push(Task { stream, fill });

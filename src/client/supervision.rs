@@ -91,7 +91,7 @@ impl Client {
         let queued = self.queue.len();
         let is_straight = self.handing_over.is_none() && self.filling.is_none();
         while self.queue.len() == queued
-            && !self.is_full()
+            && (is_straight || !self.is_full())
             && let State::Open(connection) = &mut self.state
         {
             match connection.read_buffered().transpose() {

@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use crate::config::Config;
 use crate::error::{ErrorKind, Phase};
 use crate::exchange::{Answer, Method, Request};
@@ -47,14 +49,19 @@ impl Api {
         })
     }
 
-    /// Asks for events of a stream.
+    /// Asks for events of a stream. The answer has to be there by the deadline.
     pub(crate) fn get(
         &mut self,
         config: &Config,
         redactor: &mut Redactor,
         stream: &Stream,
         query: Query,
+        deadline: Option<Instant>,
     ) -> Result<Page, NoEvents> {
+        let phase_deadline = || {
+            let end = Instant::now() + config.connect_timeout;
+            deadline.map_or(end, |deadline| deadline.min(end))
+        };
         let credentials = config.credentials.as_ref();
         let credentials = credentials.map_err(|error| NoEvents::Failed(error.clone()))?;
         redactor.hide(credentials.token.expose_secret());
@@ -73,9 +80,9 @@ impl Api {
         let mut ask = |link: Option<Link>| {
             let link = match link {
                 Some(link) => link,
-                None => self.route.dial(config.phase_deadline())?,
+                None => self.route.dial(phase_deadline())?,
             };
-            request.send(link, &self.route, credentials, config.phase_deadline())
+            request.send(link, &self.route, credentials, phase_deadline())
         };
         let sent = match ask(kept) {
             // The service may end a link that was kept.

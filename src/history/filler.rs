@@ -24,6 +24,8 @@ pub(crate) struct Filler {
     left_out: Option<(Why, Error)>,
     /// Time for which failed requests are repeated.
     patience: Duration,
+    /// When the last answer has to be there.
+    pub(crate) deadline: Option<Instant>,
 }
 
 /// Requests that have failed.
@@ -76,6 +78,7 @@ impl Filler {
             failing: None,
             left_out: None,
             patience,
+            deadline: None,
         }
     }
 
@@ -125,15 +128,16 @@ impl Filler {
             outcomes.push(current.done(Some((*why, error.clone()))));
             return Ok((stream, outcomes));
         }
-        let is_overdue = config
-            .connect_deadline
-            .is_some_and(|at| at <= Instant::now());
+        let is_overdue = self.deadline.is_some_and(|at| at <= Instant::now());
         if let Some(failing) = self.failing.take_if(|_| is_overdue) {
             outcomes.push(current.done(Some((Why::Unavailable, failing.last))));
             return Ok((stream, outcomes));
         }
         let query = current.task.fill.query();
-        let (why, error) = match self.api.get(config, redactor, &stream, query) {
+        let (why, error) = match self
+            .api
+            .get(config, redactor, &stream, query, self.deadline)
+        {
             Ok(page) => {
                 let position = positions.position(&stream);
                 let taken = current.take(&page, position, waiting, &mut outcomes);
@@ -206,7 +210,7 @@ impl Filler {
         let next = self.api.route.next_attempt();
         let at = next.map_or(at, |next| next.max(at));
         let end = failing.since.checked_add(self.patience);
-        let deadline = config.connect_deadline;
+        let deadline = self.deadline;
         let is_over = end.is_some_and(|end| at >= end) || deadline.is_some_and(|end| now >= end);
         if is_over || !error.is_retryable() {
             return None;

@@ -112,7 +112,7 @@ impl History {
     /// Limits reading, with all repetitions. A request that is not answered by then fails, and none is
     /// made after it. Default: none.
     pub fn set_deadline(&mut self, deadline: Option<Instant>) {
-        self.config.connect_deadline = deadline;
+        self.filler.deadline = deadline;
     }
 
     /// Returns the next event, gap, or end of a stream ([`Update::Filled`]); `None` after the last one.
@@ -202,8 +202,9 @@ impl History {
             start: 0,
             limit: 1,
         };
+        let deadline = self.filler.deadline;
         let api = &mut self.filler.api;
-        let page = api.get(&self.config, &mut self.redactor, stream, query);
+        let page = api.get(&self.config, &mut self.redactor, stream, query, deadline);
         let page = page.map_err(|none| match none {
             NoEvents::Failed(error)
             | NoEvents::Refused { error, .. }

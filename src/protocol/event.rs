@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::mem;
 use std::ops::Range;
 
 use serde_core::Deserialize;
@@ -32,7 +33,6 @@ const MAX_RESOURCE: usize = 64 << 10;
 pub struct Event {
     text: Text,
     parts: Parts,
-    pub(super) is_from_history: bool,
 }
 
 /// The places of the parts of a message in its text.
@@ -43,21 +43,30 @@ pub(super) struct Parts {
     resource: Resource,
 }
 
-/// The resource of a message, borrowed where possible.
+/// The resource of a message, borrowed where possible. Whether the event is one of the history, which
+/// always has one, takes no memory of its own.
 #[derive(Clone)]
 enum Resource {
     Absent,
     Plain(Range<usize>),
     Escaped(String),
+    Past(Range<usize>),
+    PastEscaped(Box<str>),
 }
 
 impl Event {
     pub(super) fn new(text: Text, parts: Parts) -> Self {
-        Self {
-            text,
-            parts,
-            is_from_history: false,
-        }
+        Self { text, parts }
+    }
+
+    /// Makes it one of the history.
+    pub(super) fn set_from_history(&mut self) {
+        let resource = &mut self.parts.resource;
+        *resource = match mem::replace(resource, Resource::Absent) {
+            Resource::Plain(range) => Resource::Past(range),
+            Resource::Escaped(name) => Resource::PastEscaped(name.into()),
+            other => other,
+        };
     }
 
     /// Returns the whole message, `{"type":"message","resource":...,"value":...}`: one JSON document,
@@ -76,15 +85,17 @@ impl Event {
     pub fn resource(&self) -> Option<&str> {
         match &self.parts.resource {
             Resource::Absent => None,
-            Resource::Plain(range) => Some(&self.text[range.clone()]),
+            Resource::Plain(range) | Resource::Past(range) => Some(&self.text[range.clone()]),
             Resource::Escaped(name) => Some(name),
+            Resource::PastEscaped(name) => Some(name),
         }
     }
 
     /// Returns whether it was read from the history instead of being pushed: its bytes may differ from
     /// those that were pushed.
     pub fn is_from_history(&self) -> bool {
-        self.is_from_history
+        let resource = &self.parts.resource;
+        matches!(resource, Resource::Past(_) | Resource::PastEscaped(_))
     }
 
     /// Returns the id of the event: `e` and 24 hexadecimal digits.

@@ -114,7 +114,7 @@ impl Event {
         let resource = serde_json::Value::from(stream.as_str());
         let text = format!(r#"{{"type":"message","resource":{resource},"value":{value}}}"#);
         let mut event = Self::from_message(text)?;
-        event.is_from_history = true;
+        event.set_from_history();
         Some(event)
     }
 }

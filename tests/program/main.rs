@@ -33,6 +33,7 @@ mod listen;
 mod man;
 mod memory;
 mod names;
+mod nothing_missed;
 mod octave_sim;
 mod options;
 #[path = "../patience/mod.rs"]

@@ -92,6 +92,12 @@ impl Fill {
         }
     }
 
+    /// Takes it that nothing has been removed before the first page.
+    pub(crate) fn free(mut self) -> Self {
+        self.is_free = true;
+        self
+    }
+
     /// Begins a stream that has no position: its newest events become known.
     pub(crate) fn beginning() -> Self {
         Self {

@@ -115,17 +115,11 @@ impl<'a> Run<'a> {
 
     fn tell_gap(&mut self, gap: &Gap) -> Result<(), End> {
         self.summary.gaps += 1;
-        let (from, to) = (gap.from, gap.to);
         self.lines
-            .line(&Record::Gap(from, to, &gap.reason))
+            .line(&Record::Gap(gap))
             .map_or(Ok(()), |line| self.output.write(line))?;
         self.output.flush()?;
-        let [from, to] = [from, to].map(humantime::format_rfc3339_millis);
-        let stream = gap.stream.as_ref().map(|(stream, _)| stream.as_str());
-        let (stream, reason) = (stream.unwrap_or_default(), &gap.reason);
-        stderr::warning(&format!(
-            "{stream}: events may be missing from {from} to {to}: {reason}"
-        ));
+        stderr::gap(gap);
         Ok(())
     }
 

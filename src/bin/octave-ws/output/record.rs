@@ -1,9 +1,8 @@
 //! Formats the lines of output.
 
 use std::fmt::Write;
-use std::time::SystemTime;
 
-use octave_ws::{Event, Handover, Loss, Stream, Traffic};
+use octave_ws::{Event, Filled, Gap, Handover, Loss, Stream, Traffic};
 use serde_json::Value;
 
 use crate::format::Format;
@@ -19,8 +18,8 @@ pub(crate) enum Record<'a> {
     Event(&'a Event),
     Refused(&'a Stream),
     Lost(&'a Loss),
-    /// Begin, end and reason of a period for which events may be missing.
-    Gap(SystemTime, SystemTime, &'a str),
+    Gap(&'a Gap),
+    Filled(&'a Filled),
     Handover(&'a Handover),
     Summary(Summary, &'a Traffic),
 }
@@ -33,6 +32,8 @@ pub(crate) struct Summary {
     /// Total length of the events' messages.
     pub(crate) bytes: u64,
     pub(crate) exit: u8,
+    /// Number of events from the history, where that is read.
+    pub(crate) filled: Option<u64>,
 }
 
 /// Makes lines of records.
@@ -170,6 +171,9 @@ impl Lines {
                     None => head.push_str("null"),
                     Some(resource) => push_string(head, resource),
                 }
+                if event.is_from_history() {
+                    head.push_str(r#","history":true"#);
+                }
                 head.push_str(r#","event":"#);
             }
             // Writing to a string cannot fail.
@@ -177,10 +181,24 @@ impl Lines {
                 let _ = write!(head, r#""lost","from":"{}","reason":"#, date(*from));
                 push_string(head, reason);
             }
-            Record::Gap(from, to, reason) => {
-                let (from, to) = (date(*from), date(*to));
+            Record::Gap(gap) => {
+                let (from, to) = (date(gap.from), date(gap.to));
                 let _ = write!(head, r#""gap","from":"{from}","to":"{to}","reason":"#);
-                push_string(head, reason);
+                push_string(head, &gap.reason);
+                if let Some((stream, why)) = &gap.stream {
+                    head.push_str(r#","stream":"#);
+                    push_string(head, stream.as_str());
+                    let _ = write!(head, r#","why":"{why}""#);
+                }
+            }
+            Record::Filled(filled) => {
+                head.push_str(r#""filled","stream":"#);
+                push_string(head, filled.stream.as_str());
+                if let Some((from, to)) = filled.span {
+                    let (from, to) = (date(from), date(to));
+                    let _ = write!(head, r#","from":"{from}","to":"{to}""#);
+                }
+                let _ = write!(head, r#","events":{}"#, filled.events);
             }
             Record::Handover(Handover {
                 from, to, events, ..
@@ -197,11 +215,15 @@ impl Lines {
                     gaps,
                     bytes,
                     exit,
+                    filled,
                 } = summary;
                 let _ = write!(
                     head,
                     r#""summary","events":{events},"gaps":{gaps},"bytes":{bytes}"#
                 );
+                if let Some(filled) = filled {
+                    let _ = write!(head, r#","filled":{filled}"#);
+                }
                 let counts = [
                     ("received", traffic.received()),
                     ("sent", traffic.sent()),

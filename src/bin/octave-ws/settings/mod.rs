@@ -12,6 +12,7 @@ use crate::exit::Failure;
 use crate::format::Format;
 use crate::settings::args::{Args, Command};
 use crate::settings::receivers::Listen;
+pub(crate) use crate::settings::rotation::Rotation;
 use crate::settings::streams::Sources;
 use crate::settings::values::{Require, ShellFormat, StatusFormat};
 use crate::wait::source;
@@ -23,6 +24,8 @@ pub(crate) mod connection;
 pub(crate) mod parse;
 
 mod receivers;
+
+mod rotation;
 
 pub(crate) mod streams;
 pub(crate) mod values;
@@ -96,39 +99,6 @@ pub(crate) enum Destination {
     WholeFile(String),
 }
 
-/// When a file that is appended to is renamed, and how many are kept.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rotation {
-    /// Size of a file that is renamed, in bytes.
-    pub(crate) size: Option<u64>,
-    /// Period whose end, counted from the Unix epoch, is the end of a file.
-    pub(crate) every: Option<Duration>,
-    /// Maximum number of renamed files.
-    pub(crate) keep: Option<u32>,
-}
-
-impl Rotation {
-    /// Returns what the options ask for, if anything.
-    fn of(listen: &Listen) -> Result<Option<Self>, Failure> {
-        let (size, every, keep) = (listen.rotate_size, listen.rotate_every, listen.keep);
-        if size.is_none() && every.is_none() {
-            return match keep {
-                None => Ok(None),
-                Some(_) => Err(Failure::usage(
-                    "--keep needs --rotate-size or --rotate-every",
-                )),
-            };
-        }
-        let is_file = listen.output.as_deref().is_some_and(|path| path != "-");
-        if !is_file && listen.output_dir.is_none() {
-            let message = "--rotate-size and --rotate-every need --output FILE";
-            return Err(Failure::usage(message));
-        }
-        let size = size.map(|size| size as u64);
-        Ok(Some(Self { size, every, keep }))
-    }
-}
-
 /// The settings of `listen` and `capture`.
 #[allow(
     clippy::struct_excessive_bools,
@@ -157,6 +127,8 @@ pub(crate) struct ListenSettings {
     pub(crate) is_capture: bool,
     /// Whether a run in which events may be missing is one, too.
     pub(crate) is_gapless: bool,
+    /// Whether the events that were missed are read from the history.
+    pub(crate) is_filled: bool,
 }
 
 /// The settings of `history`.
@@ -269,7 +241,10 @@ impl Settings {
             (true, None) => Duration::ZERO,
             (false, time) => time.unwrap_or(Duration::MAX),
         };
-        let config = connection::config(args)?.retry_for(retry_for);
+        let mut config = connection::config(args)?.retry_for(retry_for);
+        if settings.is_filled {
+            config = config.fill();
+        }
         Ok(Self::Listen(config, Box::new(settings)))
     }
 }
@@ -370,6 +345,7 @@ impl ListenSettings {
             show_progress: !is_quiet && io::stderr().is_terminal() && !is_dumb,
             is_capture,
             is_gapless: listen.require_gapless,
+            is_filled: listen.fill,
         })
     }
 }

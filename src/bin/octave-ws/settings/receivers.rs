@@ -142,6 +142,11 @@ so far, if any, and the exit code is not 0. To a device, a named pipe and
     #[argh(option, arg_name = "FIELDS", from_str_fn(parse_columns))]
     fields: Option<Columns>,
 
+    /// after a loss, read the events that were missed from the service's history,
+    /// by the REST API (--api), and write them in order, each once
+    #[argh(switch)]
+    fill: bool,
+
     /// keep the status of the run in FILE, which is replaced at each change and
     /// every 10s: state, streams, counts, last failure. octave-ws status reads it
     #[argh(option, arg_name = "FILE")]

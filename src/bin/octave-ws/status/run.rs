@@ -14,6 +14,8 @@ pub(crate) struct RunStatus {
     pub(crate) pauses: u64,
     /// Number of streams that wait for their first answer.
     pub(crate) unanswered: usize,
+    /// Number of streams whose history is still to be read.
+    pub(crate) unfilled: usize,
     /// Time at which the last stream was subscribed.
     pub(crate) subscribed_at: Option<Instant>,
     /// Time of the last event.
@@ -35,6 +37,7 @@ impl RunStatus {
             summary: Summary::default(),
             pauses: 0,
             unanswered: streams,
+            unfilled: 0,
             subscribed_at: None,
             event_at: None,
             has_event: false,
@@ -54,6 +57,9 @@ impl RunStatus {
         } else if self.unanswered > 0 {
             let answered = self.streams - self.unanswered;
             format!("subscribed to {answered} of {} streams", self.streams)
+        } else if self.unfilled > 0 {
+            let filled = self.streams.saturating_sub(self.unfilled);
+            format!("filling {filled}/{}", self.streams)
         } else {
             "connected".to_owned()
         }

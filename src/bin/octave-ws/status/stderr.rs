@@ -3,8 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use octave_ws::Printable;
 use octave_ws::wait::poll;
+use octave_ws::{Gap, Printable};
 
 use crate::exit::Failure;
 use crate::status::style::Style;
@@ -166,4 +166,14 @@ fn redrawn(line: &str, status: &str) -> String {
     }
     // A terminal that has become narrower would make two lines of it, and one of them stay.
     format!("{ERASE}{line}\x1b[?7l{status}\x1b[?7h")
+}
+
+/// Reports a gap of a stream.
+pub(crate) fn gap(gap: &Gap) {
+    let [from, to] = [gap.from, gap.to].map(humantime::format_rfc3339_millis);
+    let stream = gap.stream.as_ref().map(|(stream, _)| stream.as_str());
+    let (stream, reason) = (stream.unwrap_or_default(), &gap.reason);
+    warning(&format!(
+        "{stream}: events may be missing from {from} to {to}: {reason}"
+    ));
 }

@@ -189,7 +189,8 @@ fn run(
     }
     let connections = 3 + service.random.below(6);
     for connection in 0..connections {
-        if client.position.is_none() {
+        let is_new = client.position.is_none();
+        if is_new {
             begun_at.get_or_insert(service.published);
             client.run(&mut service, Fill::beginning());
             // Committed before anything is written.
@@ -199,7 +200,11 @@ fn run(
         service.pushed.clear();
         let count = service.random.below(5);
         service.publish(count, false);
-        let fill = Fill::new(client.position.as_ref().unwrap(), []);
+        let position = client.position.as_ref().unwrap();
+        let mut fill = Fill::new(position, []);
+        if is_new && position.from().is_none() {
+            fill = fill.free();
+        }
         client.run(&mut service, fill);
         client.take_pushed(&mut service);
         for _ in 0..service.random.below(6) {

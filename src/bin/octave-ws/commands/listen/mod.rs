@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use octave_ws::{Client, Config, Event, Gap, Loss, Stop, Stream, Traffic, Update, clock};
 
@@ -23,6 +23,7 @@ use refusals::Refusals;
 use shown::Shown;
 use unanswered::Unanswered;
 
+mod fill;
 mod finish;
 mod receive;
 mod refusals;
@@ -107,6 +108,10 @@ struct Run<'a> {
     recorded: BTreeSet<Stream>,
     /// Whether there is a record of the loss that is not over yet.
     is_loss_recorded: bool,
+    /// Whether there are records of the streams that are subscribed again.
+    is_restored: bool,
+    /// Number of gaps of streams since the last loss.
+    stream_gaps: usize,
     refusals: Refusals,
     /// Number of events that arrived and cannot be written.
     unread: u64,
@@ -160,11 +165,14 @@ impl<'a> Run<'a> {
             streams: streams.clone(),
             recorded: BTreeSet::new(),
             is_loss_recorded: false,
+            is_restored: false,
+            stream_gaps: 0,
             refusals: Refusals::default(),
             unread: 0,
             traffic: Traffic::default(),
             skipped: BTreeMap::new(),
         };
+        run.status.summary.filled = settings.is_filled.then_some(0);
         run.begin_status_file()?;
         Ok(run)
     }
@@ -211,6 +219,8 @@ impl<'a> Run<'a> {
             client.watch(Some(hangups.map_err(Failure::signals)?));
         }
         client.watch_hangup(self.reader()?);
+        let deadline = self.settings.deadline;
+        client.set_fill_limit(deadline.map(|at| at.saturating_duration_since(Instant::now())));
         Ok(client)
     }
 
@@ -237,10 +247,14 @@ impl<'a> Run<'a> {
             Update::Event(event) if is_written && printed.is_ok() && !self.has_enough() => {
                 printed = self.print(&event);
             }
-            Update::Gap(Gap {
-                from, to, reason, ..
-            }) if is_written && printed.is_ok() => {
-                printed = self.gap("connected again", from, to, &reason);
+            Update::Gap(gap) if is_written && printed.is_ok() => {
+                printed = match gap.stream {
+                    Some(_) => self.gap_of_stream(&gap),
+                    None => self.gap("connected again", &gap),
+                };
+            }
+            Update::Filled(filled) if is_written && printed.is_ok() => {
+                printed = self.filled(&filled);
             }
             Update::Handover(handover) if is_written && printed.is_ok() => {
                 printed = self.write(&Record::Handover(&handover));
@@ -258,13 +272,14 @@ impl<'a> Run<'a> {
         if let Some(Loss { from, reason, .. }) = loss {
             let (how, to) = ("not connected at the end", clock::now());
             // The clock may have been set back since.
-            let from = from.min(to);
+            let gap = Gap::new(from.min(to), to, reason);
             if is_written && printed.is_ok() {
-                printed = self.gap(how, from, to, &reason);
+                printed = self.gap(how, &gap);
             } else {
-                self.tell_gap(how, from, to, &reason);
+                self.tell_gap(how, &gap);
             }
         }
+        self.tell_other_gaps();
         match (end, printed, closed) {
             (Ok(()) | Err(End::Stopped), Err(end), _) => Err(end),
             (Ok(()), Ok(()), Err(error)) if is_lost && self.settings.is_capture => {
@@ -309,24 +324,19 @@ impl<'a> Run<'a> {
     }
 
     /// Tells that events may be missing.
-    fn gap(
-        &mut self,
-        how: &str,
-        from: SystemTime,
-        to: SystemTime,
-        reason: &str,
-    ) -> Result<(), End> {
-        self.write(&Record::Gap(from, to, reason))?;
+    fn gap(&mut self, how: &str, gap: &Gap) -> Result<(), End> {
+        self.write(&Record::Gap(gap))?;
         // Standard error follows standard output: events before the gap are read before it.
         let flushed = self.flush();
-        self.tell_gap(how, from, to, reason);
+        self.tell_gap(how, gap);
         flushed
     }
 
     /// Reports a gap on standard error alone.
-    fn tell_gap(&mut self, how: &str, from: SystemTime, to: SystemTime, reason: &str) {
+    fn tell_gap(&mut self, how: &str, gap: &Gap) {
         self.status.summary.gaps += 1;
-        let [from, to] = [from, to].map(humantime::format_rfc3339_millis);
+        let [from, to] = [gap.from, gap.to].map(humantime::format_rfc3339_millis);
+        let reason = &gap.reason;
         // At any verbosity: it is a loss of data.
         stderr::warning(&format!(
             "{how}, events may be missing from {from} to {to}: {reason}"
@@ -340,7 +350,7 @@ impl<'a> Run<'a> {
             Some(since) => {
                 let now = clock::now();
                 self.status.pauses += 1;
-                self.gap("begun again", since.min(now), now, "not running")
+                self.gap("begun again", &Gap::new(since.min(now), now, "not running"))
             }
             None => Ok(()),
         }
@@ -350,6 +360,9 @@ impl<'a> Run<'a> {
         let length = event.message().len() as u64;
         // Before it is written: what is lost of it is taken off.
         self.status.summary.events += 1;
+        if let Some(filled) = &mut self.status.summary.filled {
+            *filled += u64::from(event.is_from_history());
+        }
         self.status.summary.bytes += length;
         if let Some(line) = self.lines.line(&Record::Event(event)) {
             self.output.write_event(line, length)?;

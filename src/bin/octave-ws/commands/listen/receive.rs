@@ -81,9 +81,11 @@ impl Run<'_> {
                     log::info!("handed over, events from the old connection: {events}");
                 }
                 Ok(Update::Disconnected(failure)) => self.failed(&failure),
+                Ok(Update::Gap(gap)) if gap.stream.is_some() => self.gap_of_stream(&gap)?,
+                Ok(Update::Filled(filled)) => self.filled(&filled)?,
                 Ok(Update::Gap(gap)) => {
                     self.resumed(client)?;
-                    self.gap("connected again", gap.from, gap.to, &gap.reason)?;
+                    self.gap("connected again", &gap)?;
                 }
                 Ok(Update::Unknown(unknown)) => {
                     let count = self.skipped.entry(unknown.reason().to_owned()).or_default();
@@ -117,6 +119,9 @@ impl Run<'_> {
                 }
                 Err(error) => return Err(error.into()),
             }
+            if self.settings.is_filled {
+                self.look_at_fill(client)?;
+            }
             self.refused(client, false)?;
             if self.settings.is_overdue() {
                 let failure = match self.refused(client, true) {
@@ -136,24 +141,37 @@ impl Run<'_> {
         self.status.was_connected = true;
         // The records of the connection before do not count for this one.
         self.recorded.clear();
+        self.is_restored = false;
         self.write(&Record::Connected(peer))
     }
 
     /// Takes note that all streams are subscribed again.
-    fn resumed(&mut self, client: &Client) -> Result<(), End> {
-        let recorded = mem::take(&mut self.recorded);
-        for stream in client.subscribed() {
-            if !recorded.contains(stream) {
-                self.write(&Record::Subscribed(stream))?;
-            }
+    pub(super) fn resumed(&mut self, client: &Client) -> Result<(), End> {
+        if !mem::take(&mut self.is_restored) {
+            self.write_subscribed(client)?;
         }
         self.is_loss_recorded = false;
         self.status.resumed();
         Ok(())
     }
 
+    /// Writes the streams that are subscribed again.
+    pub(super) fn write_subscribed(&mut self, client: &Client) -> Result<(), End> {
+        let recorded = mem::take(&mut self.recorded);
+        for stream in client.subscribed() {
+            if !recorded.contains(stream) {
+                self.write(&Record::Subscribed(stream))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Fails if a bounded run has no connection at its end, or an open loss.
     fn done(&self, client: &Client) -> Result<(), End> {
+        if self.settings.is_capture && client.is_connected() && client.unfilled() > 0 {
+            let message = "the history was not read to its end";
+            return Err(Failure::new(INCOMPLETE, message).into());
+        }
         let is_subscribed = client.loss().is_none() || client.is_handing_over();
         if !self.settings.is_capture || client.is_connected() && is_subscribed {
             return Ok(());
@@ -173,7 +191,7 @@ impl Run<'_> {
         }
         self.status.is_connected = client.is_connected();
         // A loss may be reported later. Events that wait are no quiet time.
-        if client.loss().is_some() || client.is_handing_over() {
+        if client.loss().is_some() && client.unfilled() == 0 || client.is_handing_over() {
             self.status.lost();
         } else if !self.is_loss_recorded {
             self.status.resumed();
@@ -240,10 +258,17 @@ impl Run<'_> {
     }
 
     fn idle_end(&self) -> Option<Instant> {
+        if self.status.unfilled > 0 {
+            return None;
+        }
         after(self.status.quiet_since(), self.settings.idle)
     }
 
+    /// Returns when the duration is over. No run ends before what it has missed is read.
     fn duration_end(&self) -> Option<Instant> {
+        if self.status.unfilled > 0 {
+            return None;
+        }
         after(self.status.subscribed_at, self.settings.duration)
     }
 

@@ -1,0 +1,65 @@
+//! Tells of what the history of the service has filled, and has not.
+
+use octave_ws::{Client, Filled, Gap};
+
+use super::Run;
+use crate::exit::End;
+use crate::output::record::Record;
+use crate::status::stderr;
+
+/// Number of gaps of streams after a loss that have a line of their own.
+const MOST_GAPS: usize = 3;
+
+impl Run<'_> {
+    /// Tells of what was missed and has been read.
+    pub(super) fn filled(&mut self, filled: &Filled) -> Result<(), End> {
+        if filled.events == 0 {
+            return Ok(());
+        }
+        let (stream, events) = (&filled.stream, filled.events);
+        log::info!("filled from the history: {stream}, events: {events}");
+        self.write(&Record::Filled(filled))
+    }
+
+    /// Tells of what a stream's history does not have: on standard error of the first few alone.
+    pub(super) fn gap_of_stream(&mut self, gap: &Gap) -> Result<(), End> {
+        self.write(&Record::Gap(gap))?;
+        self.status.summary.gaps += 1;
+        self.stream_gaps += 1;
+        if self.stream_gaps <= MOST_GAPS {
+            // Standard error follows standard output.
+            self.flush()?;
+            stderr::gap(gap);
+        }
+        Ok(())
+    }
+
+    /// Takes note of how far the history has been read.
+    pub(super) fn look_at_fill(&mut self, client: &Client) -> Result<(), End> {
+        let unfilled = client.unfilled();
+        self.status.unfilled = unfilled;
+        let is_over = unfilled == 0 && client.loss().is_none();
+        if self.is_loss_recorded && (is_over || unfilled > 0) && !self.is_restored {
+            // All is subscribed again.
+            self.write_subscribed(client)?;
+            self.is_restored = true;
+        }
+        if is_over && self.is_loss_recorded {
+            self.resumed(client)?;
+        }
+        if is_over {
+            self.tell_other_gaps();
+        }
+        Ok(())
+    }
+
+    /// Tells of the gaps of a loss that were not told of one by one.
+    pub(super) fn tell_other_gaps(&mut self) {
+        let others = std::mem::take(&mut self.stream_gaps).saturating_sub(MOST_GAPS);
+        if others > 0 {
+            stderr::warning(&format!(
+                "events may be missing of {others} further streams"
+            ));
+        }
+    }
+}
