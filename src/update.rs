@@ -25,6 +25,10 @@ pub enum Update {
     Lost(Loss),
     /// The connection and all subscriptions are restored: the end of a loss that had any.
     Gap(Gap),
+    /// The beginning of new streams is known, before they are subscribed:
+    /// [`Client::positions`](crate::Client::positions) has them. A program that keeps the positions does so
+    /// now.
+    Begun,
     /// The history of a stream has been read to its end.
     Filled(Filled),
     /// All streams are subscribed on a new connection, and no event is missing: the old one has

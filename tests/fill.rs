@@ -65,7 +65,7 @@ impl Seen {
                     .push((u32::try_from(n).unwrap(), event.is_from_history()));
             }
             Update::Gap(gap) => self.gaps.push(gap.stream.map(|(_, why)| why)),
-            Update::Filled(filled) => self.filled.push(filled.events),
+            Update::Filled(filled) if filled.events > 0 => self.filled.push(filled.events),
             Update::Lost(_) => self.losses += 1,
             Update::TimedOut => return false,
             _ => {}

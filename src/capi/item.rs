@@ -215,7 +215,7 @@ impl Current {
                 }
             }
             // The history is not read from C.
-            Update::Filled(_) | Update::TimedOut | Update::Closed => {}
+            Update::Begun | Update::Filled(_) | Update::TimedOut | Update::Closed => {}
         }
     }
 }

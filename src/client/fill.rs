@@ -228,12 +228,11 @@ impl Client {
             if filling.begin([].into_iter()) {
                 return;
             }
+            self.queue.push_back(Update::Begun);
             self.send_requests();
         } else {
-            if events > 0 {
-                let filled = Filled::new(stream.clone(), events, span);
-                self.queue.push_back(Update::Filled(filled));
-            }
+            let filled = Filled::new(stream.clone(), events, span);
+            self.queue.push_back(Update::Filled(filled));
             self.queue.extend(gap);
             let released = filling.filled(stream, *fill);
             self.queue.extend(released.into_iter().map(Update::Event));

@@ -23,6 +23,21 @@ impl Config {
         Ok(())
     }
 
+    /// Returns the URL of the REST API in use.
+    ///
+    /// # Errors
+    /// `Config` for an invalid URL, or none.
+    pub fn api_in_use(&self) -> Result<String> {
+        let Endpoint {
+            tls,
+            authority,
+            prefix,
+            ..
+        } = self.check_api()?;
+        let scheme = if tls { "https" } else { "http" };
+        Ok(format!("{scheme}://{authority}{prefix}"))
+    }
+
     /// Returns the REST API.
     ///
     /// # Errors

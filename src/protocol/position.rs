@@ -26,7 +26,7 @@ pub(crate) struct Position {
     pub(crate) is_partial: bool,
     /// Whether the next event lies behind a hole that was told of: what is before it is not asked for any
     /// more.
-    passes: bool,
+    pub(super) passes: bool,
 }
 
 /// Number of ids that prove that nothing is missing behind a partial position.
@@ -34,7 +34,6 @@ const ANCHORS: usize = 10;
 
 impl Position {
     /// Returns the position that was kept.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the client"))]
     pub(crate) fn restored(
         from: Option<i64>,
         known: impl IntoIterator<Item = (i64, EventId)>,

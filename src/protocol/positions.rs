@@ -1,7 +1,13 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::event::Key;
 use super::position::Position;
+use super::scanner::members;
 use super::{Event, EventId, Stream, Why};
 
 /// Maximum number of ids of all streams.
@@ -46,6 +52,68 @@ impl Positions {
         let Some(key) = Key::of(event) else { return };
         self.position(stream);
         self.know(stream.as_str(), &key);
+    }
+
+    /// Takes the positions of the streams that have none here.
+    pub fn adopt_new(&mut self, other: &Self) {
+        for (name, position) in &other.streams {
+            if !self.streams.contains_key(name) {
+                self.known += position.known().len();
+                self.streams.insert(name.clone(), position.clone());
+            }
+        }
+    }
+
+    /// Returns a JSON object with a member for each stream, for [`Positions::from_json`].
+    pub fn to_json(&self) -> String {
+        let mut json = String::from("{");
+        for (name, position) in &self.streams {
+            if json.len() > 1 {
+                json.push(',');
+            }
+            // Writing to a string cannot fail.
+            let _ = write!(json, "{}:{{", Value::from(name.as_str()));
+            if let Some(from) = position.from() {
+                let _ = write!(json, r#""from":{from},"#);
+            }
+            if position.is_partial {
+                json.push_str(r#""partial":true,"#);
+            }
+            if position.passes {
+                json.push_str(r#""passes":true,"#);
+            }
+            json.push_str(r#""ids":{"#);
+            for (n, (date, id)) in position.known().enumerate() {
+                let comma = if n > 0 { "," } else { "" };
+                let _ = write!(json, "{comma}{}:{date}", Value::from(id.to_string()));
+            }
+            json.push_str("}}");
+        }
+        json.push('}');
+        json
+    }
+
+    /// Reads what [`Positions::to_json`] has returned. Returns `None` for another text.
+    pub fn from_json(json: &str) -> Option<Self> {
+        let streams: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(json).ok()?;
+        let mut positions = Self::default();
+        for (name, json) in streams {
+            let _: Stream = name.parse().ok()?;
+            let [from, ids, partial, passes] =
+                members(json.get(), ["from", "ids", "partial", "passes"]).ok()?;
+            let from = match from {
+                Some(from) => Some(from.parse().ok()?),
+                None => None,
+            };
+            let ids: BTreeMap<Cow<'_, str>, i64> = serde_json::from_str(ids?).ok()?;
+            let known = ids.iter().map(|(id, date)| (*date, EventId::new(id)));
+            let mut position = Position::restored(from, known);
+            position.is_partial = partial == Some("true");
+            position.passes = passes == Some("true");
+            positions.known += position.known().len();
+            positions.streams.insert(name.into_owned(), position);
+        }
+        Some(positions)
     }
 
     /// Returns whether a stream of this name has a position.
@@ -95,5 +163,68 @@ impl Positions {
         }
         let known = self.streams.values().map(|position| position.known().len());
         self.known = known.sum();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(path: &str, n: u64, date: i64) -> Event {
+        let value = format!(r#"{{"id":"e{n:024x}","creationDate":{date},"path":"{path}"}}"#);
+        Event::from_message(format!(r#"{{"type":"message","value":{value}}}"#)).unwrap()
+    }
+
+    #[test]
+    fn they_are_written_and_read_again() {
+        let mut positions = Positions::default();
+        let (one, other): (Stream, Stream) = ("/a\"b".parse().unwrap(), "/b".parse().unwrap());
+        positions.position(&one);
+        assert_eq!(positions.to_json(), r#"{"/a\"b":{"ids":{}}}"#);
+        positions.position(&other);
+        positions.receive(&event("/b", 7, 10_000));
+        positions.receive(&event("/c", 8, 10_000));
+        assert_eq!(positions.len(), 2);
+        let json =
+            r#"{"/a\"b":{"ids":{}},"/b":{"from":5000,"ids":{"e000000000000000000000007":10000}}}"#;
+        assert_eq!(positions.to_json(), json);
+        assert_eq!(Positions::from_json(json).as_ref(), Some(&positions));
+        positions.pass(&other, Why::Refused);
+        positions.position(&other).is_partial = true;
+        let json = positions.to_json();
+        assert_eq!(Positions::from_json(&json), Some(positions), "{json}");
+        for broken in [
+            "",
+            "[]",
+            "{",
+            r#"{"a":{"ids":{}}}"#,
+            r#"{"/a":{}}"#,
+            r#"{"/a":{"ids":{"e":"x"}}}"#,
+            r#"{"/a":{"from":"x","ids":{}}}"#,
+            "\0\0\0",
+        ] {
+            assert_eq!(Positions::from_json(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn all_together_are_bounded() {
+        let mut positions = Positions::default();
+        let paths: Vec<String> = (0..1000).map(|n| format!("/{n}")).collect();
+        for path in &paths {
+            positions.position(&path.parse().unwrap());
+        }
+        for n in 0..200_u64 {
+            for path in &paths {
+                positions.receive(&event(path, n, i64::try_from(n).unwrap()));
+            }
+        }
+        let known: usize = positions
+            .streams
+            .values()
+            .map(|position| position.known().len())
+            .sum();
+        assert_eq!(known, positions.known);
+        assert!((MOST / 4..=MOST).contains(&known), "{known}");
     }
 }

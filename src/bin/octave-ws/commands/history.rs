@@ -1,19 +1,21 @@
 //! `history`: past events, by the REST API.
 
+use std::io;
 use std::time::Instant;
 
-use octave_ws::{Config, Error, ErrorKind, Gap, History, Update};
+use octave_ws::{Config, Error, ErrorKind, Gap, History, Positions, Update};
 
-use crate::exit::{End, Failure, INCOMPLETE};
+use crate::exit::{End, Failure, INCOMPLETE, OUTPUT};
 use crate::output::Output;
 use crate::output::record::{Lines, Record, Summary};
+use crate::output::state::State;
 use crate::settings::{Destination, HistorySettings, ListenSettings};
 use crate::status::stderr;
 
 /// Writes the past events of streams.
 pub(crate) fn history(config: &Config, settings: &HistorySettings) -> Result<(), Failure> {
-    let end = Run::begin(&settings.run).and_then(|mut run| {
-        let end = run.go(config, settings);
+    let end = Run::begin(config, &settings.run).and_then(|mut run| {
+        let end = run.go(settings);
         let end = run.finish(end);
         if end.is_err() {
             let (lost, _) = run.output.lost();
@@ -32,10 +34,21 @@ struct Run<'a> {
     summary: Summary,
     /// The first failure of a stream.
     failure: Option<Failure>,
+    config: Config,
+    /// The file of positions, if there is one.
+    state: Option<State>,
+    positions: Positions,
 }
 
 impl<'a> Run<'a> {
-    fn begin(settings: &'a ListenSettings) -> Result<Self, End> {
+    fn begin(config: &Config, settings: &'a ListenSettings) -> Result<Self, End> {
+        let mut config = config.clone();
+        let mut state = None;
+        if let Some(path) = &settings.state {
+            let (opened, positions) = State::open(path, &config)?;
+            state = Some(opened);
+            config = config.positions(positions);
+        }
         let mut output = match &settings.output {
             Destination::WholeFile(path) => Output::whole_file(path),
             _ => Output::stdout(),
@@ -48,17 +61,21 @@ impl<'a> Run<'a> {
             lines,
             summary: Summary::default(),
             failure: None,
+            config,
+            state,
+            positions: Positions::default(),
         })
     }
 
-    fn go(&mut self, config: &Config, settings: &HistorySettings) -> Result<(), End> {
-        let mut history = History::new(config)?;
+    fn go(&mut self, settings: &HistorySettings) -> Result<(), End> {
+        let mut history = History::new(&self.config)?;
         history.set_deadline(self.settings.deadline);
         for stream in &self.settings.streams {
             let asked = history.request(stream, settings.since, settings.until);
             asked.map_err(|error| self.end_of(error))?;
         }
         let end = self.read(&mut history);
+        self.positions = history.positions().clone();
         let written = self.write_summary(&history, end.is_ok());
         end.and(written)
     }
@@ -138,7 +155,13 @@ impl<'a> Run<'a> {
         match end {
             Ok(()) => {
                 self.output.flush()?;
-                self.output.finish()
+                let Some(state) = &mut self.state else {
+                    return self.output.finish();
+                };
+                let of_state = |error: io::Error| Failure::new(OUTPUT, format!("state: {error}"));
+                state.prepare(&self.positions).map_err(of_state)?;
+                self.output.finish()?;
+                Ok(state.publish().map_err(of_state)?)
             }
             Err(End::ReaderGone) => Err(End::ReaderGone),
             Err(End::Overdue(cause)) => {

@@ -33,6 +33,7 @@ pub(crate) mod record;
 pub(crate) mod replace;
 mod rights;
 mod rotate;
+pub(crate) mod state;
 pub(crate) mod tail;
 pub(crate) mod target;
 pub(crate) mod text;

@@ -129,6 +129,8 @@ pub(crate) struct ListenSettings {
     pub(crate) is_gapless: bool,
     /// Whether the events that were missed are read from the history.
     pub(crate) is_filled: bool,
+    /// The file of positions.
+    pub(crate) state: Option<String>,
 }
 
 /// The settings of `history`.
@@ -319,6 +321,10 @@ impl ListenSettings {
             let message = "--output-dir holds events: --format record is for --output";
             return Err(Failure::usage(message));
         }
+        if listen.state.is_some() && format == Format::Text {
+            let message = "--state is for lines that are kept: give another --format than text";
+            return Err(Failure::usage(message));
+        }
         if listen.local_time && format != Format::Text {
             return Err(Failure::usage("--local-time is for --format text"));
         }
@@ -345,7 +351,8 @@ impl ListenSettings {
             show_progress: !is_quiet && io::stderr().is_terminal() && !is_dumb,
             is_capture,
             is_gapless: listen.require_gapless,
-            is_filled: listen.fill,
+            is_filled: listen.fill || listen.state.is_some(),
+            state: listen.state.take(),
         })
     }
 }

@@ -147,6 +147,11 @@ so far, if any, and the exit code is not 0. To a device, a named pipe and
     #[argh(switch)]
     fill: bool,
 
+    /// keep in FILE how far each stream was received, so that the next run with it
+    /// begins where this one ends (implies --fill)
+    #[argh(option, arg_name = "FILE")]
+    state: Option<String>,
+
     /// keep the status of the run in FILE, which is replaced at each change and
     /// every 10s: state, streams, counts, last failure. octave-ws status reads it
     #[argh(option, arg_name = "FILE")]
@@ -228,6 +233,11 @@ pub(crate) struct History {
     #[argh(option, arg_name = "TIME", from_str_fn(parse_time))]
     pub(crate) until: Option<SystemTime>,
 
+    /// begin where the last run with FILE has ended, and keep in it where this one
+    /// ends
+    #[argh(option, arg_name = "FILE")]
+    pub(crate) state: Option<String>,
+
     /// stop after N events
     #[argh(option, short = 'C', arg_name = "N", from_str_fn(parse_count))]
     pub(crate) count: Option<u64>,
@@ -274,6 +284,7 @@ pub(crate) struct History {
 impl From<History> for Listen {
     fn from(history: History) -> Self {
         Self {
+            state: history.state,
             count: history.count,
             timeout: history.timeout,
             output: history.output,

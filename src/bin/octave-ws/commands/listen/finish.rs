@@ -17,7 +17,7 @@ impl Run<'_> {
         } else {
             Ok(())
         };
-        let end = told.and(end);
+        let end = told.and(end).and_then(|()| self.unavailable());
         let mut summary = self.status.summary;
         let end = match end {
             Err(End::ReaderGone) => return Err(End::ReaderGone),
@@ -60,14 +60,19 @@ impl Run<'_> {
             _ => 0,
         };
         let written = self.write_summary(summary);
+        let kept = match (&flushed, &written) {
+            (Ok(()), Ok(())) => self.keep_last(),
+            _ => Ok(()),
+        };
         end?;
         flushed?;
         written?;
+        kept?;
         self.output.look(true);
         if let Some(folder) = &mut self.folder {
             folder.look(true);
         }
-        let finished = self.output.finish();
+        let finished = self.finish_output();
         if let (Err(End::Failed(failure)), Some(length)) = (&finished, length) {
             // The summary has the exit code.
             summary.exit = failure.code;

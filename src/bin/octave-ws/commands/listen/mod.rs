@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use octave_ws::{Client, Config, Event, Gap, Loss, Stop, Stream, Traffic, Update, clock};
+use octave_ws::{
+    Client, Config, Event, Gap, Loss, Positions, Stop, Stream, Traffic, Update, clock,
+};
 
 use crate::exit::{End, Failure, INCOMPLETE, OUTPUT};
 use crate::format::Format;
@@ -19,12 +21,14 @@ use crate::status::run::RunStatus;
 use crate::status::stderr;
 use crate::status::systemd::Notify;
 use crate::wait::{self, WaitEnded};
+use kept::Kept;
 use refusals::Refusals;
 use shown::Shown;
 use unanswered::Unanswered;
 
-mod fill;
 mod finish;
+mod gaps;
+mod kept;
 mod receive;
 mod refusals;
 mod reload;
@@ -43,7 +47,10 @@ pub(crate) fn listen(
     stop: &Stop,
     hangups: Hangups,
 ) -> Result<(), Failure> {
-    let end = Run::begin(settings, stop, hangups).and_then(|mut run| {
+    let opened = Kept::open(config, settings);
+    let end = opened.and_then(|(config, kept)| {
+        let mut run = Run::begin(settings, stop, hangups)?;
+        run.kept = kept;
         let end = run.go(config.stop(stop.clone()));
         let end = run.finish(end);
         run.end_status_file(&end);
@@ -121,6 +128,10 @@ struct Run<'a> {
     traffic: Traffic,
     /// Number of skipped messages by reason. The first of each has been warned of.
     skipped: BTreeMap<String, u64>,
+    /// The file of positions, if there is one.
+    kept: Option<Kept>,
+    /// The positions of all that has been printed, at the end.
+    positions: Option<Positions>,
 }
 
 impl<'a> Run<'a> {
@@ -171,6 +182,8 @@ impl<'a> Run<'a> {
             unread: 0,
             traffic: Traffic::default(),
             skipped: BTreeMap::new(),
+            kept: None,
+            positions: None,
         };
         run.status.summary.filled = settings.is_filled.then_some(0);
         run.begin_status_file()?;
@@ -243,9 +256,13 @@ impl<'a> Run<'a> {
         // Where the events have come that were asked for, nothing after them is missing.
         let has_enough = self.has_enough();
         let is_written = can_be_written(&end);
+        let mut positions = client.positions().cloned();
         let closed = client.close_within(self.time_to_leave(&end), |next| match next {
             Update::Event(event) if is_written && printed.is_ok() && !self.has_enough() => {
                 printed = self.print(&event);
+                if let Some(positions) = &mut positions {
+                    positions.receive(&event);
+                }
             }
             Update::Gap(gap) if is_written && printed.is_ok() => {
                 printed = match gap.stream {
@@ -263,6 +280,7 @@ impl<'a> Run<'a> {
             Update::Lost(last) if !has_enough => loss = Some(last),
             _ => {}
         });
+        self.positions = positions;
         let is_lost = loss.is_some();
         if let Some(loss) = loss.as_ref().filter(|_| is_untold && is_written)
             && printed.is_ok()
@@ -319,39 +337,6 @@ impl<'a> Run<'a> {
     fn write(&mut self, record: &Record<'_>) -> Result<(), End> {
         match self.lines.line(record) {
             Some(line) => self.output.write(line),
-            None => Ok(()),
-        }
-    }
-
-    /// Tells that events may be missing.
-    fn gap(&mut self, how: &str, gap: &Gap) -> Result<(), End> {
-        self.write(&Record::Gap(gap))?;
-        // Standard error follows standard output: events before the gap are read before it.
-        let flushed = self.flush();
-        self.tell_gap(how, gap);
-        flushed
-    }
-
-    /// Reports a gap on standard error alone.
-    fn tell_gap(&mut self, how: &str, gap: &Gap) {
-        self.status.summary.gaps += 1;
-        let [from, to] = [gap.from, gap.to].map(humantime::format_rfc3339_millis);
-        let reason = &gap.reason;
-        // At any verbosity: it is a loss of data.
-        stderr::warning(&format!(
-            "{how}, events may be missing from {from} to {to}: {reason}"
-        ));
-    }
-
-    /// Tells once of the time since a file of records was last written to.
-    fn tell_pause(&mut self) -> Result<(), End> {
-        let since = self.output.take_missing_since();
-        match since.filter(|_| matches!(self.settings.format, Format::Record)) {
-            Some(since) => {
-                let now = clock::now();
-                self.status.pauses += 1;
-                self.gap("begun again", &Gap::new(since.min(now), now, "not running"))
-            }
             None => Ok(()),
         }
     }

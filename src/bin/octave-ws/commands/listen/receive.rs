@@ -4,7 +4,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use octave_ws::wait::poll;
-use octave_ws::{Ack, Action, Client, Update};
+use octave_ws::{Ack, Action, Client, Handover, Update};
 
 use super::Run;
 use super::shown::Shown;
@@ -34,6 +34,7 @@ impl Run<'_> {
                 Ok(None) => {
                     // While the reader is waited for, nothing is heard: that is no quiet time.
                     self.flush()?;
+                    self.keep_if_due(client)?;
                     self.update_status(client);
                     let end = self.end();
                     let now = Instant::now();
@@ -55,6 +56,7 @@ impl Run<'_> {
                     if self.has_enough() {
                         return Ok(());
                     }
+                    self.keep_amid_events(client)?;
                 }
                 Ok(Update::Connected) => {
                     self.connected(&client.peer())?;
@@ -74,14 +76,10 @@ impl Run<'_> {
                     self.flush()?;
                     self.refused(client, true)?;
                 }
-                Ok(Update::Handover(handover)) => {
-                    self.resumed(client)?;
-                    self.write(&Record::Handover(&handover))?;
-                    let events = handover.events;
-                    log::info!("handed over, events from the old connection: {events}");
-                }
+                Ok(Update::Handover(handover)) => self.handed_over(client, &handover)?,
                 Ok(Update::Disconnected(failure)) => self.failed(&failure),
                 Ok(Update::Gap(gap)) if gap.stream.is_some() => self.gap_of_stream(&gap)?,
+                Ok(Update::Begun) => self.keep_beginnings(client)?,
                 Ok(Update::Filled(filled)) => self.filled(&filled)?,
                 Ok(Update::Gap(gap)) => {
                     self.resumed(client)?;
@@ -143,6 +141,14 @@ impl Run<'_> {
         self.recorded.clear();
         self.is_restored = false;
         self.write(&Record::Connected(peer))
+    }
+
+    fn handed_over(&mut self, client: &Client, handover: &Handover) -> Result<(), End> {
+        self.resumed(client)?;
+        self.write(&Record::Handover(handover))?;
+        let events = handover.events;
+        log::info!("handed over, events from the old connection: {events}");
+        Ok(())
     }
 
     /// Takes note that all streams are subscribed again.
@@ -224,6 +230,7 @@ impl Run<'_> {
             shown,
             folder,
             self.output.due(),
+            self.kept_due(),
             refused,
             spent,
         ];
@@ -348,6 +355,7 @@ impl Run<'_> {
             self.status.subscribed();
             wait::set_end(self.duration_end());
             self.tell_pause()?;
+            self.tell_broken()?;
         }
         Ok(())
     }

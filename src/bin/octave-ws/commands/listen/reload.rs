@@ -15,6 +15,8 @@ impl Run<'_> {
         if let Some(notify) = &self.notify {
             notify.reloading();
         }
+        // What is in the old file has been synced then.
+        self.keep_now(client)?;
         if let Destination::File(_) = self.settings.output {
             self.output.reopen()?;
             self.output.begin(&mut self.lines)?;

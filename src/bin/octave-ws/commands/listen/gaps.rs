@@ -1,9 +1,10 @@
-//! Tells of what the history of the service has filled, and has not.
+//! Tells of the times for which events may be missing, and of what has filled them.
 
-use octave_ws::{Client, Filled, Gap};
+use octave_ws::{Client, Filled, Gap, Why, clock};
 
 use super::Run;
 use crate::exit::End;
+use crate::format::Format;
 use crate::output::record::Record;
 use crate::status::stderr;
 
@@ -11,6 +12,39 @@ use crate::status::stderr;
 const MOST_GAPS: usize = 3;
 
 impl Run<'_> {
+    /// Tells that events may be missing.
+    pub(super) fn gap(&mut self, how: &str, gap: &Gap) -> Result<(), End> {
+        self.write(&Record::Gap(gap))?;
+        // Standard error follows standard output: events before the gap are read before it.
+        let flushed = self.flush();
+        self.tell_gap(how, gap);
+        flushed
+    }
+
+    /// Reports a gap on standard error alone.
+    pub(super) fn tell_gap(&mut self, how: &str, gap: &Gap) {
+        self.status.summary.gaps += 1;
+        let [from, to] = [gap.from, gap.to].map(humantime::format_rfc3339_millis);
+        let reason = &gap.reason;
+        // At any verbosity: it is a loss of data.
+        stderr::warning(&format!(
+            "{how}, events may be missing from {from} to {to}: {reason}"
+        ));
+    }
+
+    /// Tells once of the time since a file of records was last written to.
+    pub(super) fn tell_pause(&mut self) -> Result<(), End> {
+        let since = self.output.take_missing_since();
+        match since.filter(|_| matches!(self.settings.format, Format::Record)) {
+            Some(since) => {
+                let now = clock::now();
+                self.status.pauses += 1;
+                self.gap("begun again", &Gap::new(since.min(now), now, "not running"))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Tells of what was missed and has been read.
     pub(super) fn filled(&mut self, filled: &Filled) -> Result<(), End> {
         if filled.events == 0 {
@@ -26,6 +60,9 @@ impl Run<'_> {
         self.write(&Record::Gap(gap))?;
         self.status.summary.gaps += 1;
         self.stream_gaps += 1;
+        if let (Some(kept), Some((_, Why::Unavailable))) = (&mut self.kept, &gap.stream) {
+            kept.is_unavailable = true;
+        }
         if self.stream_gaps <= MOST_GAPS {
             // Standard error follows standard output.
             self.flush()?;

@@ -1,0 +1,221 @@
+//! The positions of the streams, kept over runs.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use octave_ws::{Config, Positions};
+use rustix::fs::{FlockOperation, OFlags, flock};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::exit::{Failure, INCOMPLETE, OUTPUT, source};
+use crate::wait::sink;
+
+/// The version of the file.
+const VERSION: u64 = 1;
+
+/// Time between two commits, and the number of bytes that are written a second on average.
+const EVERY: Duration = Duration::from_secs(10);
+const BYTES_PER_SECOND: u64 = 4096;
+
+/// Maximum size of the file: 10,000 streams have 2 MB.
+const MOST: u64 = 64 << 20;
+
+/// A file of positions, which this run alone uses.
+pub(crate) struct State {
+    path: PathBuf,
+    _lock: File,
+    /// All before the positions.
+    head: String,
+    /// The text of the last commit.
+    text: String,
+    next_at: Instant,
+    /// The time of a file that was broken: events since then may be missing.
+    pub(crate) broken_at: Option<SystemTime>,
+    has_failed: bool,
+}
+
+impl State {
+    /// Opens the file, and reads the positions in it.
+    ///
+    /// # Errors
+    /// 75 where another run uses it, 78 for positions of another company or API and those of a newer
+    /// version, and 74 where it cannot be read or written.
+    pub(crate) fn open(path: &str, config: &Config) -> Result<(Self, Positions), Failure> {
+        let company = source::setting_sources().company.as_ref();
+        let company = company.map_or("", |company| &company.value);
+        let (api, company) = (Value::from(config.api_in_use()?), Value::from(company));
+        // The file may be a link to one.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+        let failed = |path: &Path, error: &io::Error| {
+            Failure::new(OUTPUT, format!("state: {}: {error}", path.display()))
+        };
+        let lock_path = beside(&path, ".lock");
+        let lock = opened(&lock_path).map_err(|error| failed(&lock_path, &error))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let message = format!("state: another run uses {}", path.display());
+                return Err(Failure::new(INCOMPLETE, message));
+            }
+            Err(error) => return Err(failed(&lock_path, &error.into())),
+        }
+        let mut state = Self {
+            head: format!(r#"{{"version":{VERSION},"api":{api},"company":{company},"streams":"#),
+            path,
+            _lock: lock,
+            text: String::new(),
+            next_at: Instant::now(),
+            broken_at: None,
+            has_failed: false,
+        };
+        let kept = read(&state.path).map_err(|error| failed(&state.path, &error))?;
+        let positions = match kept
+            .as_deref()
+            .map(|text| state.positions(text, &api, &company))
+        {
+            None => Positions::default(),
+            Some(Some(positions)) => positions?,
+            Some(None) => {
+                state
+                    .put_aside()
+                    .map_err(|error| failed(&state.path, &error))?;
+                Positions::default()
+            }
+        };
+        // Before anything is printed that could not be noted.
+        state
+            .prepare(&positions)
+            .and_then(|()| state.publish())
+            .map_err(|error| failed(&state.path, &error))?;
+        Ok((state, positions))
+    }
+
+    /// Reads the positions; `None` for a broken text.
+    fn positions(
+        &self,
+        text: &str,
+        api: &Value,
+        company: &Value,
+    ) -> Option<Result<Positions, Failure>> {
+        let kept: std::collections::BTreeMap<&str, &RawValue> = serde_json::from_str(text).ok()?;
+        let member = |name| serde_json::from_str(kept.get(name)?.get()).ok();
+        let version: Value = member("version")?;
+        let path = self.path.display();
+        if version.as_u64()? > VERSION {
+            let message = format!("state: {path} is of a newer version, {version}");
+            return Some(Err(Failure::config(message)));
+        }
+        for (name, wanted) in [("api", api), ("company", company)] {
+            let found: Value = member(name)?;
+            if found != *wanted {
+                let message = format!("state: {path} is of the {name} {found}, not {wanted}");
+                return Some(Err(Failure::config(message)));
+            }
+        }
+        Positions::from_json(kept.get("streams")?.get()).map(Ok)
+    }
+
+    /// Renames a broken file.
+    fn put_aside(&mut self) -> io::Result<()> {
+        let changed_at = fs::metadata(&self.path)?.modified()?;
+        let bad = beside(&self.path, ".bad");
+        fs::rename(&self.path, &bad)?;
+        self.broken_at = Some(changed_at);
+        let (path, bad) = (self.path.display(), bad.display());
+        log::warn!(
+            "state: {path} is broken, and was renamed to {bad}: the run begins without positions"
+        );
+        Ok(())
+    }
+
+    /// Returns when the next commit is due.
+    pub(crate) fn due(&self) -> Instant {
+        self.next_at
+    }
+
+    /// Keeps the positions of what is in the output, and synced. A failure is logged, and the next
+    /// commit may succeed.
+    pub(crate) fn commit(&mut self, positions: &Positions) -> Result<(), Failure> {
+        let done = self.prepare(positions).and_then(|()| self.publish());
+        let bytes = self.text.len() as u64;
+        self.next_at = Instant::now() + EVERY.max(Duration::from_secs(bytes / BYTES_PER_SECOND));
+        done.map_err(|error| {
+            let message = format!("state: {}: {error}", self.path.display());
+            if !std::mem::replace(&mut self.has_failed, true) {
+                log::warn!("{message}");
+            }
+            Failure::new(OUTPUT, message)
+        })?;
+        self.has_failed = false;
+        Ok(())
+    }
+
+    /// Writes and syncs what is to replace the file.
+    pub(crate) fn prepare(&mut self, positions: &Positions) -> io::Result<()> {
+        let text = format!("{}{}}}\n", self.head, positions.to_json());
+        if text == self.text {
+            return Ok(());
+        }
+        self.text.clear();
+        let mut file = opened(&beside(&self.path, ".tmp"))?;
+        file.set_len(0)?;
+        file.write_all(text.as_bytes())?;
+        sink::sync(&file)?;
+        self.text = text;
+        Ok(())
+    }
+
+    /// Replaces the file.
+    pub(crate) fn publish(&mut self) -> io::Result<()> {
+        match fs::rename(beside(&self.path, ".tmp"), &self.path) {
+            // Nothing has changed since the last time.
+            Err(error) if error.kind() == ErrorKind::NotFound && self.path.exists() => {
+                return Ok(());
+            }
+            done => done?,
+        }
+        let folder = self.path.parent().filter(|folder| *folder != Path::new(""));
+        let folder = folder.unwrap_or_else(|| Path::new("."));
+        sink::sync(&OpenOptions::new().read(true).open(folder)?)
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// Opens a file of this run's own, and creates it.
+fn opened(path: &Path) -> io::Result<File> {
+    // Somebody else may have put a link there, or a pipe, at which open(2) would wait.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.custom_flags(i32::try_from(flags).unwrap_or_default());
+    options.open(path)
+}
+
+/// Reads the file, if it exists. One that is not text is an empty text.
+fn read(path: &Path) -> io::Result<Option<String>> {
+    let flags = OFlags::NONBLOCK.bits();
+    let mut options = OpenOptions::new();
+    options.read(true);
+    options.custom_flags(i32::try_from(flags).unwrap_or_default());
+    let file = match options.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if !file.metadata()?.is_file() {
+        let what = "not a regular file, which it would replace";
+        return Err(io::Error::new(ErrorKind::AlreadyExists, what));
+    }
+    let mut bytes = Vec::new();
+    file.take(MOST).read_to_end(&mut bytes)?;
+    Ok(Some(String::from_utf8(bytes).unwrap_or_default()))
+}

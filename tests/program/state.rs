@@ -1,0 +1,263 @@
+//! `--state`: the next run begins where the one before has ended.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use octave_ws::sim::{Fault, HistoryFault, Sim};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{ClientAction, await_seen, await_subscription, kill, octave_ws, start, stderr, text};
+use crate::patience::until;
+
+const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
+
+fn publish(sim: &Sim, numbers: impl IntoIterator<Item = u32>) {
+    let elems: Vec<_> = numbers.into_iter().map(|n| json!({ "n": n })).collect();
+    sim.publish_burst(TEMPERATURE, &elems);
+}
+
+/// A folder with a file of positions, and what is written beside it.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, sim: &Sim, args: &[&str], file: &str) -> Command {
+        let (state, file) = (self.path("state"), self.path(file));
+        let mut command = octave_ws(sim, args);
+        command.arg("--state").arg(state).arg("-o").arg(file);
+        command
+    }
+
+    fn numbers(&self, file: &str) -> Vec<u64> {
+        numbers(&self.path(file))
+    }
+
+    fn state(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.path("state")).unwrap()).unwrap()
+    }
+}
+
+fn numbers(file: &Path) -> Vec<u64> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    let events = whole
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    events
+        .filter_map(|event| event["elems"]["n"].as_u64())
+        .collect()
+}
+
+#[test]
+fn captures_together_have_each_event_once() {
+    let (sim, _seen) = start(0.0);
+    let place = Place::new();
+    publish(&sim, 1000..1003);
+    let mut all = Vec::new();
+    for round in 0..5 {
+        let file = format!("file{round}");
+        let args = ["capture", TEMPERATURE, "--idle", "300ms", "-q"];
+        let output = place.command(&sim, &args, &file).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(stderr(&output), "");
+        all.extend(place.numbers(&file));
+        let begin = 20 * round;
+        publish(&sim, begin..begin + 20);
+    }
+    assert_eq!(all, (0..80).collect::<Vec<_>>());
+    let state = place.state();
+    assert_eq!(
+        (&state["version"], &state["company"]),
+        (&json!(1), &json!("demo"))
+    );
+    assert_eq!(state["api"], json!(sim.api()));
+    let output = place
+        .command(&sim, &["history", TEMPERATURE, "-q"], "past")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(place.numbers("past"), (80..100).collect::<Vec<_>>());
+    let output = place
+        .command(&sim, &["history", TEMPERATURE, "-q"], "past")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(place.numbers("past").is_empty());
+}
+
+#[test]
+fn listen_continues_after_a_stop_and_after_a_kill() {
+    let (sim, seen) = start(0.0);
+    let place = Place::new();
+    let mut published = 0;
+    for round in 0..4 {
+        let child = place
+            .command(&sim, &["listen", TEMPERATURE, "-q"], "file")
+            .spawn()
+            .unwrap();
+        await_subscription(&seen);
+        publish(&sim, published..published + 10);
+        published += 10;
+        until("all events are there", || {
+            place.numbers("file").last() == Some(&u64::from(published - 1))
+        });
+        let is_killed = round == 2;
+        kill(
+            &child,
+            if is_killed {
+                Signal::KILL
+            } else {
+                Signal::TERM
+            },
+        );
+        let output = child.wait_with_output().unwrap();
+        assert!(is_killed || output.status.success(), "{}", stderr(&output));
+        publish(&sim, published..published + 10);
+        published += 10;
+    }
+    let mut numbers = place.numbers("file");
+    let all: Vec<u64> = (0..70).collect();
+    // Those of the last interval before the kill may come again.
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers, all);
+}
+
+#[test]
+fn the_beginning_is_kept_before_anything_is_printed() {
+    let (sim, seen) = start(0.0);
+    let place = Place::new();
+    let child = place
+        .command(&sim, &["listen", TEMPERATURE], "file")
+        .spawn()
+        .unwrap();
+    await_subscription(&seen);
+    until("the beginning is kept", || {
+        place.path("state").exists() && place.state()["streams"][TEMPERATURE].is_object()
+    });
+    publish(&sim, 0..3);
+    until("the events are there", || place.numbers("file").len() == 3);
+    kill(&child, Signal::KILL);
+    child.wait_with_output().unwrap();
+    publish(&sim, 3..5);
+    let args = ["capture", TEMPERATURE, "--idle", "300ms"];
+    let output = place.command(&sim, &args, "next").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        place.numbers("next").ends_with(&[3, 4]),
+        "{:?}",
+        place.numbers("next")
+    );
+}
+
+#[test]
+fn a_run_without_its_history_keeps_nothing() {
+    let (sim, _seen) = start(0.0);
+    let place = Place::new();
+    let args = ["capture", TEMPERATURE, "--idle", "300ms", "-W", "2s"];
+    let first = place.command(&sim, &args, "file").output().unwrap();
+    assert_eq!(first.status.code(), Some(0), "{}", stderr(&first));
+    publish(&sim, 0..3);
+    let before = place.state();
+    sim.set_faults(&[Fault::History(HistoryFault::Status(503))]);
+    let output = place.command(&sim, &args, "file").output().unwrap();
+    assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
+    assert_eq!(place.state(), before);
+    sim.set_faults(&[]);
+    let output = place.command(&sim, &args, "file").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(place.numbers("file"), [0, 1, 2]);
+}
+
+#[test]
+fn a_second_run_with_the_file_is_refused() {
+    let (sim, seen) = start(0.0);
+    let place = Place::new();
+    let child = place
+        .command(&sim, &["listen", TEMPERATURE], "file")
+        .spawn()
+        .unwrap();
+    await_subscription(&seen);
+    for args in [&["listen", TEMPERATURE][..], &["history", TEMPERATURE]] {
+        let output = place.command(&sim, args, "other").output().unwrap();
+        let path = place.path("state");
+        let wanted = format!("error: state: another run uses {}\n", path.display());
+        assert_eq!(
+            (output.status.code(), stderr(&output)),
+            (Some(75), &*wanted)
+        );
+        assert!(!place.path("other").exists());
+    }
+    kill(&child, Signal::TERM);
+    child.wait_with_output().unwrap();
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_named() {
+    let (sim, seen) = start(0.0);
+    let place = Place::new();
+    let path = place.path("state");
+    let (api, shown) = (json!(sim.api()), path.display().to_string());
+    let of = |version: u32, api: &Value, company: &str| {
+        let head = format!(r#"{{"version":{version},"api":{api},"company":"{company}""#);
+        format!(r#"{head},"streams":{{}}}}"#)
+    };
+    for (text, what) in [
+        (
+            of(2, &api, "demo"),
+            format!("state: {shown} is of a newer version, 2"),
+        ),
+        (
+            of(1, &json!("https://a"), "demo"),
+            format!("state: {shown} is of the api \"https://a\", not {api}"),
+        ),
+        (
+            of(1, &api, "other"),
+            format!("state: {shown} is of the company \"other\", not \"demo\""),
+        ),
+    ] {
+        fs::write(&path, &text).unwrap();
+        let output = place
+            .command(&sim, &["listen", TEMPERATURE], "file")
+            .output()
+            .unwrap();
+        let wanted = format!("error: {what}\n");
+        assert_eq!(
+            (output.status.code(), stderr(&output)),
+            (Some(78), &*wanted)
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+    let args = ["capture", TEMPERATURE, "--idle", "200ms", "-F", "record"];
+    for broken in ["", "\0\0\0\0", "{\"version\":1", "[]"] {
+        fs::write(&path, broken).unwrap();
+        let output = place.command(&sim, &args, "file").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(fs::read_to_string(place.path("state.bad")).unwrap(), broken);
+        assert!(place.state()["streams"][TEMPERATURE].is_object());
+        assert!(
+            stderr(&output).contains(&format!("{shown} is broken")),
+            "{}",
+            stderr(&output)
+        );
+        let told = fs::read_to_string(place.path("file")).unwrap();
+        assert!(told.contains("the file of --state was broken"), "{told}");
+        await_seen(&seen, |what| matches!(what, ClientAction::Closed(_)));
+    }
+    let nowhere = octave_ws(&sim, &["listen", TEMPERATURE, "--state", "/nowhere/state"]).output();
+    let output = nowhere.unwrap();
+    assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
+    let mut command = octave_ws(&sim, &["listen", TEMPERATURE, "--state", "s", "-F", "text"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(64), "{}", text(&output.stderr));
+}
