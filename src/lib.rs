@@ -139,7 +139,7 @@ pub use config::Config;
 pub use credentials::Credentials;
 pub use endpoint::IpVersion;
 pub use error::{Error, ErrorKind, Phase, Result, Setting};
-pub use history::{History, Since};
+pub use history::{History, Probe, Since};
 pub use logger::LogLevel;
 pub use printable::Printable;
 pub use protocol::{Ack, Action, Event, ParseStreamError, Positions, Stream, UnknownMessage, Why};

@@ -91,6 +91,7 @@ impl Filling {
         self.waiting.clear();
         self.waiting_bytes = 0;
         self.shown.clear();
+        self.shown_until = None;
         self.awaits_pong = false;
     }
 
@@ -141,6 +142,8 @@ impl Filling {
         }
         let waiting: BTreeSet<String> = self.waiting.iter().flat_map(names).collect();
         new.sort_by_key(|stream| !waiting.contains(stream.as_str()));
+        // Until the pong after the last request for history.
+        self.shown_until = None;
         let queued: Vec<&Event> = queued.collect();
         for stream in new {
             let of_stream = |event: &&&Event| names(event).any(|name| name == stream.as_str());

@@ -6,4 +6,4 @@ mod reader;
 
 pub(crate) use api::Api;
 pub(crate) use filler::{Filler, Outcome, Task};
-pub use reader::{History, Since};
+pub use reader::{History, Probe, Since};

@@ -3,7 +3,7 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::api::{Api, NoEvents};
+use super::api::{Api, NoEvents, Page};
 use super::filler::{Filler, Outcome, Task};
 use crate::config::Config;
 use crate::error::{ErrorKind, Phase};
@@ -24,6 +24,16 @@ pub enum Since {
     Date(SystemTime),
     /// A time before now, by the clock of the service.
     Ago(Duration),
+}
+
+/// The findings of [`History::probe`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Probe {
+    /// The creation date of the newest event.
+    pub newest: Option<SystemTime>,
+    /// Whether the service obeys a filter and an order; `None` for a stream without events.
+    pub is_obeyed: Option<bool>,
 }
 
 /// Reads past events of streams by the REST API, without a WebSocket.
@@ -161,6 +171,50 @@ impl History {
         self.filler.api.route.traffic().clone()
     }
 
+    /// Asks for the newest events of a stream, to find out whether its history can be read.
+    ///
+    /// # Errors
+    /// As [`History::next`].
+    pub fn probe(&mut self, stream: &Stream) -> Result<Probe> {
+        let newest = Query {
+            since: None,
+            is_descending: true,
+            start: 0,
+            limit: 2,
+        };
+        let page = self.get(stream, newest)?;
+        let date = page.entries.first().map(|entry| entry.date);
+        let is_obeyed = match page.entries.last().map(|entry| entry.date) {
+            Some(date) => {
+                let since = Query {
+                    since: Some(date),
+                    is_descending: false,
+                    ..newest
+                };
+                Some(self.get(stream, since).is_ok())
+            }
+            None => None,
+        };
+        self.filler.api.close();
+        Ok(Probe {
+            newest: date.map(clock::date),
+            is_obeyed,
+        })
+    }
+
+    fn get(&mut self, stream: &Stream, query: Query) -> Result<Page> {
+        let deadline = self.filler.deadline;
+        let api = &mut self.filler.api;
+        let page = api.get(&self.config, &mut self.redactor, stream, query, deadline);
+        page.map_err(|none| match none {
+            NoEvents::Failed(error)
+            | NoEvents::Refused { error, .. }
+            | NoEvents::TooLong(error)
+            | NoEvents::Unusable(error)
+            | NoEvents::Stopped(error) => error,
+        })
+    }
+
     fn step(&mut self) -> Result<()> {
         let step = self.filler.step(
             &self.config,
@@ -202,16 +256,7 @@ impl History {
             start: 0,
             limit: 1,
         };
-        let deadline = self.filler.deadline;
-        let api = &mut self.filler.api;
-        let page = api.get(&self.config, &mut self.redactor, stream, query, deadline);
-        let page = page.map_err(|none| match none {
-            NoEvents::Failed(error)
-            | NoEvents::Refused { error, .. }
-            | NoEvents::TooLong(error)
-            | NoEvents::Unusable(error)
-            | NoEvents::Stopped(error) => error,
-        })?;
+        let page = self.get(stream, query)?;
         let now = page.date.ok_or_else(|| {
             let message = "the service gives no date: ask for a date instead of a time";
             Error::new(Phase::History, ErrorKind::Malformed, message)

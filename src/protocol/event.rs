@@ -55,6 +55,7 @@ enum Resource {
 }
 
 impl Event {
+    #[inline]
     pub(super) fn new(text: Text, parts: Parts) -> Self {
         Self { text, parts }
     }
@@ -173,6 +174,7 @@ impl Event {
 
 impl Parts {
     /// Locates the parts of a message, each of which was cut out of the text.
+    #[inline]
     pub(super) fn new(text: &str, message: &str, value: &str, resource: Option<&str>) -> Self {
         // No stream is named so; a copy of it would take as much again.
         let resource = resource.filter(|resource| resource.len() <= MAX_RESOURCE);

@@ -49,6 +49,7 @@ fn all_stages_pass_with_their_findings() {
         "subscribe",
         "ping",
         "event",
+        "history",
     ];
     assert_eq!(names(&stages), way);
     assert!(
@@ -111,9 +112,48 @@ fn a_stream_without_an_event_is_no_failure() {
     let (sim, _seen) = start(0.0);
     let (output, stages) = examine(&mut octave_ws(&sim, &["doctor", TEMPERATURE]));
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    let last = stages.last().unwrap();
+    let last = &stages[stages.len() - 2];
     let expected = (&json!("event"), &json!(true), &json!("none within 3s"));
     assert_eq!((&last["stage"], &last["ok"], &last["left_out"]), expected);
+}
+
+#[test]
+fn the_history_is_examined_and_is_no_failure() {
+    for (fault, obeyed, left_out) in [
+        (None, json!(true), None),
+        (Some("history-descending"), json!(false), None),
+        (
+            Some("history-403"),
+            Value::Null,
+            Some("history: HTTP 403 from "),
+        ),
+    ] {
+        let (sim, _seen) = start(20.0);
+        for n in 0..5 {
+            // Each in a millisecond of its own.
+            sim.publish(TEMPERATURE, &json!({ "n": n }));
+            let begin = std::time::Instant::now();
+            while begin.elapsed() < std::time::Duration::from_millis(2) {
+                thread::yield_now();
+            }
+        }
+        let faults: Vec<Fault> = fault
+            .map(|fault| fault.parse().unwrap())
+            .into_iter()
+            .collect();
+        sim.set_faults(&faults);
+        let (output, stages) = examine(&mut octave_ws(&sim, &["doctor", TEMPERATURE]));
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let last = stages.last().unwrap();
+        assert_eq!(last["is_obeyed"], obeyed, "{last}");
+        match left_out {
+            None => assert!(last["newest"].as_str().unwrap().ends_with('Z')),
+            Some(why) => assert!(
+                last["left_out"].as_str().unwrap().starts_with(why),
+                "{last}"
+            ),
+        }
+    }
 }
 
 /// The last stage, the exit code and the advice.
@@ -234,7 +274,7 @@ fn a_refused_stream_does_not_end_it() {
     let (sim, _seen) = start(20.0);
     let none = json!("no stream /demo/none");
     for (streams, left) in [
-        (&["/demo/none", TEMPERATURE][..], "event"),
+        (&["/demo/none", TEMPERATURE][..], "history"),
         (&["/demo/none", "/demo/neither"], "ping"),
     ] {
         let (output, stages) = examine(&mut octave_ws(&sim, &[&["doctor"], streams].concat()));

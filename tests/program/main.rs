@@ -51,6 +51,7 @@ mod shell;
 mod signals;
 mod silence;
 mod soak;
+mod soak_fill;
 mod state;
 mod status;
 mod streams;

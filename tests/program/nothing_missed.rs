@@ -194,3 +194,106 @@ fn a_signal_ends_a_fill_at_once() {
         assert!(begin.elapsed().as_secs() < 2, "{fault:?}");
     }
 }
+
+/// The end of an outage under a fault of the history.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Outcome {
+    Filled,
+    Told(&'static str),
+    /// One of both.
+    FilledOrTold,
+    /// It is asked for again, beyond the end of the run.
+    Open,
+}
+
+#[test]
+fn each_fault_of_the_history_has_its_outcome_and_a_signal_ends_it() {
+    use Outcome::{Filled, FilledOrTold, Open, Told};
+    let faults = [
+        ("history-401", Told("refused")),
+        ("history-403", Told("refused")),
+        ("history-404", Told("refused")),
+        ("history-429", Open),
+        ("history-500", Open),
+        ("history-silent", Open),
+        ("history-slow", Open),
+        ("history-html", Open),
+        ("history-torn", Open),
+        ("history-descending", Told("unusable answer")),
+        ("history-unfiltered", Filled),
+        ("history-capped", Filled),
+        ("history-doubled", Filled),
+        ("history-foreign", Told("unusable answer")),
+        ("history-behind", Filled),
+        ("history-ahead", Filled),
+        ("history-one-ms", Filled),
+        ("history-evicting", FilledOrTold),
+    ];
+    std::thread::scope(|scope| {
+        for (fault, wanted) in faults {
+            scope.spawn(move || under_fault(fault, wanted));
+        }
+    });
+}
+
+fn under_fault(fault: &str, wanted: Outcome) {
+    let (sim, seen) = start(0.0);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    let path = file.to_str().unwrap();
+    let id = sim.streams()[0].1.clone();
+    let args = ["listen", &id, "--fill", "-F", "record", "-o", path];
+    let child = octave_ws(&sim, &args).spawn().unwrap();
+    await_subscription(&seen);
+    publish(&sim, 0..3);
+    until("the events are there", || {
+        numbers(&records(&file)).len() == 3
+    });
+    sim.set_faults(&[fault.parse().unwrap()]);
+    sim.drop_all();
+    for n in 3..10 {
+        // Each in a millisecond of its own.
+        let begin = std::time::Instant::now();
+        publish(&sim, [n]);
+        while begin.elapsed() < std::time::Duration::from_millis(2) {
+            std::thread::yield_now();
+        }
+    }
+    await_subscription(&seen);
+    let gap = |records: &[Value]| {
+        let gap = records.iter().find(|record| record["kind"] == "gap");
+        gap.and_then(|gap| gap["why"].as_str().map(str::to_owned))
+    };
+    let is_filled = |records: &[Value]| numbers(records).len() >= 10;
+    match wanted {
+        Outcome::Open => {}
+        _ => until(&format!("{fault} has an outcome"), || {
+            let records = records(&file);
+            is_filled(&records) || gap(&records).is_some()
+        }),
+    }
+    let begin = std::time::Instant::now();
+    kill(&child, Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    assert!(begin.elapsed().as_secs() < 2, "{fault}");
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{fault}: {}",
+        stderr(&output)
+    );
+    let records = records(&file);
+    let (is_filled, gap) = (is_filled(&records), gap(&records));
+    match wanted {
+        Outcome::Filled => assert!(is_filled && gap.is_none(), "{fault}: {gap:?}"),
+        Outcome::Told(why) => assert_eq!(gap.as_deref(), Some(why), "{fault}"),
+        Outcome::FilledOrTold => assert!(is_filled || gap.is_some(), "{fault}"),
+        // The end says that all of it may be missing.
+        Outcome::Open => assert!(!is_filled && stderr(&output).contains("may be missing")),
+    }
+    let numbers = numbers(&records);
+    assert!(
+        numbers.is_sorted_by(|one, next| one < next),
+        "{fault}: {numbers:?}"
+    );
+}

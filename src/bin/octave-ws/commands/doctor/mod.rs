@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use octave_ws::settings::{SettingSources, SettingValue};
-use octave_ws::{Client, Config, Cost, ErrorKind, Phase, Step, Stop, Update, clock};
+use octave_ws::{
+    Client, Config, Cost, ErrorKind, History, Phase, Probe, Step, Stop, Stream, Update, clock,
+};
 use serde_json::{Value, json};
 
 use crate::commands::doctor::certificate::Certificate;
@@ -28,6 +30,31 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
 /// Maximum number of a certificate's names in the report.
 const NAMES: usize = 4;
+
+/// Looks whether the history of a stream can be read, which is for `--fill` and `history` alone.
+fn examine_history(config: &Config, stream: &Stream, report: &Report) {
+    report.at("history");
+    let probed = History::new(config).and_then(|mut history| history.probe(stream));
+    let Probe {
+        newest, is_obeyed, ..
+    } = match probed {
+        Ok(probe) => probe,
+        Err(error) => return report.left_out(&Failure::from(error).to_string()),
+    };
+    let date = newest.map(|date| humantime::format_rfc3339_millis(date).to_string());
+    let words = [
+        match &date {
+            Some(date) => format!("newest event of {date}"),
+            None => "no events".to_owned(),
+        },
+        match is_obeyed {
+            Some(true) => "filter and order are obeyed".to_owned(),
+            Some(false) => "filter or order is not obeyed: --fill does not work".to_owned(),
+            None => "filter and order are untested".to_owned(),
+        },
+    ];
+    report.passed(&words, json!({ "newest": date, "is_obeyed": is_obeyed }));
+}
 
 /// Goes through the stages, up to the first that fails. A refused stream is one of several: it is
 /// noted, and the first of them is what it ends with.
@@ -77,7 +104,7 @@ fn examine(
         failure(error)
     })?;
 
-    let mut has_streams = false;
+    let mut granted = None;
     for stream in &settings.streams {
         report.at("subscribe");
         match client.subscribe(stream) {
@@ -88,7 +115,7 @@ fn examine(
             }
             done => {
                 done.map_err(failure)?;
-                has_streams = true;
+                granted.get_or_insert(stream);
                 let stream = stream.to_string();
                 report.passed(std::slice::from_ref(&stream), json!({ "stream": stream }));
             }
@@ -120,6 +147,7 @@ fn examine(
     report.passed(&words, facts);
 
     report.at("event");
+    let has_streams = granted.is_some();
     let by = Instant::now() + EVENT;
     while has_streams && event.is_none() && by > Instant::now() {
         if let Update::Event(found) = next(&mut client, by)? {
@@ -137,7 +165,11 @@ fn examine(
         None if has_streams => report.left_out(&format!("none within {EVENT:?}")),
         None => {}
     }
-    Ok(client.close()?)
+    client.close()?;
+    if let Some(stream) = granted {
+        examine_history(&config.observer(|_| {}), stream, report);
+    }
+    Ok(())
 }
 
 fn next(client: &mut Client, by: Instant) -> Result<Update, Failure> {

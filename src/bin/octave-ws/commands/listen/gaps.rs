@@ -35,6 +35,8 @@ impl Run<'_> {
     /// Tells once of the time since a file of records was last written to.
     pub(super) fn tell_pause(&mut self) -> Result<(), End> {
         let since = self.output.take_missing_since();
+        // The time since then is filled.
+        let since = since.filter(|_| self.kept.is_none());
         match since.filter(|_| matches!(self.settings.format, Format::Record)) {
             Some(since) => {
                 let now = clock::now();

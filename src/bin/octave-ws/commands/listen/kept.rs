@@ -145,6 +145,11 @@ impl Run<'_> {
         Ok(kept.state.publish().map_err(of_state)?)
     }
 
+    /// Returns whether another run reads what this one has missed.
+    pub(super) fn is_continued(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| !kept.is_capture)
+    }
+
     /// Fails where a capture has no history of a stream that a later run may have.
     pub(super) fn unavailable(&self) -> Result<(), End> {
         match &self.kept {

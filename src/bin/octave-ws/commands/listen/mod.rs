@@ -291,7 +291,9 @@ impl<'a> Run<'a> {
             let (how, to) = ("not connected at the end", clock::now());
             // The clock may have been set back since.
             let gap = Gap::new(from.min(to), to, reason);
-            if is_written && printed.is_ok() {
+            if self.is_continued() {
+                log::info!("{how}: the next run begins there");
+            } else if is_written && printed.is_ok() {
                 printed = self.gap(how, &gap);
             } else {
                 self.tell_gap(how, &gap);
