@@ -72,6 +72,7 @@ fn each_option_of_help_is_in_the_readme_and_the_other_way_about() {
         &["-h"][..],
         &["listen", "-h"],
         &["capture", "-h"],
+        &["history", "-h"],
         &["session", "-h"],
         &["shell", "-h"],
         &["doctor", "-h"],

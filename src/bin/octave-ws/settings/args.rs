@@ -228,9 +228,10 @@ pub(crate) struct Shell {
     usage = "[OPTIONS] [STREAM...]",
     help_triggers("-h", "--help"),
     note = "Prints one line for each stage: config, clock, dns, tcp, proxy, tls, session,
-upgrade, subscribe, ping, event, history. doctor stops at the first stage that fails,
-refused streams aside, prints what to do about it, and exits with its code. A
-pong may take 10s, unless --ping-timeout says otherwise.",
+upgrade, subscribe, ping, event, history. doctor stops at the first stage that
+fails, refused streams aside, prints what to do about it, and exits with its
+code. A pong may take 10s, unless --ping-timeout says otherwise. Without
+history, --fill and the command history do not work; that fails nothing.",
     example = "{command_name} /my_company/devices/gw1/temperature"
 )]
 pub(crate) struct Doctor {
