@@ -252,3 +252,117 @@ fn without_it_nothing_is_asked_for() {
     seen.wait_until(|seen| seen.gaps.len() == 1);
     assert_eq!((seen.gaps, seen.events.len()), (vec![None], 2));
 }
+
+#[test]
+fn a_stream_that_is_refused_for_now_holds_up_no_other() {
+    let sim = Sim::start().unwrap();
+    publish(&sim, HUMIDITY, [100]);
+    let mut seen = Seen::subscribed(&config(&sim), &[TEMPERATURE, HUMIDITY]);
+    publish(&sim, TEMPERATURE, 0..2);
+    seen.wait_until(|seen| seen.events.len() == 2);
+    sim.set_faults(&[Fault::RefuseWith(HUMIDITY, 503)]);
+    sim.drop_all();
+    publish(&sim, TEMPERATURE, 2..10);
+    seen.wait_until(|seen| seen.events.len() == 10);
+    publish(&sim, TEMPERATURE, 10..12);
+    seen.wait_until(|seen| seen.events.len() == 12);
+    assert!(seen.client.loss().is_some());
+    publish(&sim, HUMIDITY, 12..14);
+    sim.set_faults(&[]);
+    seen.settle();
+    seen.wait_until(|seen| seen.events.len() == 14);
+    assert_eq!(seen.numbers(), (0..14).collect::<Vec<_>>());
+    assert!(seen.gaps.is_empty());
+}
+
+#[test]
+fn a_stream_that_is_subscribed_again_is_filled() {
+    let sim = Sim::start().unwrap();
+    let mut seen = Seen::subscribed(&config(&sim), &[TEMPERATURE, HUMIDITY]);
+    publish(&sim, TEMPERATURE, 0..2);
+    seen.wait_until(|seen| seen.events.len() == 2);
+    seen.client.unsubscribe(&stream(TEMPERATURE)).unwrap();
+    publish(&sim, TEMPERATURE, 2..5);
+    seen.client.subscribe(&stream(TEMPERATURE)).unwrap();
+    publish(&sim, TEMPERATURE, 5..7);
+    seen.wait_until(|seen| seen.events.len() >= 7);
+    assert_eq!(seen.numbers(), (0..7).collect::<Vec<_>>());
+}
+
+#[test]
+fn without_a_beginning_the_past_stays_the_past() {
+    let sim = Sim::start().unwrap();
+    publish(&sim, TEMPERATURE, 1000..1100);
+    sim.set_faults(&[Fault::History(HistoryFault::Status(404))]);
+    let mut seen = Seen::subscribed(&config(&sim), &[TEMPERATURE]);
+    assert_eq!(seen.gaps, [Some(Why::Refused)]);
+    sim.set_faults(&[]);
+    sim.drop_all();
+    publish(&sim, TEMPERATURE, 0..3);
+    // Without a position, it cannot be known which events were missed.
+    seen.wait_until(|seen| seen.gaps.len() == 2);
+    seen.settle();
+    publish(&sim, TEMPERATURE, 3..5);
+    seen.wait_until(|seen| seen.events.len() >= 2);
+    assert_eq!(seen.numbers(), [3, 4]);
+    sim.drop_all();
+    publish(&sim, TEMPERATURE, 5..9);
+    seen.wait_until(|seen| seen.events.len() >= 6);
+    assert_eq!(seen.numbers(), (3..9).collect::<Vec<_>>());
+}
+
+#[test]
+fn history_that_is_away_does_not_keep_a_stream_from_being_subscribed() {
+    let sim = Sim::start().unwrap();
+    sim.set_faults(&[Fault::History(HistoryFault::Status(500))]);
+    let begin = Instant::now();
+    let mut seen = Seen::subscribed(&config(&sim), &[TEMPERATURE]);
+    assert!(begin.elapsed() < Duration::from_secs(15));
+    assert_eq!(seen.gaps, [Some(Why::Unavailable)]);
+    publish(&sim, TEMPERATURE, 0..2);
+    seen.wait_until(|seen| seen.events.len() == 2);
+}
+
+#[test]
+fn a_stream_by_its_id_and_by_its_path_is_one() {
+    let sim = Sim::start().unwrap();
+    let id = sim.streams()[0].1.clone();
+    let mut seen = Seen::subscribed(&config(&sim), &[TEMPERATURE, &id]);
+    for round in 0..3 {
+        publish(&sim, TEMPERATURE, 10 * round..10 * round + 5);
+        seen.wait_until(|seen| seen.events.len() >= 10 * round as usize + 5);
+        sim.drop_all();
+        publish(&sim, TEMPERATURE, 10 * round + 5..10 * round + 10);
+        seen.wait_until(|seen| seen.events.len() >= 10 * round as usize + 10);
+        seen.settle();
+    }
+    assert_eq!(seen.numbers(), (0..30).collect::<Vec<_>>());
+}
+
+#[test]
+fn outages_far_apart_bring_each_event_once() {
+    let sim = Sim::start().unwrap();
+    let mut seen = Seen::subscribed(&config(&sim), &[TEMPERATURE, HUMIDITY]);
+    let mut next = 0;
+    for _ in 0..2 {
+        sim.drop_all();
+        let connections = seen.client.connections();
+        seen.wait_until(|seen| seen.client.connections() > connections);
+        // Pushed, and in the history.
+        let end = next + 40;
+        while next < end {
+            publish(&sim, TEMPERATURE, [next]);
+            publish(&sim, HUMIDITY, [next]);
+            next += 1;
+            seen.step(Duration::ZERO);
+        }
+        seen.wait_until(|seen| seen.events.len() >= 2 * next as usize);
+        seen.settle();
+        // Longer than an event may be pushed after the history has shown it.
+        let end = Instant::now() + Duration::from_secs(6);
+        while Instant::now() < end {
+            seen.step(Duration::from_millis(100));
+        }
+    }
+    assert_eq!(seen.events.len(), 2 * next as usize);
+}

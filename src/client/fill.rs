@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Client, State};
 use crate::error::{ErrorKind, Phase};
 use crate::history::Outcome;
-use crate::protocol::{Event, Positions, Stream};
+use crate::protocol::{Event, Positions, Stream, Why};
 use crate::update::{Filled, Gap, Update};
 use crate::wait::context::Watched;
 use crate::wait::ended::WaitEnded;
@@ -69,14 +69,29 @@ impl Client {
             Update::Event(event) => Some(event),
             _ => None,
         });
-        filling.plan(self.subscriptions.subscribed().iter(), queued);
+        filling.plan(self.subscriptions.acknowledged_streams(), queued);
         self.end_fill();
         true
     }
 
+    /// Plans to read the history of what is subscribed, if that is still to be done.
+    pub(super) fn plan_fill(&mut self) {
+        let has_new = self
+            .filling
+            .as_ref()
+            .is_some_and(|filling| filling.has_new());
+        if has_new && !self.has_old() && self.subscriptions.is_at_rest() {
+            self.settle();
+        }
+    }
+
     /// Takes the loss as over, if the history of all streams has been read.
     pub(super) fn end_fill(&mut self) {
-        if self.loss.is_none() || self.unfilled() > 0 {
+        let is_planned = self
+            .filling
+            .as_ref()
+            .is_none_or(|filling| !filling.has_new());
+        if self.loss.is_none() || self.unfilled() > 0 || !is_planned {
             return;
         }
         if matches!(self.state, State::Open(_)) && self.subscriptions.is_settled() {
@@ -205,6 +220,7 @@ impl Client {
         } = outcome
         else {
             self.queue.push_back(match outcome {
+                Outcome::Event(event) if filling.is_shown(&event) => return,
                 Outcome::Event(event) => {
                     filling.queued += 1;
                     Update::Event(event)
@@ -224,6 +240,13 @@ impl Client {
             Update::Gap(Gap::new(from, to, error.to_string()).of_stream(stream.clone(), *why))
         });
         if filling.has_begun(stream, failure.is_none()) {
+            let is_again = self.subscriptions.subscribed().contains(stream);
+            let missed = self.loss.as_ref().filter(|_| is_again && gap.is_none());
+            let missed = missed.map(|loss| {
+                let gap = Gap::new(loss.from, clock::now().max(loss.from), loss.reason.clone());
+                Update::Gap(gap.of_stream(stream.clone(), Why::Unavailable))
+            });
+            self.queue.extend(missed);
             self.queue.extend(gap);
             if filling.begin([].into_iter()) {
                 return;

@@ -100,7 +100,7 @@ impl Filling {
     pub(super) fn begin<'a>(&mut self, streams: impl Iterator<Item = &'a Stream>) -> bool {
         for stream in streams {
             self.has_new |= !self.live.contains(stream.as_str());
-            let is_known = self.positions.contains(stream) || self.without.contains(stream);
+            let is_known = self.positions.is_begun(stream) || self.without.contains(stream);
             if !is_known && self.beginning.insert(stream.clone()) {
                 self.filler.push(Task {
                     stream: stream.clone(),
@@ -146,6 +146,10 @@ impl Filling {
         self.shown_until = None;
         let queued: Vec<&Event> = queued.collect();
         for stream in new {
+            if self.without.contains(stream) {
+                self.live.insert(stream.as_str().to_owned());
+                continue;
+            }
             let of_stream = |event: &&&Event| names(event).any(|name| name == stream.as_str());
             let queued = queued.iter().filter(of_stream);
             let queued = queued.filter_map(|event| Some(EventId::new(&event.id()?)));
@@ -229,7 +233,8 @@ impl Filling {
         known.peek().is_some() && !known.any(|name| self.live.contains(name))
     }
 
-    fn is_shown(&mut self, event: &Event) -> bool {
+    /// Returns whether history has shown an event, by another name of its stream, too.
+    pub(super) fn is_shown(&mut self, event: &Event) -> bool {
         if self.shown.is_empty() {
             return false;
         }
@@ -275,9 +280,28 @@ impl Filling {
         keys.map(|key| (EventId::new(&key.id), key.date)).collect()
     }
 
-    /// Returns whether no more events can wait.
+    /// Returns whether no more events can wait while history is read.
     pub(super) fn is_full(&self) -> bool {
-        self.waiting_bytes >= MOST_WAITING
+        self.waiting_bytes >= MOST_WAITING && self.filler.due().is_some()
+    }
+
+    /// Returns whether events wait.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Returns whether streams have been requested whose history is not planned to be read.
+    pub(super) fn has_new(&self) -> bool {
+        self.has_new
+    }
+
+    /// Forgets a stream that is unsubscribed. Its position stays.
+    pub(super) fn unsubscribed(&mut self, stream: &Stream) {
+        self.live.remove(stream.as_str());
+        self.pending.remove(stream);
+        self.beginning.remove(stream);
+        self.filler.drop_stream(stream);
+        self.has_new = true;
     }
 }
 

@@ -176,7 +176,7 @@ impl Client {
                 let Some((event, has_room)) = handing_over.take_late(event) else {
                     return;
                 };
-                self.queue.push_back(Update::Event(event));
+                self.pushed(event);
                 if let Some(old) = self.old() {
                     old.events += 1;
                 }
@@ -239,8 +239,12 @@ impl Client {
         if let Some(handing_over) = &mut self.handing_over
             && handing_over.old.is_some()
         {
-            handing_over.leave(|event| self.queue.push_back(Update::Event(event)));
+            let mut late = Vec::new();
+            handing_over.leave(|event| late.push(event));
             let released: Vec<Event> = handing_over.overlap.release().collect();
+            for event in late {
+                self.pushed(event);
+            }
             if self.filling.is_none() {
                 self.queue.extend(released.into_iter().map(Update::Event));
             }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::{Client, State};
 use crate::Result;
+use crate::clock;
 use crate::connection::Arrival;
 use crate::connection::close::{Farewell, Patience};
-use crate::update::Update;
+use crate::update::{Loss, Update};
 
 impl Client {
     /// Unsubscribes all streams, closes the WebSocket with code 1000, and waits for the answers, up to
@@ -72,6 +73,8 @@ impl Client {
         let State::Open(connection) = self.state else {
             return Ok(());
         };
+        let filling = self.filling.as_ref();
+        let mut is_dropped = filling.is_some_and(|filling| filling.has_waiting());
         let Farewell { closed, lost } =
             connection.close(streams, patience, |arrival| match arrival {
                 Arrival::Event(event) => {
@@ -79,6 +82,7 @@ impl Client {
                     let is_delivered = handing_over.is_some_and(|of| of.is_delivered(&event));
                     let filling = self.filling.as_mut();
                     let is_due = filling.is_none_or(|filling| filling.passes(&event));
+                    is_dropped |= !is_due;
                     if !is_delivered && is_due {
                         callback(Update::Event(event));
                     }
@@ -87,6 +91,12 @@ impl Client {
                 // The answers are those that it waits for itself.
                 Arrival::Ack(_) | Arrival::Pong(_) | Arrival::Watched | Arrival::Sent => {}
             });
+        if is_dropped && self.loss.is_none() {
+            let from = self.settled_at.min(clock::now());
+            let reason = "the history was not read to its end";
+            callback(Update::Lost(Loss::new(from, reason)));
+            return closed;
+        }
         // A loss that is not over yet began before.
         if let (Some(loss), None) = (lost, self.loss) {
             callback(Update::Lost(loss));

@@ -208,10 +208,14 @@ impl Client {
             let left = leaving.deadline.saturating_duration_since(Instant::now());
             let patience = Patience::new(left, left);
             // Beyond the size, the new connection brings them.
+            let mut late = Vec::new();
             let farewell = handing_over.close(connection, [], &patience, MOST_HELD, |event| {
                 events += 1;
-                self.queue.push_back(Update::Event(event));
+                late.push(event);
             });
+            for event in late {
+                self.pushed(event);
+            }
             if let Err(error) = farewell.closed {
                 record!(self.config.logger, Debug, "the old connection: {error}");
             }

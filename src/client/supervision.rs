@@ -53,6 +53,7 @@ impl Client {
                         return Ok(true);
                     }
                 }
+                self.plan_fill();
                 if self.filling.is_some() && self.fill_step(deadline, watched)? {
                     return Ok(true);
                 }
@@ -290,10 +291,19 @@ impl Client {
             self.queue.push_back(Update::Ack(ack));
             // Its other streams do not wait for this one.
             self.give_up_old("a stream is refused on the new connection");
+            if !self.has_old() {
+                self.fill();
+            }
             return;
         }
-        if (ack.action, &ack.outcome) == (Action::Subscribe, &Ok(())) {
-            self.backoff.granted();
+        match (ack.action, &ack.outcome) {
+            (Action::Subscribe, Ok(())) => self.backoff.granted(),
+            (Action::Unsubscribe, Ok(())) => {
+                if let Some(filling) = &mut self.filling {
+                    filling.unsubscribed(&ack.stream);
+                }
+            }
+            _ => {}
         }
         if self.subscriptions.acknowledged(&ack) {
             self.queue.push_back(Update::Ack(ack));
@@ -302,7 +312,7 @@ impl Client {
     }
 
     /// Ends a gap once everything is subscribed: only then the connection counts.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let State::Open(_) = self.state else { return };
         if !self.subscriptions.is_settled() {
             return;

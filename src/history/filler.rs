@@ -8,6 +8,12 @@ use crate::protocol::{Event, EventId, Fill, Hole, Next, Position, Positions, Str
 use crate::secret::Redactor;
 use crate::{Error, Result};
 
+/// Time for which failed requests for a beginning are repeated: the stream is not subscribed before.
+const AT_BEGINNING: Duration = Duration::from_secs(5);
+
+/// Number of streams in a row whose history cannot be read, after which no other one is asked for.
+const MOST_FAILED: u32 = 3;
+
 /// The longest delay that a service can ask for.
 const MOST_DELAY: Duration = Duration::from_secs(60);
 
@@ -20,6 +26,8 @@ pub(crate) struct Filler {
     due: Instant,
     /// The last requests, if they failed.
     failing: Option<Failing>,
+    /// Number of streams in a row whose history could not be read.
+    failed_streams: u32,
     /// Why all further streams are left out.
     left_out: Option<(Why, Error)>,
     /// Time for which failed requests are repeated.
@@ -76,6 +84,7 @@ impl Filler {
             current: None,
             due: Instant::now(),
             failing: None,
+            failed_streams: 0,
             left_out: None,
             patience,
             deadline: None,
@@ -158,12 +167,20 @@ impl Filler {
                 return Ok((stream, outcomes));
             }
             Err(NoEvents::Failed(error)) => {
-                if let Some(at) = self.failed(&error, config) {
+                let patience = if current.task.fill.is_beginning() {
+                    self.patience.min(AT_BEGINNING)
+                } else {
+                    self.patience
+                };
+                if let Some(at) = self.failed(&error, patience, config) {
                     self.due = at;
                     self.current = Some(current);
                     return Ok((stream, outcomes));
                 }
-                self.left_out = Some((Why::Unavailable, error.clone()));
+                self.failed_streams += 1;
+                if self.failed_streams >= MOST_FAILED {
+                    self.left_out = Some((Why::Unavailable, error.clone()));
+                }
                 (Why::Unavailable, error)
             }
             Err(NoEvents::Refused { error, is_all }) => {
@@ -174,6 +191,8 @@ impl Filler {
             }
             Err(NoEvents::Unusable(error)) => (Why::Unusable, error),
         };
+        self.failing = None;
+        self.due = Instant::now();
         outcomes.push(current.done(Some((why, error))));
         Ok((stream, outcomes))
     }
@@ -181,6 +200,7 @@ impl Filler {
     /// Continues after an answer.
     fn proceed(&mut self, taken: Taken, current: Current, outcomes: &mut Vec<Outcome>) {
         self.failing = None;
+        self.failed_streams = 0;
         self.due = Instant::now();
         // A hole lies before the events of its answer, or behind all that is known.
         outcomes.splice(..0, taken.holes.into_iter().map(Outcome::Hole));
@@ -195,7 +215,13 @@ impl Filler {
     }
 
     /// Returns when to ask again after a failure; `None` once it has lasted too long.
-    fn failed(&mut self, error: &Error, config: &Config) -> Option<Instant> {
+    fn failed(&mut self, error: &Error, patience: Duration, config: &Config) -> Option<Instant> {
+        // Other streams have been waited for.
+        let patience = if self.failed_streams > 0 {
+            Duration::ZERO
+        } else {
+            patience
+        };
         let now = Instant::now();
         let failing = self.failing.get_or_insert_with(|| Failing {
             since: now,
@@ -209,7 +235,7 @@ impl Filler {
         let at = now + delay.max(asked);
         let next = self.api.route.next_attempt();
         let at = next.map_or(at, |next| next.max(at));
-        let end = failing.since.checked_add(self.patience);
+        let end = failing.since.checked_add(patience);
         let deadline = self.deadline;
         let is_over = end.is_some_and(|end| at >= end) || deadline.is_some_and(|end| now >= end);
         if is_over || !error.is_retryable() {
@@ -221,11 +247,25 @@ impl Filler {
         Some(at)
     }
 
+    /// Drops a stream.
+    pub(crate) fn drop_stream(&mut self, stream: &Stream) {
+        self.tasks.retain(|task| task.stream != *stream);
+        if self
+            .current
+            .take_if(|current| current.task.stream == *stream)
+            .is_some()
+        {
+            self.failing = None;
+            self.due = Instant::now();
+        }
+    }
+
     /// Drops what is left to read, and ends the link. A service that has refused is asked again.
     pub(crate) fn reset(&mut self) {
         self.tasks.clear();
         self.current = None;
         self.failing = None;
+        self.failed_streams = 0;
         self.left_out = None;
         self.due = Instant::now();
         self.api.close();

@@ -14,6 +14,9 @@ use crate::update::{Filled, Gap, Update};
 use crate::wait::ended::WaitEnded;
 use crate::{Error, Result, Traffic, clock};
 
+/// The last date of four digits, in milliseconds since the Unix epoch.
+const LAST: i64 = 253_402_300_799_999;
+
 /// The beginning of the past events to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -250,9 +253,10 @@ impl History {
         if let Some(now) = self.now {
             return Ok(now);
         }
+        // No event, whose length might be a reason to fail, has so late a date.
         let query = Query {
-            since: None,
-            is_descending: true,
+            since: Some(LAST),
+            is_descending: false,
             start: 0,
             limit: 1,
         };

@@ -204,6 +204,7 @@ pub(crate) struct Key<'a> {
     /// The names of the stream, as subscriptions may give it.
     path: Option<Cow<'a, str>>,
     stream_id: Option<Cow<'a, str>>,
+    resource: Option<&'a str>,
 }
 
 impl<'a> Key<'a> {
@@ -214,14 +215,16 @@ impl<'a> Key<'a> {
             id: id.and_then(string)?,
             date: date?.parse().ok()?,
             path: path.and_then(string),
-            stream_id: stream_id
-                .and_then(string)
-                .or_else(|| event.resource().map(Cow::Borrowed)),
+            stream_id: stream_id.and_then(string),
+            resource: event.resource(),
         })
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.path.iter().chain(&self.stream_id).map(AsRef::as_ref)
+        let (path, stream_id) = (self.path.as_deref(), self.stream_id.as_deref());
+        let is_other = |name: &&str| Some(*name) != path && Some(*name) != stream_id;
+        let resource = self.resource.filter(is_other);
+        path.into_iter().chain(stream_id).chain(resource)
     }
 }
 

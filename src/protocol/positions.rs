@@ -39,6 +39,12 @@ impl Positions {
         self.streams.contains_key(stream.as_str())
     }
 
+    /// Returns whether it is known where a stream begins.
+    pub(crate) fn is_begun(&self, stream: &Stream) -> bool {
+        self.get(stream)
+            .is_some_and(|position| position.from().is_some() || !position.passes)
+    }
+
     /// Takes note of an event that is received for good. Streams without a position are left out.
     pub fn receive(&mut self, event: &Event) {
         let Some(key) = Key::of(event) else { return };

@@ -89,6 +89,12 @@ impl Subscriptions {
         self.requests = requests.collect();
     }
 
+    /// Returns the streams that are subscribed on this connection.
+    pub(crate) fn acknowledged_streams(&self) -> impl Iterator<Item = &Stream> {
+        let is_acknowledged = |stream: &&Stream| !self.pending.contains_key(*stream);
+        self.subscribed.iter().filter(is_acknowledged)
+    }
+
     /// Returns the streams that are to be subscribed by requests that have not been sent.
     pub(crate) fn unsent(&self) -> impl Iterator<Item = &Stream> {
         let is_subscription = |request: &&Request| request.action == Action::Subscribe;

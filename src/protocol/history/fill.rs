@@ -122,10 +122,15 @@ impl Fill {
         self
     }
 
+    /// Returns whether the beginning of a stream is looked for.
+    pub(crate) fn is_beginning(&self) -> bool {
+        self.is_beginning
+    }
+
     /// Returns the next request.
     pub(crate) fn query(&self) -> Query {
         let limit = match self.stage {
-            Stage::Newest => DEFAULT_LIMIT,
+            Stage::Newest => DEFAULT_LIMIT.min(self.limit),
             Stage::Paging => self.limit,
             Stage::Probing => 1,
         };
@@ -178,35 +183,6 @@ impl Fill {
             }
         }
         taken
-    }
-
-    fn take_newest(&mut self, page: &[Entry], position: &mut Position) -> Taken {
-        let newest = page.first().map(|entry| entry.date);
-        let is_before = newest < position.from();
-        if !self.is_beginning && !is_before && !page.is_empty() {
-            // They have come just now.
-            self.is_free = true;
-            self.go_to(position.from());
-            return Taken::then(Next::Ask);
-        }
-        if !self.is_beginning && page.is_empty() {
-            return Taken::then(Next::Over);
-        }
-        // The clock of the cloud was set back, or what was delivered has been deleted.
-        *position = Position::default();
-        for entry in page.iter().rev() {
-            self.known.insert(entry.id.clone());
-            position.know(entry.id.clone(), entry.date);
-        }
-        let oldest = page.last().map(|entry| entry.date);
-        if page.len() < DEFAULT_LIMIT || oldest < position.from() {
-            return Taken::then(Next::Over);
-        }
-        // There may be more within the time that the next fill asks for.
-        self.is_beginning = true;
-        self.until = newest;
-        self.go_to(position.from());
-        Taken::then(Next::Ask)
     }
 
     fn take_page(
@@ -371,7 +347,9 @@ impl Fill {
             self.limit = (self.limit / 4).max(1);
             return Taken::then(Next::Ask);
         }
-        self.stage = Stage::Paging;
+        if self.stage != Stage::Newest {
+            self.stage = Stage::Paging;
+        }
         self.start += 1;
         Taken {
             new: Vec::new(),
@@ -395,6 +373,8 @@ impl Fill {
         }
     }
 }
+
+mod newest;
 
 #[cfg(test)]
 mod tests;

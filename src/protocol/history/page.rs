@@ -44,7 +44,7 @@ fn entry(event: &str, body: &str, stream: &Stream) -> Result<Entry, &'static str
     let id = id.and_then(string).ok_or("an event has no id")?;
     let date = date.and_then(|date| date.parse().ok());
     let name = if stream.is_path() { path } else { stream_id };
-    if let Some(name) = name
+    if let Some(name) = name.filter(|name| *name != "null")
         && string(name).as_deref() != Some(stream.as_str())
     {
         return Err("an event is one of another stream");
