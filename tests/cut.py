@@ -61,7 +61,7 @@ class Path:
         sim = [f"{binaries}/octave-sim", "--allow-remote", "--listen", address, "--state", folder]
         sim = subprocess.Popen(["ip", "netns", "exec", self.service, *sim, "--rate=1", *sim_options],
                                stdout=subprocess.PIPE, text=True)
-        lines = [sim.stdout.readline().strip() for _ in range(5)]
+        lines = [sim.stdout.readline().strip() for _ in range(6)]
         environment = dict(os.environ, **dict(line.split("=", 1) for line in lines))
         with open(f"{folder}/stderr", "w") as stderr:
             client = [f"{binaries}/octave-ws", "listen", STREAM, *OPTIONS]

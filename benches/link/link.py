@@ -165,7 +165,7 @@ def against_sim(folder):
 
 def take(lines):
     """The five variables that octave-sim prints."""
-    return [next(lines) for _ in range(5)]
+    return [next(lines) for _ in range(6)]
 
 
 def against_mosquitto(folder):

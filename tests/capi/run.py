@@ -81,7 +81,7 @@ class Sim:
         for line in self.process.stdout:
             name, _, value = line.strip().partition("=")
             self.env[name] = value.strip("'")
-            if len([name for name in self.env if name.startswith("OCTAVE_")]) == 5:
+            if len([name for name in self.env if name.startswith("OCTAVE_")]) == 6:
                 break
 
     def __enter__(self):
