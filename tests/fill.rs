@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, HistoryFault, Options, Sim};
-use octave_ws::{Action, Client, Config, Positions, Stream, Update, Why};
+use octave_ws::{Action, Client, Config, Positions, Stop, Stream, Update, Why};
 use serde_json::json;
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
@@ -365,4 +365,27 @@ fn outages_far_apart_bring_each_event_once() {
         }
     }
     assert_eq!(seen.events.len(), 2 * next as usize);
+}
+
+#[test]
+fn a_stream_is_subscribed_while_events_of_another_wait_to_be_taken() {
+    let sim = Sim::start().unwrap();
+    let stop = Stop::new().unwrap();
+    let mut seen = Seen::subscribed(&config(&sim).stop(stop.clone()), &[TEMPERATURE]);
+    publish(&sim, TEMPERATURE, 0..3);
+    let client = &mut seen.client;
+    let humidity = stream(HUMIDITY);
+    // Its answer, a refusal, comes behind the events, which the client keeps.
+    client.unsubscribe(&humidity).unwrap_err();
+    std::thread::scope(|scope| {
+        let (done, is_done) = std::sync::mpsc::channel();
+        scope.spawn(move || done.send(client.subscribe(&humidity).is_ok()).unwrap());
+        let is_subscribed = is_done.recv_timeout(LONG);
+        if is_subscribed.is_err() {
+            stop.stop();
+        }
+        assert_eq!(is_subscribed, Ok(true));
+    });
+    seen.settle();
+    seen.wait_until(|seen| seen.events.len() == 3);
 }

@@ -101,9 +101,19 @@ impl Client {
     }
 
     /// Returns when the next request for history is due, if there is one. Before it, everything that
-    /// has come is read.
+    /// has come is read, and what has been read is returned; but a call that subscribes waits for a
+    /// beginning, whatever it keeps.
     pub(super) fn fill_at(&self) -> Option<Instant> {
-        self.filling.as_ref()?.filler.due()
+        let filling = self.filling.as_ref()?;
+        let has_events = || {
+            self.queue
+                .iter()
+                .any(|next| matches!(next, Update::Event(_)))
+        };
+        if !filling.has_beginnings() && !filling.is_full() && has_events() {
+            return None;
+        }
+        filling.filler.due()
     }
 
     /// Returns whether nothing is to be read from the connection now: events wait, as many as may.
@@ -119,10 +129,7 @@ impl Client {
             return false;
         };
         filling.is_read = true;
-        filling
-            .filler
-            .due()
-            .is_some_and(|due| due <= Instant::now())
+        self.fill_at().is_some_and(|due| due <= Instant::now())
     }
 
     /// Makes the next request for history, if it is time. Returns whether it is.
@@ -132,18 +139,11 @@ impl Client {
         watched: &Watched,
     ) -> Result<bool> {
         let is_full = self.is_full();
-        let has_events = self
-            .queue
-            .iter()
-            .any(|next| matches!(next, Update::Event(_)));
-        let Some(filling) = &mut self.filling else {
+        let due = self.fill_at();
+        let (Some(due), Some(filling)) = (due, &mut self.filling) else {
             return Ok(false);
         };
-        let Some(due) = filling.filler.due() else {
-            return Ok(false);
-        };
-        // What has come is read first, and what has been read is returned.
-        if !is_full && (has_events || !filling.is_read) {
+        if !is_full && !filling.is_read {
             return Ok(false);
         }
         if due > Instant::now() {

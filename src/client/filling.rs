@@ -285,6 +285,11 @@ impl Filling {
         self.waiting_bytes >= MOST_WAITING && self.filler.due().is_some()
     }
 
+    /// Returns whether streams wait for their beginnings.
+    pub(super) fn has_beginnings(&self) -> bool {
+        !self.beginning.is_empty()
+    }
+
     /// Returns whether events wait.
     pub(super) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()

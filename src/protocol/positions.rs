@@ -141,11 +141,7 @@ impl Positions {
 
     /// Returns the position of a stream, an empty one if it had none.
     pub(crate) fn position(&mut self, stream: &Stream) -> &mut Position {
-        let name = stream.as_str();
-        if !self.streams.contains_key(name) {
-            self.streams.insert(name.to_owned(), Position::default());
-        }
-        self.streams.entry(name.to_owned()).or_default()
+        self.streams.entry(stream.as_str().to_owned()).or_default()
     }
 
     fn know(&mut self, name: &str, key: &Key<'_>) {

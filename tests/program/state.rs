@@ -257,7 +257,13 @@ fn a_file_that_cannot_be_used_is_named() {
     let nowhere = octave_ws(&sim, &["listen", TEMPERATURE, "--state", "/nowhere/state"]).output();
     let output = nowhere.unwrap();
     assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
-    let mut command = octave_ws(&sim, &["listen", TEMPERATURE, "--state", "s", "-F", "text"]);
-    let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(64), "{}", text(&output.stderr));
+    for args in [
+        &["listen", TEMPERATURE, "--state", "s", "-F", "text"][..],
+        &["listen", TEMPERATURE, "--state", "s", "-o", "./s"],
+        // The events before would be passed over.
+        &["history", TEMPERATURE, "--state", "s", "--since", "1h"],
+    ] {
+        let output = octave_ws(&sim, args).output().unwrap();
+        assert_eq!(output.status.code(), Some(64), "{}", text(&output.stderr));
+    }
 }

@@ -167,6 +167,11 @@ impl Settings {
             }
             Command::History(history) => {
                 let (since, until) = (history.since, history.until);
+                if since.is_some() && history.state.is_some() {
+                    let message = "--since and --state cannot be used together: a run with --state \
+                                   begins where the last one has ended";
+                    return Err(Failure::usage(message));
+                }
                 let mut listen = mem::take(history).into();
                 let run = ListenSettings::resolve(&mut listen, true, args.quiet, deadline)?;
                 let config = connection::config(args)?.retry_for(HISTORY_PATIENCE);
@@ -296,12 +301,15 @@ impl ListenSettings {
             Some(path) => Destination::File(path.to_owned()),
         };
         let is_stdout_tty = matches!(output, Destination::Stdout) && io::stdout().is_terminal();
-        if let (Some((status, _)), Destination::File(path) | Destination::WholeFile(path)) =
-            (&status_file, &output)
-            && is_same_file(status, Path::new(path))
-        {
-            let message = "--status-file and --output cannot be the same file";
-            return Err(Failure::usage(message));
+        if let Destination::File(path) | Destination::WholeFile(path) = &output {
+            let status = status_file.as_ref().map(|(path, _)| path.as_path());
+            let state = listen.state.as_ref().map(Path::new);
+            for (option, other) in [("--status-file", status), ("--state", state)] {
+                if other.is_some_and(|other| is_same_file(other, Path::new(path))) {
+                    let message = format!("{option} and --output cannot be the same file");
+                    return Err(Failure::usage(message));
+                }
+            }
         }
         let default = if is_stdout_tty {
             Format::Text

@@ -94,14 +94,11 @@ impl Run<'_> {
         let Some(positions) = client.positions().filter(|_| self.kept_due().is_some()) else {
             return Ok(());
         };
-        match self.keep(&positions.clone()) {
-            // It is tried again, and the run continues meanwhile.
-            Err(End::Failed(failure)) if failure.message.starts_with("state: ") => Ok(()),
-            done => done,
-        }
+        self.keep(&positions.clone())
     }
 
-    /// Writes and syncs the output, and keeps the positions.
+    /// Writes and syncs the output, and keeps the positions. If they cannot be kept, the run continues,
+    /// and they are tried again.
     fn keep(&mut self, positions: &Positions) -> Result<(), End> {
         if self.kept.is_none() {
             return Ok(());
@@ -112,8 +109,9 @@ impl Run<'_> {
             folder.finish()?;
         }
         let counts = self.counts();
-        if let Some(kept) = &mut self.kept {
-            kept.state.commit(positions)?;
+        if let Some(kept) = &mut self.kept
+            && kept.state.commit(positions).is_ok()
+        {
             kept.counts = counts;
         }
         Ok(())
