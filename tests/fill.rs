@@ -6,6 +6,11 @@ use std::time::{Duration, Instant};
 use octave_ws::sim::{Fault, HistoryFault, Options, Sim};
 use octave_ws::{Action, Client, Config, Positions, Stop, Stream, Update, Why};
 use serde_json::json;
+use tungstenite::Message;
+
+use crate::raw::{grant_next, play, serve_out};
+
+mod raw;
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 const HUMIDITY: &str = "/demo/devices/gw1/humidity";
@@ -388,4 +393,30 @@ fn a_stream_is_subscribed_while_events_of_another_wait_to_be_taken() {
     });
     seen.settle();
     seen.wait_until(|seen| seen.events.len() == 3);
+}
+
+#[test]
+fn an_event_before_the_last_acknowledgement_waits_for_no_history_that_cannot_be_read() {
+    let history = Sim::start().unwrap();
+    history.set_faults(&[Fault::History(HistoryFault::Status(404))]);
+    let (endpoint, service) = play([Box::new(|_, mut socket| {
+        grant_next(&mut socket);
+        let value = format!(
+            r#"{{"id":"e{:024}","creationDate":1000,"path":"{TEMPERATURE}","elems":{{"n":1}}}}"#,
+            1
+        );
+        let message = format!(r#"{{"type":"message","value":{value}}}"#);
+        socket.send(Message::text(message)).unwrap();
+        grant_next(&mut socket);
+        serve_out(&mut socket);
+    })]);
+    let passed = format!(r#"{{"{TEMPERATURE}":{{"passes":true,"ids":{{}}}}}}"#);
+    let config = history.config().endpoint(&endpoint).allow_plaintext();
+    let config = config.api(history.api()).fill();
+    let config = config.positions(Positions::from_json(&passed).unwrap());
+    let mut seen = Seen::subscribed(&config, &[TEMPERATURE, HUMIDITY]);
+    seen.wait_until(|seen| seen.events.len() == 1);
+    assert_eq!(seen.gaps, [Some(Why::Refused), Some(Why::Refused)]);
+    seen.client.close().unwrap();
+    service.join().unwrap();
 }

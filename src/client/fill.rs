@@ -69,7 +69,8 @@ impl Client {
             Update::Event(event) => Some(event),
             _ => None,
         });
-        filling.plan(self.subscriptions.acknowledged_streams(), queued);
+        let released = filling.plan(self.subscriptions.acknowledged_streams(), queued);
+        self.queue.extend(released.into_iter().map(Update::Event));
         self.end_fill();
         true
     }

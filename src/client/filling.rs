@@ -1,8 +1,9 @@
 //! The streams whose history is read, and the pushed events that wait for it.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use super::waiting::Waiting;
 use crate::Result;
 use crate::config::Config;
 use crate::history::{Api, Filler, Task};
@@ -38,9 +39,7 @@ pub(super) struct Filling {
     without: BTreeSet<Stream>,
     /// Number of events of the history that are on the way to the caller.
     pub(super) queued: usize,
-    /// The events that wait, in order, and their size.
-    waiting: VecDeque<Event>,
-    waiting_bytes: usize,
+    waiting: Waiting,
     /// The events that history has shown, and that may still be pushed.
     shown: HashSet<EventId>,
     shown_until: Option<Instant>,
@@ -69,8 +68,7 @@ impl Filling {
             begun: BTreeSet::new(),
             without: BTreeSet::new(),
             queued: 0,
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
+            waiting: Waiting::default(),
             shown: HashSet::new(),
             shown_until: None,
             awaits_pong: false,
@@ -88,8 +86,7 @@ impl Filling {
         self.begun.clear();
         self.without.clear();
         // History has them.
-        self.waiting.clear();
-        self.waiting_bytes = 0;
+        self.waiting = Waiting::default();
         self.shown.clear();
         self.shown_until = None;
         self.awaits_pong = false;
@@ -126,33 +123,38 @@ impl Filling {
     }
 
     /// Plans to read the history of streams that are subscribed, first of those whose events wait.
-    /// `queued` are events that are on the way to the caller.
+    /// `queued` are events that are on the way to the caller. Returns events that have waited for nothing.
     pub(super) fn plan<'a>(
         &mut self,
         streams: impl Iterator<Item = &'a Stream>,
         queued: impl Iterator<Item = &'a Event>,
-    ) {
+    ) -> Vec<Event> {
         self.has_new = false;
         let is_new = |stream: &&Stream| {
             !self.live.contains(stream.as_str()) && !self.pending.contains(*stream)
         };
         let mut new: Vec<&Stream> = streams.filter(is_new).collect();
         if new.is_empty() {
-            return;
+            return self.release(None);
         }
-        let waiting: BTreeSet<String> = self.waiting.iter().flat_map(names).collect();
-        new.sort_by_key(|stream| !waiting.contains(stream.as_str()));
+        new.sort_by_key(|stream| !self.waiting.has(stream.as_str()));
         // Until the pong after the last request for history.
         self.shown_until = None;
-        let queued: Vec<&Event> = queued.collect();
+        let mut ids: HashMap<String, Vec<EventId>> = HashMap::new();
+        for key in queued.filter_map(Key::of) {
+            for name in key.names() {
+                let ids = ids.entry(name.to_owned()).or_default();
+                ids.push(EventId::new(&key.id));
+            }
+        }
+        let mut released = Vec::new();
         for stream in new {
             if self.without.contains(stream) {
                 self.live.insert(stream.as_str().to_owned());
+                released.extend(self.release(Some(stream)));
                 continue;
             }
-            let of_stream = |event: &&&Event| names(event).any(|name| name == stream.as_str());
-            let queued = queued.iter().filter(of_stream);
-            let queued = queued.filter_map(|event| Some(EventId::new(&event.id()?)));
+            let queued = ids.remove(stream.as_str()).unwrap_or_default();
             let position = self.positions.position(stream);
             let mut fill = Fill::new(position, queued);
             // It had no event a moment ago.
@@ -163,6 +165,8 @@ impl Filling {
             let stream = stream.clone();
             self.filler.push(Task { stream, fill });
         }
+        released.extend(self.release(None));
+        released
     }
 
     /// Returns the number of streams whose history is still to be read or returned.
@@ -192,45 +196,48 @@ impl Filling {
         self.pending.remove(stream);
         self.live.insert(stream.as_str().to_owned());
         self.shown.extend(fill.into_new());
-        let mut released = Vec::new();
-        for event in std::mem::take(&mut self.waiting) {
-            if self.waits(&event) {
-                self.waiting.push_back(event);
-            } else {
-                self.waiting_bytes -= event.message().len();
-                if !self.is_shown(&event) {
-                    released.push(event);
-                }
-            }
-        }
+        self.release(Some(stream))
+    }
+
+    /// Returns the events of a stream that have waited, or all where none has to wait any more, less those
+    /// that history has shown.
+    fn release(&mut self, stream: Option<&Stream>) -> Vec<Event> {
+        let mut released = match stream {
+            _ if !self.can_wait() => self.waiting.take_all(),
+            Some(stream) => self.waiting.take(stream.as_str()),
+            None => Vec::new(),
+        };
+        released.retain(|event| !self.is_shown(event));
         released
     }
 
     /// Takes a pushed event. Returns it unless it waits, or history has shown it.
-    pub(super) fn take(&mut self, mut event: Event) -> Option<Event> {
-        if self.waits(&event) {
-            event.detach();
-            self.waiting_bytes += event.message().len();
-            self.waiting.push_back(event);
+    pub(super) fn take(&mut self, event: Event) -> Option<Event> {
+        let key = self.can_wait().then(|| Key::of(&event)).flatten();
+        if let Some(key) = key.filter(|key| self.waits(key)) {
+            let names = self.known(&key).map(str::to_owned).collect();
+            let (id, date) = (EventId::new(&key.id), key.date);
+            self.waiting.push(event, id, date, names);
             return None;
         }
         (!self.is_shown(&event)).then_some(event)
     }
 
+    /// Returns whether there is history for which events wait.
+    fn can_wait(&self) -> bool {
+        !self.pending.is_empty() || self.has_new
+    }
+
     /// Returns whether an event has to wait for the history of its stream. That of a stream which was
     /// not subscribed by this name does not.
-    pub(super) fn waits(&self, event: &Event) -> bool {
-        if self.pending.is_empty() && !self.has_new {
-            return false;
-        }
-        let Some(key) = Key::of(event) else {
-            return false;
-        };
-        let mut known = key
-            .names()
-            .filter(|name| self.positions.has(name))
-            .peekable();
+    fn waits(&self, key: &Key<'_>) -> bool {
+        let mut known = self.known(key).peekable();
         known.peek().is_some() && !known.any(|name| self.live.contains(name))
+    }
+
+    /// Returns the names of the stream of an event by which it has a position.
+    fn known<'a>(&self, key: &'a Key<'_>) -> impl Iterator<Item = &'a str> {
+        key.names().filter(|name| self.positions.has(name))
     }
 
     /// Returns whether history has shown an event, by another name of its stream, too.
@@ -252,7 +259,8 @@ impl Filling {
 
     /// Returns whether an event that comes at the end goes out.
     pub(super) fn passes(&mut self, event: &Event) -> bool {
-        !self.waits(event) && !self.is_shown(event)
+        let key = self.can_wait().then(|| Key::of(event)).flatten();
+        key.is_none_or(|key| !self.waits(&key)) && !self.is_shown(event)
     }
 
     /// Returns whether history has shown events that may still be pushed.
@@ -274,15 +282,12 @@ impl Filling {
 
     /// Returns the pushed events of a stream that wait: their ids and dates.
     pub(super) fn waiting_of(&self, stream: &Stream) -> Vec<(EventId, i64)> {
-        let of_stream = |event: &&Event| names(event).any(|name| name == stream.as_str());
-        let events = self.waiting.iter().filter(of_stream);
-        let keys = events.filter_map(Key::of);
-        keys.map(|key| (EventId::new(&key.id), key.date)).collect()
+        self.waiting.of(stream.as_str())
     }
 
     /// Returns whether no more events can wait while history is read.
     pub(super) fn is_full(&self) -> bool {
-        self.waiting_bytes >= MOST_WAITING && self.filler.due().is_some()
+        self.waiting.bytes() >= MOST_WAITING && self.filler.due().is_some()
     }
 
     /// Returns whether streams wait for their beginnings.
@@ -308,10 +313,4 @@ impl Filling {
         self.filler.drop_stream(stream);
         self.has_new = true;
     }
-}
-
-/// Returns the names of the stream of an event.
-fn names(event: &Event) -> impl Iterator<Item = String> {
-    let names = Key::of(event).map(|key| key.names().map(str::to_owned).collect::<Vec<_>>());
-    names.into_iter().flatten()
 }

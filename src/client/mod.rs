@@ -34,6 +34,7 @@ mod renewal;
 mod state;
 mod subscribe;
 mod supervision;
+mod waiting;
 mod watch;
 
 /// A client of the service, with one connection at a time, and the one before it until its events have
