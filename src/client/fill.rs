@@ -35,6 +35,16 @@ impl Client {
         }
     }
 
+    /// Returns the next update of the queue.
+    pub(super) fn next_queued(&mut self) -> Option<Update> {
+        let next = self.queue.pop_front();
+        if let (Some(filling), Some(next)) = (&mut self.filling, &next) {
+            filling.returned(next);
+            self.end_fill();
+        }
+        next
+    }
+
     /// Passes on an event of the present connection, unless it waits for history, or history has shown
     /// it.
     pub(super) fn pushed(&mut self, event: Event) {
@@ -65,11 +75,7 @@ impl Client {
         let Some(filling) = &mut self.filling else {
             return false;
         };
-        let queued = self.queue.iter().filter_map(|next| match next {
-            Update::Event(event) => Some(event),
-            _ => None,
-        });
-        let released = filling.plan(self.subscriptions.acknowledged_streams(), queued);
+        let released = filling.plan(self.subscriptions.acknowledged_streams());
         self.queue.extend(released.into_iter().map(Update::Event));
         self.end_fill();
         true
@@ -157,7 +163,11 @@ impl Client {
         let Some(stream) = filling.filler.stream().cloned() else {
             return Ok(false);
         };
-        let waiting = filling.waiting_of(&stream);
+        let queued = self.queue.iter().filter_map(|next| match next {
+            Update::Event(event) => Some(event),
+            _ => None,
+        });
+        let undelivered = filling.undelivered(&stream, queued);
         filling.filler.api.route.trust_as(&self.route);
         let may_cut_short = !self.watch_state.cut_short && !watched.is_ready();
         let context = &mut filling.filler.api.route.wait_context;
@@ -172,7 +182,7 @@ impl Client {
             &self.config,
             &mut self.redactor,
             &mut filling.positions,
-            &waiting,
+            &undelivered,
             is_cut,
         );
         let (stream, outcomes) = step?;

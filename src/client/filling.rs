@@ -1,13 +1,14 @@
 //! The streams whose history is read, and the pushed events that wait for it.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use super::standings::{Standing, Standings};
 use super::waiting::Waiting;
 use crate::Result;
 use crate::config::Config;
-use crate::history::{Api, Filler, Task};
-use crate::protocol::{Event, EventId, Fill, Key, Positions, Stream};
+use crate::history::{Api, Begin, Filler, Task, Undelivered};
+use crate::protocol::{Event, EventId, Fill, Key, Position, Positions, Stream};
 use crate::transport::Route;
 use crate::update::Update;
 
@@ -25,18 +26,9 @@ const WITHOUT_PONG: Duration = Duration::from_secs(60);
 pub(super) struct Filling {
     pub(super) filler: Filler,
     pub(super) positions: Positions,
-    /// The streams whose events go out as they come, by their names.
-    live: BTreeSet<String>,
-    /// The streams whose history is to be read.
-    pending: BTreeSet<Stream>,
-    /// The streams whose beginning is to be found before they are subscribed.
-    beginning: BTreeSet<Stream>,
+    standings: Standings,
     /// Whether streams have been requested since the last plan.
     has_new: bool,
-    /// The streams that have begun since the last loss.
-    begun: BTreeSet<Stream>,
-    /// The streams that have no beginning: their history cannot be read.
-    without: BTreeSet<Stream>,
     /// Number of events of the history that are on the way to the caller.
     pub(super) queued: usize,
     waiting: Waiting,
@@ -61,12 +53,8 @@ impl Filling {
         Ok(Some(Box::new(Self {
             filler: Filler::new(Api::new(config, route)?, PATIENCE),
             positions: config.positions.clone(),
-            live: BTreeSet::new(),
-            pending: BTreeSet::new(),
-            beginning: BTreeSet::new(),
+            standings: Standings::default(),
             has_new: true,
-            begun: BTreeSet::new(),
-            without: BTreeSet::new(),
             queued: 0,
             waiting: Waiting::default(),
             shown: HashSet::new(),
@@ -80,11 +68,7 @@ impl Filling {
     pub(super) fn lost(&mut self) {
         self.filler.reset();
         self.has_new = true;
-        self.live.clear();
-        self.pending.clear();
-        self.beginning.clear();
-        self.begun.clear();
-        self.without.clear();
+        self.standings.clear();
         // History has them.
         self.waiting = Waiting::default();
         self.shown.clear();
@@ -96,74 +80,66 @@ impl Filling {
     /// to wait for.
     pub(super) fn begin<'a>(&mut self, streams: impl Iterator<Item = &'a Stream>) -> bool {
         for stream in streams {
-            self.has_new |= !self.live.contains(stream.as_str());
-            let is_known = self.positions.is_begun(stream) || self.without.contains(stream);
-            if !is_known && self.beginning.insert(stream.clone()) {
+            let standing = self.standings.get(stream.as_str());
+            self.has_new |= standing != Some(Standing::Live);
+            if standing.is_none() && !self.positions.is_begun(stream) {
+                self.standings.set(stream, Standing::Beginning);
                 self.filler.push(Task {
                     stream: stream.clone(),
-                    fill: Fill::beginning(),
+                    begin: Begin::Newest,
+                    until: None,
                 });
             }
         }
-        !self.beginning.is_empty()
+        self.has_beginnings()
     }
 
     /// Notes that the beginning of a stream is found, or not. Returns whether it was looked for.
     pub(super) fn has_begun(&mut self, stream: &Stream, is_found: bool) -> bool {
-        if !self.beginning.remove(stream) {
+        if self.standings.get(stream.as_str()) != Some(Standing::Beginning) {
             return false;
         }
-        let streams = if is_found {
-            &mut self.begun
+        let standing = if is_found {
+            Standing::Begun
         } else {
-            &mut self.without
+            Standing::Without
         };
-        streams.insert(stream.clone());
+        self.standings.set(stream, standing);
         true
     }
 
     /// Plans to read the history of streams that are subscribed, first of those whose events wait.
-    /// `queued` are events that are on the way to the caller. Returns events that have waited for nothing.
-    pub(super) fn plan<'a>(
-        &mut self,
-        streams: impl Iterator<Item = &'a Stream>,
-        queued: impl Iterator<Item = &'a Event>,
-    ) -> Vec<Event> {
+    /// Returns events that have waited for nothing.
+    pub(super) fn plan<'a>(&mut self, streams: impl Iterator<Item = &'a Stream>) -> Vec<Event> {
         self.has_new = false;
         let is_new = |stream: &&Stream| {
-            !self.live.contains(stream.as_str()) && !self.pending.contains(*stream)
+            let standing = self.standings.get(stream.as_str());
+            !matches!(standing, Some(Standing::Live | Standing::Pending))
         };
         let mut new: Vec<&Stream> = streams.filter(is_new).collect();
-        if new.is_empty() {
-            return self.release(None);
+        if !new.is_empty() {
+            // Until the pong after the last request for history.
+            self.shown_until = None;
         }
         new.sort_by_key(|stream| !self.waiting.has(stream.as_str()));
-        // Until the pong after the last request for history.
-        self.shown_until = None;
-        let mut ids: HashMap<String, Vec<EventId>> = HashMap::new();
-        for key in queued.filter_map(Key::of) {
-            for name in key.names() {
-                let ids = ids.entry(name.to_owned()).or_default();
-                ids.push(EventId::new(&key.id));
-            }
-        }
         let mut released = Vec::new();
         for stream in new {
-            if self.without.contains(stream) {
-                self.live.insert(stream.as_str().to_owned());
+            let standing = self.standings.get(stream.as_str());
+            if standing == Some(Standing::Without) {
+                self.standings.set(stream, Standing::Live);
                 released.extend(self.release(Some(stream)));
                 continue;
             }
-            let queued = ids.remove(stream.as_str()).unwrap_or_default();
-            let position = self.positions.position(stream);
-            let mut fill = Fill::new(position, queued);
             // It had no event a moment ago.
-            if position.from().is_none() && self.begun.contains(stream) {
-                fill = fill.free();
-            }
-            self.pending.insert(stream.clone());
-            let stream = stream.clone();
-            self.filler.push(Task { stream, fill });
+            let is_empty = |position: &Position| position.from().is_none();
+            let is_free = standing == Some(Standing::Begun)
+                && self.positions.get(stream).is_none_or(is_empty);
+            self.standings.set(stream, Standing::Pending);
+            self.filler.push(Task {
+                stream: stream.clone(),
+                begin: Begin::Position { is_free },
+                until: None,
+            });
         }
         released.extend(self.release(None));
         released
@@ -171,7 +147,7 @@ impl Filling {
 
     /// Returns the number of streams whose history is still to be read or returned.
     pub(super) fn unfilled(&self) -> usize {
-        self.pending.len().max(usize::from(self.queued > 0))
+        self.standings.pending().max(usize::from(self.queued > 0))
     }
 
     /// Takes note of an update that is returned to the caller.
@@ -193,8 +169,7 @@ impl Filling {
     /// Notes that a stream's history has been read. Returns its events that have waited, less those that
     /// history has shown.
     pub(super) fn filled(&mut self, stream: &Stream, fill: Fill) -> Vec<Event> {
-        self.pending.remove(stream);
-        self.live.insert(stream.as_str().to_owned());
+        self.standings.set(stream, Standing::Live);
         self.shown.extend(fill.into_new());
         self.release(Some(stream))
     }
@@ -225,14 +200,15 @@ impl Filling {
 
     /// Returns whether there is history for which events wait.
     fn can_wait(&self) -> bool {
-        !self.pending.is_empty() || self.has_new
+        self.standings.pending() > 0 || self.has_new
     }
 
     /// Returns whether an event has to wait for the history of its stream. That of a stream which was
     /// not subscribed by this name does not.
     fn waits(&self, key: &Key<'_>) -> bool {
         let mut known = self.known(key).peekable();
-        known.peek().is_some() && !known.any(|name| self.live.contains(name))
+        known.peek().is_some()
+            && !known.any(|name| self.standings.get(name) == Some(Standing::Live))
     }
 
     /// Returns the names of the stream of an event by which it has a position.
@@ -248,7 +224,7 @@ impl Filling {
         if self
             .shown_until
             .is_some_and(|until| until <= Instant::now())
-            && self.pending.is_empty()
+            && self.standings.pending() == 0
         {
             self.shown.clear();
             return false;
@@ -280,9 +256,19 @@ impl Filling {
         self.shown_until = Instant::now().checked_add(AFTER_PONG);
     }
 
-    /// Returns the pushed events of a stream that wait: their ids and dates.
-    pub(super) fn waiting_of(&self, stream: &Stream) -> Vec<(EventId, i64)> {
-        self.waiting.of(stream.as_str())
+    /// Returns the pushed events of a stream that are not delivered. `queued` are those of all streams
+    /// that are on the way to the caller.
+    pub(super) fn undelivered<'a>(
+        &self,
+        stream: &Stream,
+        queued: impl Iterator<Item = &'a Event>,
+    ) -> Undelivered {
+        let keys = queued.filter_map(Key::of);
+        let of_stream = keys.filter(|key| key.names().any(|name| name == stream.as_str()));
+        Undelivered {
+            queued: of_stream.map(|key| EventId::new(&key.id)).collect(),
+            waiting: self.waiting.of(stream.as_str()),
+        }
     }
 
     /// Returns whether no more events can wait while history is read.
@@ -292,7 +278,7 @@ impl Filling {
 
     /// Returns whether streams wait for their beginnings.
     pub(super) fn has_beginnings(&self) -> bool {
-        !self.beginning.is_empty()
+        self.standings.beginning() > 0
     }
 
     /// Returns whether events wait.
@@ -307,9 +293,7 @@ impl Filling {
 
     /// Forgets a stream that is unsubscribed. Its position stays.
     pub(super) fn unsubscribed(&mut self, stream: &Stream) {
-        self.live.remove(stream.as_str());
-        self.pending.remove(stream);
-        self.beginning.remove(stream);
+        self.standings.remove(stream);
         self.filler.drop_stream(stream);
         self.has_new = true;
     }

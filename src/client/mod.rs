@@ -31,6 +31,7 @@ mod own_loop;
 mod postponed;
 mod proof;
 mod renewal;
+mod standings;
 mod state;
 mod subscribe;
 mod supervision;
@@ -262,12 +263,7 @@ impl Client {
         {
             return Ok(Some(Update::Event(event)));
         }
-        let next = self.queue.pop_front();
-        if let (Some(filling), Some(next)) = (&mut self.filling, &next) {
-            filling.returned(next);
-            self.end_fill();
-        }
-        Ok(next)
+        Ok(self.next_queued())
     }
 
     /// Passes everything that arrives to the callback, until that returns `Break`.

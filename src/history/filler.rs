@@ -48,14 +48,38 @@ struct Failing {
 /// A stream whose history is to be read.
 pub(crate) struct Task {
     pub(crate) stream: Stream,
-    pub(crate) fill: Fill,
+    pub(crate) begin: Begin,
+    /// The date behind which nothing is wanted.
+    pub(crate) until: Option<i64>,
+}
+
+/// Where the history of a stream is begun to be read.
+#[derive(Clone, Copy)]
+pub(crate) enum Begin {
+    /// Its newest events become known.
+    Newest,
+    /// At the position that it has by then. It `is_free` where nothing can have been removed behind it.
+    Position {
+        is_free: bool,
+    },
+    Date(i64),
 }
 
 struct Current {
-    task: Task,
+    stream: Stream,
+    fill: Fill,
     events: u64,
     /// The dates of the first and the last event.
     span: Option<(i64, i64)>,
+}
+
+/// The pushed events of a stream that are not delivered.
+#[derive(Default)]
+pub(crate) struct Undelivered {
+    /// Those that are on the way to the caller.
+    pub(crate) queued: Vec<EventId>,
+    /// Those that wait for history, by their dates.
+    pub(crate) waiting: Vec<(EventId, i64)>,
 }
 
 /// A result of a request.
@@ -103,12 +127,12 @@ impl Filler {
 
     /// Returns the stream that is read now, or next.
     pub(crate) fn stream(&self) -> Option<&Stream> {
-        let current = self.current.as_ref().map(|current| &current.task);
-        current.or(self.tasks.front()).map(|task| &task.stream)
+        let current = self.current.as_ref().map(|current| &current.stream);
+        current.or_else(|| self.tasks.front().map(|task| &task.stream))
     }
 
-    /// Makes a request, and returns the stream, and its outcomes in order. `waiting` are the pushed
-    /// events of the stream that are not delivered. A request that `is_cut` short is made again.
+    /// Makes a request, and returns the stream, and its outcomes in order. `undelivered` are the pushed
+    /// events of the stream. A request that `is_cut` short is made again.
     ///
     /// # Errors
     /// `Stopped`.
@@ -117,22 +141,19 @@ impl Filler {
         config: &Config,
         redactor: &mut Redactor,
         positions: &mut Positions,
-        waiting: &[(EventId, i64)],
+        undelivered: &Undelivered,
         is_cut: impl FnOnce() -> bool,
     ) -> Result<(Stream, Vec<Outcome>)> {
         let mut outcomes = Vec::new();
         let current = self.current.take().or_else(|| {
-            Some(Current {
-                task: self.tasks.pop_front()?,
-                events: 0,
-                span: None,
-            })
+            let task = self.tasks.pop_front()?;
+            Some(Current::new(task, positions, &undelivered.queued))
         });
         let Some(mut current) = current else {
             let message = "no stream is left";
             return Err(Error::config(message));
         };
-        let stream = current.task.stream.clone();
+        let stream = current.stream.clone();
         if let Some((why, error)) = &self.left_out {
             outcomes.push(current.done(Some((*why, error.clone()))));
             return Ok((stream, outcomes));
@@ -142,19 +163,20 @@ impl Filler {
             outcomes.push(current.done(Some((Why::Unavailable, failing.last))));
             return Ok((stream, outcomes));
         }
-        let query = current.task.fill.query();
+        let query = current.fill.query();
         let (why, error) = match self
             .api
             .get(config, redactor, &stream, query, self.deadline)
         {
             Ok(page) => {
-                let position = positions.position(&stream);
-                let taken = current.take(&page, position, waiting, &mut outcomes);
+                let taken = positions.change(&stream, |position| {
+                    current.take(&page, position, &undelivered.waiting, &mut outcomes)
+                });
                 self.proceed(taken, current, &mut outcomes);
                 return Ok((stream, outcomes));
             }
             Err(NoEvents::TooLong(_)) => {
-                let taken = current.task.fill.too_long();
+                let taken = current.fill.too_long();
                 self.proceed(taken, current, &mut outcomes);
                 return Ok((stream, outcomes));
             }
@@ -167,7 +189,7 @@ impl Filler {
                 return Ok((stream, outcomes));
             }
             Err(NoEvents::Failed(error)) => {
-                let patience = if current.task.fill.is_beginning() {
+                let patience = if current.fill.is_beginning() {
                     self.patience.min(AT_BEGINNING)
                 } else {
                     self.patience
@@ -252,7 +274,7 @@ impl Filler {
         self.tasks.retain(|task| task.stream != *stream);
         if self
             .current
-            .take_if(|current| current.task.stream == *stream)
+            .take_if(|current| current.stream == *stream)
             .is_some()
         {
             self.failing = None;
@@ -273,6 +295,28 @@ impl Filler {
 }
 
 impl Current {
+    fn new(task: Task, positions: &Positions, queued: &[EventId]) -> Self {
+        let fill = match task.begin {
+            Begin::Newest => Fill::beginning(),
+            Begin::Date(date) => Fill::since(date),
+            Begin::Position { is_free } => {
+                let none = Position::default();
+                let position = positions.get(&task.stream).unwrap_or(&none);
+                let fill = Fill::new(position, queued.iter().cloned());
+                if is_free { fill.free() } else { fill }
+            }
+        };
+        Self {
+            stream: task.stream,
+            fill: match task.until {
+                Some(date) => fill.until(date),
+                None => fill,
+            },
+            events: 0,
+            span: None,
+        }
+    }
+
     /// Takes a page, and adds its new events to the outcomes.
     fn take(
         &mut self,
@@ -281,14 +325,11 @@ impl Current {
         waiting: &[(EventId, i64)],
         outcomes: &mut Vec<Outcome>,
     ) -> Taken {
-        let taken = self
-            .task
-            .fill
-            .take(&page.entries, position, waiting, page.date);
+        let taken = self.fill.take(&page.entries, position, waiting, page.date);
         for at in &taken.new {
             let entry = &page.entries[*at];
             let value = &page.body[entry.value.clone()];
-            let event = Event::from_history(&self.task.stream, value);
+            let event = Event::from_history(&self.stream, value);
             outcomes.extend(event.map(Outcome::Event));
             let first = self.span.map_or(entry.date, |(first, _)| first);
             self.span = Some((first, entry.date));
@@ -299,7 +340,7 @@ impl Current {
 
     fn done(self, failure: Option<(Why, Error)>) -> Outcome {
         Outcome::Done {
-            fill: Box::new(self.task.fill),
+            fill: Box::new(self.fill),
             events: self.events,
             span: self.span,
             failure,

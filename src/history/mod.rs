@@ -5,5 +5,5 @@ mod filler;
 mod reader;
 
 pub(crate) use api::Api;
-pub(crate) use filler::{Filler, Outcome, Task};
+pub(crate) use filler::{Begin, Filler, Outcome, Task, Undelivered};
 pub use reader::{History, Probe, Since};

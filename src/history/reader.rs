@@ -4,10 +4,10 @@ use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::api::{Api, NoEvents, Page};
-use super::filler::{Filler, Outcome, Task};
+use super::filler::{Begin, Filler, Outcome, Task, Undelivered};
 use crate::config::Config;
 use crate::error::{ErrorKind, Phase};
-use crate::protocol::{Fill, Positions, Query, Stream};
+use crate::protocol::{Positions, Query, Stream};
 use crate::secret::Redactor;
 use crate::transport::Route;
 use crate::update::{Filled, Gap, Update};
@@ -102,23 +102,22 @@ impl History {
         since: Since,
         until: Option<SystemTime>,
     ) -> Result<()> {
-        let fill = match since {
-            Since::Position => match self.positions.get(stream) {
-                Some(position) => Fill::new(position, []),
-                None => Fill::since(0),
-            },
-            Since::Date(date) => Fill::since(clock::millis(date)),
+        let begin = match since {
+            Since::Position if self.positions.contains(stream) => {
+                Begin::Position { is_free: false }
+            }
+            Since::Position => Begin::Date(0),
+            Since::Date(date) => Begin::Date(clock::millis(date)),
             Since::Ago(time) => {
                 let time = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-                Fill::since(self.now(stream)?.saturating_sub(time).max(0))
+                Begin::Date(self.now(stream)?.saturating_sub(time).max(0))
             }
         };
-        let fill = match until {
-            Some(date) => fill.until(clock::millis(date)),
-            None => fill,
-        };
-        let stream = stream.clone();
-        self.filler.push(Task { stream, fill });
+        self.filler.push(Task {
+            stream: stream.clone(),
+            begin,
+            until: until.map(clock::millis),
+        });
         Ok(())
     }
 
@@ -223,7 +222,7 @@ impl History {
             &self.config,
             &mut self.redactor,
             &mut self.positions,
-            &[],
+            &Undelivered::default(),
             || false,
         );
         let (stream, outcomes) = step?;

@@ -1,21 +1,21 @@
 use std::fmt::{self, Write as _};
 
-/// The id of an event. That of the documented form, a letter and 24 hexadecimal digits, takes no
-/// memory beyond itself.
+/// The id of an event, in 16 bytes. That of the documented form, a letter and 24 hexadecimal digits,
+/// takes no memory beyond itself.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct EventId(Form);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Form {
     Hex(u8, [u8; DIGITS / 2]),
-    Other(Box<str>),
+    Other(Box<Box<str>>),
 }
 
 const DIGITS: usize = 24;
 
 impl EventId {
     pub(crate) fn new(text: &str) -> Self {
-        Self(hex(text).unwrap_or_else(|| Form::Other(text.into())))
+        Self(hex(text).unwrap_or_else(|| Form::Other(Box::new(text.into()))))
     }
 }
 
@@ -78,6 +78,7 @@ mod tests {
             assert_eq!(id.to_string(), text);
             assert_eq!(matches!(id.0, Form::Hex(..)), is_short, "{text}");
             assert_eq!(id, EventId::new(text));
+            assert_eq!(size_of_val(&id), 16);
         }
         assert_ne!(
             EventId::new("e65f0c1a24b5a8d2c0c3a5001"),

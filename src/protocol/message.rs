@@ -122,6 +122,7 @@ impl Event {
 impl Incoming {
     /// Tells a message apart. All of it was checked to be one JSON document unless it is
     /// [`Incoming::Unknown`].
+    #[inline]
     pub(crate) fn parse(text: Text) -> Self {
         // RFC 8259 §8.1: a receiver may ignore a byte order mark.
         let start = if text.starts_with('\u{feff}') { 3 } else { 0 };

@@ -103,6 +103,11 @@ impl Position {
         }
     }
 
+    /// Returns the memory of ids that were forgotten.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.known.shrink_to_fit();
+    }
+
     /// Returns the ids all of which prove that nothing has been removed behind the position. Without any,
     /// each one that is known does.
     pub(crate) fn anchors(&self) -> impl Iterator<Item = &(i64, EventId)> {

@@ -17,8 +17,7 @@ const MOST: usize = 65_536;
 /// [`Config::positions`](crate::Config::positions).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Positions {
-    /// By the id or the path of the stream.
-    streams: BTreeMap<String, Position>,
+    streams: BTreeMap<Stream, Position>,
     /// Number of ids.
     known: usize,
 }
@@ -36,7 +35,7 @@ impl Positions {
 
     /// Returns whether a stream has a position.
     pub fn contains(&self, stream: &Stream) -> bool {
-        self.streams.contains_key(stream.as_str())
+        self.streams.contains_key(stream)
     }
 
     /// Returns whether it is known where a stream begins.
@@ -56,16 +55,17 @@ impl Positions {
     /// Takes note of an event of this stream that is received for good.
     pub(crate) fn receive_of(&mut self, stream: &Stream, event: &Event) {
         let Some(key) = Key::of(event) else { return };
-        self.position(stream);
-        self.know(stream.as_str(), &key);
+        self.change(stream, |position| {
+            position.know(EventId::new(&key.id), key.date);
+        });
     }
 
     /// Takes the positions of the streams that have none here.
     pub fn adopt_new(&mut self, other: &Self) {
-        for (name, position) in &other.streams {
-            if !self.streams.contains_key(name) {
+        for (stream, position) in &other.streams {
+            if !self.streams.contains_key(stream) {
                 self.known += position.known().len();
-                self.streams.insert(name.clone(), position.clone());
+                self.streams.insert(stream.clone(), position.clone());
             }
         }
     }
@@ -73,12 +73,12 @@ impl Positions {
     /// Returns a JSON object with a member for each stream, for [`Positions::from_json`].
     pub fn to_json(&self) -> String {
         let mut json = String::from("{");
-        for (name, position) in &self.streams {
+        for (stream, position) in &self.streams {
             if json.len() > 1 {
                 json.push(',');
             }
             // Writing to a string cannot fail.
-            let _ = write!(json, "{}:{{", Value::from(name.as_str()));
+            let _ = write!(json, "{}:{{", Value::from(stream.as_str()));
             if let Some(from) = position.from() {
                 let _ = write!(json, r#""from":{from},"#);
             }
@@ -104,7 +104,7 @@ impl Positions {
         let streams: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(json).ok()?;
         let mut positions = Self::default();
         for (name, json) in streams {
-            let _: Stream = name.parse().ok()?;
+            let stream: Stream = name.parse().ok()?;
             let [from, ids, partial, passes] =
                 members(json.get(), ["from", "ids", "partial", "passes"]).ok()?;
             let from = match from {
@@ -117,7 +117,7 @@ impl Positions {
             position.is_partial = partial == Some("true");
             position.passes = passes == Some("true");
             positions.known += position.known().len();
-            positions.streams.insert(name.into_owned(), position);
+            positions.streams.insert(stream, position);
         }
         Some(positions)
     }
@@ -131,17 +131,26 @@ impl Positions {
     pub(crate) fn pass(&mut self, stream: &Stream, why: Why) {
         // Events that were removed do not come back.
         if !matches!(why, Why::Evicted | Why::NoHistory) {
-            self.position(stream).pass();
+            self.change(stream, Position::pass);
         }
     }
 
     pub(crate) fn get(&self, stream: &Stream) -> Option<&Position> {
-        self.streams.get(stream.as_str())
+        self.streams.get(stream)
     }
 
-    /// Returns the position of a stream, an empty one if it had none.
-    pub(crate) fn position(&mut self, stream: &Stream) -> &mut Position {
-        self.streams.entry(stream.as_str().to_owned()).or_default()
+    /// Changes the position of a stream, an empty one if it had none.
+    pub(crate) fn change<R>(
+        &mut self,
+        stream: &Stream,
+        change: impl FnOnce(&mut Position) -> R,
+    ) -> R {
+        let position = self.streams.entry(stream.clone()).or_default();
+        let before = position.known().len();
+        let done = change(position);
+        let after = position.known().len();
+        self.count(before, after);
+        done
     }
 
     fn know(&mut self, name: &str, key: &Key<'_>) {
@@ -150,8 +159,13 @@ impl Positions {
         };
         let before = position.known().len();
         position.know(EventId::new(&key.id), key.date);
-        let now = position.known().len();
-        self.known = (self.known + now).saturating_sub(before);
+        let after = position.known().len();
+        self.count(before, after);
+    }
+
+    /// Counts the ids of a position that has changed, and forgets old ones where those are too many.
+    fn count(&mut self, before: usize, after: usize) {
+        self.known = (self.known + after).saturating_sub(before);
         if self.known > MOST {
             self.shrink();
         }
@@ -162,6 +176,7 @@ impl Positions {
         let most = MOST / 2 / self.streams.len().max(1);
         for position in self.streams.values_mut() {
             position.shrink(most.max(1));
+            position.shrink_to_fit();
         }
         let known = self.streams.values().map(|position| position.known().len());
         self.known = known.sum();
@@ -181,9 +196,9 @@ mod tests {
     fn they_are_written_and_read_again() {
         let mut positions = Positions::default();
         let (one, other): (Stream, Stream) = ("/a\"b".parse().unwrap(), "/b".parse().unwrap());
-        positions.position(&one);
+        positions.change(&one, |_| ());
         assert_eq!(positions.to_json(), r#"{"/a\"b":{"ids":{}}}"#);
-        positions.position(&other);
+        positions.change(&other, |_| ());
         positions.receive(&event("/b", 7, 10_000));
         positions.receive(&event("/c", 8, 10_000));
         assert_eq!(positions.len(), 2);
@@ -192,7 +207,7 @@ mod tests {
         assert_eq!(positions.to_json(), json);
         assert_eq!(Positions::from_json(json).as_ref(), Some(&positions));
         positions.pass(&other, Why::Refused);
-        positions.position(&other).is_partial = true;
+        positions.change(&other, |position| position.is_partial = true);
         let json = positions.to_json();
         assert_eq!(Positions::from_json(&json), Some(positions), "{json}");
         for broken in [
@@ -214,18 +229,32 @@ mod tests {
         let mut positions = Positions::default();
         let paths: Vec<String> = (0..1000).map(|n| format!("/{n}")).collect();
         for path in &paths {
-            positions.position(&path.parse().unwrap());
+            positions.change(&path.parse().unwrap(), |_| ());
         }
         for n in 0..200_u64 {
             for path in &paths {
                 positions.receive(&event(path, n, i64::try_from(n).unwrap()));
             }
         }
-        let known: usize = positions
-            .streams
-            .values()
-            .map(|position| position.known().len())
-            .sum();
+        assert_bounded(&positions);
+    }
+
+    #[test]
+    fn the_ids_of_beginnings_count() {
+        let mut positions = Positions::default();
+        for n in 0..5000 {
+            positions.change(&format!("/{n}").parse().unwrap(), |position| {
+                for id in 0..20 {
+                    position.know(EventId::new(&format!("e{id:024x}")), id);
+                }
+            });
+        }
+        assert_bounded(&positions);
+    }
+
+    fn assert_bounded(positions: &Positions) {
+        let of_each = positions.streams.values();
+        let known: usize = of_each.map(|position| position.known().len()).sum();
         assert_eq!(known, positions.known);
         assert!((MOST / 4..=MOST).contains(&known), "{known}");
     }

@@ -1,10 +1,12 @@
+use std::borrow::Borrow;
 use std::error;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A cloud stream, given by its id or its path.
 ///
-/// An id is `s` and 24 hexadecimal digits; a path begins with `/`.
+/// An id is `s` and 24 hexadecimal digits; a path begins with `/`. Clones share the text.
 ///
 /// ```
 /// use octave_ws::Stream;
@@ -16,25 +18,17 @@ use std::str::FromStr;
 /// # Ok::<(), octave_ws::ParseStreamError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Stream(Name);
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Name {
-    Id(String),
-    Path(String),
-}
+pub struct Stream(Arc<str>);
 
 impl Stream {
     /// Returns the id or path as it was given.
     pub fn as_str(&self) -> &str {
-        match &self.0 {
-            Name::Id(name) | Name::Path(name) => name,
-        }
+        &self.0
     }
 
     /// Returns whether it is a path.
     pub fn is_path(&self) -> bool {
-        matches!(self.0, Name::Path(_))
+        self.0.starts_with('/')
     }
 }
 
@@ -47,14 +41,21 @@ impl FromStr for Stream {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.starts_with('/') {
-            return Ok(Self(Name::Path(text.to_owned())));
+            return Ok(Self(text.into()));
         }
         match text.strip_prefix('s') {
             Some(digits) if digits.len() == 24 && digits.bytes().all(|b| b.is_ascii_hexdigit()) => {
-                Ok(Self(Name::Id(text.to_owned())))
+                Ok(Self(text.into()))
             }
             _ => Err(ParseStreamError(text.to_owned())),
         }
+    }
+}
+
+/// Streams are found by their text in maps and sets.
+impl Borrow<str> for Stream {
+    fn borrow(&self) -> &str {
+        self.as_str()
     }
 }
 
