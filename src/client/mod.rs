@@ -256,6 +256,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::next`].
+    #[inline]
     pub fn next_buffered(&mut self) -> Result<Option<Update>> {
         self.is_idle = false;
         if self.queue.is_empty()

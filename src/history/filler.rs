@@ -330,7 +330,7 @@ impl Current {
             let entry = &page.entries[*at];
             let value = &page.body[entry.value.clone()];
             let event = Event::from_history(&self.stream, value);
-            outcomes.extend(event.map(Outcome::Event));
+            outcomes.push(Outcome::Event(event));
             let first = self.span.map_or(entry.date, |(first, _)| first);
             self.span = Some((first, entry.date));
             self.events += 1;

@@ -108,21 +108,29 @@ impl Event {
         }
     }
 
-    /// Creates an event of the history of a stream from its Event object. Returns `None` for a text that
-    /// is not JSON.
-    pub(crate) fn from_history(stream: &Stream, value: &str) -> Option<Self> {
+    /// Creates an event of the history of a stream from its Event object, a JSON object.
+    pub(crate) fn from_history(stream: &Stream, value: &str) -> Self {
         let resource = serde_json::Value::from(stream.as_str());
-        let text = format!(r#"{{"type":"message","resource":{resource},"value":{value}}}"#);
-        let mut event = Self::from_message(text)?;
+        let mut text = String::from(r#"{"type":"message","resource":"#);
+        let mut append = |part: &str| {
+            text.push_str(part);
+            text.len() - part.len()..text.len()
+        };
+        let resource = append(&resource.to_string());
+        append(r#","value":"#);
+        let value = append(value);
+        append("}");
+        let text = Text::from(text);
+        let parts = Parts::new(&text, &text, &text[value], Some(&text[resource]));
+        let mut event = Self::new(text, parts);
         event.set_from_history();
-        Some(event)
+        event
     }
 }
 
 impl Incoming {
     /// Tells a message apart. All of it was checked to be one JSON document unless it is
     /// [`Incoming::Unknown`].
-    #[inline]
     pub(crate) fn parse(text: Text) -> Self {
         // RFC 8259 §8.1: a receiver may ignore a byte order mark.
         let start = if text.starts_with('\u{feff}') { 3 } else { 0 };

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -70,36 +70,7 @@ impl Positions {
         }
     }
 
-    /// Returns a JSON object with a member for each stream, for [`Positions::from_json`].
-    pub fn to_json(&self) -> String {
-        let mut json = String::from("{");
-        for (stream, position) in &self.streams {
-            if json.len() > 1 {
-                json.push(',');
-            }
-            // Writing to a string cannot fail.
-            let _ = write!(json, "{}:{{", Value::from(stream.as_str()));
-            if let Some(from) = position.from() {
-                let _ = write!(json, r#""from":{from},"#);
-            }
-            if position.is_partial {
-                json.push_str(r#""partial":true,"#);
-            }
-            if position.passes {
-                json.push_str(r#""passes":true,"#);
-            }
-            json.push_str(r#""ids":{"#);
-            for (n, (date, id)) in position.known().enumerate() {
-                let comma = if n > 0 { "," } else { "" };
-                let _ = write!(json, "{comma}{}:{date}", Value::from(id.to_string()));
-            }
-            json.push_str("}}");
-        }
-        json.push('}');
-        json
-    }
-
-    /// Reads what [`Positions::to_json`] has returned. Returns `None` for another text.
+    /// Reads what [`Display`](fmt::Display) has formatted. Returns `None` for another text.
     pub fn from_json(json: &str) -> Option<Self> {
         let streams: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(json).ok()?;
         let mut positions = Self::default();
@@ -183,6 +154,33 @@ impl Positions {
     }
 }
 
+/// Formats a JSON object with a member for each stream, for [`Positions::from_json`].
+impl fmt::Display for Positions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('{')?;
+        for (n, (stream, position)) in self.streams.iter().enumerate() {
+            let comma = if n > 0 { "," } else { "" };
+            write!(f, "{comma}{}:{{", Value::from(stream.as_str()))?;
+            if let Some(from) = position.from() {
+                write!(f, r#""from":{from},"#)?;
+            }
+            if position.is_partial {
+                f.write_str(r#""partial":true,"#)?;
+            }
+            if position.passes {
+                f.write_str(r#""passes":true,"#)?;
+            }
+            f.write_str(r#""ids":{"#)?;
+            for (n, (date, id)) in position.known().enumerate() {
+                let comma = if n > 0 { "," } else { "" };
+                write!(f, "{comma}{}:{date}", Value::from(id.to_string()))?;
+            }
+            f.write_str("}}")?;
+        }
+        f.write_char('}')
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,18 +195,18 @@ mod tests {
         let mut positions = Positions::default();
         let (one, other): (Stream, Stream) = ("/a\"b".parse().unwrap(), "/b".parse().unwrap());
         positions.change(&one, |_| ());
-        assert_eq!(positions.to_json(), r#"{"/a\"b":{"ids":{}}}"#);
+        assert_eq!(positions.to_string(), r#"{"/a\"b":{"ids":{}}}"#);
         positions.change(&other, |_| ());
         positions.receive(&event("/b", 7, 10_000));
         positions.receive(&event("/c", 8, 10_000));
         assert_eq!(positions.len(), 2);
         let json =
             r#"{"/a\"b":{"ids":{}},"/b":{"from":5000,"ids":{"e000000000000000000000007":10000}}}"#;
-        assert_eq!(positions.to_json(), json);
+        assert_eq!(positions.to_string(), json);
         assert_eq!(Positions::from_json(json).as_ref(), Some(&positions));
         positions.pass(&other, Why::Refused);
         positions.change(&other, |position| position.is_partial = true);
-        let json = positions.to_json();
+        let json = positions.to_string();
         assert_eq!(Positions::from_json(&json), Some(positions), "{json}");
         for broken in [
             "",

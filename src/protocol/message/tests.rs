@@ -375,3 +375,18 @@ mod properties {
         }
     }
 }
+
+#[test]
+fn an_event_of_the_history_is_the_message_that_it_would_be() {
+    for path in ["/a", "/a\"b\n", "/\u{e4}"] {
+        let value = "{\"id\" : \"e1\",\n\"elems\":{}}";
+        let past = Event::from_history(&path.parse().unwrap(), value);
+        let pushed = Event::from_message(past.message()).unwrap();
+        for event in [&past, &pushed] {
+            assert_eq!(event.resource(), Some(path));
+            assert_eq!(event.value(), value);
+        }
+        assert_eq!(past.message(), pushed.message());
+        assert!(past.is_from_history() && !pushed.is_from_history());
+    }
+}

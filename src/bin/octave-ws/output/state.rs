@@ -1,7 +1,9 @@
 //! The positions of the streams, kept over runs.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -30,8 +32,8 @@ pub(crate) struct State {
     _lock: File,
     /// All before the positions.
     head: String,
-    /// The text of the last commit.
-    text: String,
+    /// The text of the last commit; `None` where it failed.
+    written: Option<Digest>,
     next_at: Instant,
     /// The time of a file that was broken: events since then may be missing.
     pub(crate) broken_at: Option<SystemTime>,
@@ -67,7 +69,7 @@ impl State {
             head: format!(r#"{{"version":{VERSION},"api":{api},"company":{company},"streams":"#),
             path,
             _lock: lock,
-            text: String::new(),
+            written: None,
             next_at: Instant::now(),
             broken_at: None,
             has_failed: false,
@@ -141,7 +143,7 @@ impl State {
     /// commit may succeed.
     pub(crate) fn commit(&mut self, positions: &Positions) -> Result<(), Failure> {
         let done = self.prepare(positions).and_then(|()| self.publish());
-        let bytes = self.text.len() as u64;
+        let bytes = self.written.as_ref().map_or(0, |written| written.bytes);
         self.next_at = Instant::now() + EVERY.max(Duration::from_secs(bytes / BYTES_PER_SECOND));
         done.map_err(|error| {
             let message = format!("state: {}: {error}", self.path.display());
@@ -156,16 +158,18 @@ impl State {
 
     /// Writes and syncs what is to replace the file.
     pub(crate) fn prepare(&mut self, positions: &Positions) -> io::Result<()> {
-        let text = format!("{}{}}}\n", self.head, positions.to_json());
-        if text == self.text {
+        let text = format_args!("{}{positions}}}\n", self.head);
+        let digest = Some(Digest::of(text));
+        if digest == self.written {
             return Ok(());
         }
-        self.text.clear();
-        let mut file = opened(&beside(&self.path, ".tmp"))?;
-        file.set_len(0)?;
-        file.write_all(text.as_bytes())?;
-        sink::sync(&file)?;
-        self.text = text;
+        self.written = None;
+        let mut file = BufWriter::new(opened(&beside(&self.path, ".tmp"))?);
+        file.get_ref().set_len(0)?;
+        file.write_fmt(text)?;
+        file.flush()?;
+        sink::sync(file.get_ref())?;
+        self.written = digest;
         Ok(())
     }
 
@@ -181,6 +185,39 @@ impl State {
         let folder = self.path.parent().filter(|folder| *folder != Path::new(""));
         let folder = folder.unwrap_or_else(|| Path::new("."));
         sink::sync(&OpenOptions::new().read(true).open(folder)?)
+    }
+}
+
+/// A text, by its size and a hash: that of thousands of streams takes more memory than their positions.
+#[derive(PartialEq)]
+struct Digest {
+    bytes: u64,
+    hash: u64,
+}
+
+impl Digest {
+    fn of(text: fmt::Arguments<'_>) -> Self {
+        let mut hashed = Hashed::default();
+        // It takes all that is written.
+        let _ = fmt::write(&mut hashed, text);
+        Self {
+            bytes: hashed.bytes,
+            hash: hashed.hasher.finish(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Hashed {
+    bytes: u64,
+    hasher: DefaultHasher,
+}
+
+impl fmt::Write for Hashed {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        self.bytes += part.len() as u64;
+        self.hasher.write(part.as_bytes());
+        Ok(())
     }
 }
 
