@@ -62,7 +62,7 @@ fn one_room_knows_each_library_and_few_the_wall_clock() {
                 "tests.rs",
             ][..],
         ),
-        ("zlib_rs::", &["inflate.rs"]),
+        ("zlib_rs::", &["inflate.rs", "decoder.rs"]),
         (
             "ureq::",
             &["link_transport.rs", "request.rs", "endpoint.rs"],

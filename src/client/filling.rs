@@ -1,6 +1,7 @@
 //! The streams whose history is read, and the pushed events that wait for it.
 
 use std::collections::HashSet;
+use std::mem;
 use std::time::{Duration, Instant};
 
 use super::standings::{Standing, Standings};
@@ -42,17 +43,17 @@ pub(super) struct Filling {
 }
 
 impl Filling {
-    /// Returns `None` where no history is to be read.
+    /// Takes the positions. Returns `None` where no history is to be read.
     ///
     /// # Errors
     /// `Config` where no REST API is known.
-    pub(super) fn of(config: &Config, route: &Route) -> Result<Option<Box<Self>>> {
+    pub(super) fn new(config: &mut Config, route: &Route) -> Result<Option<Box<Self>>> {
         if !config.fill {
             return Ok(None);
         }
         Ok(Some(Box::new(Self {
             filler: Filler::new(Api::new(config, route)?, PATIENCE),
-            positions: config.positions.clone(),
+            positions: mem::take(&mut config.positions),
             standings: Standings::default(),
             has_new: true,
             queued: 0,

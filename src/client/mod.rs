@@ -156,9 +156,9 @@ impl Client {
     pub fn new(config: &Config) -> Result<Self> {
         let now = Instant::now();
         let route = Route::new(config)?;
+        let mut config = config.clone();
         Ok(Self {
-            filling: Filling::of(config, &route)?,
-            config: config.clone(),
+            filling: Filling::new(&mut config, &route)?,
             route,
             redactor: Redactor::default(),
             backoff: Backoff::new(config.retry_for, now),
@@ -179,6 +179,7 @@ impl Client {
             watch_state: WatchState::default(),
             is_idle: false,
             queue: VecDeque::new(),
+            config,
         })
     }
 

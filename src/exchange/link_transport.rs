@@ -1,6 +1,7 @@
 use std::error;
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -9,6 +10,7 @@ use ureq::unversioned::transport::{
 };
 
 use crate::http::cookies::Cookies;
+use crate::http::decoder::Decoder;
 use crate::secret::Token;
 use crate::transport::Link;
 
@@ -35,21 +37,39 @@ const LOOKED_AT: [&str; 7] = [
     "transfer-encoding",
 ];
 
+/// A link for requests, with the buffers and the decoder that they take. New ones for each request would
+/// leave holes in the heap, between what is kept of the answers, into which no later ones fit.
+pub(crate) struct HttpLink {
+    pub(crate) link: Link,
+    pub(super) decoder: Decoder,
+    buffers: Option<LazyBuffers>,
+}
+
+impl From<Link> for HttpLink {
+    fn from(link: Link) -> Self {
+        Self {
+            link,
+            decoder: Decoder::default(),
+            buffers: None,
+        }
+    }
+}
+
 /// Holds a link while ureq does not have it.
 #[derive(Clone)]
 pub(super) struct Slot(Arc<Mutex<Option<LinkState>>>);
 
 pub(super) struct LinkState {
-    pub(super) link: Link,
+    pub(super) http: HttpLink,
     /// Bytes received after the head.
     pub(super) rest: Vec<u8>,
     pub(super) cookies: Cookies,
 }
 
 impl Slot {
-    pub(super) fn new(link: Link) -> Self {
+    pub(super) fn new(http: HttpLink) -> Self {
         Self(Arc::new(Mutex::new(Some(LinkState {
-            link,
+            http,
             rest: Vec::new(),
             cookies: Cookies::default(),
         }))))
@@ -87,11 +107,15 @@ impl Connector for LinkConnector {
         _: Option<()>,
     ) -> Result<Option<LinkTransport>, ureq::Error> {
         let output = MAX_REQUEST + self.token.expose_secret().len();
-        Ok(self.slot.take().map(|state| LinkTransport {
-            state: Some(state),
-            slot: self.slot.clone(),
-            token: self.token.clone(),
-            buffers: LazyBuffers::new(MAX_HEAD, output),
+        Ok(self.slot.take().map(|mut state| {
+            let kept = state.http.buffers.take();
+            let kept = kept.and_then(|mut kept| (kept.output().len() >= output).then_some(kept));
+            LinkTransport {
+                buffers: kept.unwrap_or_else(|| LazyBuffers::new(MAX_HEAD, output)),
+                state: Some(state),
+                slot: self.slot.clone(),
+                token: self.token.clone(),
+            }
         }))
     }
 }
@@ -136,8 +160,8 @@ impl Transport for LinkTransport {
                 output[at..][..name.len()].copy_from_slice(name.as_bytes());
             }
         }
-        state.link.write_all(&output)?;
-        Ok(state.link.flush()?)
+        state.http.link.write_all(&output)?;
+        Ok(state.http.link.flush()?)
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
@@ -145,7 +169,7 @@ impl Transport for LinkTransport {
         let state = self.state.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
         let mut chunk = [0; 4096];
         while end_of_head(&state.rest).is_none() {
-            let n = state.link.read(&mut chunk)?;
+            let n = state.http.link.read(&mut chunk)?;
             state.rest.extend_from_slice(&chunk[..n]);
             // A record of an alert or of a handshake (RFC 8446 §5.1), where HTTP was asked for.
             if let [0x15 | 0x16, 3, ..] = state.rest[..] {
@@ -181,7 +205,11 @@ impl Transport for LinkTransport {
 
 impl Drop for LinkTransport {
     fn drop(&mut self) {
-        if let Some(state) = self.state.take() {
+        if let Some(mut state) = self.state.take() {
+            let none = LazyBuffers::new(1, 1);
+            let mut buffers = mem::replace(&mut self.buffers, none);
+            buffers.input_consume(buffers.input().len());
+            state.http.buffers = Some(buffers);
             self.slot.put(state);
         }
     }

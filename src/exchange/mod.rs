@@ -3,4 +3,5 @@
 mod link_transport;
 mod request;
 
+pub(crate) use link_transport::HttpLink;
 pub(crate) use request::{Answer, Method, Request};

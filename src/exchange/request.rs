@@ -10,10 +10,10 @@ use crate::error::{ErrorKind, Phase};
 use crate::http::body::{self, Framing};
 use crate::http::cookies::Cookies;
 use crate::http::head;
-use crate::transport::{Link, Route};
+use crate::transport::Route;
 use crate::{Error, Result};
 
-use super::link_transport::{LinkState, MAX_HEAD, Resolved, Slot, Tls};
+use super::link_transport::{HttpLink, LinkState, MAX_HEAD, Resolved, Slot, Tls};
 
 /// A request without a body.
 pub(crate) struct Request<'a> {
@@ -55,14 +55,14 @@ impl Request<'_> {
     /// errors of the connection.
     pub(crate) fn send(
         &self,
-        mut link: Link,
+        mut http: HttpLink,
         route: &Route,
         credentials: &Credentials,
         deadline: Instant,
-    ) -> Result<(Answer, Option<Link>)> {
+    ) -> Result<(Answer, Option<HttpLink>)> {
         let endpoint = &route.endpoint;
-        link.wire().set_deadline(Some(deadline));
-        let sent = self.exchange(link, endpoint, credentials, &route.user_agent);
+        http.link.wire().set_deadline(Some(deadline));
+        let sent = self.exchange(http, endpoint, credentials, &route.user_agent);
         sent.map_err(|error| {
             let failed = |kind, what: &str| {
                 let message = format!("the answer of {endpoint} is {what}");
@@ -98,12 +98,12 @@ impl Request<'_> {
     /// answer's body is read here, and ureq sees the necessary part of its head.
     fn exchange(
         &self,
-        link: Link,
+        http: HttpLink,
         endpoint: &Endpoint,
         credentials: &Credentials,
         user_agent: &str,
-    ) -> Result<(Answer, Option<Link>), AnyError> {
-        let slot = Slot::new(link);
+    ) -> Result<(Answer, Option<HttpLink>), AnyError> {
+        let slot = Slot::new(http);
         let connector = slot.connector(credentials.token.clone());
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -146,19 +146,21 @@ impl Request<'_> {
         // With it goes the connection, back to its slot.
         drop(ended);
         let LinkState {
-            mut link,
+            mut http,
             mut rest,
             cookies,
         } = slot.take().ok_or(ureq::Error::ConnectionFailed)?;
 
         let framing = framing(head.status, &head.headers)?;
-        let body = body::read(&mut link, &mut rest, framing, self.max_body)?;
+        let body = body::read(&mut http.link, &mut rest, framing, self.max_body)?;
         let coding = head.headers.get("content-encoding");
         let coding = coding.map_or(&b"identity"[..], HeaderValue::as_bytes);
-        let (body, is_encoded) = match body::decode(&body, coding, self.max_body) {
+        let (body, is_encoded) = match http.decoder.decode(body, coding, self.max_body) {
             Ok(decoded) => (decoded, false),
-            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Err(error.into()),
-            Err(_) => (body, true),
+            Err((error, _)) if error.kind() == io::ErrorKind::FileTooLarge => {
+                return Err(error.into());
+            }
+            Err((_, body)) => (body, true),
         };
         let is_kept = framing != Framing::ToTheEnd
             && head.version == Version::HTTP_11
@@ -175,7 +177,7 @@ impl Request<'_> {
             body,
             is_encoded,
         };
-        Ok((answer, is_kept.then_some(link)))
+        Ok((answer, is_kept.then_some(http)))
     }
 }
 

@@ -2,11 +2,11 @@ use std::time::Instant;
 
 use crate::config::Config;
 use crate::error::{ErrorKind, Phase};
-use crate::exchange::{Answer, Method, Request};
+use crate::exchange::{Answer, HttpLink, Method, Request};
 use crate::http::head;
 use crate::protocol::{Entry, NoPage, Query, Stream, is_transient, page};
 use crate::secret::Redactor;
-use crate::transport::{Link, Route};
+use crate::transport::Route;
 use crate::{Error, Result, clock};
 
 /// The longest answer, but for one event: that may be as long as a message.
@@ -15,7 +15,7 @@ const MAX_PAGE: usize = 1 << 20;
 /// The REST API, and the link to it while it is used.
 pub(crate) struct Api {
     pub(crate) route: Route,
-    link: Option<Link>,
+    link: Option<HttpLink>,
 }
 
 /// An answer with events.
@@ -77,10 +77,10 @@ impl Api {
         };
         let kept = self.link.take();
         let was_kept = kept.is_some();
-        let mut ask = |link: Option<Link>| {
+        let mut ask = |link: Option<HttpLink>| {
             let link = match link {
                 Some(link) => link,
-                None => self.route.dial(phase_deadline())?,
+                None => self.route.dial(phase_deadline())?.into(),
             };
             request.send(link, &self.route, credentials, phase_deadline())
         };
@@ -100,8 +100,8 @@ impl Api {
 
     /// Ends the link, if there is one.
     pub(crate) fn close(&mut self) {
-        if let Some(mut link) = self.link.take() {
-            link.shut();
+        if let Some(mut http) = self.link.take() {
+            http.link.shut();
         }
     }
 

@@ -1,7 +1,5 @@
 use std::io::{self, ErrorKind, Read};
 
-use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
-
 /// The framing of a body (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
@@ -43,26 +41,6 @@ pub(crate) fn read(
     let used = input.used;
     bytes.drain(..used);
     Ok(body)
-}
-
-/// Undoes a content coding (RFC 9110 §8.4.1).
-///
-/// # Errors
-/// `FileTooLarge` for more than `most` bytes; `Unsupported` for a coding that is not known; those of
-/// the decoder.
-pub(crate) fn decode(body: &[u8], coding: &[u8], most: usize) -> io::Result<Vec<u8>> {
-    let decoder: &mut dyn Read = match &coding.to_ascii_lowercase()[..] {
-        b"gzip" | b"x-gzip" => &mut MultiGzDecoder::new(body),
-        b"deflate" => &mut ZlibDecoder::new(body),
-        b"identity" => &mut { body },
-        _ => return Err(ErrorKind::Unsupported.into()),
-    };
-    let mut plain = Vec::new();
-    decoder.take(most as u64 + 1).read_to_end(&mut plain)?;
-    if plain.len() > most {
-        return Err(ErrorKind::FileTooLarge.into());
-    }
-    Ok(plain)
 }
 
 struct Input<'a, C> {
@@ -137,9 +115,6 @@ impl<C: Read> Input<'_, C> {
 
 #[cfg(test)]
 mod tests {
-    use flate2::Compression;
-    use flate2::bufread::{GzEncoder, ZlibEncoder};
-
     use super::*;
 
     /// A connection over which bytes come one by one.
@@ -176,36 +151,6 @@ mod tests {
                 // Nothing more is read once the body is there.
                 assert_eq!(left, all[text.len()..first.max(text.len())]);
             }
-        }
-    }
-
-    #[test]
-    fn a_coding_is_undone_up_to_a_limit() {
-        let compressed = |zeros: usize| {
-            let (zeros, level) = (vec![0; zeros], Compression::default());
-            let (mut gzip, mut zlib) = (Vec::new(), Vec::new());
-            GzEncoder::new(&zeros[..], level)
-                .read_to_end(&mut gzip)
-                .unwrap();
-            ZlibEncoder::new(&zeros[..], level)
-                .read_to_end(&mut zlib)
-                .unwrap();
-            [("gzip", gzip.clone()), ("X-Gzip", gzip), ("Deflate", zlib)]
-        };
-        for (coding, body) in compressed(100) {
-            let decoded = decode(&body, coding.as_bytes(), 100);
-            assert_eq!(decoded.unwrap(), [0; 100], "{coding}");
-            let cut = decode(&body[..body.len() / 2], coding.as_bytes(), 100);
-            assert_eq!(cut.unwrap_err().kind(), ErrorKind::UnexpectedEof);
-            assert!(decode(b"{}", coding.as_bytes(), 100).is_err());
-            let unknown = decode(&body, b"br", 100);
-            assert_eq!(unknown.unwrap_err().kind(), ErrorKind::Unsupported);
-            assert_eq!(decode(&body, b"Identity", 100).unwrap(), body);
-        }
-        // However long it is.
-        for (coding, body) in compressed(10 << 20) {
-            let long = decode(&body, coding.as_bytes(), 100);
-            assert_eq!(long.unwrap_err().kind(), ErrorKind::FileTooLarge);
         }
     }
 

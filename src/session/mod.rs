@@ -87,7 +87,7 @@ pub(crate) fn open(
         max_body: MAX_ANSWER,
         too_long: ErrorKind::Malformed,
     };
-    let (answer, link) = request.send(link, route, credentials, deadline)?;
+    let (answer, link) = request.send(link.into(), route, credentials, deadline)?;
     answer
         .cookies
         .secrets()
@@ -100,6 +100,7 @@ pub(crate) fn open(
     });
     redactor.hide(id.expose_secret());
     let cookies = answer.cookies;
+    let link = link.map(|http| http.link);
     Ok(Session { id, cookies, link })
 }
 

@@ -15,7 +15,7 @@ const LOOK_EVENTS: u64 = 256;
 /// The file of positions, and what it is to hold.
 pub(super) struct Kept {
     state: State,
-    /// The positions of the last commit.
+    /// The positions of a capture's last commit.
     positions: Positions,
     /// Number of events of the run, and of gaps, at the last commit.
     counts: (u64, u64),
@@ -35,11 +35,16 @@ impl Kept {
             return Ok((config, None));
         };
         let (state, positions) = State::open(path, &config)?;
+        let is_capture = settings.is_capture;
         let kept = Self {
             state,
-            positions: positions.clone(),
+            positions: if is_capture {
+                positions.clone()
+            } else {
+                Positions::default()
+            },
             counts: (0, 0),
-            is_capture: settings.is_capture,
+            is_capture,
             is_unavailable: false,
         };
         Ok((config.positions(positions), Some(kept)))
@@ -68,7 +73,7 @@ impl Run<'_> {
                 kept.positions.adopt_new(positions);
                 Ok(kept.state.commit(&kept.positions)?)
             }
-            Some(_) => self.keep(&positions.clone()),
+            Some(_) => self.keep(positions),
             None => Ok(()),
         }
     }
@@ -94,7 +99,7 @@ impl Run<'_> {
         let Some(positions) = client.positions().filter(|_| self.kept_due().is_some()) else {
             return Ok(());
         };
-        self.keep(&positions.clone())
+        self.keep(positions)
     }
 
     /// Writes and syncs the output, and keeps the positions. If they cannot be kept, the run continues,
