@@ -326,7 +326,7 @@ fn the_program_waits_in_one_room() {
             ],
         ),
         ("output/replace.rs", &["OpenOptions::new()"]),
-        ("output/state.rs", &["LockExclusive", "OpenOptions::new()"]),
+        ("output/state.rs", &["OpenOptions::new()"]),
         (
             "settings/mod.rs",
             &["io::stdin()", "io::stdout()", "io::stderr()"],

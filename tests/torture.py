@@ -4,7 +4,8 @@
 
 Each run has to end in time, and not by a signal. Where it ends with 0, all lines are there. Else
 one line says why, what was there stays, and behind it stand whole lines. A call that is interrupted,
-a file system without locks, and one that does not sync folders have to make no difference.
+a file system without locks, and one that does not sync folders have to make no difference. A file of
+positions is whole, and not ahead of the output.
 """
 
 import collections
@@ -52,6 +53,7 @@ class Scenario:
     def __init__(self, name, *args, appends=False, captures=False):
         self.name, self.args = name, args
         self.appends, self.captures = appends, captures
+        self.keeps = "--state" in args
 
     def run(self, folder, *strace):
         """Runs it under strace. Returns the exit status, negative for a signal."""
@@ -66,6 +68,28 @@ class Scenario:
 
     def wrong(self, folder, code, call):
         """What is wrong with what a run has left in which this call failed."""
+        return self.wrong_output(folder, code, call) or self.keeps and self.wrong_state(folder, code)
+
+    def wrong_state(self, folder, code):
+        try:
+            positions = json.load(open(f"{folder}/STATE"))["streams"]
+        except FileNotFoundError:
+            return "no positions" if code == 0 else None
+        except ValueError:
+            return "broken positions"
+        if not positions and code != 0:
+            return None
+        known = positions[STREAM]["ids"]
+        lines = [json.loads(line) for line in open(f"{folder}/FILE")]
+        dates = {line["id"]: line["creationDate"] for line in lines if "id" in line}
+        first = min(dates.values(), default=float("inf"))
+        if any(id not in dates and date > first for id, date in known.items()):
+            return "positions of what is not in the file"
+        if code == 0 and not dates.keys() <= known.keys():
+            return "positions without what is in the file"
+        return None
+
+    def wrong_output(self, folder, code, call):
         stdout, stderr, file = (open(f"{folder}/{name}").read() for name in ("stdout", "stderr", "FILE"))
         if code < 0:
             return f"killed by signal {-code}"
@@ -103,6 +127,10 @@ SCENARIOS = [
     Scenario("capture", "capture", STREAM, f"-C{COUNT}", "-W10s", "-o", "FOLDER/FILE", captures=True),
     Scenario("listen to a file", "listen", STREAM, f"-C{COUNT}", "-W10s", "-o", "FOLDER/FILE", appends=True),
     Scenario("listen", "listen", STREAM, f"-C{COUNT}", "-W10s"),
+    Scenario("capture with positions", "capture", STREAM, f"-C{COUNT}", "-W10s", "-o", "FOLDER/FILE",
+             "--state", "FOLDER/STATE", captures=True),
+    Scenario("listen with positions", "listen", STREAM, f"-C{COUNT}", "-W10s", "-o", "FOLDER/FILE",
+             "--state", "FOLDER/STATE", appends=True),
     Scenario("session", "session", "--connect-timeout=5s"),
     Scenario("doctor", "doctor", STREAM, "--json", "--connect-timeout=5s"),
 ]
@@ -129,7 +157,11 @@ def calls(scenario):
 def faults(scenario):
     """The runs of a scenario: which call is to fail and how, and whether that makes a difference."""
     made = list(calls(scenario))
-    if scenario.captures:
+    if scenario.keeps:
+        check_order(scenario, [line for _, _, line in made])
+        # The others are those of a run without positions.
+        made = [call for call in made if re.search("/FILE|/STATE|sync", call[2])]
+    elif scenario.captures:
         lines = [line for _, _, line in made]
         place = [at for at, line in enumerate(lines) if re.search(r"rename\w*\(.*FILE.part", line)]
         synced = [(at, "FILE.part>" in line) for at, line in enumerate(lines) if "fsync(" in line]
@@ -142,6 +174,23 @@ def faults(scenario):
             yield scenario, name, number, error, True
         if name == "fsync" and "FILE.part>" not in line:
             yield scenario, name, number, "EINVAL", True
+
+
+def check_order(scenario, lines):
+    """Positions are written behind the output that they tell of, and synced before they count."""
+    kinds = {
+        r"sync\(.*FILE(\.part)?>": "output", r"sync\(.*STATE\.tmp>": "positions",
+        r"rename\w*\(.*FILE\.part": "whole", r"rename\w*\(.*STATE\.tmp": "kept", r"sync\(": "folder",
+    }
+    matching = ([kind for text, kind in kinds.items() if re.search(text, line)] for line in lines)
+    steps = [found[0] for found in matching if found]
+    keep = ["positions", "kept", "folder"]
+    if scenario.captures:
+        end = ["positions", "output", "whole", "folder", "kept", "folder"]
+    else:
+        end = ["output", *keep, "output"]
+    # At the beginning, and when the beginning of the stream is found.
+    assert steps[:3] == keep and steps[-len(end):] == end, steps
 
 
 def fail(scenario, name, number, error, is_harmless):

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use octave_ws::{Config, Positions};
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::OFlags;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::target;
 use crate::exit::{Failure, INCOMPLETE, OUTPUT, source};
 use crate::wait::sink;
 
@@ -57,13 +58,9 @@ impl State {
         };
         let lock_path = beside(&path, ".lock");
         let lock = opened(&lock_path).map_err(|error| failed(&lock_path, &error))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let message = format!("state: another run uses {}", path.display());
-                return Err(Failure::new(INCOMPLETE, message));
-            }
-            Err(error) => return Err(failed(&lock_path, &error.into())),
+        if !target::lock(&lock) {
+            let message = format!("state: another run uses {}", path.display());
+            return Err(Failure::new(INCOMPLETE, message));
         }
         let mut state = Self {
             head: format!(r#"{{"version":{VERSION},"api":{api},"company":{company},"streams":"#),

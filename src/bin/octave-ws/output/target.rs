@@ -351,7 +351,7 @@ pub(super) fn is_there(file: &File, name: &Path) -> io::Result<bool> {
 
 /// Returns whether the file is ours alone. Where it cannot be locked, as on some file systems, it
 /// is said to be.
-fn lock(file: &File) -> bool {
+pub(super) fn lock(file: &File) -> bool {
     locked(file, FlockOperation::NonBlockingLockExclusive)
 }
 
