@@ -185,12 +185,12 @@ def check_order(scenario, lines):
     matching = ([kind for text, kind in kinds.items() if re.search(text, line)] for line in lines)
     steps = [found[0] for found in matching if found]
     keep = ["positions", "kept", "folder"]
+    # At the beginning, when the beginning of the stream is found, and at the end.
     if scenario.captures:
-        end = ["positions", "output", "whole", "folder", "kept", "folder"]
+        wanted = [*keep, *keep, "positions", "output", "whole", "folder", "kept", "folder"]
     else:
-        end = ["output", *keep, "output"]
-    # At the beginning, and when the beginning of the stream is found.
-    assert steps[:3] == keep and steps[-len(end):] == end, steps
+        wanted = [*keep, "output", *keep, "output", *keep, "output"]
+    assert steps == wanted, steps
 
 
 def fail(scenario, name, number, error, is_harmless):
