@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use octave_ws::sim::{ClientAction, Sim};
+use octave_ws::sim::{ClientAction, Options, Sim};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tungstenite::Message;
@@ -245,4 +245,34 @@ fn an_event_takes_no_more_memory_than_its_message() {
             service.join().unwrap();
         }
     }
+}
+
+#[test]
+fn the_history_of_many_streams_takes_little() {
+    let options = Options {
+        any_stream: true,
+        ..Options::default()
+    };
+    let sim = Sim::start_with(options).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let paths: Vec<String> = (0..2000).map(|n| format!("/demo/{n}")).collect();
+    fs::write(file("streams"), paths.join("\n")).unwrap();
+    let run = |output: &str| {
+        for path in &paths {
+            sim.publish_burst(path, &[json!({ "n": 1 })]);
+        }
+        let (streams, state) = (file("streams"), file("state"));
+        let args = ["listen", "--idle=1s", "-q", "--streams-file", &streams];
+        let mut command = octave_ws(&sim, &args);
+        command.args(["--state", &state, "-o", &file(output)]);
+        let (peak, output) = peak_to_the_end(command.spawn().unwrap());
+        assert_eq!(output.status.code(), Some(0));
+        peak
+    };
+    let first = run("a");
+    let second = run("b");
+    let lines = fs::read_to_string(file("b")).unwrap().lines().count();
+    assert_eq!(lines, paths.len());
+    assert!(first.max(second) < MOST, "{first} {second}");
 }
