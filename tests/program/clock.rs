@@ -1,10 +1,11 @@
-//! A clock that is set to before 1970.
+//! Clocks that are wrong.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tungstenite::Message;
 
@@ -12,7 +13,10 @@ use super::memory::led_to;
 use super::raw::{Part, Socket, grant, play, serve_out};
 use super::signals::LONG;
 use super::waits::wait;
-use super::{TEMPERATURE, await_subscription, lines, octave_ws, preloaded, start, stderr, text};
+use super::{
+    TEMPERATURE, await_subscription, kill, lines, octave_ws, preloaded, start, stderr, text,
+};
+use crate::patience::until;
 
 /// A clock that is put back.
 const CLOCK_OF_1969: &str = "
@@ -164,4 +168,72 @@ fn a_gap_begins_before_a_clock_was_put_back() {
     let time = date("to").duration_since(date("from")).unwrap();
     // An interval, and the time in which a pong would have come.
     assert!(time >= Duration::from_secs(1), "{gap}");
+}
+
+/// A clock that is wrong by this many seconds, and by others from when there is a file.
+const CLOCK_THAT_IS_WRONG: &str = r#"
+    #include <stdlib.h>
+    #include <sys/syscall.h>
+    #include <time.h>
+    #include <unistd.h>
+    int clock_gettime(clockid_t clock, struct timespec *time) {
+        int result = syscall(SYS_clock_gettime, clock, time);
+        if (clock == CLOCK_REALTIME)
+            time->tv_sec += atol(getenv(access(getenv("STEPPED"), F_OK) ? "WRONG" : "WRONG_LATER"));
+        return result;
+    }"#;
+
+#[test]
+fn a_wrong_clock_changes_nothing_that_is_filled() {
+    const YEAR: i64 = 365 * 86400;
+    // The stand-in's certificates are valid from 1975 on.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let to_1976 = 6 * YEAR - i64::try_from(now.as_secs()).unwrap();
+    let library = preloaded(CLOCK_THAT_IS_WRONG);
+    for (wrong, later) in [(to_1976, to_1976), (0, YEAR), (0, -YEAR), (to_1976, 0)] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let (sim, seen) = start(0.0);
+        let run = || {
+            let mut command = octave_ws(&sim, &["listen", TEMPERATURE, "-q", "--state"]);
+            command.arg(file("state")).arg("-o").arg(file("output"));
+            command.env("LD_PRELOAD", &library);
+            command.env("STEPPED", file("stepped"));
+            command.env("WRONG", wrong.to_string());
+            command.env("WRONG_LATER", later.to_string());
+            command.spawn().unwrap()
+        };
+        let publish = |numbers: std::ops::Range<u32>| {
+            let elems: Vec<_> = numbers.map(|n| json!({ "n": n })).collect();
+            sim.publish_burst(TEMPERATURE, &elems);
+        };
+        let numbers = || -> Vec<u64> {
+            let text = fs::read_to_string(file("output")).unwrap_or_default();
+            let events = text.lines().map(serde_json::from_str);
+            let events = events.map_while(|event: serde_json::Result<Value>| event.ok());
+            events
+                .map(|event| event["elems"]["n"].as_u64().unwrap())
+                .collect()
+        };
+        let written = |end: usize| until("they are written", || numbers().len() >= end);
+        let mut first = run();
+        await_subscription(&seen);
+        publish(0..3);
+        written(3);
+        sim.drop_all();
+        publish(3..150);
+        written(150);
+        File::create(file("stepped")).unwrap();
+        sim.drop_all();
+        publish(150..300);
+        written(300);
+        kill(&first, Signal::TERM);
+        assert_eq!(wait(&mut first, LONG).code(), Some(0));
+        publish(300..450);
+        let mut second = run();
+        written(450);
+        kill(&second, Signal::TERM);
+        assert_eq!(wait(&mut second, LONG).code(), Some(0));
+        assert_eq!(numbers(), (0..450).collect::<Vec<_>>(), "{wrong} {later}");
+    }
 }
