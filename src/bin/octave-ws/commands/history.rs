@@ -1,11 +1,10 @@
 //! `history`: past events, by the REST API.
 
-use std::io;
 use std::time::Instant;
 
 use octave_ws::{Config, Error, ErrorKind, Gap, History, Positions, Update};
 
-use crate::exit::{End, Failure, INCOMPLETE, OUTPUT};
+use crate::exit::{End, Failure, INCOMPLETE};
 use crate::output::Output;
 use crate::output::record::{Lines, Record, Summary};
 use crate::output::state::State;
@@ -155,13 +154,11 @@ impl<'a> Run<'a> {
         match end {
             Ok(()) => {
                 self.output.flush()?;
-                let Some(state) = &mut self.state else {
-                    return self.output.finish();
-                };
-                let of_state = |error: io::Error| Failure::new(OUTPUT, format!("state: {error}"));
-                state.prepare(&self.positions).map_err(of_state)?;
-                self.output.finish()?;
-                Ok(state.publish().map_err(of_state)?)
+                let output = &mut self.output;
+                match &mut self.state {
+                    Some(state) => state.commit_with(&self.positions, || output.finish()),
+                    None => output.finish(),
+                }
             }
             Err(End::ReaderGone) => Err(End::ReaderGone),
             Err(End::Overdue(cause)) => {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::target;
-use crate::exit::{Failure, INCOMPLETE, OUTPUT, source};
+use crate::exit::{End, Failure, INCOMPLETE, OUTPUT, source};
 use crate::wait::sink;
 
 /// The version of the file.
@@ -53,9 +53,6 @@ impl State {
         let (api, company) = (Value::from(config.api_in_use()?), Value::from(company));
         // The file may be a link to one.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
-        let failed = |path: &Path, error: &io::Error| {
-            Failure::new(OUTPUT, format!("state: {}: {error}", path.display()))
-        };
         let lock_path = beside(&path, ".lock");
         let lock = opened(&lock_path).map_err(|error| failed(&lock_path, &error))?;
         if !target::lock(&lock) {
@@ -143,18 +140,32 @@ impl State {
         let bytes = self.written.as_ref().map_or(0, |written| written.bytes);
         self.next_at = Instant::now() + EVERY.max(Duration::from_secs(bytes / BYTES_PER_SECOND));
         done.map_err(|error| {
-            let message = format!("state: {}: {error}", self.path.display());
+            let failure = failed(&self.path, &error);
             if !std::mem::replace(&mut self.has_failed, true) {
-                log::warn!("{message}");
+                log::warn!("{failure}");
             }
-            Failure::new(OUTPUT, message)
+            failure
         })?;
         self.has_failed = false;
         Ok(())
     }
 
+    /// Keeps the positions of an output that `finish` completes. They are written before, while the output
+    /// can still be given up, and take their place after it.
+    pub(crate) fn commit_with(
+        &mut self,
+        positions: &Positions,
+        finish: impl FnOnce() -> Result<(), End>,
+    ) -> Result<(), End> {
+        self.prepare(positions)
+            .map_err(|error| failed(&self.path, &error))?;
+        finish()?;
+        self.publish().map_err(|error| failed(&self.path, &error))?;
+        Ok(())
+    }
+
     /// Writes and syncs what is to replace the file.
-    pub(crate) fn prepare(&mut self, positions: &Positions) -> io::Result<()> {
+    fn prepare(&mut self, positions: &Positions) -> io::Result<()> {
         let text = format_args!("{}{positions}}}\n", self.head);
         let digest = Some(Digest::of(text));
         if digest == self.written {
@@ -171,7 +182,7 @@ impl State {
     }
 
     /// Replaces the file.
-    pub(crate) fn publish(&mut self) -> io::Result<()> {
+    fn publish(&mut self) -> io::Result<()> {
         match fs::rename(beside(&self.path, ".tmp"), &self.path) {
             // Nothing has changed since the last time.
             Err(error) if error.kind() == ErrorKind::NotFound && self.path.exists() => {
@@ -216,6 +227,10 @@ impl fmt::Write for Hashed {
         self.hasher.write(part.as_bytes());
         Ok(())
     }
+}
+
+fn failed(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(OUTPUT, format!("state: {}: {error}", path.display()))
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {

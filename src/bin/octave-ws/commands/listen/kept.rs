@@ -132,20 +132,15 @@ impl Run<'_> {
         }
     }
 
-    /// Completes the output of a capture, and then its positions, which are written before.
+    /// Completes the output, and with that of a capture its positions.
     pub(super) fn finish_output(&mut self) -> Result<(), End> {
-        let of_state =
-            |error: std::io::Error| Failure::new(crate::exit::OUTPUT, format!("state: {error}"));
-        let is_capture = self.settings.is_capture;
-        let (Some(kept), Some(positions)) = (&mut self.kept, &self.positions) else {
-            return self.output.finish();
-        };
-        if !is_capture {
-            return self.output.finish();
+        match (&mut self.kept, &self.positions) {
+            (Some(kept), Some(positions)) if kept.is_capture => {
+                let output = &mut self.output;
+                kept.state.commit_with(positions, || output.finish())
+            }
+            _ => self.output.finish(),
         }
-        kept.state.prepare(positions).map_err(of_state)?;
-        self.output.finish()?;
-        Ok(kept.state.publish().map_err(of_state)?)
     }
 
     /// Returns whether another run reads what this one has missed.
