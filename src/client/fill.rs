@@ -27,7 +27,8 @@ impl Client {
     }
 
     /// Limits reading history, with all repetitions, to this time from now. What is not read by then is
-    /// a [`Gap`]. Default: none; requests that fail are repeated for 60 s.
+    /// a [`Gap`], and the [positions](Client::positions) stay before it until the next event. Default:
+    /// none; requests that fail are repeated for 60 s.
     pub fn set_fill_limit(&mut self, limit: Option<Duration>) {
         if let Some(filling) = &mut self.filling {
             let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));

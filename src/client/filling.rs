@@ -9,7 +9,7 @@ use super::waiting::Waiting;
 use crate::Result;
 use crate::config::Config;
 use crate::history::{Api, Begin, Filler, Task, Undelivered};
-use crate::protocol::{Event, EventId, Fill, Key, Position, Positions, Stream};
+use crate::protocol::{Event, EventId, Fill, Key, Position, Positions, Stream, Why};
 use crate::transport::Route;
 use crate::update::Update;
 
@@ -40,6 +40,9 @@ pub(super) struct Filling {
     pub(super) awaits_pong: bool,
     /// Whether all that has come was read since the last request.
     pub(super) is_read: bool,
+    /// The streams that were not read in time. A later client can read them from their positions, as long as
+    /// no event is delivered behind what they miss.
+    unread: Vec<Stream>,
 }
 
 impl Filling {
@@ -62,6 +65,7 @@ impl Filling {
             shown_until: None,
             awaits_pong: false,
             is_read: false,
+            unread: Vec::new(),
         })))
     }
 
@@ -75,6 +79,7 @@ impl Filling {
         self.shown.clear();
         self.shown_until = None;
         self.awaits_pong = false;
+        self.unread.clear();
     }
 
     /// Plans to find the beginnings of streams that are to be subscribed. Returns whether there are any
@@ -156,11 +161,18 @@ impl Filling {
         match update {
             Update::Event(event) => {
                 self.queued = self.queued.saturating_sub(event.is_from_history().into());
+                for stream in self.unread.drain(..) {
+                    self.positions.pass(&stream, Why::Unavailable);
+                }
                 self.positions.receive(event);
             }
             Update::Gap(gap) => {
                 if let Some((stream, why)) = &gap.stream {
-                    self.positions.pass(stream, *why);
+                    if *why == Why::Unavailable && self.filler.is_overdue() {
+                        self.unread.push(stream.clone());
+                    } else {
+                        self.positions.pass(stream, *why);
+                    }
                 }
             }
             _ => {}
@@ -282,9 +294,9 @@ impl Filling {
         self.standings.beginning() > 0
     }
 
-    /// Returns whether events wait.
-    pub(super) fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+    /// Returns whether history is still to be read or returned, or events wait for it.
+    pub(super) fn is_incomplete(&self) -> bool {
+        !self.waiting.is_empty() || self.unfilled() > 0
     }
 
     /// Returns whether streams have been requested whose history is not planned to be read.

@@ -74,7 +74,7 @@ impl Client {
             return Ok(());
         };
         let filling = self.filling.as_ref();
-        let mut is_dropped = filling.is_some_and(|filling| filling.has_waiting());
+        let mut is_dropped = filling.is_some_and(|filling| filling.is_incomplete());
         let Farewell { closed, lost } =
             connection.close(streams, patience, |arrival| match arrival {
                 Arrival::Event(event) => {

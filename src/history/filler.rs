@@ -125,6 +125,11 @@ impl Filler {
         has_more.then_some(self.due)
     }
 
+    /// Returns whether the deadline is over.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.deadline.is_some_and(|at| at <= Instant::now())
+    }
+
     /// Returns the stream that is read now, or next.
     pub(crate) fn stream(&self) -> Option<&Stream> {
         let current = self.current.as_ref().map(|current| &current.stream);
@@ -158,7 +163,7 @@ impl Filler {
             outcomes.push(current.done(Some((*why, error.clone()))));
             return Ok((stream, outcomes));
         }
-        let is_overdue = self.deadline.is_some_and(|at| at <= Instant::now());
+        let is_overdue = self.is_overdue();
         if let Some(failing) = self.failing.take_if(|_| is_overdue) {
             outcomes.push(current.done(Some((Why::Unavailable, failing.last))));
             return Ok((stream, outcomes));

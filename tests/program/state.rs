@@ -267,3 +267,39 @@ fn a_file_that_cannot_be_used_is_named() {
         assert_eq!(output.status.code(), Some(64), "{}", text(&output.stderr));
     }
 }
+
+#[test]
+fn what_a_deadline_leaves_unread_is_read_by_the_next_run() {
+    let (sim, _seen) = start(0.0);
+    let place = Place::new();
+    let listen = |limit: &str| {
+        let args = ["listen", TEMPERATURE, "-F", "record", limit];
+        place.command(&sim, &args, "file").output().unwrap()
+    };
+    publish(&sim, 1000..1003);
+    listen("--idle=100ms");
+    publish(&sim, 0..10);
+    sim.set_faults(&[Fault::History(HistoryFault::Silent)]);
+    let output = listen("-W1s");
+    assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
+    sim.set_faults(&[]);
+    publish(&sim, 10..20);
+    let output = listen("--idle=100ms");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = fs::read_to_string(place.path("file")).unwrap();
+    let records = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let records: Vec<Value> = records.collect();
+    let events = records.iter().filter(|record| record["kind"] == "event");
+    let numbers = events.map(|event| event["event"]["elems"]["n"].as_u64().unwrap());
+    assert_eq!(
+        numbers.collect::<Vec<_>>(),
+        (0..20).collect::<Vec<_>>(),
+        "{text}"
+    );
+    assert!(
+        records.iter().all(|record| record["kind"] != "gap"),
+        "{text}"
+    );
+}

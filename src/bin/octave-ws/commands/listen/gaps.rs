@@ -59,6 +59,16 @@ impl Run<'_> {
 
     /// Tells of what a stream's history does not have: on standard error of the first few alone.
     pub(super) fn gap_of_stream(&mut self, gap: &Gap) -> Result<(), End> {
+        let unavailable = gap
+            .stream
+            .as_ref()
+            .filter(|(_, why)| *why == Why::Unavailable);
+        if let Some((stream, _)) = unavailable.filter(|_| self.is_continued())
+            && self.settings.is_overdue()
+        {
+            log::info!("{stream}: not read in time: the next run begins there");
+            return Ok(());
+        }
         self.write(&Record::Gap(gap))?;
         self.status.summary.gaps += 1;
         self.stream_gaps += 1;
