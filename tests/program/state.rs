@@ -303,3 +303,35 @@ fn what_a_deadline_leaves_unread_is_read_by_the_next_run() {
         "{text}"
     );
 }
+
+#[test]
+fn a_folder_of_outputs_has_each_event_once_over_runs() {
+    const HUMIDITY: &str = "/demo/devices/gw1/humidity";
+    let (sim, _seen) = start(0.0);
+    let place = Place::new();
+    let folder = place.path("folder");
+    fs::create_dir(&folder).unwrap();
+    for round in 0..3 {
+        let args = [
+            "listen",
+            TEMPERATURE,
+            HUMIDITY,
+            "-q",
+            "--idle=300ms",
+            "--state",
+        ];
+        let mut command = octave_ws(&sim, &args);
+        command
+            .arg(place.path("state"))
+            .arg("--output-dir")
+            .arg(&folder);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        for path in [TEMPERATURE, HUMIDITY] {
+            let file = folder.join(path.replace('/', "_"));
+            assert_eq!(numbers(&file), (0..10 * round).collect::<Vec<_>>());
+            let elems = (10 * round..10 * round + 10).map(|n| json!({ "n": n }));
+            sim.publish_burst(path, &elems.collect::<Vec<_>>());
+        }
+    }
+}
