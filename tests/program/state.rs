@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, HistoryFault, Sim};
 use rustix::process::Signal;
@@ -334,4 +335,47 @@ fn a_folder_of_outputs_has_each_event_once_over_runs() {
             sim.publish_burst(path, &elems.collect::<Vec<_>>());
         }
     }
+}
+
+#[test]
+fn a_run_that_is_killed_right_after_a_fill_does_not_repeat_it() {
+    const HUMIDITY: &str = "/demo/devices/gw1/humidity";
+    let (sim, _seen) = start(0.0);
+    let place = Place::new();
+    let publish = |n: u32| {
+        for path in [TEMPERATURE, HUMIDITY] {
+            sim.publish_burst(path, &[json!({ "n": n })]);
+        }
+    };
+    let args = ["listen", TEMPERATURE, HUMIDITY, "-q"];
+    let output = place
+        .command(&sim, &[&args[..], &["--idle=100ms"]].concat(), "file")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for n in 0..4 {
+        publish(n);
+        let begin = Instant::now();
+        let mut child = place.command(&sim, &args, "file").spawn().unwrap();
+        let known = |path: &str| {
+            place.state()["streams"][path]["ids"]
+                .as_object()
+                .unwrap()
+                .len()
+        };
+        until("the positions of both are kept", || {
+            [TEMPERATURE, HUMIDITY]
+                .iter()
+                .all(|path| known(path) > n as usize)
+        });
+        assert!(
+            begin.elapsed() < Duration::from_secs(9),
+            "not at the end of the fill"
+        );
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let mut numbers = place.numbers("file");
+    numbers.sort_unstable();
+    assert_eq!(numbers, [0, 0, 1, 1, 2, 2, 3, 3]);
 }

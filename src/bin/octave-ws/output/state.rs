@@ -35,6 +35,7 @@ pub(crate) struct State {
     head: String,
     /// The text of the last commit; `None` where it failed.
     written: Option<Digest>,
+    committed_at: Instant,
     next_at: Instant,
     /// The time of a file that was broken: events since then may be missing.
     pub(crate) broken_at: Option<SystemTime>,
@@ -64,7 +65,8 @@ impl State {
             path,
             _lock: lock,
             written: None,
-            next_at: Instant::now(),
+            committed_at: Instant::now(),
+            next_at: Instant::now() + EVERY,
             broken_at: None,
             has_failed: false,
         };
@@ -133,12 +135,23 @@ impl State {
         self.next_at
     }
 
+    /// Brings the next commit forward, as far as the number of bytes a second allows.
+    pub(crate) fn hasten(&mut self) {
+        self.next_at = self.next_at.min(self.committed_at + self.least());
+    }
+
+    /// Returns the least time after a commit.
+    fn least(&self) -> Duration {
+        let bytes = self.written.as_ref().map_or(0, |written| written.bytes);
+        Duration::from_secs(bytes / BYTES_PER_SECOND)
+    }
+
     /// Keeps the positions of what is in the output, and synced. A failure is logged, and the next
     /// commit may succeed.
     pub(crate) fn commit(&mut self, positions: &Positions) -> Result<(), Failure> {
         let done = self.prepare(positions).and_then(|()| self.publish());
-        let bytes = self.written.as_ref().map_or(0, |written| written.bytes);
-        self.next_at = Instant::now() + EVERY.max(Duration::from_secs(bytes / BYTES_PER_SECOND));
+        self.committed_at = Instant::now();
+        self.next_at = self.committed_at + EVERY.max(self.least());
         done.map_err(|error| {
             let failure = failed(&self.path, &error);
             if !std::mem::replace(&mut self.has_failed, true) {

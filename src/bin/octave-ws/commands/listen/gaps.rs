@@ -1,5 +1,7 @@
 //! Tells of the times for which events may be missing, and of what has filled them.
 
+use std::mem;
+
 use octave_ws::{Client, Filled, Gap, Why, clock};
 
 use super::Run;
@@ -86,7 +88,11 @@ impl Run<'_> {
     /// Takes note of how far the history has been read.
     pub(super) fn look_at_fill(&mut self, client: &Client) -> Result<(), End> {
         let unfilled = client.unfilled();
-        self.status.unfilled = unfilled;
+        let was_unfilled = mem::replace(&mut self.status.unfilled, unfilled) > 0;
+        // What was read is not to be read again, however soon the run is killed.
+        if let Some(kept) = self.kept.as_mut().filter(|_| was_unfilled && unfilled == 0) {
+            kept.hasten();
+        }
         let is_over = unfilled == 0 && client.loss().is_none();
         if self.is_loss_recorded && (is_over || unfilled > 0) && !self.is_restored {
             // All is subscribed again.
@@ -104,7 +110,7 @@ impl Run<'_> {
 
     /// Tells of the gaps of a loss that were not told of one by one.
     pub(super) fn tell_other_gaps(&mut self) {
-        let others = std::mem::take(&mut self.stream_gaps).saturating_sub(MOST_GAPS);
+        let others = mem::take(&mut self.stream_gaps).saturating_sub(MOST_GAPS);
         if others > 0 {
             stderr::warning(&format!(
                 "events may be missing of {others} further streams"

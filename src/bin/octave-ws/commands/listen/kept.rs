@@ -51,6 +51,13 @@ impl Kept {
     }
 }
 
+impl Kept {
+    /// Has the positions kept as soon as they may be.
+    pub(super) fn hasten(&mut self) {
+        self.state.hasten();
+    }
+}
+
 impl Run<'_> {
     fn counts(&self) -> (u64, u64) {
         (self.status.summary.events, self.status.summary.gaps)
