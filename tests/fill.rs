@@ -37,6 +37,7 @@ struct Seen {
     gaps: Vec<Option<Why>>,
     filled: Vec<u64>,
     losses: usize,
+    pongs: usize,
 }
 
 impl Seen {
@@ -47,6 +48,7 @@ impl Seen {
             gaps: Vec::new(),
             filled: Vec::new(),
             losses: 0,
+            pongs: 0,
         }
     }
 
@@ -72,6 +74,7 @@ impl Seen {
             Update::Gap(gap) => self.gaps.push(gap.stream.map(|(_, why)| why)),
             Update::Filled(filled) if filled.events > 0 => self.filled.push(filled.events),
             Update::Lost(_) => self.losses += 1,
+            Update::Pong(_) => self.pongs += 1,
             Update::TimedOut => return false,
             _ => {}
         }
@@ -419,4 +422,41 @@ fn an_event_before_the_last_acknowledgement_waits_for_no_history_that_cannot_be_
     assert_eq!(seen.gaps, [Some(Why::Refused), Some(Why::Refused)]);
     seen.client.close().unwrap();
     service.join().unwrap();
+}
+
+/// Loses the connection, and has two events wait for a history that fails.
+fn waiting_for(fault: HistoryFault) -> (Sim, Seen) {
+    let sim = Sim::start().unwrap();
+    let mut seen = Seen::subscribed(&config(&sim), &[TEMPERATURE]);
+    publish(&sim, TEMPERATURE, 0..2);
+    seen.wait_until(|seen| seen.events.len() == 2);
+    sim.set_faults(&[Fault::History(fault)]);
+    sim.drop_all();
+    seen.wait_until(|seen| seen.client.unfilled() > 0);
+    publish(&sim, TEMPERATURE, 2..4);
+    // Its answer comes behind them.
+    seen.client.ping().unwrap();
+    seen.wait_until(|seen| seen.pongs > 0);
+    assert_eq!(seen.numbers(), [0, 1]);
+    (sim, seen)
+}
+
+#[test]
+fn events_that_wait_outlast_a_loss() {
+    let (sim, mut seen) = waiting_for(HistoryFault::Status(500));
+    sim.set_faults(&[Fault::History(HistoryFault::Status(403))]);
+    sim.drop_all();
+    seen.wait_until(|seen| seen.events.len() == 4);
+    assert_eq!(seen.numbers(), [0, 1, 2, 3]);
+    assert_eq!(seen.gaps, [Some(Why::Refused)]);
+}
+
+#[test]
+fn events_that_wait_come_once_history_is_given_up() {
+    let (_sim, mut seen) = waiting_for(HistoryFault::Status(500));
+    seen.client.give_up_history();
+    seen.wait_until(|seen| seen.events.len() == 4);
+    assert_eq!(seen.numbers(), [0, 1, 2, 3]);
+    assert_eq!(seen.gaps, [Some(Why::Unavailable)]);
+    assert!(seen.client.loss().is_none() && seen.client.unfilled() == 0);
 }

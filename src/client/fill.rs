@@ -46,6 +46,21 @@ impl Client {
         next
     }
 
+    /// Stops reading history: what is not read is a [`Gap`], and the events that have waited for it come
+    /// with the next calls, or on closing.
+    pub fn give_up_history(&mut self) {
+        while let Some(filling) = &mut self.filling
+            && !filling.has_beginnings()
+            && let Some((stream, outcome)) = filling.filler.give_up(&filling.positions)
+        {
+            self.filled(&stream, outcome);
+        }
+        if let Some(filling) = &mut self.filling {
+            let released = filling.release_all();
+            self.queue.extend(released.into_iter().map(Update::Event));
+        }
+    }
+
     /// Passes on an event of the present connection, unless it waits for history, or history has shown
     /// it.
     pub(super) fn pushed(&mut self, event: Event) {

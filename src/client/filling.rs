@@ -74,8 +74,6 @@ impl Filling {
         self.filler.reset();
         self.has_new = true;
         self.standings.clear();
-        // History has them.
-        self.waiting = Waiting::default();
         self.shown.clear();
         self.shown_until = None;
         self.awaits_pong = false;
@@ -197,6 +195,11 @@ impl Filling {
         };
         released.retain(|event| !self.is_shown(event));
         released
+    }
+
+    /// Returns the events that still wait.
+    pub(super) fn release_all(&mut self) -> Vec<Event> {
+        self.waiting.take_all()
     }
 
     /// Takes a pushed event. Returns it unless it waits, or history has shown it.

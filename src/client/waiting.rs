@@ -1,6 +1,6 @@
 //! Pushed events that wait for the history of their streams.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::protocol::{Event, EventId};
 
@@ -11,6 +11,8 @@ pub(super) struct Waiting {
     events: BTreeMap<u64, Pushed>,
     /// The numbers of the events of each stream, by its names.
     by_name: HashMap<String, Vec<u64>>,
+    /// The ids of the events: one may come over two connections.
+    ids: HashSet<EventId>,
     next: u64,
     bytes: usize,
 }
@@ -24,6 +26,9 @@ struct Pushed {
 impl Waiting {
     /// Keeps an event of the streams of these names.
     pub(super) fn push(&mut self, mut event: Event, id: EventId, date: i64, names: Vec<String>) {
+        if !self.ids.insert(id.clone()) {
+            return;
+        }
         event.detach();
         self.bytes += event.message().len();
         for name in names {
@@ -51,7 +56,11 @@ impl Waiting {
     pub(super) fn take(&mut self, name: &str) -> Vec<Event> {
         let numbers = self.by_name.remove(name).into_iter().flatten();
         let events = numbers.filter_map(|number| self.events.remove(&number));
-        let events: Vec<Event> = events.map(|pushed| pushed.event).collect();
+        let events = events.map(|pushed| {
+            self.ids.remove(&pushed.id);
+            pushed.event
+        });
+        let events: Vec<Event> = events.collect();
         self.bytes -= events
             .iter()
             .map(|event| event.message().len())

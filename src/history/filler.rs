@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use super::api::{Api, NoEvents, Page};
 use crate::config::Config;
+use crate::error::{ErrorKind, Phase};
 use crate::logger::record;
 use crate::protocol::{Event, EventId, Fill, Hole, Next, Position, Positions, Stream, Taken, Why};
 use crate::secret::Redactor;
@@ -222,6 +223,18 @@ impl Filler {
         self.due = Instant::now();
         outcomes.push(current.done(Some((why, error))));
         Ok((stream, outcomes))
+    }
+
+    /// Drops the next stream to read, if there is one, without a request.
+    pub(crate) fn give_up(&mut self, positions: &Positions) -> Option<(Stream, Outcome)> {
+        let current = self.current.take().or_else(|| {
+            let task = self.tasks.pop_front()?;
+            Some(Current::new(task, positions, &[]))
+        })?;
+        let message = "the history was not read to its end";
+        let error = Error::new(Phase::History, ErrorKind::TimedOut, message);
+        let stream = current.stream.clone();
+        Some((stream, current.done(Some((Why::Unavailable, error)))))
     }
 
     /// Continues after an answer.

@@ -242,7 +242,11 @@ impl<'a> Run<'a> {
     }
 
     /// Takes leave of the service. What comes in before it has unsubscribed is printed, too.
-    fn leave(&mut self, end: Result<(), End>, client: Client) -> Result<(), End> {
+    fn leave(&mut self, end: Result<(), End>, mut client: Client) -> Result<(), End> {
+        // The next run reads it, and the events that wait for it.
+        if !self.is_continued() && !self.has_enough() {
+            client.give_up_history();
+        }
         self.progress = None;
         if let Some(notify) = &self.notify {
             notify.stopping();
