@@ -424,7 +424,7 @@ fn an_event_before_the_last_acknowledgement_waits_for_no_history_that_cannot_be_
     service.join().unwrap();
 }
 
-/// Loses the connection, and has two events wait for a history that fails.
+/// Loses the connection and two events, and has two more wait for a history that fails.
 fn waiting_for(fault: HistoryFault) -> (Sim, Seen) {
     let sim = Sim::start().unwrap();
     let mut seen = Seen::subscribed(&config(&sim), &[TEMPERATURE]);
@@ -432,8 +432,9 @@ fn waiting_for(fault: HistoryFault) -> (Sim, Seen) {
     seen.wait_until(|seen| seen.events.len() == 2);
     sim.set_faults(&[Fault::History(fault)]);
     sim.drop_all();
-    seen.wait_until(|seen| seen.client.unfilled() > 0);
     publish(&sim, TEMPERATURE, 2..4);
+    seen.wait_until(|seen| seen.client.unfilled() > 0);
+    publish(&sim, TEMPERATURE, 4..6);
     // Its answer comes behind them.
     seen.client.ping().unwrap();
     seen.wait_until(|seen| seen.pongs > 0);
@@ -447,7 +448,7 @@ fn events_that_wait_outlast_a_loss() {
     sim.set_faults(&[Fault::History(HistoryFault::Status(403))]);
     sim.drop_all();
     seen.wait_until(|seen| seen.events.len() == 4);
-    assert_eq!(seen.numbers(), [0, 1, 2, 3]);
+    assert_eq!(seen.numbers(), [0, 1, 4, 5]);
     assert_eq!(seen.gaps, [Some(Why::Refused)]);
 }
 
@@ -456,7 +457,18 @@ fn events_that_wait_come_once_history_is_given_up() {
     let (_sim, mut seen) = waiting_for(HistoryFault::Status(500));
     seen.client.give_up_history();
     seen.wait_until(|seen| seen.events.len() == 4);
-    assert_eq!(seen.numbers(), [0, 1, 2, 3]);
+    assert_eq!(seen.numbers(), [0, 1, 4, 5]);
     assert_eq!(seen.gaps, [Some(Why::Unavailable)]);
     assert!(seen.client.loss().is_none() && seen.client.unfilled() == 0);
+}
+
+#[test]
+fn events_that_wait_for_a_stream_that_is_unsubscribed_do_not_hide_a_hole() {
+    let (sim, mut seen) = waiting_for(HistoryFault::Status(500));
+    seen.client.unsubscribe(&stream(TEMPERATURE)).unwrap();
+    sim.set_faults(&[]);
+    seen.client.subscribe(&stream(TEMPERATURE)).unwrap();
+    publish(&sim, TEMPERATURE, 6..8);
+    seen.wait_until(|seen| seen.events.len() >= 8);
+    assert_eq!(seen.numbers(), (0..8).collect::<Vec<_>>());
 }

@@ -247,7 +247,7 @@ impl Client {
         } = outcome
         else {
             self.queue.push_back(match outcome {
-                Outcome::Event(event) if filling.is_shown(&event) => return,
+                Outcome::Event(event) if filling.has_delivered(&event) => return,
                 Outcome::Event(event) => {
                     filling.queued += 1;
                     Update::Event(event)

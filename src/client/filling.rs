@@ -33,7 +33,7 @@ pub(super) struct Filling {
     /// Number of events of the history that are on the way to the caller.
     pub(super) queued: usize,
     waiting: Waiting,
-    /// The events that history has shown, and that may still be pushed.
+    /// The events that history has shown, and that may still be pushed, whatever their date.
     shown: HashSet<EventId>,
     shown_until: Option<Instant>,
     /// Whether a pong is awaited that shows that all of them have been pushed.
@@ -74,8 +74,6 @@ impl Filling {
         self.filler.reset();
         self.has_new = true;
         self.standings.clear();
-        self.shown.clear();
-        self.shown_until = None;
         self.awaits_pong = false;
         self.unread.clear();
     }
@@ -193,7 +191,10 @@ impl Filling {
             Some(stream) => self.waiting.take(stream.as_str()),
             None => Vec::new(),
         };
-        released.retain(|event| !self.is_shown(event));
+        // History has those of a stream that is not subscribed any more.
+        released.retain(|event| {
+            Key::of(event).is_some_and(|key| self.is_live(&key) && !self.is_delivered(&key))
+        });
         released
     }
 
@@ -202,16 +203,18 @@ impl Filling {
         self.waiting.take_all()
     }
 
-    /// Takes a pushed event. Returns it unless it waits, or history has shown it.
+    /// Takes a pushed event. Returns it unless it waits, or was delivered.
     pub(super) fn take(&mut self, event: Event) -> Option<Event> {
-        let key = self.can_wait().then(|| Key::of(&event)).flatten();
-        if let Some(key) = key.filter(|key| self.waits(key)) {
+        let Some(key) = Key::of(&event) else {
+            return Some(event);
+        };
+        if self.waits(&key) {
             let names = self.known(&key).map(str::to_owned).collect();
             let (id, date) = (EventId::new(&key.id), key.date);
             self.waiting.push(event, id, date, names);
             return None;
         }
-        (!self.is_shown(&event)).then_some(event)
+        (!self.is_delivered(&key)).then_some(event)
     }
 
     /// Returns whether there is history for which events wait.
@@ -222,9 +225,12 @@ impl Filling {
     /// Returns whether an event has to wait for the history of its stream. That of a stream which was
     /// not subscribed by this name does not.
     fn waits(&self, key: &Key<'_>) -> bool {
-        let mut known = self.known(key).peekable();
-        known.peek().is_some()
-            && !known.any(|name| self.standings.get(name) == Some(Standing::Live))
+        self.can_wait() && self.known(key).next().is_some() && !self.is_live(key)
+    }
+
+    fn is_live(&self, key: &Key<'_>) -> bool {
+        self.known(key)
+            .any(|name| self.standings.get(name) == Some(Standing::Live))
     }
 
     /// Returns the names of the stream of an event by which it has a position.
@@ -232,27 +238,25 @@ impl Filling {
         key.names().filter(|name| self.positions.has(name))
     }
 
-    /// Returns whether history has shown an event, by another name of its stream, too.
-    pub(super) fn is_shown(&mut self, event: &Event) -> bool {
-        if self.shown.is_empty() {
-            return false;
-        }
-        if self
-            .shown_until
-            .is_some_and(|until| until <= Instant::now())
-            && self.standings.pending() == 0
-        {
+    /// Returns whether an event was delivered, or comes before the beginning: by history or pushed, on any
+    /// connection, by any name of its stream.
+    fn is_delivered(&mut self, key: &Key<'_>) -> bool {
+        let id = EventId::new(&key.id);
+        let is_over = |until| until <= Instant::now();
+        if self.shown_until.is_some_and(is_over) && self.standings.pending() == 0 {
             self.shown.clear();
-            return false;
         }
-        let Some(id) = event.id() else { return false };
-        self.shown.contains(&EventId::new(&id))
+        self.shown.contains(&id) || self.positions.knows(key, &id)
+    }
+
+    /// Returns whether an event of the history was delivered.
+    pub(super) fn has_delivered(&mut self, event: &Event) -> bool {
+        Key::of(event).is_some_and(|key| self.is_delivered(&key))
     }
 
     /// Returns whether an event that comes at the end goes out.
     pub(super) fn passes(&mut self, event: &Event) -> bool {
-        let key = self.can_wait().then(|| Key::of(event)).flatten();
-        key.is_none_or(|key| !self.waits(&key)) && !self.is_shown(event)
+        Key::of(event).is_none_or(|key| !self.waits(&key) && !self.is_delivered(&key))
     }
 
     /// Returns whether history has shown events that may still be pushed.
@@ -310,6 +314,8 @@ impl Filling {
     /// Forgets a stream that is unsubscribed. Its position stays.
     pub(super) fn unsubscribed(&mut self, stream: &Stream) {
         self.standings.remove(stream);
+        // History has them.
+        let _ = self.waiting.take(stream.as_str());
         self.filler.drop_stream(stream);
         self.has_new = true;
     }

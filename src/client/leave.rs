@@ -7,6 +7,7 @@ use crate::Result;
 use crate::clock;
 use crate::connection::Arrival;
 use crate::connection::close::{Farewell, Patience};
+use crate::protocol::Event;
 use crate::update::{Loss, Update};
 
 impl Client {
@@ -48,42 +49,56 @@ impl Client {
         self.queue.drain(..).for_each(&mut callback);
         let streams: Vec<_> = self.subscriptions.subscribed().iter().cloned().collect();
         let is_alive = self.loss.is_none();
+        let mut filling = self.filling.take();
+        let mut is_dropped = filling
+            .as_ref()
+            .is_some_and(|filling| filling.is_incomplete());
+        // Behind an event that goes out, nothing may be left to read.
+        let mut goes_out = |event: &Event| {
+            let goes_out = filling.as_mut().is_none_or(|filling| filling.passes(event));
+            is_dropped |= !goes_out;
+            goes_out
+        };
+        let reason = "the history was not read to its end";
+        let settled_at = self.settled_at.min(clock::now());
+        let unread = Update::Lost(Loss::new(settled_at, reason));
         if let Some(handing_over) = &mut self.handing_over {
             if let Some(old) = handing_over.old.take_if(|_| is_alive) {
                 // One that was to be replaced: its answers show that nothing is missing.
                 let connection = old.connection;
                 let most = usize::MAX;
                 let farewell = handing_over.close(connection, streams, patience, most, |event| {
-                    callback(Update::Event(event));
+                    if goes_out(&event) {
+                        callback(Update::Event(event));
+                    }
                 });
-                let held = handing_over.overlap.release();
+                let held = handing_over.overlap.release().filter(&mut goes_out);
                 held.map(Update::Event).for_each(&mut callback);
                 let lost = farewell.lost.map(Update::Lost);
                 lost.into_iter().for_each(&mut callback);
-                self.leave_new(callback);
+                self.leave_new(goes_out, &mut callback);
+                if is_dropped {
+                    callback(unread);
+                }
                 return farewell.closed;
             }
-            handing_over.leave(|event| callback(Update::Event(event)));
-            // History has them.
-            if self.filling.is_none() {
-                let held = handing_over.overlap.release();
-                held.map(Update::Event).for_each(&mut callback);
-            }
+            handing_over.leave(|event| {
+                if goes_out(&event) {
+                    callback(Update::Event(event));
+                }
+            });
+            let held = handing_over.overlap.release().filter(&mut goes_out);
+            held.map(Update::Event).for_each(&mut callback);
         }
         let State::Open(connection) = self.state else {
             return Ok(());
         };
-        let filling = self.filling.as_ref();
-        let mut is_dropped = filling.is_some_and(|filling| filling.is_incomplete());
         let Farewell { closed, lost } =
             connection.close(streams, patience, |arrival| match arrival {
                 Arrival::Event(event) => {
                     let handing_over = self.handing_over.as_mut();
                     let is_delivered = handing_over.is_some_and(|of| of.is_delivered(&event));
-                    let filling = self.filling.as_mut();
-                    let is_due = filling.is_none_or(|filling| filling.passes(&event));
-                    is_dropped |= !is_due;
-                    if !is_delivered && is_due {
+                    if !is_delivered && goes_out(&event) {
                         callback(Update::Event(event));
                     }
                 }
@@ -92,9 +107,7 @@ impl Client {
                 Arrival::Ack(_) | Arrival::Pong(_) | Arrival::Watched | Arrival::Sent => {}
             });
         if is_dropped && self.loss.is_none() {
-            let from = self.settled_at.min(clock::now());
-            let reason = "the history was not read to its end";
-            callback(Update::Lost(Loss::new(from, reason)));
+            callback(unread);
             return closed;
         }
         // A loss that is not over yet began before.
@@ -105,7 +118,7 @@ impl Client {
     }
 
     /// Closes the new connection beside an old one that has been closed in order.
-    fn leave_new(self, mut callback: impl FnMut(Update)) {
+    fn leave_new(self, mut goes_out: impl FnMut(&Event) -> bool, mut callback: impl FnMut(Update)) {
         let (State::Open(connection), Some(mut handing_over)) = (self.state, self.handing_over)
         else {
             return;
@@ -114,6 +127,7 @@ impl Client {
         let _ = connection.close([], &at_once, |arrival| {
             if let Arrival::Event(event) = arrival
                 && !handing_over.is_delivered(&event)
+                && goes_out(&event)
             {
                 callback(Update::Event(event));
             }

@@ -11,7 +11,6 @@ use crate::connection::close::Patience;
 use crate::error::{ErrorKind, Phase};
 use crate::logger::record;
 use crate::protocol::{Ack, Action};
-use crate::update::Update;
 
 /// The answers of a service that allows one connection.
 const REFUSALS: [u16; 3] = [403, 409, 429];
@@ -127,8 +126,9 @@ impl Client {
             return false;
         };
         connection.take_back();
-        let events = handing_over.go_back();
-        self.queue.extend(events.into_iter().map(Update::Event));
+        for event in handing_over.go_back() {
+            self.pushed(event);
+        }
         self.subscriptions = subscriptions;
         self.opened_at = opened_at;
         self.renew_at = Some(Instant::now() + self.renewal.failed());

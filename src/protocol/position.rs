@@ -63,8 +63,17 @@ impl Position {
     }
 
     #[cfg(test)]
-    pub(crate) fn knows(&self, id: &EventId) -> bool {
+    pub(crate) fn knows_id(&self, id: &EventId) -> bool {
         self.known.iter().any(|(_, known)| known == id)
+    }
+
+    /// Returns whether an event of this date is known.
+    pub(crate) fn knows(&self, id: &EventId, date: i64) -> bool {
+        let begin = self.known.partition_point(|(other, _)| *other < date);
+        let of_date = self.known.range(begin..);
+        of_date
+            .take_while(|(other, _)| *other == date)
+            .any(|(_, known)| known == id)
     }
 
     /// Takes note of an event that is delivered, or that lies before the beginning.
@@ -150,12 +159,12 @@ mod tests {
         position.know(id(1), 10_000);
         assert_eq!(position.from(), Some(5000));
         position.know(id(2), 5000);
-        assert!(position.knows(&id(2)));
+        assert!(position.knows_id(&id(2)));
         position.know(id(3), 4999);
-        assert!(!position.knows(&id(3)));
+        assert!(!position.knows_id(&id(3)));
         position.know(id(4), 10_001);
         assert_eq!(position.from(), Some(5001));
-        assert!(!position.knows(&id(2)) && position.knows(&id(1)));
+        assert!(!position.knows_id(&id(2)) && position.knows_id(&id(1)));
         assert_eq!(position.newest(), Some(10_001));
         let known: Vec<i64> = position.known().map(|(date, _)| *date).collect();
         assert_eq!(known, [10_000, 10_001]);
@@ -169,7 +178,7 @@ mod tests {
         assert_eq!(position.from(), Some(5000));
         position.know(id(2), 12_000);
         assert_eq!(position.from(), Some(12_000));
-        assert!(!position.knows(&id(1)));
+        assert!(!position.knows_id(&id(1)));
         position.know(id(3), 13_000);
         assert_eq!(position.from(), Some(12_000));
     }

@@ -93,6 +93,12 @@ impl Positions {
         Some(positions)
     }
 
+    /// Returns whether an event is known, by any name of its stream.
+    pub(crate) fn knows(&self, key: &Key<'_>, id: &EventId) -> bool {
+        let mut positions = key.names().filter_map(|name| self.streams.get(name));
+        positions.any(|position| position.knows(id, key.date))
+    }
+
     /// Returns whether a stream of this name has a position.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.streams.contains_key(name)

@@ -140,7 +140,7 @@ impl Client {
 
     fn take_pushed(&mut self, service: &mut Service) {
         for (date, n) in service.pushed.split_off(0) {
-            if !self.filled.contains(&id(n)) && !self.position.as_ref().unwrap().knows(&id(n)) {
+            if !self.filled.contains(&id(n)) && !self.position.as_ref().unwrap().knows_id(&id(n)) {
                 self.write((date, n));
             }
         }
@@ -430,7 +430,7 @@ fn without_history_the_position_stays_and_behind_an_older_one_it_begins_again() 
         (filling.position.from(), filling.new),
         (Some(15_000), vec![])
     );
-    assert!(filling.position.knows(&id(2)));
+    assert!(filling.position.knows_id(&id(2)));
 
     // Events have come between the two.
     let mut filling = Filling::after(&[(10_000, 1)]);
