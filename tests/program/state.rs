@@ -379,3 +379,23 @@ fn a_run_that_is_killed_right_after_a_fill_does_not_repeat_it() {
     numbers.sort_unstable();
     assert_eq!(numbers, [0, 0, 1, 1, 2, 2, 3, 3]);
 }
+
+#[test]
+fn what_an_output_did_not_take_is_written_by_the_next_run() {
+    let (sim, seen) = start(0.0);
+    let place = Place::new();
+    let args = ["listen", TEMPERATURE, "-q", "--idle=100ms"];
+    let run = || place.command(&sim, &args, "file").output().unwrap();
+    assert_eq!(run().status.code(), Some(0));
+    await_subscription(&seen);
+    let mut command = octave_ws(&sim, &args[..3]);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    command.arg("--state").arg(place.path("state")).stdout(full);
+    let child = command.spawn().unwrap();
+    await_subscription(&seen);
+    publish(&sim, 0..3);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
+    assert_eq!(run().status.code(), Some(0));
+    assert_eq!(place.numbers("file"), [0, 1, 2]);
+}

@@ -1,7 +1,7 @@
 //! The end of a run, and its last record.
 
 use super::{Run, can_be_written};
-use crate::exit::{End, Failure, INCOMPLETE};
+use crate::exit::{End, Failure, INCOMPLETE, OUTPUT};
 use crate::output::record::{Record, Summary};
 use crate::wait::WaitEnded;
 
@@ -60,8 +60,13 @@ impl Run<'_> {
             _ => 0,
         };
         let written = self.write_summary(summary);
+        // The next run writes what this one could not.
+        let is_written = match &end {
+            Err(failure) => failure.code != OUTPUT,
+            Ok(()) => true,
+        };
         let kept = match (&flushed, &written) {
-            (Ok(()), Ok(())) => self.keep_last(),
+            (Ok(()), Ok(())) if is_written && lost.0 == 0 => self.keep_last(),
             _ => Ok(()),
         };
         end?;
