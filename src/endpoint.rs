@@ -52,7 +52,8 @@ impl Endpoint {
             return Err(Error::config(message).about(setting));
         }
         let wrong = |what: &str| {
-            let wanted = "give https://HOST[:PORT]";
+            let path = if setting == Setting::Api { "/v5.0" } else { "" };
+            let wanted = format!("give https://HOST[:PORT]{path}");
             Error::config(format!("{name} {url:?}: {what}: {wanted}")).about(setting)
         };
         let uri: ureq::http::Uri = url.parse().map_err(|_| wrong("not a URL"))?;

@@ -472,3 +472,14 @@ fn events_that_wait_for_a_stream_that_is_unsubscribed_do_not_hide_a_hole() {
     seen.wait_until(|seen| seen.events.len() >= 8);
     assert_eq!(seen.numbers(), (0..8).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_history_that_is_silent_does_not_keep_streams_from_being_subscribed() {
+    let sim = Sim::start().unwrap();
+    sim.set_faults(&[Fault::History(HistoryFault::Silent)]);
+    let begin = Instant::now();
+    let paths = [TEMPERATURE, HUMIDITY, "/demo/devices/gw1/location"];
+    let seen = Seen::subscribed(&config(&sim), &paths);
+    assert!(begin.elapsed() < Duration::from_secs(15));
+    assert_eq!(seen.gaps, [Some(Why::Unavailable); 3]);
+}

@@ -133,7 +133,7 @@ fn a_refusal_is_an_error_and_the_next_stream_is_read() {
     let read_both = read(&mut history);
     assert_eq!(read_both.events, [0, 1, 2]);
     let peer = sim.addr();
-    let words = format!("history: HTTP 404 from {peer}: no such stream");
+    let words = format!("history: /demo/x: HTTP 404 from {peer}: no such stream");
     assert_eq!(read_both.errors, [(ErrorKind::Refused, Some(404), words)]);
 
     for (status, kind) in [
@@ -222,6 +222,7 @@ fn the_token_goes_to_no_other_service() {
     let config = Config::new(credentials).endpoint("https://octave.example.com");
     let error = History::new(&config).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    let text = "config: no REST API is known for this endpoint: give its URL";
+    let text =
+        "config: no REST API is known for this endpoint: give its URL, such as https://HOST/v5.0";
     assert_eq!(error.to_string(), text);
 }

@@ -263,7 +263,7 @@ impl Client {
             .and_then(|position| position.newest());
         let gap = failure.as_ref().map(|(why, error)| {
             let to = clock::now();
-            let from = newest.map_or(to, clock::date).min(to);
+            let from = newest.map_or(self.settled_at, clock::date).min(to);
             Update::Gap(Gap::new(from, to, error.to_string()).of_stream(stream.clone(), *why))
         });
         if filling.has_begun(stream, failure.is_none()) {

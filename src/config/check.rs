@@ -43,12 +43,14 @@ impl Config {
     /// # Errors
     /// `Config` for an invalid URL, or none.
     pub(crate) fn check_api(&self) -> Result<Endpoint> {
-        let is_default = self.endpoint.expose_secret().trim_end_matches('/') == Self::ENDPOINT;
+        let known = self.endpoint.expose_secret().trim_end_matches('/');
+        let is_default = known.strip_suffix(":443").unwrap_or(known) == Self::ENDPOINT;
         let url = match &self.api {
             Some(url) => url.expose_secret(),
             None if is_default => Self::API,
             None => {
-                let message = "no REST API is known for this endpoint: give its URL";
+                let message = "no REST API is known for this endpoint: give its URL, such as \
+                               https://HOST/v5.0";
                 return Err(Error::config(message).about(Setting::Api));
             }
         };

@@ -121,6 +121,9 @@ impl Api {
             if !words.is_empty() {
                 message = format!("{message}: {words}");
             }
+            if status == 404 {
+                message = format!("{stream}: {message}");
+            }
             Error::new(Phase::History, kind, message)
                 .of_stream(stream.clone())
                 .not_before(answer.retry_after)

@@ -9,8 +9,11 @@ use crate::protocol::{Event, EventId, Fill, Hole, Next, Position, Positions, Str
 use crate::secret::Redactor;
 use crate::{Error, Result};
 
-/// Time for which failed requests for a beginning are repeated: the stream is not subscribed before.
+/// Time within which a beginning is to be found: the stream is not subscribed before.
 const AT_BEGINNING: Duration = Duration::from_secs(5);
+
+/// The least time for a request for a beginning.
+const LEAST_AT_BEGINNING: Duration = Duration::from_secs(1);
 
 /// Number of streams in a row whose history cannot be read, after which no other one is asked for.
 const MOST_FAILED: u32 = 3;
@@ -31,6 +34,8 @@ pub(crate) struct Filler {
     failed_streams: u32,
     /// Why all further streams are left out.
     left_out: Option<(Why, Error)>,
+    /// When the last answer came, or the first stream was to be read.
+    answered_at: Instant,
     /// Time for which failed requests are repeated.
     patience: Duration,
     /// When the last answer has to be there.
@@ -111,12 +116,16 @@ impl Filler {
             failing: None,
             failed_streams: 0,
             left_out: None,
+            answered_at: Instant::now(),
             patience,
             deadline: None,
         }
     }
 
     pub(crate) fn push(&mut self, task: Task) {
+        if self.due().is_none() {
+            self.answered_at = Instant::now();
+        }
         self.tasks.push_back(task);
     }
 
@@ -170,10 +179,14 @@ impl Filler {
             return Ok((stream, outcomes));
         }
         let query = current.fill.query();
-        let (why, error) = match self
-            .api
-            .get(config, redactor, &stream, query, self.deadline)
-        {
+        let deadline = if current.fill.is_beginning() {
+            let at = self.answered_at + AT_BEGINNING;
+            let at = at.max(Instant::now() + LEAST_AT_BEGINNING);
+            Some(self.deadline.map_or(at, |deadline| deadline.min(at)))
+        } else {
+            self.deadline
+        };
+        let (why, error) = match self.api.get(config, redactor, &stream, query, deadline) {
             Ok(page) => {
                 let taken = positions.change(&stream, |position| {
                     current.take(&page, position, &undelivered.waiting, &mut outcomes)
@@ -195,12 +208,8 @@ impl Filler {
                 return Ok((stream, outcomes));
             }
             Err(NoEvents::Failed(error)) => {
-                let patience = if current.fill.is_beginning() {
-                    self.patience.min(AT_BEGINNING)
-                } else {
-                    self.patience
-                };
-                if let Some(at) = self.failed(&error, patience, config) {
+                let is_beginning = current.fill.is_beginning();
+                if let Some(at) = self.failed(&error, is_beginning, config) {
                     self.due = at;
                     self.current = Some(current);
                     return Ok((stream, outcomes));
@@ -242,6 +251,7 @@ impl Filler {
         self.failing = None;
         self.failed_streams = 0;
         self.due = Instant::now();
+        self.answered_at = self.due;
         // A hole lies before the events of its answer, or behind all that is known.
         outcomes.splice(..0, taken.holes.into_iter().map(Outcome::Hole));
         match taken.next {
@@ -255,16 +265,16 @@ impl Filler {
     }
 
     /// Returns when to ask again after a failure; `None` once it has lasted too long.
-    fn failed(&mut self, error: &Error, patience: Duration, config: &Config) -> Option<Instant> {
-        // Other streams have been waited for.
-        let patience = if self.failed_streams > 0 {
-            Duration::ZERO
-        } else {
-            patience
-        };
+    fn failed(&mut self, error: &Error, is_beginning: bool, config: &Config) -> Option<Instant> {
         let now = Instant::now();
+        let (since, patience) = match is_beginning {
+            // Other streams have been waited for.
+            _ if self.failed_streams > 0 => (now, Duration::ZERO),
+            true => (self.answered_at, self.patience.min(AT_BEGINNING)),
+            false => (now, self.patience),
+        };
         let failing = self.failing.get_or_insert_with(|| Failing {
-            since: now,
+            since,
             times: 0,
             last: error.clone(),
         });

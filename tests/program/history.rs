@@ -75,7 +75,7 @@ fn its_file_is_whole_or_not_there() {
     let (code, _, told) = run(&sim, &["/demo/x", TEMPERATURE, "-o", path]);
     let peer = sim.addr();
     let refused = format!(
-        "error: history: HTTP 404 from {peer}: no such stream \
+        "error: history: /demo/x: HTTP 404 from {peer}: no such stream \
          (check the name of the stream, and --api)\n"
     );
     assert_eq!(code, Some(77));
@@ -119,7 +119,8 @@ fn it_fails_as_session_does() {
     let elsewhere = ["--endpoint", "https://octave.example.com", TEMPERATURE];
     let output = octave_ws(&sim, &[&["history"], &elsewhere[..]].concat());
     let output = { output }.env_remove("OCTAVE_API").output().unwrap();
-    let text = "error: config: no REST API is known for this endpoint: give its URL (see --api)\n";
+    let text = "error: config: no REST API is known for this endpoint: give its URL, such as \
+                https://HOST/v5.0 (see --api)\n";
     assert_eq!((output.status.code(), stderr(&output)), (Some(78), text));
 }
 

@@ -98,8 +98,11 @@ impl<'a> Run<'a> {
                 Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(error) if self.is_of_one(&error) => {
+                    // The first one ends the run.
                     let failure = Failure::from(error);
-                    log::warn!("{failure}");
+                    if self.failure.is_some() {
+                        log::warn!("{failure}");
+                    }
                     self.failure.get_or_insert(failure);
                 }
                 Err(error) => return Err(self.end_of(error)),

@@ -23,6 +23,7 @@ pub(crate) mod connection;
 
 pub(crate) mod parse;
 
+mod files;
 mod receivers;
 
 mod rotation;
@@ -301,16 +302,14 @@ impl ListenSettings {
             Some(path) => Destination::File(path.to_owned()),
         };
         let is_stdout_tty = matches!(output, Destination::Stdout) && io::stdout().is_terminal();
-        if let Destination::File(path) | Destination::WholeFile(path) = &output {
-            let status = status_file.as_ref().map(|(path, _)| path.as_path());
-            let state = listen.state.as_ref().map(Path::new);
-            for (option, other) in [("--status-file", status), ("--state", state)] {
-                if other.is_some_and(|other| is_same_file(other, Path::new(path))) {
-                    let message = format!("{option} and --output cannot be the same file");
-                    return Err(Failure::usage(message));
-                }
-            }
-        }
+        files::check(
+            match &output {
+                Destination::File(path) | Destination::WholeFile(path) => Some(Path::new(path)),
+                _ => None,
+            },
+            status_file.as_ref().map(|(path, _)| path.as_path()),
+            listen.state.as_ref().map(Path::new),
+        )?;
         let default = if is_stdout_tty {
             Format::Text
         } else {
@@ -330,7 +329,8 @@ impl ListenSettings {
             return Err(Failure::usage(message));
         }
         if listen.state.is_some() && format == Format::Text {
-            let message = "--state is for lines that are kept: give another --format than text";
+            let message = "--state cannot be used with --format text, the default on a terminal: \
+                           give another one, such as event";
             return Err(Failure::usage(message));
         }
         if listen.local_time && format != Format::Text {
@@ -363,21 +363,6 @@ impl ListenSettings {
             state: listen.state.take(),
         })
     }
-}
-
-/// Returns whether two paths lead to the same file, which need not be there.
-fn is_same_file(one: &Path, other: &Path) -> bool {
-    let [one, other] = [one, other].map(|path| {
-        path.canonicalize().or_else(|error| {
-            let folder = match path.parent() {
-                Some(folder) if folder != Path::new("") => folder,
-                _ => Path::new("."),
-            };
-            let name = path.file_name().ok_or(error)?;
-            folder.canonicalize().map(|folder| folder.join(name))
-        })
-    });
-    matches!((one, other), (Ok(one), Ok(other)) if one == other)
 }
 
 /// Whether terminals are steered in vain.
