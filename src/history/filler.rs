@@ -208,6 +208,9 @@ impl Filler {
                 return Ok((stream, outcomes));
             }
             Err(NoEvents::Failed(error)) => {
+                if error.kind() == ErrorKind::TimedOut {
+                    current.fill.too_slow();
+                }
                 let is_beginning = current.fill.is_beginning();
                 if let Some(at) = self.failed(&error, is_beginning, config) {
                     self.due = at;

@@ -399,3 +399,19 @@ fn what_an_output_did_not_take_is_written_by_the_next_run() {
     assert_eq!(run().status.code(), Some(0));
     assert_eq!(place.numbers("file"), [0, 1, 2]);
 }
+
+#[test]
+fn history_keeps_what_it_has_printed() {
+    let (sim, _seen) = start(0.0);
+    let place = Place::new();
+    publish(&sim, 0..3);
+    let run = || {
+        let mut command = octave_ws(&sim, &["history", "/demo/x", TEMPERATURE, "--state"]);
+        let output = command.arg(place.path("state")).output().unwrap();
+        assert_eq!(output.status.code(), Some(77), "{}", stderr(&output));
+        text(&output.stdout).lines().count()
+    };
+    assert_eq!(run(), 3);
+    publish(&sim, 3..5);
+    assert_eq!(run(), 2);
+}

@@ -358,6 +358,14 @@ impl Fill {
         }
     }
 
+    /// Asks for fewer events after an answer that did not come in time.
+    pub(crate) fn too_slow(&mut self) {
+        if self.query().limit > DEFAULT_LIMIT {
+            self.ceiling = (self.limit / 2).max(DEFAULT_LIMIT);
+            self.limit = (self.limit / 4).max(DEFAULT_LIMIT);
+        }
+    }
+
     fn go_to(&mut self, since: Option<i64>) {
         self.stage = Stage::Paging;
         self.since = since;

@@ -153,6 +153,18 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Keeps the positions of a run that did not read all: what is written to standard output stays, unlike
+    /// a file that is not whole.
+    fn keep_written(&mut self) -> Result<(), End> {
+        let is_whole_file = matches!(self.settings.output, Destination::WholeFile(_));
+        match &mut self.state {
+            Some(state) if !is_whole_file && self.output.lost().0 == 0 => {
+                Ok(state.commit(&self.positions)?)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn finish(&mut self, end: Result<(), End>) -> Result<(), End> {
         match end {
             Ok(()) => {
@@ -166,11 +178,13 @@ impl<'a> Run<'a> {
             Err(End::ReaderGone) => Err(End::ReaderGone),
             Err(End::Overdue(cause)) => {
                 self.output.flush()?;
+                self.keep_written()?;
                 let cause = cause.unwrap_or_else(|| "not done in time".to_owned());
                 Err(Failure::new(INCOMPLETE, format!("timeout: {cause}")).into())
             }
             Err(end) => {
                 self.output.flush()?;
+                self.keep_written()?;
                 Err(end)
             }
         }

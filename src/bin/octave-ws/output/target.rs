@@ -143,6 +143,10 @@ pub(crate) fn append(path: &Path, table: Option<&Table>) -> io::Result<Appended>
             }
         }
     };
+    // One that may be new: positions are kept behind what is in it.
+    if appended.file.metadata().is_ok_and(|file| file.len() == 0) {
+        sync_folder(path);
+    }
     // A courtesy to others, who cut nothing off then.
     while !locked(&appended.file, FlockOperation::NonBlockingLockShared) {
         wait::pause(LOOK)?;

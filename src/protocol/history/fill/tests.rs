@@ -529,3 +529,14 @@ fn a_page_after_another_has_to_hold_all_of_its_last_events() {
         assert!(!filling.position.is_partial);
     }
 }
+
+#[test]
+fn fewer_events_are_asked_for_after_an_answer_that_did_not_come() {
+    let mut fill = Fill::new(&Position::default(), []);
+    let limits = [100, 25, 20, 20].map(|limit| {
+        assert_eq!(fill.query().limit, limit);
+        fill.too_slow();
+        fill.ceiling
+    });
+    assert_eq!(limits, [50, 20, 20, 20]);
+}
