@@ -220,11 +220,11 @@ fn a_file_that_cannot_be_used_is_named() {
         ),
         (
             of(1, &json!("https://a"), "demo"),
-            format!("state: {shown} is of the api \"https://a\", not {api}"),
+            format!("state: {shown} is of the api \"https://a\", not {api}: give another FILE"),
         ),
         (
             of(1, &api, "other"),
-            format!("state: {shown} is of the company \"other\", not \"demo\""),
+            format!("state: {shown} is of the company \"other\", not \"demo\": give another FILE"),
         ),
     ] {
         fs::write(&path, &text).unwrap();

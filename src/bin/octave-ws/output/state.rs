@@ -110,7 +110,9 @@ impl State {
         for (name, wanted) in [("api", api), ("company", company)] {
             let found: Value = member(name)?;
             if found != *wanted {
-                let message = format!("state: {path} is of the {name} {found}, not {wanted}");
+                let message = format!(
+                    "state: {path} is of the {name} {found}, not {wanted}: give another FILE"
+                );
                 return Some(Err(Failure::config(message)));
             }
         }

@@ -52,7 +52,7 @@ impl RunStatus {
             "connecting".to_owned()
         } else if !self.is_connected {
             "connecting again".to_owned()
-        } else if self.is_lost() {
+        } else if self.is_lost() && self.unfilled == 0 {
             "subscribing again".to_owned()
         } else if self.unanswered > 0 {
             let answered = self.streams - self.unanswered;

@@ -49,7 +49,7 @@ fn examine_history(config: &Config, stream: &Stream, report: &Report) {
         },
         match is_obeyed {
             Some(true) => "filter and order are obeyed".to_owned(),
-            Some(false) => "filter or order is not obeyed: --fill does not work".to_owned(),
+            Some(false) => "but no filter or order is obeyed, which --fill needs".to_owned(),
             None => "filter and order are untested".to_owned(),
         },
     ];

@@ -296,7 +296,7 @@ impl<'a> Run<'a> {
             // The clock may have been set back since.
             let gap = Gap::new(from.min(to), to, reason);
             if self.is_continued() {
-                log::info!("{how}: the next run begins there");
+                log::info!("events may be missing at the end: the next run begins there");
             } else if is_written && printed.is_ok() {
                 printed = self.gap(how, &gap);
             } else {

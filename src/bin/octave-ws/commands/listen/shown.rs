@@ -78,7 +78,9 @@ impl Run<'_> {
         let is_connected = client.is_connected();
         shown.set(match self.status.subscribed_at {
             None => State::Connecting,
-            Some(_) if !is_connected || client.loss().is_some() => State::Lost,
+            Some(_) if !is_connected => State::Lost,
+            // Subscribed, and its history is read.
+            Some(_) if client.loss().is_some() && client.unfilled() == 0 => State::Lost,
             Some(_) => State::Subscribed,
         });
         let now = Instant::now();
