@@ -199,7 +199,8 @@ impl Fill {
             taken.holes.push(Hole { why, from, to });
             self.anchors.clear();
         } else if !is_free && !self.is_joined(page) {
-            if self.may_be_late(date) && self.waits < MOST_WAITS {
+            let last = page.last().map(|entry| entry.date);
+            if self.may_be_late(date, last) && self.waits < MOST_WAITS {
                 taken.next = self.wait();
                 return taken;
             }
@@ -327,11 +328,16 @@ impl Fill {
         Next::AskIn(WAIT)
     }
 
-    /// Returns whether the newest known event is so young that history may not show it yet.
-    fn may_be_late(&self, date: Option<i64>) -> bool {
-        let (Some(date), Some(newest)) = (date, self.newest) else {
-            return self.newest.is_some();
+    /// Returns whether the newest known event is so young that history may not show it yet, which shows
+    /// none that is newer than events may be out of order.
+    fn may_be_late(&self, date: Option<i64>, last: Option<i64>) -> bool {
+        let Some(newest) = self.newest else {
+            return false;
         };
+        if last.is_some_and(|last| last.saturating_sub(newest) > OVERLAP) {
+            return false;
+        }
+        let Some(date) = date else { return true };
         let most = i64::from(MOST_WAITS) * i64::try_from(WAIT.as_millis()).unwrap_or(i64::MAX);
         date.saturating_sub(newest) < most
     }

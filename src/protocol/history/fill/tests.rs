@@ -398,6 +398,11 @@ fn a_young_event_may_be_shown_late_and_an_old_one_is_gone() {
     );
     assert_eq!((filling.new, filling.holes), (vec![2], vec![]));
 
+    // So long after it, it would be shown.
+    let mut filling = Filling::after(&[(10_000, 1)]);
+    assert_eq!(filling.answer(16_000, &[(15_001, 7)]), Next::Over);
+    assert_eq!(filling.new, [7]);
+
     let mut filling = Filling::after(&[(10_000, 1)]);
     assert_eq!(filling.answer(20_000, &[(15_000, 7)]), Next::Over);
     assert_eq!(filling.new, [7]);
