@@ -483,3 +483,19 @@ fn a_history_that_is_silent_does_not_keep_streams_from_being_subscribed() {
     assert!(begin.elapsed() < Duration::from_secs(15));
     assert_eq!(seen.gaps, [Some(Why::Unavailable); 3]);
 }
+
+#[test]
+fn a_stream_that_is_subscribed_once_the_history_is_back_has_a_beginning() {
+    let sim = Sim::start_with(Options {
+        any_stream: true,
+        ..Options::default()
+    });
+    let sim = sim.unwrap();
+    sim.set_faults(&[Fault::History(HistoryFault::Status(500))]);
+    let paths = [TEMPERATURE, HUMIDITY, "/demo/devices/gw1/location"];
+    let mut seen = Seen::subscribed(&config(&sim), &paths);
+    sim.set_faults(&[]);
+    seen.client.subscribe(&stream("/demo/x")).unwrap();
+    while seen.step(Duration::from_millis(50)) {}
+    assert_eq!(seen.gaps, [Some(Why::Unavailable); 3]);
+}

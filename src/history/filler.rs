@@ -125,6 +125,9 @@ impl Filler {
     pub(crate) fn push(&mut self, task: Task) {
         if self.due().is_none() {
             self.answered_at = Instant::now();
+            // A service that was away may be back.
+            self.failed_streams = 0;
+            self.left_out.take_if(|(why, _)| *why == Why::Unavailable);
         }
         self.tasks.push_back(task);
     }

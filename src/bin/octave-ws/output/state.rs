@@ -155,6 +155,8 @@ impl State {
         self.committed_at = Instant::now();
         self.next_at = self.committed_at + EVERY.max(self.least());
         done.map_err(|error| {
+            // The next commit does all of it again.
+            self.written = None;
             let failure = failed(&self.path, &error);
             if !std::mem::replace(&mut self.has_failed, true) {
                 log::warn!("{failure}");
