@@ -265,11 +265,18 @@ fn under_fault(fault: &str, wanted: Outcome) {
         gap.and_then(|gap| gap["why"].as_str().map(str::to_owned))
     };
     let is_filled = |records: &[Value]| numbers(records).len() >= 10;
+    // Behind events of the history, its end.
+    let is_over = |records: &[Value]| {
+        let lost = records.iter().position(|record| record["kind"] == "lost");
+        let mut since = records[lost.unwrap_or_default()..].iter();
+        let has_history = since.clone().any(|record| record["history"] == true);
+        is_filled(records) && (!has_history || since.any(|record| record["kind"] == "filled"))
+    };
     match wanted {
         Outcome::Open => {}
         _ => until(&format!("{fault} has an outcome"), || {
             let records = records(&file);
-            is_filled(&records) || gap(&records).is_some()
+            is_over(&records) || gap(&records).is_some()
         }),
     }
     let begin = std::time::Instant::now();

@@ -415,3 +415,25 @@ fn history_keeps_what_it_has_printed() {
     publish(&sim, 3..5);
     assert_eq!(run(), 2);
 }
+
+#[test]
+fn captures_with_a_budget_read_a_backlog_together() {
+    let (sim, _seen) = start(0.0);
+    let place = Place::new();
+    let args = ["capture", TEMPERATURE, "-q", "--idle=200ms"];
+    let first = place.command(&sim, &args, "first").output().unwrap();
+    assert_eq!(first.status.code(), Some(0), "{}", stderr(&first));
+    publish(&sim, 0..900);
+    let mut all = Vec::new();
+    let mut runs = 0;
+    while all.len() < 900 {
+        runs += 1;
+        assert!(runs < 50, "{all:?}");
+        let args = [&args[..], &["--max-bytes=8KiB"]].concat();
+        let output = place.command(&sim, &args, "file").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        all.extend(place.numbers("file"));
+    }
+    assert!(runs > 1, "the budget was for all of it");
+    assert_eq!(all, (0..900).collect::<Vec<_>>());
+}

@@ -150,9 +150,11 @@ impl Run<'_> {
         }
     }
 
-    /// Returns whether another run reads what this one has missed.
+    /// Returns whether another run reads what this one has missed. A capture is complete only with it,
+    /// unless it has spent its bytes.
     pub(super) fn is_continued(&self) -> bool {
-        self.kept.as_ref().is_some_and(|kept| !kept.is_capture)
+        let is_capture = |kept: &Kept| kept.is_capture && !self.is_spent();
+        self.kept.as_ref().is_some_and(|kept| !is_capture(kept))
     }
 
     /// Fails where a capture has no history of a stream that a later run may have.

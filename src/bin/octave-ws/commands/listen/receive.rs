@@ -174,7 +174,8 @@ impl Run<'_> {
 
     /// Fails if a bounded run has no connection at its end, or an open loss.
     fn done(&self, client: &Client) -> Result<(), End> {
-        if self.settings.is_capture && client.is_connected() && client.unfilled() > 0 {
+        let is_unfilled = client.is_connected() && client.unfilled() > 0;
+        if self.settings.is_capture && is_unfilled && !self.is_continued() {
             let message = "the history was not read to its end";
             return Err(Failure::new(INCOMPLETE, message).into());
         }
@@ -251,7 +252,7 @@ impl Run<'_> {
     }
 
     /// Returns whether as many bytes as are allowed have been sent and received.
-    fn is_spent(&self) -> bool {
+    pub(super) fn is_spent(&self) -> bool {
         let most = self.settings.max_bytes;
         most.is_some_and(|most| most <= self.traffic.total())
     }
