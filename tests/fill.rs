@@ -8,7 +8,7 @@ use octave_ws::{Action, Client, Config, Positions, Stop, Stream, Update, Why};
 use serde_json::json;
 use tungstenite::Message;
 
-use crate::raw::{grant_next, play, serve_out};
+use crate::raw::{grant, grant_next, play, serve_out};
 
 mod raw;
 
@@ -498,4 +498,34 @@ fn a_stream_that_is_subscribed_once_the_history_is_back_has_a_beginning() {
     seen.client.subscribe(&stream("/demo/x")).unwrap();
     while seen.step(Duration::from_millis(50)) {}
     assert_eq!(seen.gaps, [Some(Why::Unavailable); 3]);
+}
+
+#[test]
+fn an_event_that_comes_again_at_the_end_is_no_loss() {
+    let history = Sim::start().unwrap();
+    history.set_faults(&[Fault::History(HistoryFault::Status(404))]);
+    let known = format!("e{:024}", 1);
+    let value = format!(r#"{{"id":"{known}","creationDate":1000,"path":"{TEMPERATURE}"}}"#);
+    let (endpoint, service) = play([Box::new(move |_, mut socket| {
+        grant_next(&mut socket);
+        // The request to unsubscribe.
+        let request = socket.read().unwrap();
+        let message = format!(r#"{{"type":"message","value":{value}}}"#);
+        socket.send(Message::text(message)).unwrap();
+        grant(&mut socket, &request);
+        serve_out(&mut socket);
+    })]);
+    let position = format!(r#"{{"{TEMPERATURE}":{{"from":0,"ids":{{"{known}":1000}}}}}}"#);
+    let config = history.config().endpoint(&endpoint).allow_plaintext();
+    let config = config.api(history.api()).fill();
+    let config = config.positions(Positions::from_json(&position).unwrap());
+    let mut seen = Seen::subscribed(&config, &[TEMPERATURE]);
+    while seen.step(Duration::from_millis(50)) {}
+    let mut last = Vec::new();
+    let closed = seen
+        .client
+        .close_with(|update| last.push(format!("{update:?}")));
+    closed.unwrap();
+    assert!(last.is_empty(), "{last:?}");
+    service.join().unwrap();
 }

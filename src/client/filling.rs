@@ -249,14 +249,14 @@ impl Filling {
         self.shown.contains(&id) || self.positions.knows(key, &id)
     }
 
-    /// Returns whether an event of the history was delivered.
+    /// Returns whether an event was delivered.
     pub(super) fn has_delivered(&mut self, event: &Event) -> bool {
         Key::of(event).is_some_and(|key| self.is_delivered(&key))
     }
 
-    /// Returns whether an event that comes at the end goes out.
-    pub(super) fn passes(&mut self, event: &Event) -> bool {
-        Key::of(event).is_none_or(|key| !self.waits(&key) && !self.is_delivered(&key))
+    /// Returns whether an event has to wait for the history of its stream.
+    pub(super) fn holds(&self, event: &Event) -> bool {
+        Key::of(event).is_some_and(|key| self.waits(&key))
     }
 
     /// Returns whether history has shown events that may still be pushed.

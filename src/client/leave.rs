@@ -55,9 +55,12 @@ impl Client {
             .is_some_and(|filling| filling.is_incomplete());
         // Behind an event that goes out, nothing may be left to read.
         let mut goes_out = |event: &Event| {
-            let goes_out = filling.as_mut().is_none_or(|filling| filling.passes(event));
-            is_dropped |= !goes_out;
-            goes_out
+            let Some(filling) = &mut filling else {
+                return true;
+            };
+            let is_held = filling.holds(event);
+            is_dropped |= is_held;
+            !is_held && !filling.has_delivered(event)
         };
         let reason = "the history was not read to its end";
         let settled_at = self.settled_at.min(clock::now());
