@@ -437,3 +437,25 @@ fn captures_with_a_budget_read_a_backlog_together() {
     assert!(runs > 1, "the budget was for all of it");
     assert_eq!(all, (0..900).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_run_of_history_that_cannot_begin_leaves_the_positions() {
+    let (sim, _seen) = start(0.0);
+    let place = Place::new();
+    publish(&sim, 0..3);
+    let history = |args: &[&str]| {
+        let mut command = octave_ws(&sim, &["history", TEMPERATURE, "--state"]);
+        command
+            .arg(place.path("state"))
+            .args(args)
+            .output()
+            .unwrap()
+    };
+    assert_eq!(history(&[]).status.code(), Some(0));
+    let kept = place.state();
+    fs::write(place.path("ca.pem"), "junk").unwrap();
+    let ca_file = place.path("ca.pem");
+    let output = history(&["--ca-file", ca_file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+    assert_eq!(place.state(), kept);
+}

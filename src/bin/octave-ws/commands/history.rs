@@ -36,7 +36,8 @@ struct Run<'a> {
     config: Config,
     /// The file of positions, if there is one.
     state: Option<State>,
-    positions: Positions,
+    /// The positions behind what is printed, once anything is read.
+    positions: Option<Positions>,
 }
 
 impl<'a> Run<'a> {
@@ -62,7 +63,7 @@ impl<'a> Run<'a> {
             failure: None,
             config,
             state,
-            positions: Positions::default(),
+            positions: None,
         })
     }
 
@@ -74,7 +75,7 @@ impl<'a> Run<'a> {
             asked.map_err(|error| self.end_of(error))?;
         }
         let end = self.read(&mut history);
-        self.positions = history.positions().clone();
+        self.positions = Some(history.positions().clone());
         let written = self.write_summary(&history, end.is_ok());
         end.and(written)
     }
@@ -157,9 +158,9 @@ impl<'a> Run<'a> {
     /// a file that is not whole.
     fn keep_written(&mut self) -> Result<(), End> {
         let is_whole_file = matches!(self.settings.output, Destination::WholeFile(_));
-        match &mut self.state {
-            Some(state) if !is_whole_file && self.output.lost().0 == 0 => {
-                Ok(state.commit(&self.positions)?)
+        match (&mut self.state, &self.positions) {
+            (Some(state), Some(positions)) if !is_whole_file && self.output.lost().0 == 0 => {
+                Ok(state.commit(positions)?)
             }
             _ => Ok(()),
         }
@@ -170,9 +171,11 @@ impl<'a> Run<'a> {
             Ok(()) => {
                 self.output.flush()?;
                 let output = &mut self.output;
-                match &mut self.state {
-                    Some(state) => state.commit_with(&self.positions, || output.finish()),
-                    None => output.finish(),
+                match (&mut self.state, &self.positions) {
+                    (Some(state), Some(positions)) => {
+                        state.commit_with(positions, || output.finish())
+                    }
+                    _ => output.finish(),
                 }
             }
             Err(End::ReaderGone) => Err(End::ReaderGone),
