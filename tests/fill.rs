@@ -1,6 +1,10 @@
 //! What an outage leaves out, filled from the history of the stand-in.
 #![cfg(feature = "sim")]
 
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use octave_ws::sim::{Fault, HistoryFault, Options, Sim};
@@ -8,7 +12,7 @@ use octave_ws::{Action, Client, Config, Positions, Stop, Stream, Update, Why};
 use serde_json::json;
 use tungstenite::Message;
 
-use crate::raw::{grant, grant_next, play, serve_out};
+use crate::raw::{accept, grant, grant_next, open, play, serve_out, wait_until_delivered};
 
 mod raw;
 
@@ -527,5 +531,50 @@ fn an_event_that_comes_again_at_the_end_is_no_loss() {
         .close_with(|update| last.push(format!("{update:?}")));
     closed.unwrap();
     assert!(last.is_empty(), "{last:?}");
+    service.join().unwrap();
+}
+
+#[test]
+fn events_of_an_old_connection_do_not_hide_a_hole_at_the_end() {
+    let history = Sim::start().unwrap();
+    history.set_faults(&[Fault::History(HistoryFault::Status(503))]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, sent) = mpsc::channel();
+    let (leaver, left) = mpsc::channel::<()>();
+    let service = thread::spawn(move || {
+        let tcp = accept(&listener);
+        let mut socket = open(&tcp);
+        grant_next(&mut socket);
+        // Its pong is not sent, nor is the session of the next connection given.
+        assert!(socket.read().unwrap().is_ping());
+        let _next = accept(&listener);
+        let value = format!(r#"{{"id":"e2","creationDate":2000,"path":"{TEMPERATURE}"}}"#);
+        let message = format!(r#"{{"type":"message","value":{value}}}"#);
+        let length = u16::try_from(message.len()).unwrap().to_be_bytes();
+        let frame = [&[0x81, 126], &length[..], message.as_bytes()].concat();
+        (&tcp).write_all(&frame).unwrap();
+        wait_until_delivered(&tcp);
+        sender.send(()).unwrap();
+        let _ = left.recv_timeout(LONG);
+    });
+    let position = format!(r#"{{"{TEMPERATURE}":{{"from":0,"ids":{{"e1":1000}}}}}}"#);
+    let second = Duration::from_secs(1);
+    let config = history.config().endpoint(&endpoint).allow_plaintext();
+    let config = config.ping_interval(second).ping_timeout(second);
+    let config = config.api(history.api()).fill().retry_for(LONG);
+    let config = config.positions(Positions::from_json(&position).unwrap());
+    let mut client = Client::connect(&config).unwrap();
+    client.subscribe(&stream(TEMPERATURE)).unwrap();
+    let deadline = Instant::now() + LONG;
+    while sent.try_recv().is_err() {
+        assert!(Instant::now() < deadline, "the event is not sent");
+        let update = client.next(Duration::from_millis(10)).unwrap();
+        assert!(!matches!(update, Update::Event(_)));
+    }
+    let mut events = 0;
+    let _ = client.close_with(|update| events += u32::from(matches!(update, Update::Event(_))));
+    assert_eq!(events, 0);
+    leaver.send(()).unwrap();
     service.join().unwrap();
 }

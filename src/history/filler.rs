@@ -59,12 +59,13 @@ pub(crate) struct Task {
     pub(crate) until: Option<i64>,
 }
 
-/// Where the history of a stream is begun to be read.
+/// The start of the history to read of a stream.
 #[derive(Clone, Copy)]
 pub(crate) enum Begin {
-    /// Its newest events become known.
+    /// The newest events, which become known and are not returned.
     Newest,
-    /// At the position that it has by then. It `is_free` where nothing can have been removed behind it.
+    /// The position when the first request is made. It `is_free` where the service cannot have removed
+    /// events behind it.
     Position {
         is_free: bool,
     },
@@ -82,9 +83,9 @@ struct Current {
 /// The pushed events of a stream that are not delivered.
 #[derive(Default)]
 pub(crate) struct Undelivered {
-    /// Those that are on the way to the caller.
+    /// Events in the queue of updates.
     pub(crate) queued: Vec<EventId>,
-    /// Those that wait for history, by their dates.
+    /// Events held back until the history is read, with their dates.
     pub(crate) waiting: Vec<(EventId, i64)>,
 }
 

@@ -459,3 +459,34 @@ fn a_run_of_history_that_cannot_begin_leaves_the_positions() {
     assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
     assert_eq!(place.state(), kept);
 }
+
+#[test]
+fn the_files_of_a_run_are_different_ones() {
+    let (sim, _seen) = start(0.0);
+    let folder = tempfile::tempdir().unwrap();
+    for (args, wanted) in [
+        (["-o", "S"], "--state and --output cannot be the same file"),
+        (
+            ["-o", "S.lock"],
+            "--output: FILE.lock belongs to --state FILE: give another name",
+        ),
+        (
+            ["-o", "./S.tmp"],
+            "--output: FILE.tmp belongs to --state FILE: give another name",
+        ),
+        (
+            ["--status-file", "S"],
+            "--state and --status-file cannot be the same file",
+        ),
+        (
+            ["--status-file", "S.bad"],
+            "--status-file: FILE.bad belongs to --state FILE: give another name",
+        ),
+    ] {
+        let mut command = octave_ws(&sim, &["listen", TEMPERATURE, "--state", "S"]);
+        let output = command.args(args).current_dir(&folder).output().unwrap();
+        assert_eq!(output.status.code(), Some(64));
+        assert!(stderr(&output).contains(wanted), "{}", stderr(&output));
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    }
+}

@@ -91,7 +91,7 @@ impl Run<'_> {
         let was_unfilled = mem::replace(&mut self.status.unfilled, unfilled) > 0;
         // What was read is not to be read again, however soon the run is killed.
         if let Some(kept) = self.kept.as_mut().filter(|_| was_unfilled && unfilled == 0) {
-            kept.hasten();
+            kept.state.hasten();
         }
         let is_over = unfilled == 0 && client.loss().is_none();
         if self.is_loss_recorded && (is_over || unfilled > 0) && !self.is_restored {

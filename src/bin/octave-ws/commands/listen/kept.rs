@@ -14,7 +14,7 @@ const LOOK_EVENTS: u64 = 256;
 
 /// The file of positions, and what it is to hold.
 pub(super) struct Kept {
-    state: State,
+    pub(super) state: State,
     /// The positions of a capture's last commit.
     positions: Positions,
     /// Number of events of the run, and of gaps, at the last commit.
@@ -48,13 +48,6 @@ impl Kept {
             is_unavailable: false,
         };
         Ok((config.positions(positions), Some(kept)))
-    }
-}
-
-impl Kept {
-    /// Has the positions kept as soon as they may be.
-    pub(super) fn hasten(&mut self) {
-        self.state.hasten();
     }
 }
 
