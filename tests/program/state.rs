@@ -464,29 +464,25 @@ fn a_run_of_history_that_cannot_begin_leaves_the_positions() {
 fn the_files_of_a_run_are_different_ones() {
     let (sim, _seen) = start(0.0);
     let folder = tempfile::tempdir().unwrap();
-    for (args, wanted) in [
-        (["-o", "S"], "--state and --output cannot be the same file"),
-        (
-            ["-o", "S.lock"],
-            "--output: FILE.lock belongs to --state FILE: give another name",
-        ),
-        (
-            ["-o", "./S.tmp"],
-            "--output: FILE.tmp belongs to --state FILE: give another name",
-        ),
-        (
-            ["--status-file", "S"],
-            "--state and --status-file cannot be the same file",
-        ),
-        (
-            ["--status-file", "S.bad"],
-            "--status-file: FILE.bad belongs to --state FILE: give another name",
-        ),
+    for (args, file) in [
+        ("listen --state S -o S", "S"),
+        ("listen --state S -o S.lock", "S.lock"),
+        ("listen --state S -o ./S.tmp", "S.tmp"),
+        ("listen --state S --status-file S", "S"),
+        ("listen --state S --status-file S.bad", "S.bad"),
+        ("listen -o .S.tmp --status-file S", ".S.tmp"),
+        ("capture --count 1 --state S.part -o S", "S.part"),
+        ("capture --count 1 --state S -o S.tmp", "S.tmp"),
+        ("capture --count 1 -o S --status-file S.part", "S.part"),
+        ("history --state S.part -o S", "S.part"),
     ] {
-        let mut command = octave_ws(&sim, &["listen", TEMPERATURE, "--state", "S"]);
-        let output = command.args(args).current_dir(&folder).output().unwrap();
-        assert_eq!(output.status.code(), Some(64));
-        assert!(stderr(&output).contains(wanted), "{}", stderr(&output));
+        let args: Vec<_> = args.split(' ').chain([TEMPERATURE]).collect();
+        let mut command = octave_ws(&sim, &args);
+        let output = command.current_dir(&folder).output().unwrap();
+        assert_eq!(output.status.code(), Some(64), "{args:?}");
+        let file = folder.path().canonicalize().unwrap().join(file);
+        let wanted = format!("would both write {}: give another name", file.display());
+        assert!(stderr(&output).contains(&wanted), "{}", stderr(&output));
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
     }
 }

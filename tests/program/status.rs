@@ -308,7 +308,7 @@ fn a_status_file_is_not_the_output() {
         let args = ["listen", TEMPERATURE, "-o", output, "--status-file", status];
         let output = octave_ws(&sim, &args).output().unwrap();
         assert_eq!(output.status.code(), Some(64), "{}", stderr(&output));
-        let wanted = "--status-file and --output cannot be the same file";
+        let wanted = "--output and --status-file would both write";
         assert!(stderr(&output).contains(wanted), "{}", stderr(&output));
     }
     assert_eq!(fs::read_to_string(name).unwrap(), "{}\n");

@@ -1,12 +1,13 @@
 //! A small file that is replaced as a whole.
 
-use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::OFlags;
+
+use crate::settings::files::hidden;
 
 /// Replaces a file so that readers find the old one or the new one. It is not synced: it tells of a process
 /// that a power cut ends, too.
@@ -25,11 +26,7 @@ pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
         let what = "not a regular file, which it would replace";
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
     }
-    // Hidden from collectors, and from others' names.
-    let mut new = OsString::from(".");
-    new.push(path.file_name().unwrap_or_default());
-    new.push(".tmp");
-    let new = &path.with_file_name(new);
+    let new = &hidden(path);
     // Somebody else may have put a link there, or a pipe, at which open(2) would wait.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     let mut options = OpenOptions::new();

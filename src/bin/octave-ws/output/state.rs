@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use super::target;
 use crate::exit::{End, Failure, INCOMPLETE, OUTPUT, source};
+use crate::settings::files::beside;
 use crate::wait::sink;
 
 /// The version of the file.
@@ -248,12 +249,6 @@ impl fmt::Write for Hashed {
 
 fn failed(path: &Path, error: &io::Error) -> Failure {
     Failure::new(OUTPUT, format!("state: {}: {error}", path.display()))
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
 }
 
 /// Opens a file of this run's own, and creates it.

@@ -1,6 +1,5 @@
 //! Where `--output` leads.
 
-use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::mem;
@@ -18,6 +17,7 @@ use crate::output::descriptor::{Descriptor, descriptor};
 use crate::output::last;
 use crate::output::rights;
 use crate::output::tail::{self, Tail};
+use crate::settings::files::beside;
 use crate::wait;
 use crate::wait::sink::{self, Sink};
 
@@ -170,9 +170,7 @@ impl Part {
     /// Those of the operating system; `WouldBlock` where another process is about it; `Other` for
     /// one that is not ours to replace.
     pub(crate) fn create(whole: PathBuf) -> io::Result<Self> {
-        let mut name = OsString::from(&whole);
-        name.push(".part");
-        let name = PathBuf::from(name);
+        let name = beside(&whole, ".part");
         // By now: once all is written it is too late to find no descriptor left for it.
         let folder = folder_of(&whole)?;
         let before = fs::metadata(&whole).ok();

@@ -23,7 +23,8 @@ pub(crate) mod connection;
 
 pub(crate) mod parse;
 
-mod files;
+pub(crate) mod files;
+
 mod receivers;
 
 mod rotation;
@@ -303,10 +304,7 @@ impl ListenSettings {
         };
         let is_stdout_tty = matches!(output, Destination::Stdout) && io::stdout().is_terminal();
         files::check(
-            match &output {
-                Destination::File(path) | Destination::WholeFile(path) => Some(Path::new(path)),
-                _ => None,
-            },
+            &output,
             status_file.as_ref().map(|(path, _)| path.as_path()),
             listen.state.as_ref().map(Path::new),
         )?;
