@@ -760,6 +760,9 @@ fn a_wrong_kind_of_proxy_or_port_is_explained() {
 #[test]
 fn a_timeout_of_nothing_is_refused() {
     let wanted = "give a duration of more than 0s, such as 10s";
+    for command in ["listen", "capture", "history"] {
+        assert!(usage(&[command, "/a", "-W0s"]).ends_with(wanted));
+    }
     for (option, key) in [
         ("--connect-timeout=0s", "connect_timeout"),
         ("--ack-timeout=0s", "ack_timeout"),

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use argh::{ArgsInfo, FromArgs};
-use octave_ws::settings::{parse_duration, parse_size};
+use octave_ws::settings::{parse_duration, parse_size, parse_timeout};
 use octave_ws::{Since, Stream};
 
 use crate::exit::Failure;
@@ -116,7 +116,7 @@ so far, if any, and the exit code is not 0. To a device, a named pipe and
     max_bytes: Option<usize>,
 
     /// deadline for the whole run, after which it exits with 75
-    #[argh(option, short = 'W', arg_name = "DURATION", from_str_fn(parse_duration))]
+    #[argh(option, short = 'W', arg_name = "DURATION", from_str_fn(parse_timeout))]
     timeout: Option<Duration>,
 
     /// file to write to (default: -, standard output)
@@ -220,8 +220,10 @@ impl Capture {
     help_triggers("-h", "--help"),
     note = "Reads one stream after the other by the REST API (--api), without a WebSocket.
 --output writes FILE.part, which is renamed to FILE when all is read. TIME is
-like 2026-11-30T08:00:00Z; a DURATION is counted back from the time of the
-service. A service keeps the newest 1000 events of a stream by default.",
+a date or a time of RFC 3339, UTC unless it says otherwise: 2026-11-30,
+2026-11-30T08:00:00Z, 2026-11-30T09:00:00+01:00. A DURATION is counted back
+from the time of the service. A service keeps the newest 1000 events of a stream
+by default.",
     example = "{command_name} /my_company/devices/gw1/temperature --since 1h"
 )]
 pub(crate) struct History {
@@ -243,12 +245,7 @@ pub(crate) struct History {
     pub(crate) count: Option<u64>,
 
     /// deadline for the whole run, after which it exits with 75
-    #[argh(
-        option,
-        short = 'W',
-        arg_name = "DURATION",
-        from_str_fn(parse_duration)
-    )]
+    #[argh(option, short = 'W', arg_name = "DURATION", from_str_fn(parse_timeout))]
     pub(crate) timeout: Option<Duration>,
 
     /// file to write to (default: -, standard output)
