@@ -222,8 +222,8 @@ impl Capture {
 --output writes FILE.part, which is renamed to FILE when all is read. TIME is
 a date or a time of RFC 3339, UTC unless it says otherwise: 2026-11-30,
 2026-11-30T08:00:00Z, 2026-11-30T09:00:00+01:00. A DURATION is counted back
-from the time of the service. A service keeps the newest 1000 events of a stream
-by default.",
+from the time of the service. A service keeps the newest 1000 events of a
+stream by default.",
     example = "{command_name} /my_company/devices/gw1/temperature --since 1h"
 )]
 pub(crate) struct History {
