@@ -103,6 +103,13 @@ fn send(socket: &mut Socket<'_>, ids: &str) {
     }
 }
 
+/// Opens the WebSocket of a connection, and grants its subscription.
+fn subscribed(tcp: &TcpStream) -> Socket<'_> {
+    let mut socket = open(tcp);
+    subscribe(&mut socket);
+    socket
+}
+
 /// Grants the subscription of a connection.
 fn subscribe(socket: &mut Socket<'_>) {
     let begun = Instant::now();
@@ -163,14 +170,12 @@ fn what_comes_late_on_a_silent_connection_comes_first_and_once() {
     let begun = SystemTime::now();
     let run = Run::new(config.ping_timeout(Duration::from_secs(1)));
     let tcp = accept(&listener);
-    let mut old = open(&tcp);
-    subscribe(&mut old);
+    let mut old = subscribed(&tcp);
     send(&mut old, "1");
     run.expect("connected ack 1");
     // Pings go unanswered.
     let tcp = accept(&listener);
-    let mut new = open(&tcp);
-    subscribe(&mut new);
+    let mut new = subscribed(&tcp);
     send(&mut new, "3 4");
     send(&mut old, "2 3 4 5");
     answer_pings(&mut old, 2);
@@ -198,8 +203,7 @@ fn handing_over_with(
     let (listener, config) = service();
     let run = Run::new(config.ping_timeout(Duration::from_secs(1)));
     let old_tcp = accept(&listener);
-    let mut old = open(&old_tcp);
-    subscribe(&mut old);
+    let mut old = subscribed(&old_tcp);
     send(&mut old, "1");
     run.expect("connected ack 1");
     let new_tcp = accept(&listener);
@@ -269,8 +273,7 @@ fn a_service_that_serves_the_newest_connection_alone_is_found_out() {
         // The next silence is a loss at once.
         run.expect("lost");
         let tcp = accept(listener);
-        let mut newest = open(&tcp);
-        subscribe(&mut newest);
+        let _newest = subscribed(&tcp);
         run.expect("connected gap");
     });
 }
@@ -281,8 +284,7 @@ fn a_service_that_serves_the_newest_of_three_alone_has_missed_since_the_second()
         let second_at = SystemTime::now();
         // The new one is silent, too.
         let tcp = accept(listener);
-        let mut newest = open(&tcp);
-        subscribe(&mut newest);
+        let mut newest = subscribed(&tcp);
         send(&mut newest, "4");
         answer_pings(&mut old, 2);
         closed(&mut old);
@@ -307,8 +309,7 @@ fn a_new_connection_that_is_silent_too_is_followed_by_another_one() {
     handing_over(|run, listener, mut old, mut new| {
         send(&mut new, "3");
         let tcp = accept(listener);
-        let mut newest = open(&tcp);
-        subscribe(&mut newest);
+        let mut newest = subscribed(&tcp);
         send(&mut newest, "4");
         send(&mut old, "2 3 4");
         answer_pings(&mut old, 2);
@@ -325,8 +326,7 @@ fn a_new_connection_that_ends_before_the_proof_is_a_loss() {
         new.close(None).unwrap();
         run.expect("2 3 lost");
         let tcp = accept(listener);
-        let mut newest = open(&tcp);
-        subscribe(&mut newest);
+        let _newest = subscribed(&tcp);
         run.expect("connected gap");
     });
 }
@@ -336,8 +336,7 @@ fn a_service_that_refuses_a_second_connection_gets_one() {
     let (listener, config) = service();
     let run = Run::new(config);
     let tcp = accept(&listener);
-    let mut old = open(&tcp);
-    subscribe(&mut old);
+    let mut old = subscribed(&tcp);
     send(&mut old, "1");
     run.expect("connected ack 1");
     let mut refused = accept(&listener);
@@ -347,8 +346,7 @@ fn a_service_that_refuses_a_second_connection_gets_one() {
     run.expect("lost");
     assert_eq!(closed(&mut old), (0, 1000));
     let tcp = accept(&listener);
-    let mut new = open(&tcp);
-    subscribe(&mut new);
+    let _new = subscribed(&tcp);
     run.expect("connected gap");
     // From now on, a silent connection is dropped.
     run.expect("lost");
@@ -359,13 +357,11 @@ fn it_can_be_turned_off() {
     let (listener, config) = service();
     let run = Run::new(config.handover(false));
     let tcp = accept(&listener);
-    let mut old = open(&tcp);
-    subscribe(&mut old);
+    let mut old = subscribed(&tcp);
     send(&mut old, "1");
     run.expect("connected ack 1 lost");
     let tcp = accept(&listener);
-    let mut new = open(&tcp);
-    subscribe(&mut new);
+    let _new = subscribed(&tcp);
     run.expect("connected gap");
 }
 
@@ -375,8 +371,7 @@ fn renewing(script: impl FnOnce(&Run, &TcpListener, Socket<'_>, &TcpStream)) {
     let config = config.renew_every(Duration::from_secs(1));
     let run = Run::new(config.ping_interval(Duration::from_secs(20)));
     let old_tcp = accept(&listener);
-    let mut old = open(&old_tcp);
-    subscribe(&mut old);
+    let mut old = subscribed(&old_tcp);
     send(&mut old, "1");
     run.expect("connected ack 1");
     let new_tcp = accept(&listener);
@@ -415,13 +410,11 @@ fn an_event_behind_the_last_pong_comes_too() {
         let config = config.connect_in_background(in_background);
         let run = Run::new(config.ping_interval(Duration::from_secs(20)));
         let old_tcp = accept(&listener);
-        let mut old = open(&old_tcp);
-        subscribe(&mut old);
+        let mut old = subscribed(&old_tcp);
         send(&mut old, "1");
         run.expect("connected ack 1");
         let new_tcp = accept(&listener);
-        let mut new = open(&new_tcp);
-        subscribe(&mut new);
+        let mut new = subscribed(&new_tcp);
         send(&mut new, "3");
         send(&mut old, "3");
         answer_pings(&mut old, 1);
@@ -452,8 +445,7 @@ fn what_is_proved_is_told_before_the_end_of_the_new_connection() {
         new_tcp.shutdown(Shutdown::Both).unwrap();
         run.expect("connected 2 handover lost");
         let tcp = accept(listener);
-        let mut next = open(&tcp);
-        subscribe(&mut next);
+        let _next = subscribed(&tcp);
         run.expect("connected gap");
     });
 }
@@ -478,11 +470,9 @@ fn at_the_end_the_new_connection_of_a_proved_handover_is_closed_in_order() {
         updates
     });
     let old_tcp = accept(&listener);
-    let mut old = open(&old_tcp);
-    subscribe(&mut old);
+    let mut old = subscribed(&old_tcp);
     let new_tcp = accept(&listener);
-    let mut new = open(&new_tcp);
-    subscribe(&mut new);
+    let mut new = subscribed(&new_tcp);
     send(&mut new, "2");
     send(&mut old, "2");
     answer_pings(&mut old, 1);
@@ -505,8 +495,7 @@ fn a_connection_that_cannot_be_replaced_is_kept() {
             if refusal.starts_with('5') {
                 // Later.
                 let tcp = accept(listener);
-                let mut new = open(&tcp);
-                subscribe(&mut new);
+                let _new = subscribed(&tcp);
                 answer_pings(&mut old, 1);
                 closed(&mut old);
                 run.expect("connected handover");
@@ -565,8 +554,7 @@ fn at_the_end_a_connection_that_is_being_replaced_is_closed_in_order() {
         ids
     });
     let tcp = accept(&listener);
-    let mut old = open(&tcp);
-    subscribe(&mut old);
+    let mut old = subscribed(&tcp);
     // Its session is not answered.
     let _new = accept(&listener);
     send(&mut old, "2");
@@ -586,8 +574,7 @@ fn an_earlier_pong_proves_nothing() {
             }
         });
         let old_tcp = accept(&listener);
-        let mut old = open(&old_tcp);
-        subscribe(&mut old);
+        let mut old = subscribed(&old_tcp);
         send(&mut old, "1");
         run.expect("connected ack 1");
         let new_tcp = accept(&listener);
@@ -636,8 +623,7 @@ fn a_request_on_a_new_connection_is_sent_once() {
         }
     });
     let old_tcp = accept(&listener);
-    let mut old = open(&old_tcp);
-    subscribe(&mut old);
+    let mut old = subscribed(&old_tcp);
     run.expect("connected ack");
     let new_tcp = accept(&listener);
     let mut new = open(&new_tcp);

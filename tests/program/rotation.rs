@@ -73,6 +73,13 @@ fn publish(sim: &Sim, numbers: std::ops::Range<u64>) {
     sim.publish_burst(TEMPERATURE, &numbers);
 }
 
+/// Sets the time of a file to three hours ago.
+fn make_old(file: &Path) {
+    let old = SystemTime::now() - Duration::from_secs(3 * 3600);
+    let file = File::options().write(true).open(file).unwrap();
+    file.set_modified(old).unwrap();
+}
+
 #[test]
 fn a_file_is_renamed_once_it_has_its_size() {
     let (sim, seen) = start(0.0);
@@ -203,13 +210,7 @@ fn a_file_is_renamed_at_the_end_of_its_period() {
     let (_folder, file) = folder();
     // One of long ago, before anything comes.
     fs::write(&file, "old\n").unwrap();
-    let old = SystemTime::now() - Duration::from_secs(3 * 3600);
-    File::options()
-        .write(true)
-        .open(&file)
-        .unwrap()
-        .set_modified(old)
-        .unwrap();
+    make_old(&file);
     let child = subscribed(&seen, listen(&sim, &file, &["--rotate-every=2h"]));
     assert_eq!(fs::read_to_string(numbered(&file, 1)).unwrap(), "old\n");
     assert_eq!(fs::read_to_string(&file).unwrap(), "");
@@ -285,13 +286,7 @@ fn a_header_alone_is_not_renamed() {
     let (sim, _seen) = start(0.0);
     let (_folder, file) = folder();
     fs::write(&file, "elems\n").unwrap();
-    let old = SystemTime::now() - Duration::from_secs(3 * 3600);
-    File::options()
-        .write(true)
-        .open(&file)
-        .unwrap()
-        .set_modified(old)
-        .unwrap();
+    make_old(&file);
     let args = [
         "--rotate-every=1h",
         "-Fcsv",
