@@ -1,7 +1,7 @@
 //! What an outage leaves out, filled from the history of the stand-in.
 #![cfg(feature = "sim")]
 
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::net::TcpListener;
 use std::sync::mpsc;
 use std::thread;
@@ -12,7 +12,9 @@ use octave_ws::{Action, Client, Config, Positions, Stop, Stream, Update, Why};
 use serde_json::json;
 use tungstenite::Message;
 
-use crate::raw::{accept, grant, grant_next, open, play, serve_out, wait_until_delivered};
+use crate::raw::{
+    Socket, accept, grant, grant_next, open, play, request, serve_out, wait_until_delivered,
+};
 
 mod raw;
 
@@ -573,5 +575,57 @@ fn events_of_an_old_connection_do_not_hide_a_hole_at_the_end() {
     let _ = client.close_with(|update| events += u32::from(matches!(update, Update::Event(_))));
     assert_eq!(events, 0);
     leaver.send(()).unwrap();
+    service.join().unwrap();
+}
+
+/// A service may count the events of each stream by itself.
+#[test]
+fn events_of_two_streams_may_have_the_same_ids() {
+    let event = |path: &str, n: i64| {
+        let elems = format!(r#"{{"n":{n}}}"#);
+        format!(r#"{{"id":"e{n}","creationDate":{n},"path":"{path}","elems":{elems}}}"#)
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = format!("http://{}/v5.0", listener.local_addr().unwrap());
+    let history = thread::spawn(move || {
+        for _ in 0..2 {
+            let tcp = accept(&listener);
+            let request = request(&mut BufReader::new(&tcp));
+            let of_path = |path: &&str| request.contains(path.rsplit('/').next().unwrap());
+            let path = [TEMPERATURE, HUMIDITY].into_iter().find(of_path).unwrap();
+            let events = [1, 2, 3].map(|n| event(path, n)).join(",");
+            let body = format!(r#"{{"head":{{"ok":true}},"body":[{events}]}}"#);
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n", body.len());
+            let answer = format!("{head}Connection: close\r\n\r\n{body}");
+            (&tcp).write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let (endpoint, service) = play([Box::new(move |_, mut socket| {
+        let push = |socket: &mut Socket<'_>, n| {
+            for path in [TEMPERATURE, HUMIDITY] {
+                let value = event(path, n);
+                let message = format!(r#"{{"type":"message","value":{value}}}"#);
+                socket.send(Message::text(message)).unwrap();
+            }
+        };
+        grant_next(&mut socket);
+        grant_next(&mut socket);
+        // While history is read, which shows them.
+        push(&mut socket, 3);
+        push(&mut socket, 3);
+        serve_out(&mut socket);
+    })]);
+    let position = r#"{"from":0,"ids":{"e1":1}}"#;
+    let positions = format!(r#"{{"{TEMPERATURE}":{position},"{HUMIDITY}":{position}}}"#);
+    let config = raw::config(&endpoint).api(&api).fill();
+    let config = config.positions(Positions::from_json(&positions).unwrap());
+    let mut seen = Seen::subscribed(&config, &[TEMPERATURE, HUMIDITY]);
+    seen.client.ping().unwrap();
+    seen.wait_until(|seen| seen.pongs > 0);
+    let mut numbers = seen.numbers();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [2, 2, 3, 3]);
+    seen.client.close().unwrap();
+    history.join().unwrap();
     service.join().unwrap();
 }

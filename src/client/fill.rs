@@ -239,23 +239,20 @@ impl Client {
         let Some(filling) = &mut self.filling else {
             return;
         };
-        let Outcome::Done {
-            fill,
-            events,
-            span,
-            failure,
-        } = outcome
-        else {
-            self.queue.push_back(match outcome {
-                Outcome::Event(event) if filling.has_delivered(&event) => return,
-                Outcome::Event(event) => {
-                    filling.queued += 1;
-                    Update::Event(event)
-                }
-                Outcome::Hole(hole) => Update::Gap(Gap::of_hole(&hole, stream.clone())),
-                Outcome::Done { .. } => return,
-            });
-            return;
+        let (events, span, failure) = match outcome {
+            Outcome::Event(event) => {
+                let event = filling.show(stream, event);
+                return self.queue.extend(event.map(Update::Event));
+            }
+            Outcome::Hole(hole) => {
+                let gap = Gap::of_hole(&hole, stream.clone());
+                return self.queue.push_back(Update::Gap(gap));
+            }
+            Outcome::Done {
+                events,
+                span,
+                failure,
+            } => (events, span, failure),
         };
         let newest = filling
             .positions
@@ -284,7 +281,7 @@ impl Client {
             let filled = Filled::new(stream.clone(), events, span);
             self.queue.push_back(Update::Filled(filled));
             self.queue.extend(gap);
-            let released = filling.filled(stream, *fill);
+            let released = filling.filled(stream);
             self.queue.extend(released.into_iter().map(Update::Event));
             self.end_fill();
         }

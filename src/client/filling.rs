@@ -1,15 +1,15 @@
 //! The streams whose history is read, and the pushed events that wait for it.
 
-use std::collections::HashSet;
 use std::mem;
 use std::time::{Duration, Instant};
 
+use super::shown::Shown;
 use super::standings::{Standing, Standings};
 use super::waiting::Waiting;
 use crate::Result;
 use crate::config::Config;
 use crate::history::{Api, Begin, Filler, Task, Undelivered};
-use crate::protocol::{Event, EventId, Fill, Key, Position, Positions, Stream, Why};
+use crate::protocol::{Event, EventId, Key, Position, Positions, Stream, Why};
 use crate::transport::Route;
 use crate::update::Update;
 
@@ -33,8 +33,7 @@ pub(super) struct Filling {
     /// Number of events of the history that are on the way to the caller.
     pub(super) queued: usize,
     waiting: Waiting,
-    /// The events that history has shown, and that may still be pushed, whatever their date.
-    shown: HashSet<EventId>,
+    shown: Shown,
     shown_until: Option<Instant>,
     /// Whether a pong is awaited that shows that all of them have been pushed.
     pub(super) awaits_pong: bool,
@@ -61,7 +60,7 @@ impl Filling {
             has_new: true,
             queued: 0,
             waiting: Waiting::default(),
-            shown: HashSet::new(),
+            shown: Shown::default(),
             shown_until: None,
             awaits_pong: false,
             is_read: false,
@@ -177,9 +176,8 @@ impl Filling {
 
     /// Notes that a stream's history has been read. Returns its events that have waited, less those that
     /// history has shown.
-    pub(super) fn filled(&mut self, stream: &Stream, fill: Fill) -> Vec<Event> {
+    pub(super) fn filled(&mut self, stream: &Stream) -> Vec<Event> {
         self.standings.set(stream, Standing::Live);
-        self.shown.extend(fill.into_new());
         self.release(Some(stream))
     }
 
@@ -246,7 +244,19 @@ impl Filling {
         if self.shown_until.is_some_and(is_over) && self.standings.pending() == 0 {
             self.shown.clear();
         }
-        self.shown.contains(&id) || self.positions.knows(key, &id)
+        self.shown.contains(self.known(key), &id) || self.positions.knows(key, &id)
+    }
+
+    /// Takes an event of the history of a stream. Returns it unless it was delivered.
+    pub(super) fn show(&mut self, stream: &Stream, event: Event) -> Option<Event> {
+        if let Some(key) = Key::of(&event) {
+            if self.is_delivered(&key) {
+                return None;
+            }
+            self.shown.insert(stream.as_str(), EventId::new(&key.id));
+        }
+        self.queued += 1;
+        Some(event)
     }
 
     /// Returns whether an event was delivered.

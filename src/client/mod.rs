@@ -31,6 +31,7 @@ mod own_loop;
 mod postponed;
 mod proof;
 mod renewal;
+mod shown;
 mod standings;
 mod state;
 mod subscribe;
@@ -223,7 +224,10 @@ impl Client {
     /// `Disconnected` without a connection, or where it cannot be written to any more; what has arrived
     /// and the loss follow with [`Client::next`].
     pub fn ping(&mut self) -> Result<()> {
-        self.on_connection(Connection::ping)
+        self.on_connection(|connection| {
+            connection.is_pong_awaited = true;
+            connection.ping()
+        })
     }
 
     fn on_connection(&mut self, act: impl FnOnce(&mut Connection) -> Result<()>) -> Result<()> {

@@ -110,10 +110,16 @@ impl Client {
         match read {
             Ok(Arrival::Event(event)) => self.event_arrived(event),
             Ok(Arrival::Unknown(unknown)) => self.queue.push_back(Update::Unknown(unknown)),
-            Ok(Arrival::Pong(time)) => match &mut self.filling {
-                Some(filling) if filling.awaits_pong => filling.ponged(),
-                _ => self.queue.push_back(Update::Pong(time)),
-            },
+            Ok(Arrival::Pong(time)) => {
+                if let Some(filling) = self.filling.as_mut().filter(|filling| filling.awaits_pong) {
+                    filling.ponged();
+                }
+                if let State::Open(connection) = &mut self.state
+                    && mem::take(&mut connection.is_pong_awaited)
+                {
+                    self.queue.push_back(Update::Pong(time));
+                }
+            }
             Ok(Arrival::Watched) => {
                 let ready = self.watch_state.watched.ready();
                 self.queue.extend(ready.map(Update::FdReady));

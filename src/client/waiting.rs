@@ -11,22 +11,23 @@ pub(super) struct Waiting {
     events: BTreeMap<u64, Pushed>,
     /// The numbers of the events of each stream, by its names.
     by_name: HashMap<String, Vec<u64>>,
-    /// The ids of the events: one may come over two connections.
-    ids: HashSet<EventId>,
+    /// The first name and the id of each event: one may come over two connections.
+    keys: HashSet<(String, EventId)>,
     next: u64,
     bytes: usize,
 }
 
 struct Pushed {
     event: Event,
-    id: EventId,
+    key: (String, EventId),
     date: i64,
 }
 
 impl Waiting {
     /// Keeps an event of the streams of these names.
     pub(super) fn push(&mut self, mut event: Event, id: EventId, date: i64, names: Vec<String>) {
-        if !self.ids.insert(id.clone()) {
+        let key = (names.first().cloned().unwrap_or_default(), id);
+        if !self.keys.insert(key.clone()) {
             return;
         }
         event.detach();
@@ -34,7 +35,7 @@ impl Waiting {
         for name in names {
             self.by_name.entry(name).or_default().push(self.next);
         }
-        self.events.insert(self.next, Pushed { event, id, date });
+        self.events.insert(self.next, Pushed { event, key, date });
         self.next += 1;
     }
 
@@ -43,7 +44,7 @@ impl Waiting {
         let numbers = self.by_name.get(name).into_iter().flatten();
         let events = numbers.filter_map(|number| self.events.get(number));
         events
-            .map(|pushed| (pushed.id.clone(), pushed.date))
+            .map(|pushed| (pushed.key.1.clone(), pushed.date))
             .collect()
     }
 
@@ -57,7 +58,7 @@ impl Waiting {
         let numbers = self.by_name.remove(name).into_iter().flatten();
         let events = numbers.filter_map(|number| self.events.remove(&number));
         let events = events.map(|pushed| {
-            self.ids.remove(&pushed.id);
+            self.keys.remove(&pushed.key);
             pushed.event
         });
         let events: Vec<Event> = events.collect();

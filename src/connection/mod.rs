@@ -37,6 +37,8 @@ pub(crate) struct Connection {
     redactor: Redactor,
     /// The last ping that was asked for: how many there were, and when it was sent.
     ping: (u64, Option<Instant>),
+    /// Whether the caller of the client waits for a pong.
+    pub(crate) is_pong_awaited: bool,
     watched: Watched,
     overdue: Overdue,
     has_events: bool,
@@ -142,6 +144,7 @@ impl Connection {
             exchange: Exchange::new(liveness, config.ack_timeout, Instant::now()),
             redactor: redactor.clone(),
             ping: (0, None),
+            is_pong_awaited: false,
             watched: Watched::default(),
             overdue: Overdue::new(config.ack_timeout),
             has_events: false,

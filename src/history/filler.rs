@@ -97,7 +97,6 @@ pub(crate) enum Outcome {
     Hole(Hole),
     /// The stream is done.
     Done {
-        fill: Box<Fill>,
         /// Number of its events.
         events: u64,
         /// The dates of the first and the last one.
@@ -375,7 +374,6 @@ impl Current {
 
     fn done(self, failure: Option<(Why, Error)>) -> Outcome {
         Outcome::Done {
-            fill: Box::new(self.fill),
             events: self.events,
             span: self.span,
             failure,

@@ -2,6 +2,7 @@ use std::collections::HashSet;
 use std::mem;
 use std::time::Duration;
 
+use self::seen::Seen;
 use super::outcome::{Hole, Next, Taken, Why};
 use super::query::{Entry, Query};
 use crate::protocol::EventId;
@@ -24,6 +25,9 @@ const AGAIN: usize = 5;
 /// Number of repetitions, and the delay before each, for an event that history does not show yet.
 const MOST_WAITS: u32 = 10;
 const WAIT: Duration = Duration::from_secs(1);
+
+/// An event may be pushed so long after history has shown newer ones, in milliseconds.
+const MOST_LATE: i64 = 2 * OVERLAP;
 
 /// Reads the history of a stream from its position on, page by page.
 ///
@@ -48,7 +52,7 @@ pub(crate) struct Fill {
     /// The events that were known before.
     known: HashSet<EventId>,
     /// The events of this fill, known before or not.
-    seen: HashSet<EventId>,
+    seen: Seen,
     /// The date of the newest event that is known.
     newest: Option<i64>,
     /// A hole that the next answer ends.
@@ -84,7 +88,7 @@ impl Fill {
                 .map(|(_, id)| id.clone())
                 .chain(queued)
                 .collect(),
-            seen: HashSet::new(),
+            seen: Seen::default(),
             newest: position.newest(),
             hole: None,
             waits: 0,
@@ -143,14 +147,8 @@ impl Fill {
     }
 
     /// Returns whether an event has come with this fill, or was known before.
-    pub(crate) fn has(&self, id: &EventId) -> bool {
+    fn has(&self, id: &EventId) -> bool {
         self.seen.contains(id) || self.known.contains(id)
-    }
-
-    /// Returns the events of this fill that were not known before.
-    pub(crate) fn into_new(self) -> impl Iterator<Item = EventId> {
-        let Self { known, seen, .. } = self;
-        seen.into_iter().filter(move |id| !known.contains(id))
     }
 
     /// Takes an answer, given at this date of the cloud. `waiting` are the events of the stream that
@@ -176,6 +174,12 @@ impl Fill {
                 Taken::then(Next::Ask)
             }
         };
+        if let Some(since) = self.since {
+            let oldest_waiting = waiting.iter().map(|(_, date)| *date).min();
+            let date = since.saturating_sub(MOST_LATE);
+            self.seen
+                .forget_before(oldest_waiting.map_or(date, |oldest| oldest.min(date)));
+        }
         position.is_partial = taken.next != Next::Over;
         if self.is_beginning {
             for at in taken.new.drain(..) {
@@ -204,11 +208,8 @@ impl Fill {
                 taken.next = self.wait();
                 return taken;
             }
-            let (why, from) = match first {
-                Some(_) => (Why::Evicted, self.newest),
-                None => (Why::NoHistory, self.newest),
-            };
-            let to = first.or(date);
+            let why = first.map_or(Why::NoHistory, |_| Why::Evicted);
+            let (from, to) = (self.newest, first.or(date));
             taken.holes.push(Hole { why, from, to });
             self.anchors.clear();
             if page.is_empty() {
@@ -221,7 +222,7 @@ impl Fill {
         let mut is_news = false;
         for (at, entry) in page[..wanted].iter().enumerate() {
             self.newest = self.newest.max(Some(entry.date));
-            if self.seen.insert(entry.id.clone()) {
+            if self.seen.insert(&entry.id, entry.date) {
                 is_news = true;
                 if !self.known.contains(&entry.id) {
                     taken.new.push(at);
@@ -345,10 +346,6 @@ impl Fill {
     /// Takes an answer that was too long.
     pub(crate) fn too_long(&mut self) -> Taken {
         if self.query().limit > 1 {
-            self.stage = match self.stage {
-                Stage::Newest => Stage::Newest,
-                _ => Stage::Paging,
-            };
             self.ceiling = (self.limit / 2).max(1);
             self.limit = (self.limit / 4).max(1);
             return Taken::then(Next::Ask);
@@ -389,6 +386,7 @@ impl Fill {
 }
 
 mod newest;
+mod seen;
 
 #[cfg(test)]
 mod tests;

@@ -106,6 +106,7 @@ impl Client {
     }
 
     fn run(&mut self, service: &mut Service, mut fill: Fill) {
+        self.filled.clear();
         for asked in 0.. {
             assert!(asked < 1000, "{fill:?}");
             let page = service.get(fill.query());
@@ -122,6 +123,7 @@ impl Client {
             let position = self.position.get_or_insert_default();
             let taken = fill.take(&page, position, &waiting, Some(service.now));
             for at in taken.new {
+                self.filled.insert(page[at].id.clone());
                 self.write((page[at].date, page[at].value.start));
             }
             // Of a stream that has shown no event, nothing can be known.
@@ -135,7 +137,6 @@ impl Client {
                 Next::Over => break,
             }
         }
-        self.filled = fill.seen;
     }
 
     fn take_pushed(&mut self, service: &mut Service) {
@@ -322,6 +323,34 @@ impl Filling {
 
 fn hole(why: Why, from: Option<i64>, to: Option<i64>) -> Vec<Hole> {
     vec![Hole { why, from, to }]
+}
+
+#[test]
+fn a_history_without_end_takes_little() {
+    let mut filling = Filling::after(&[(0, 0)]);
+    let mut most = 0;
+    let event = |n: usize| (i64::try_from(n).unwrap() * 100, n);
+    let mut published = 1000;
+    loop {
+        let (since, start, limit) = filling.asked();
+        let first = usize::try_from(since.unwrap().max(0))
+            .unwrap()
+            .div_ceil(100);
+        let page: Vec<_> = (first..published)
+            .skip(start)
+            .take(limit)
+            .map(event)
+            .collect();
+        match filling.answer(0, &page) {
+            // More comes than is asked for.
+            Next::Ask if published < 100_000 => published += 2000,
+            Next::Over => break,
+            _ => {}
+        }
+        most = most.max(filling.fill.seen.len());
+    }
+    assert_eq!(filling.new, (1..published).collect::<Vec<_>>());
+    assert!(most < 4000, "{most}");
 }
 
 #[test]
