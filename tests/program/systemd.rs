@@ -1,5 +1,6 @@
 //! A service manager, and its notifications.
 
+use std::fs;
 use std::io::Read;
 use std::net::TcpStream;
 use std::os::linux::net::SocketAddrExt;
@@ -9,7 +10,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use octave_ws::sim::{ClientAction, Fault, Sim};
+use octave_ws::sim::{ClientAction, Fault, Options, Sim};
 use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
@@ -19,7 +20,10 @@ use super::patience::until;
 use super::raw::{Socket, grant, play};
 use super::signals::COME_BACK_LATER;
 use super::silence::cpu_time;
-use super::{TEMPERATURE, await_seen, await_subscription, kill, octave_ws, start, stderr, untimed};
+use super::{
+    TEMPERATURE, await_seen, await_subscription, kill, octave_ws, start, start_with, stderr,
+    untimed,
+};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -340,5 +344,59 @@ fn a_file_is_opened_again_at_once_though_there_is_no_connection() {
         kill(&child, Signal::HUP);
         until("it is opened again", || file.exists());
         manager.stop(child);
+    }
+}
+
+#[test]
+fn streams_that_change_before_the_first_connection_are_counted() {
+    let (sim, _seen) = start_with(Options::default().any_stream());
+    let manager = Manager::new();
+    let list = manager.folder.path().join("list");
+    let write = |count: usize| {
+        let names = (0..count).map(|n| format!("/demo/{n}\n"));
+        fs::write(&list, names.collect::<String>()).unwrap();
+    };
+    let option = format!("--streams-file={}", list.display());
+    for (before, after) in [(10, 3), (3, 10)] {
+        write(before);
+        sim.set_faults(&[Fault::SessionRaw(COME_BACK_LATER), Fault::AckSilent]);
+        let mut command = octave_ws(&sim, &["listen", &option]);
+        command.env("NOTIFY_SOCKET", manager.folder.path().join("notify"));
+        let child = command.spawn().unwrap();
+        await_told(&manager.told, "READY=1");
+        write(after);
+        kill(&child, Signal::HUP);
+        await_told(&manager.told, "READY=1");
+        sim.set_faults(&[Fault::AckSilent]);
+        let status =
+            format!("STATUS=subscribed to 0 of {after} streams, events: 0, bytes: 0, gaps: 0");
+        await_told(&manager.told, &status);
+        kill(&child, Signal::TERM);
+        await_told(&manager.told, "STOPPING=1");
+        child.wait_with_output().unwrap();
+    }
+}
+
+#[test]
+fn a_share_that_is_empty_at_the_first_connection_is_subscribed() {
+    let (sim, _seen) = start_with(Options::default().any_stream());
+    let manager = Manager::new();
+    let list = manager.folder.path().join("list");
+    let option = format!("--streams-file={}", list.display());
+    for shard in ["--shard=1/2", "--shard=2/2"] {
+        let names = (0..20).map(|n| format!("/demo/{n}\n"));
+        fs::write(&list, names.collect::<String>()).unwrap();
+        sim.set_faults(&[Fault::SessionRaw(COME_BACK_LATER)]);
+        let mut command = octave_ws(&sim, &["listen", &option, shard, "--duration=10ms"]);
+        command.env("NOTIFY_SOCKET", manager.folder.path().join("notify"));
+        let child = command.spawn().unwrap();
+        await_told(&manager.told, "READY=1");
+        fs::write(&list, "/demo/0\n").unwrap();
+        kill(&child, Signal::HUP);
+        await_told(&manager.told, "READY=1");
+        sim.set_faults(&[]);
+        await_told(&manager.told, "STOPPING=1");
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     }
 }

@@ -63,6 +63,8 @@ impl Run<'_> {
                     // The client asks again on later ones.
                     if client.connections() == 1 {
                         client.request_all(Action::Subscribe, &self.streams)?;
+                        // They may have changed, and a share may be empty.
+                        self.settle()?;
                     }
                 }
                 Ok(Update::Ack(ack)) => self.answered(ack, &client.peer())?,
