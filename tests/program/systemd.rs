@@ -74,9 +74,10 @@ fn listen_to(socket: UnixDatagram) -> Receiver<String> {
 
 /// Reads notifications up to this one.
 fn await_told(told: &Receiver<String>, what: &str) -> Vec<String> {
-    let mut all = vec![told.recv_timeout(LONG).unwrap()];
-    while all.last().unwrap() != what {
-        all.push(told.recv_timeout(LONG).unwrap());
+    let mut all = Vec::new();
+    while all.last().is_none_or(|last| last != what) {
+        let next = told.recv_timeout(LONG);
+        all.push(next.unwrap_or_else(|_| panic!("no {what} after {all:?}")));
     }
     all
 }
@@ -359,7 +360,10 @@ fn streams_that_change_before_the_first_connection_are_counted() {
     let option = format!("--streams-file={}", list.display());
     for (before, after) in [(10, 3), (3, 10)] {
         write(before);
-        sim.set_faults(&[Fault::SessionRaw(COME_BACK_LATER), Fault::AckSilent]);
+        sim.set_faults(&[
+            Fault::SessionAnswer(503, "service unavailable"),
+            Fault::AckSilent,
+        ]);
         let mut command = octave_ws(&sim, &["listen", &option]);
         command.env("NOTIFY_SOCKET", manager.folder.path().join("notify"));
         let child = command.spawn().unwrap();
@@ -386,7 +390,7 @@ fn a_share_that_is_empty_at_the_first_connection_is_subscribed() {
     for shard in ["--shard=1/2", "--shard=2/2"] {
         let names = (0..20).map(|n| format!("/demo/{n}\n"));
         fs::write(&list, names.collect::<String>()).unwrap();
-        sim.set_faults(&[Fault::SessionRaw(COME_BACK_LATER)]);
+        sim.set_faults(&[Fault::SessionAnswer(503, "service unavailable")]);
         let mut command = octave_ws(&sim, &["listen", &option, shard, "--duration=10ms"]);
         command.env("NOTIFY_SOCKET", manager.folder.path().join("notify"));
         let child = command.spawn().unwrap();
