@@ -42,7 +42,10 @@ impl Program<'_> {
         match self.choices.iter().find(|(name, _)| *name == value) {
             Some((_, choices)) => Values::OneOf(choices.join(" ")),
             None if value == "FILE" => Values::File,
-            None if value.contains('|') => Values::OneOf(value.replace('|', " ")),
+            // Those in capitals are kinds of values.
+            None if value.contains('|') && value != value.to_uppercase() => {
+                Values::OneOf(value.replace('|', " "))
+            }
             None => Values::Any,
         }
     }
@@ -87,23 +90,26 @@ impl Program<'_> {
                 _ => {}
             }
         }
+        let function = self.function();
         let mut positionals = String::new();
         for command in &self.info.commands {
             let words = all_names(command.command.flags);
             let _ = write!(options, "\n    {}) words+=' {words}' ;;", command.name);
             for positional in command.command.positionals {
-                if let Values::OneOf(choices) = self.values(positional.name) {
-                    let _ = write!(
-                        positionals,
-                        "\n    {}:*) words='{choices}' ;;",
-                        command.name
-                    );
-                }
+                let offer = match self.values(positional.name) {
+                    Values::OneOf(choices) => format!("words='{choices}'"),
+                    Values::File => format!("_{function}_files; return"),
+                    Values::Any => continue,
+                };
+                let _ = write!(positionals, "\n    {}:*) {offer} ;;", command.name);
             }
         }
-        let function = self.function();
         format!(
             r#"# Completion of {name} in bash.
+_{function}_files() {{
+    compopt -o filenames 2>/dev/null
+    mapfile -t COMPREPLY < <(compgen -f -- "$current")
+}}
 _{function}() {{
     local current=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD - 1]}}
     # --option=value is three words.
@@ -115,8 +121,7 @@ _{function}() {{
     COMPREPLY=()
     case $before in
     {files})
-        compopt -o filenames 2>/dev/null
-        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        _{function}_files
         return
         ;;{values}
     {others}) return ;;
@@ -196,7 +201,8 @@ complete -F _{function} {name}
             for positional in command.command.positionals {
                 let values = match self.values(positional.name) {
                     Values::OneOf(words) => format!("({words})"),
-                    _ => " ".to_owned(),
+                    Values::File => "_files".to_owned(),
+                    Values::Any => " ".to_owned(),
                 };
                 let _ = write!(cases, "\n      '*:{}:{values}'", positional.name);
             }
@@ -286,10 +292,13 @@ fi
                 command.name
             );
             for positional in command.command.positionals {
-                if let Values::OneOf(words) = self.values(positional.name) {
-                    let condition = format!("__fish_seen_subcommand_from {}", command.name);
-                    let _ = writeln!(script, "complete -c {name} -n '{condition}' -a '{words}'");
-                }
+                let values = match self.values(positional.name) {
+                    Values::OneOf(words) => format!("-a '{words}'"),
+                    Values::File => "-F".to_owned(),
+                    Values::Any => continue,
+                };
+                let condition = format!("__fish_seen_subcommand_from {}", command.name);
+                let _ = writeln!(script, "complete -c {name} -n '{condition}' {values}");
             }
         }
         let _ = writeln!(

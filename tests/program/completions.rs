@@ -58,6 +58,9 @@ fn bash_offers_commands_options_values_and_files() {
     assert_eq!(offered(&["listen", "/"]), [""]);
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.tom");
     assert_eq!(offered(&["--config", manifest]), [format!("{manifest}l")]);
+    assert_eq!(offered(&["status", manifest]), [format!("{manifest}l")]);
+    assert_eq!(offered(&["--log-format", ""]), ["text", "json"]);
+    assert_eq!(offered(&["history", "--since", ""]), [""]);
 }
 
 #[test]
@@ -66,9 +69,11 @@ fn each_option_of_help_is_completed() {
     for command in [
         "listen",
         "capture",
+        "history",
         "session",
         "shell",
         "doctor",
+        "status",
         "completions",
     ] {
         for args in [vec!["--help"], vec![command, "--help"]] {

@@ -209,7 +209,8 @@ fn a_missing_command_prints_a_short_usage() {
             told.starts_with("Usage: octave-ws [OPTIONS] COMMAND"),
             "{told}"
         );
-        for command in ["listen", "capture", "session", "shell", "doctor"] {
+        assert!(told.ends_with(" for more.\n"), "{told}");
+        for command in ["listen", "capture", "history", "session", "status"] {
             assert!(told.contains(&format!("\n  {command} ")), "{told}");
         }
     }

@@ -11,7 +11,7 @@ use crate::commands::{doctor, history, listen, session, shell, status as status_
 use crate::exit::Failure;
 use crate::settings::Settings;
 use crate::settings::args::{Args, Command};
-use crate::settings::parse::{Asked, USAGE};
+use crate::settings::parse::Asked;
 use crate::settings::values::LogFormat;
 use crate::status::stderr;
 use crate::status::style::Style;
@@ -54,8 +54,8 @@ fn run(start: Instant) -> Result<(), Failure> {
     let args = match Args::parse(typed).map_err(Failure::usage)? {
         Asked::Run(args) => *args,
         Asked::Text(text) => return output::print(&text),
-        Asked::Nothing => {
-            USAGE.lines().for_each(stderr::line);
+        Asked::Nothing(usage) => {
+            usage.lines().for_each(stderr::line);
             let failure = Failure::usage("no command");
             return Err(Failure {
                 is_reported: true,

@@ -131,7 +131,7 @@ pub(crate) struct Args {
     pub(crate) verbose: u8,
 
     /// log format: text or json, one object per line (default: text)
-    #[argh(option, arg_name = "FORMAT", default = "LogFormat::Text")]
+    #[argh(option, arg_name = "text|json", default = "LogFormat::Text")]
     pub(crate) log_format: LogFormat,
 
     #[argh(subcommand)]

@@ -13,24 +13,12 @@ pub(crate) enum Asked {
     Run(Box<Args>),
     /// A text to print on standard output.
     Text(String),
-    /// There is no command: [`USAGE`] says what there is.
-    Nothing,
+    /// There is no command. A text says which there are.
+    Nothing(String),
 }
 
-/// The usage text for a command line without a command.
-pub(crate) const USAGE: &str = "\
-Usage: octave-ws [OPTIONS] COMMAND [OPTIONS] [STREAM...]
-
-Commands:
-  listen       print events as they arrive
-  capture      collect events in one bounded run
-  session      open a session and print its id
-  shell        subscribe and send messages interactively
-  doctor       test each stage of the connection
-  status       show the status of a run
-  completions  print a completion script for a shell
-
-Run octave-ws help, or octave-ws help COMMAND, for more.";
+/// The last line of the help without options.
+const MORE: &str = "Run octave-ws help, or octave-ws help COMMAND, for more.";
 
 /// The line that says where the other options are listed.
 const CONNECTION_OPTIONS: &str = "
@@ -65,7 +53,11 @@ impl Args {
                 let version = concat!("octave-ws ", env!("CARGO_PKG_VERSION"));
                 return Ok(Asked::Text(version.to_owned()));
             }
-            Normalized::Nothing => return Ok(Asked::Nothing),
+            Normalized::Nothing => {
+                let help = Self::help(&info, &["--help".to_owned()]);
+                let commands = help.split("Options:\n").next().unwrap_or_default();
+                return Ok(Asked::Nothing(format!("{commands}{MORE}")));
+            }
         };
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match Self::from_args(&["octave-ws"], &words) {
