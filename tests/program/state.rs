@@ -475,6 +475,10 @@ fn the_files_of_a_run_are_different_ones() {
         ("capture --count 1 --state S -o S.tmp", "S.tmp"),
         ("capture --count 1 -o S --status-file S.part", "S.part"),
         ("history --state S.part -o S", "S.part"),
+        ("listen -o S --rotate-size 1MiB --state S.12", "S.12"),
+        ("listen -o S --rotate-size 1MiB --status-file S.1", "S.1"),
+        ("listen --output-dir . --state _demo", "_demo"),
+        ("listen --output-dir . --status-file S", "S"),
     ] {
         let args: Vec<_> = args.split(' ').chain([TEMPERATURE]).collect();
         let mut command = octave_ws(&sim, &args);

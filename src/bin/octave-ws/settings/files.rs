@@ -1,6 +1,7 @@
 //! The files of a run, which have to be different ones.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::exit::Failure;
@@ -9,6 +10,7 @@ use crate::settings::Destination;
 /// Fails where two options would write the same file, by any name.
 pub(super) fn check(
     output: &Destination,
+    is_rotated: bool,
     status: Option<&Path>,
     state: Option<&Path>,
 ) -> Result<(), Failure> {
@@ -16,12 +18,6 @@ pub(super) fn check(
         return Err(Failure::usage("--state: give the name of a file"));
     }
     let mut used = Vec::new();
-    if let Destination::File(path) | Destination::WholeFile(path) = output {
-        used.push(("--output", real(path)));
-    }
-    if let Destination::WholeFile(path) = output {
-        used.push(("--output", beside(&real(path), ".part")));
-    }
     if let Some(state) = state {
         used.push(("--state", real(state)));
         for ending in [".lock", ".tmp", ".bad"] {
@@ -34,17 +30,49 @@ pub(super) fn check(
         used.push(("--status-file", status));
     }
     for (at, (option, path)) in used.iter().enumerate() {
-        let earlier = used[..at]
-            .iter()
-            .find(|(other, file)| other != option && file == path);
-        if let Some((other, _)) = earlier {
-            let path = path.display();
-            let message =
-                format!("{other} and {option} would both write {path}: give another name");
-            return Err(Failure::usage(message));
-        }
+        let same = |(other, file): &(&str, PathBuf)| other != option && file == path;
+        let is_twice = used[..at].iter().any(same);
+        let (other, name) = match output {
+            Destination::File(file) if is_of(file, path, is_rotated) => ("--output", "name"),
+            Destination::WholeFile(file) if is_of_whole(file, path) => ("--output", "name"),
+            // No file of a stream has such a name.
+            Destination::Folder(folder) if is_in(folder, path) => {
+                ("--output-dir", "name that begins with a dot")
+            }
+            _ if is_twice => ("--state", "name"),
+            _ => continue,
+        };
+        let path = path.display();
+        let message = format!("{other} and {option} would both write {path}: give another {name}");
+        return Err(Failure::usage(message));
     }
     Ok(())
+}
+
+/// Returns whether a file is the output, or a renamed one.
+fn is_of(output: &str, path: &Path, is_rotated: bool) -> bool {
+    let output = real(output);
+    let is_number = |rest: &str| {
+        let digits = rest.strip_prefix('.').unwrap_or_default();
+        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let (bytes, of_output) = (path.as_os_str().as_bytes(), output.as_os_str().as_bytes());
+    let rest = bytes.strip_prefix(of_output).map(str::from_utf8);
+    match rest {
+        Some(Ok(rest)) => rest.is_empty() || is_rotated && is_number(rest),
+        _ => false,
+    }
+}
+
+fn is_of_whole(output: &str, path: &Path) -> bool {
+    let output = real(output);
+    path == output || path == beside(&output, ".part")
+}
+
+/// Returns whether a file is one that may be that of a stream.
+fn is_in(folder: &str, path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    path.parent() == Some(&real(folder)) && !name.as_bytes().starts_with(b".")
 }
 
 /// Returns the path of a file that stands beside another, its name and an ending.

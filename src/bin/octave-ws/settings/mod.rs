@@ -305,6 +305,7 @@ impl ListenSettings {
         let is_stdout_tty = matches!(output, Destination::Stdout) && io::stdout().is_terminal();
         files::check(
             &output,
+            rotation.is_some(),
             status_file.as_ref().map(|(path, _)| path.as_path()),
             listen.state.as_ref().map(Path::new),
         )?;
