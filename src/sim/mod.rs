@@ -281,8 +281,9 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 fn tick(rate: f64, count: Option<u64>, shared: &Arc<Shared>) {
     let start = Instant::now();
     for n in 1_u32.. {
-        let due = start + Duration::from_secs_f64(f64::from(n) / rate);
-        match sockets::wait(&shared.stop, PollFlags::IN, None, Some(due)) {
+        let after = Duration::try_from_secs_f64(f64::from(n) / rate);
+        let due = after.ok().and_then(|after| start.checked_add(after));
+        match sockets::wait(&shared.stop, PollFlags::IN, None, due) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 shared
                     .cloud

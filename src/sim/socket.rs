@@ -190,7 +190,7 @@ impl Session<'_> {
         let granted_at = self.granted_at?;
         let faults = self.shared.faults();
         let (after, code) = faults.iter().find_map(|fault| fault.end())?;
-        Some((granted_at + after, code))
+        Some((granted_at.checked_add(after)?, code))
     }
 
     /// Waits for something to do; whether it is to stop.

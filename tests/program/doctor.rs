@@ -82,6 +82,9 @@ fn a_silent_hour_without_pings_costs_nothing() {
     let (sim, _seen) = start(0.0);
     let args = ["doctor", "--ping-timeout", "0s"];
     let (_, stages) = examine(&mut octave_ws(&sim, &args));
+    let args = ["doctor", "--ping-timeout", "10000000000000000000s"];
+    let long = octave_ws(&sim, &args).output().unwrap();
+    assert_eq!(long.status.code(), Some(0), "{}", stderr(&long));
     let mut costs = stages.iter().filter_map(|stage| stage.get("cost"));
     assert_eq!(costs.next().unwrap()["silent_hour"], json!(0));
 }

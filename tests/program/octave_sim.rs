@@ -130,6 +130,20 @@ fn it_ends_with_the_status_of_the_command() {
     assert_eq!(code(&["--nonsense"]), (64, wrong.to_owned()));
     assert_eq!(code(&["--"]).0, 64);
     assert_eq!(code(&["--rate", "-1"]).0, 64);
+    let octave_ws = env!("CARGO_BIN_EXE_octave-ws");
+    let args = [
+        "--rate=1e-30",
+        "--fault=lifetime=10000000000000000000s",
+        "--",
+        octave_ws,
+    ];
+    let run = [
+        "listen",
+        "-q",
+        "--duration=100ms",
+        "/demo/devices/gw1/temperature",
+    ];
+    assert_eq!(code(&[&args[..], &run].concat()), (0, String::new()));
     assert_eq!(code(&["--listen", "0.0.0.0:0"]).0, 64);
     assert_eq!(code(&["--state", ""]).0, 64);
     let wrong = "error: usage: --listen :8443: give an IP address and a port, such as 127.0.0.1:8443 \

@@ -1,9 +1,9 @@
 //! `--state`: the next run begins where the one before has ended.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use octave_ws::sim::{Fault, HistoryFault, Sim};
 use rustix::process::Signal;
@@ -242,6 +242,9 @@ fn a_file_that_cannot_be_used_is_named() {
     let args = ["capture", TEMPERATURE, "--idle", "200ms", "-F", "record"];
     for broken in ["", "\0\0\0\0", "{\"version\":1", "[]"] {
         fs::write(&path, broken).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        let year = Duration::from_secs(365 * 86400);
+        file.set_modified(UNIX_EPOCH - 10 * year).unwrap();
         let output = place.command(&sim, &args, "file").output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         assert_eq!(fs::read_to_string(place.path("state.bad")).unwrap(), broken);

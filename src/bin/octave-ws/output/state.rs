@@ -123,6 +123,8 @@ impl State {
     /// Renames a broken file.
     fn put_aside(&mut self) -> io::Result<()> {
         let changed_at = fs::metadata(&self.path)?.modified()?;
+        // RFC 3339 would have no words for one before.
+        let changed_at = changed_at.max(SystemTime::UNIX_EPOCH);
         let bad = beside(&self.path, ".bad");
         fs::rename(&self.path, &bad)?;
         self.broken_at = Some(changed_at);

@@ -84,14 +84,13 @@ fn time(text: &str) -> Option<SystemTime> {
     let (date, rest) = text.split_at_checked("2026-11-30".len())?;
     let rest = if rest.is_empty() { "T00:00:00" } else { rest };
     let rest = rest.strip_prefix(['T', ' '])?;
-    let rest = rest.strip_suffix('Z').unwrap_or(rest);
-    let at = rest.find(['+', '-']).unwrap_or(rest.len());
+    let at = rest.find(['+', '-', 'Z']).unwrap_or(rest.len());
     let (clock, offset) = rest.split_at(at);
     if clock.contains(|c: char| !c.is_ascii_digit() && !matches!(c, ':' | '.')) {
         return None;
     }
     let time = humantime::parse_rfc3339(&format!("{date}T{clock}Z")).ok()?;
-    if offset.is_empty() {
+    if matches!(offset, "" | "Z") {
         return Some(time);
     }
     let is_east = offset.starts_with('+');
@@ -168,6 +167,8 @@ mod tests {
             "2026-11-30T08:00:00ZZ",
             "2026-11-30T08:00:00+1:00",
             "2026-11-30T08:00:00++1:00",
+            "2026-11-30T08:00:00+01:00Z",
+            "2026-11-30T08:00:00Z+01:00",
             "2026-11-30T08:00:00+24:00",
             "1970-01-01T00:00:00-24:00",
         ] {

@@ -130,7 +130,7 @@ fn examine(
     client.ping().map_err(failure)?;
     let mut event = None;
     let pong = settings.pong.unwrap_or(PONG);
-    let by = Instant::now() + pong;
+    let by = Instant::now().checked_add(pong);
     loop {
         match next(&mut client, by)? {
             Update::Pong(_) => break,
@@ -138,7 +138,7 @@ fn examine(
             _ => {}
         }
         // Even if other messages keep arriving.
-        if by <= Instant::now() {
+        if by.is_some_and(|by| by <= Instant::now()) {
             let message = format!("no pong from {} in {pong:?}", client.peer());
             return Err(Failure::new(UNAVAILABLE, message));
         }
@@ -150,7 +150,7 @@ fn examine(
     let has_streams = granted.is_some();
     let by = Instant::now() + EVENT;
     while has_streams && event.is_none() && by > Instant::now() {
-        if let Update::Event(found) = next(&mut client, by)? {
+        if let Update::Event(found) = next(&mut client, Some(by))? {
             event = Some(found);
         }
     }
@@ -172,10 +172,9 @@ fn examine(
     Ok(())
 }
 
-fn next(client: &mut Client, by: Instant) -> Result<Update, Failure> {
-    client
-        .next(by.saturating_duration_since(Instant::now()))
-        .map_err(failure)
+fn next(client: &mut Client, by: Option<Instant>) -> Result<Update, Failure> {
+    let left = by.map(|by| by.saturating_duration_since(Instant::now()));
+    client.next(left.unwrap_or(Duration::MAX)).map_err(failure)
 }
 
 fn failure(error: octave_ws::Error) -> Failure {
