@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
@@ -57,14 +57,24 @@ pub(crate) struct Route {
     overhead: Overhead,
 }
 
-/// Times of the last connections that count.
-#[derive(Default)]
-struct Dials(VecDeque<Instant>);
+/// Times of the last connections that count, also of a route that was lent and never taken back.
+#[derive(Clone, Default)]
+struct Dials(Arc<Mutex<VecDeque<Instant>>>);
 
 impl Dials {
-    fn note(&mut self) {
-        self.0.push_front(Instant::now());
-        self.0.truncate(BEFORE + 1);
+    fn note(&self) {
+        let mut times = self.times();
+        times.push_front(Instant::now());
+        times.truncate(BEFORE + 1);
+    }
+
+    /// Returns the time before which no other connection may be made.
+    fn next(&self) -> Option<Instant> {
+        self.times().get(BEFORE).map(|at| *at + SPAN)
+    }
+
+    fn times(&self) -> MutexGuard<'_, VecDeque<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -147,7 +157,7 @@ impl Route {
             target_resolver: lend(&mut self.target_resolver),
             resolver: lend(&mut self.resolver),
             tls: Arc::clone(&self.tls),
-            dials: mem::take(&mut self.dials),
+            dials: self.dials.clone(),
             traffic: self.traffic.clone(),
             overhead: self.overhead.clone(),
         }
@@ -157,7 +167,6 @@ impl Route {
     pub(crate) fn take_back(&mut self, lent: Self) {
         self.resolver = lent.resolver;
         self.target_resolver = lent.target_resolver;
-        self.dials = lent.dials;
         self.overhead = lent.overhead;
     }
 
@@ -223,7 +232,7 @@ impl Route {
 
     /// Returns when the next attempt may be made, if not at once.
     pub(crate) fn next_attempt(&self) -> Option<Instant> {
-        self.dials.0.get(BEFORE).map(|at| *at + SPAN)
+        self.dials.next()
     }
 
     /// Connects through a proxy, which may reach one target but not another.
