@@ -2,6 +2,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::history_fault::HistoryFault;
+use super::history_fault::HistoryFault::{
+    Ahead, Behind, Capped, Descending, Doubled, Evicting, Foreign, Html, OneMillisecond, Silent,
+    Slow, Status, Torn, Unfiltered,
+};
 
 /// A fault that a stand-in can simulate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,69 +60,64 @@ pub enum Fault {
     History(HistoryFault),
 }
 
-impl Fault {
-    /// The faults that `octave-sim --fault` takes: name and description.
-    pub const NAMES: [(&str, &str); 37] = {
-        let mut names = [("", ""); 37];
-        let mut at = 0;
-        while at < Self::OWN.len() {
-            names[at] = Self::OWN[at];
-            at += 1;
+/// Defines the names, and what those without a value stand for.
+macro_rules! names {
+    ($($name:literal $what:literal $(=> $fault:expr)?;)*) => {
+        impl Fault {
+            /// The faults that `octave-sim --fault` takes: name and description.
+            pub const NAMES: [(&str, &str); 37] = [$(($name, $what)),*];
+
+            fn named(text: &str) -> Option<Self> {
+                match text {
+                    $($($name => Some($fault),)?)*
+                    _ => None,
+                }
+            }
         }
-        while at < names.len() {
-            let (name, what, _) = HistoryFault::NAMES[at - Self::OWN.len()];
-            names[at] = (name, what);
-            at += 1;
-        }
-        names
     };
+}
 
-    const OWN: [(&str, &str); 19] = [
-        ("session-silent", "session requests are not answered"),
-        (
-            "session-close",
-            "the connection is closed after the session answer",
-        ),
-        ("session-drop", "the same, unannounced"),
-        ("400", "session requests are answered with 400"),
-        ("429", "session requests are answered with 429"),
-        ("503", "session requests are answered with 503"),
-        ("slow", "HTTP answers are sent one byte at a time"),
-        (
-            "expire",
-            "every session has expired when its WebSocket is opened",
-        ),
-        ("upgrade-silent", "upgrades are not answered"),
-        ("refuse", "all subscriptions are refused"),
-        (
-            "ack-silent",
-            "requests on the WebSocket are not acknowledged",
-        ),
-        ("stall", "nothing is read or written after a subscription"),
-        (
-            "freeze[=TIME]",
-            "the same for TIME (1m), once; what was to be sent follows",
-        ),
-        (
-            "flap",
-            "the connection is dropped right after a subscription",
-        ),
-        ("drop", "the connection is dropped 1 s after a subscription"),
-        (
-            "lifetime[=TIME]",
-            "the connection is dropped TIME (30s) after a subscription",
-        ),
-        (
-            "close=CODE",
-            "the WebSocket is closed with CODE 1 s after a subscription",
-        ),
-        (
-            "one-connection",
-            "a WebSocket is closed when another one is opened",
-        ),
-        ("garbage", "an invalid message is sent before each event"),
-    ];
+names! {
+    "session-silent" "session requests are not answered" => Self::SessionSilent;
+    "session-close" "the connection is closed after the session answer" => Self::SessionClose;
+    "session-drop" "the same, unannounced" => Self::SessionDrop;
+    "400" "session requests are answered with 400" => Self::SessionAnswer(400, "bad request");
+    "429" "session requests are answered with 429" => Self::SessionAnswer(429, "too many requests");
+    "503" "session requests are answered with 503" => Self::SessionAnswer(503, "service unavailable");
+    "slow" "HTTP answers are sent one byte at a time" => Self::Slow;
+    "expire" "every session has expired when its WebSocket is opened" => Self::Expire;
+    "upgrade-silent" "upgrades are not answered" => Self::UpgradeSilent;
+    "refuse" "all subscriptions are refused" => Self::RefuseAll;
+    "ack-silent" "requests on the WebSocket are not acknowledged" => Self::AckSilent;
+    "stall" "nothing is read or written after a subscription" => Self::Stall;
+    "freeze[=TIME]" "the same for TIME (1m), once; what was to be sent follows";
+    "flap" "the connection is dropped right after a subscription" => Self::Flap;
+    "drop" "the connection is dropped 1 s after a subscription" => Self::Drop;
+    "lifetime[=TIME]" "the connection is dropped TIME (30s) after a subscription";
+    "close=CODE" "the WebSocket is closed with CODE 1 s after a subscription";
+    "one-connection" "a WebSocket is closed when another one is opened" => Self::OneConnection;
+    "garbage" "an invalid message is sent before each event" => Self::Garbage;
+    "history-401" "history requests are answered with 401" => Self::History(Status(401));
+    "history-403" "history requests are answered with 403" => Self::History(Status(403));
+    "history-404" "history requests are answered with 404" => Self::History(Status(404));
+    "history-429" "history requests are answered with 429" => Self::History(Status(429));
+    "history-500" "history requests are answered with 500" => Self::History(Status(500));
+    "history-silent" "history requests are not answered" => Self::History(Silent);
+    "history-slow" "history is sent one byte at a time" => Self::History(Slow);
+    "history-html" "history is a page of HTML" => Self::History(Html);
+    "history-torn" "history ends amid an answer" => Self::History(Torn);
+    "history-descending" "history is sorted the other way" => Self::History(Descending);
+    "history-unfiltered" "history ignores the filter" => Self::History(Unfiltered);
+    "history-capped" "history has 20 events per answer at most" => Self::History(Capped);
+    "history-doubled" "history has each event twice" => Self::History(Doubled);
+    "history-foreign" "history has an event of another stream" => Self::History(Foreign);
+    "history-behind" "events are in the history 2 s after the push" => Self::History(Behind);
+    "history-ahead" "events are in the history 2 s before the push" => Self::History(Ahead);
+    "history-one-ms" "all events have one creation date" => Self::History(OneMillisecond);
+    "history-evicting" "history loses its older half after each answer" => Self::History(Evicting);
+}
 
+impl Fault {
     /// Returns the time after a subscription at which this fault ends the connection, with the
     /// close code, if any.
     pub(super) fn end(self) -> Option<(Duration, Option<u16>)> {
@@ -167,31 +166,7 @@ impl FromStr for Fault {
             }
             _ => {}
         }
-        Ok(match text {
-            "session-silent" => Self::SessionSilent,
-            "session-close" => Self::SessionClose,
-            "session-drop" => Self::SessionDrop,
-            "400" => Self::SessionAnswer(400, "bad request"),
-            "429" => Self::SessionAnswer(429, "too many requests"),
-            "503" => Self::SessionAnswer(503, "service unavailable"),
-            "slow" => Self::Slow,
-            "expire" => Self::Expire,
-            "upgrade-silent" => Self::UpgradeSilent,
-            "refuse" => Self::RefuseAll,
-            "ack-silent" => Self::AckSilent,
-            "stall" => Self::Stall,
-            "flap" => Self::Flap,
-            "drop" => Self::Drop,
-            "garbage" => Self::Garbage,
-            "one-connection" => Self::OneConnection,
-            _ => {
-                let mut of_history = HistoryFault::NAMES.iter();
-                let found = of_history.find(|(name, ..)| *name == text);
-                let (.., fault) =
-                    found.ok_or_else(|| format!("no fault {text:?} (see --list-faults)"))?;
-                Self::History(*fault)
-            }
-        })
+        Self::named(text).ok_or_else(|| format!("no fault {text:?} (see --list-faults)"))
     }
 }
 
