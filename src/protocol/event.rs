@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde_core::Deserialize;
 
-use super::json::{JsonStr, string};
+use super::json::string;
 use super::scanner::members;
 use super::text::{Text, detach};
 
@@ -163,7 +163,8 @@ impl Event {
     }
 
     fn string(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.member::<JsonStr<'_>>(name).map(|string| string.0)
+        let [json] = self.members([name]);
+        string(json?)
     }
 
     fn member<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 use super::Stream;
 use super::message::{self, Action, Answer, msg_id};
 use super::request::{Ack, Request};
-use super::text::Text;
 
 /// Keep-alive settings: they tell a silent connection from a dead one.
 #[derive(Clone, Copy, Debug)]
@@ -116,15 +115,10 @@ impl Exchange {
             .filter(|id: &u64| id.to_string() == *msg_id)?;
         let Pending { request, .. } = self.pending.remove(&id)?;
         self.answered_at = Some(now);
-        let (outcome, status) = (answer.outcome.clone(), answer.status);
         Some(Ack {
-            action: request.action,
-            stream: request.stream,
-            outcome,
-            status,
+            status: answer.status,
             ticket: request.ticket,
-            is_retried: false,
-            text: Text::default(),
+            ..Ack::new(request.action, request.stream, answer.outcome.clone())
         })
     }
 
@@ -219,13 +213,8 @@ mod tests {
 
     fn granted(path: &str) -> Ack {
         Ack {
-            action: Action::Subscribe,
-            stream: stream(path),
-            outcome: Ok(()),
-            status: None,
             ticket: 5,
-            is_retried: false,
-            text: Text::default(),
+            ..Ack::new(Action::Subscribe, stream(path), Ok(()))
         }
     }
 

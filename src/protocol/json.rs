@@ -17,36 +17,7 @@ pub(super) fn string(json: &str) -> Option<Cow<'_, str>> {
     {
         return Some(Cow::Borrowed(plain));
     }
-    serde_json::from_str::<JsonStr<'_>>(json)
-        .ok()
-        .map(|string| string.0)
-}
-
-/// A JSON string, borrowed where it holds no escape.
-pub(super) struct JsonStr<'a>(pub(super) Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for JsonStr<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Str;
-
-        impl<'de> Visitor<'de> for Str {
-            type Value = JsonStr<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(JsonStr(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(JsonStr(Cow::Owned(text.to_owned())))
-            }
-        }
-
-        deserializer.deserialize_str(Str)
-    }
+    serde_json::from_str(json).ok().map(Cow::Owned)
 }
 
 /// Joins a list of errors into one line; `None` for an empty list.
@@ -71,8 +42,7 @@ fn beginning(json: &str) -> Option<Cow<'_, str>> {
     let cut = |end| Some(format!("{}\"", json.get(..end)?));
     ends.find_map(|end| {
         let cut = cut(end)?;
-        let words = serde_json::from_str::<JsonStr<'_>>(&cut).ok()?;
-        Some(Cow::Owned(words.0.into_owned()))
+        serde_json::from_str(&cut).ok().map(Cow::Owned)
     })
 }
 

@@ -89,15 +89,7 @@ mod tests {
     use super::*;
 
     fn granted() -> Ack {
-        Ack {
-            action: Action::Subscribe,
-            stream: "/a".parse().unwrap(),
-            outcome: Ok(()),
-            status: None,
-            ticket: 1,
-            is_retried: false,
-            text: Text::default(),
-        }
+        Ack::new(Action::Subscribe, "/a".parse().unwrap(), Ok(()))
     }
 
     #[test]

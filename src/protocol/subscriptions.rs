@@ -3,7 +3,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::Stream;
 use super::message::Action;
 use super::request::{Ack, Request};
-use super::text::Text;
 
 /// The requested, the granted and the pending subscriptions, across connections. The last request
 /// of a stream counts, in any order of answers.
@@ -119,13 +118,8 @@ impl Subscriptions {
             for Pending { ticket, .. } in pending.iter().filter(is_unsubscribed) {
                 self.subscribed.remove(stream);
                 acks.push(Ack {
-                    action: Action::Unsubscribe,
-                    stream: stream.clone(),
-                    outcome: Ok(()),
-                    status: None,
                     ticket: *ticket,
-                    is_retried: false,
-                    text: Text::default(),
+                    ..Ack::new(Action::Unsubscribe, stream.clone(), Ok(()))
                 });
             }
             // An abandoned request is not repeated on the next connection.
@@ -259,13 +253,8 @@ mod tests {
             Err("no".to_owned())
         };
         Ack {
-            action: request.action,
-            stream: request.stream.clone(),
-            outcome,
-            status: None,
             ticket: request.ticket,
-            is_retried: false,
-            text: Text::default(),
+            ..Ack::new(request.action, request.stream.clone(), outcome)
         }
     }
 

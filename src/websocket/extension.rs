@@ -70,73 +70,46 @@ mod tests {
 
     #[test]
     fn an_answer_is_part_of_the_offer_or_refused() {
-        for (values, accepted) in [
-            (&[][..], Ok(false)),
-            (&[""], Ok(false)),
-            (&["", " ,"], Ok(false)),
-            (&["permessage-deflate"], Ok(true)),
-            (&["", "permessage-deflate"], Ok(true)),
-            (
-                &["permessage-deflate; server_no_context_takeover"],
-                Ok(true),
-            ),
-            (
-                &["permessage-deflate;client_no_context_takeover ; server_max_window_bits=8"],
-                Ok(true),
-            ),
-            (&["permessage-deflate; server_max_window_bits=15"], Ok(true)),
-            (
-                &["permessage-deflate; server_max_window_bits = \"10\""],
-                Ok(true),
-            ),
-            (
-                &["permessage-deflate; server_max_window_bits"],
-                Err(Unoffered::Parameter),
-            ),
-            (
-                &["permessage-deflate; server_max_window_bits=7"],
-                Err(Unoffered::Parameter),
-            ),
-            (
-                &["permessage-deflate; server_max_window_bits=16"],
-                Err(Unoffered::Parameter),
-            ),
-            (
-                &["permessage-deflate; server_max_window_bits=08"],
-                Err(Unoffered::Parameter),
-            ),
-            (
-                &["permessage-deflate; server_max_window_bits=1x"],
-                Err(Unoffered::Parameter),
-            ),
-            (
-                &["permessage-deflate; client_max_window_bits"],
-                Err(Unoffered::Parameter),
-            ),
-            (
-                &["permessage-deflate; client_max_window_bits=15"],
-                Err(Unoffered::Parameter),
-            ),
-            (
-                &["permessage-deflate; server_no_context_takeover=1"],
-                Err(Unoffered::Parameter),
-            ),
-            (
-                &["permessage-deflate; server_no_context_takeover; server_no_context_takeover"],
-                Err(Unoffered::Parameter),
-            ),
-            (&["permessage-deflate;"], Err(Unoffered::Parameter)),
-            (&["permessage-deflate; x"], Err(Unoffered::Parameter)),
-            (
-                &["permessage-deflate, permessage-deflate"],
-                Err(Unoffered::Extension),
-            ),
-            (&["permessage-deflate", "x"], Err(Unoffered::Extension)),
-            (&["x-webkit-deflate-frame"], Err(Unoffered::Extension)),
-        ] {
+        let check = |values: &[&str], wanted: &Result<bool, Unoffered>| {
             let list = values.iter().flat_map(|value| value.split(','));
             let bytes = list.map(|value| value.trim().as_bytes());
-            assert_eq!(is_accepted(bytes), accepted, "{values:?}");
+            assert_eq!(is_accepted(bytes), *wanted, "{values:?}");
+        };
+        for values in [&[][..], &[""], &["", " ,"]] {
+            check(values, &Ok(false));
+        }
+        check(&["", "permessage-deflate"], &Ok(true));
+        for parameters in [
+            "",
+            "; server_no_context_takeover",
+            ";client_no_context_takeover ; server_max_window_bits=8",
+            "; server_max_window_bits=15",
+            "; server_max_window_bits = \"10\"",
+        ] {
+            check(&[&format!("permessage-deflate{parameters}")], &Ok(true));
+        }
+        for parameters in [
+            "; server_max_window_bits",
+            "; server_max_window_bits=7",
+            "; server_max_window_bits=16",
+            "; server_max_window_bits=08",
+            "; server_max_window_bits=1x",
+            "; client_max_window_bits",
+            "; client_max_window_bits=15",
+            "; server_no_context_takeover=1",
+            "; server_no_context_takeover; server_no_context_takeover",
+            ";",
+            "; x",
+        ] {
+            let answer = format!("permessage-deflate{parameters}");
+            check(&[&answer], &Err(Unoffered::Parameter));
+        }
+        for values in [
+            &["permessage-deflate, permessage-deflate"][..],
+            &["permessage-deflate", "x"],
+            &["x-webkit-deflate-frame"],
+        ] {
+            check(values, &Err(Unoffered::Extension));
         }
     }
 }
