@@ -207,6 +207,15 @@ impl Error {
         Self::new(phase, ErrorKind::Stopped, "stopped")
     }
 
+    /// Takes the end of a wait, which is `WouldBlock` at its deadline.
+    pub(crate) fn of_wait(phase: Phase, wait: io::Result<()>) -> Result<(), Self> {
+        wait.or_else(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => Ok(()),
+            _ if WaitEnded::is_stop(&error) => Err(Self::stopped(phase)),
+            _ => Err(Self::new(phase, ErrorKind::System, "poll failed").because(error)),
+        })
+    }
+
     /// Creates the error for an I/O error of a connection to this peer.
     pub(crate) fn from_io(phase: Phase, peer: impl fmt::Display, error: io::Error) -> Self {
         if WaitEnded::is_stop(&error) {

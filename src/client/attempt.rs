@@ -21,7 +21,6 @@ use crate::step::{Observer, Step};
 use crate::transport::Route;
 use crate::update::Update;
 use crate::wait::context::{WaitContext, Watched};
-use crate::wait::ended::WaitEnded;
 use crate::wait::{poll, sockets};
 use crate::{Error, LogLevel, Result};
 
@@ -89,7 +88,7 @@ impl Client {
         self.failures.warn(&self.config.logger);
         self.route.wait_context.watched = watched.clone();
         let until = deadline.map_or(at, |deadline| deadline.min(at));
-        waited(self.route.wait_until(until))?;
+        Error::of_wait(Phase::Connect, self.route.wait_until(until))?;
         let is_time = at <= Instant::now();
         // Ready descriptors that the caller does not read must not prevent an attempt.
         if let Some(ready) = watched.ready()
@@ -215,7 +214,8 @@ impl Client {
             self.route.wait_context.watched = watched.clone();
             let context = &self.route.wait_context;
             let over = [&attempt.over];
-            waited(sockets::wait_for(&over, PollFlags::IN, context, deadline))?;
+            let waited = sockets::wait_for(&over, PollFlags::IN, context, deadline);
+            Error::of_wait(Phase::Connect, waited)?;
         }
         if poll::is_readable(&attempt.over) {
             self.take_outcome()?;
@@ -308,18 +308,6 @@ impl Client {
         // The connection is alive that waits meanwhile.
         let soon = self.renewed().map(|_| Instant::now() + RENEWED_WITHIN);
         self.config.connect_deadline.into_iter().chain(soon).min()
-    }
-}
-
-/// Takes the end of a wait, at its deadline, too.
-fn waited(wait: io::Result<()>) -> Result<()> {
-    match wait {
-        Err(error) if WaitEnded::is_stop(&error) => Err(Error::stopped(Phase::Connect)),
-        Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-            let message = "poll failed";
-            Err(Error::new(Phase::Connect, ErrorKind::System, message).because(error))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -1,15 +1,13 @@
 //! Reads the history of streams after a loss, a request at a time.
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use super::{Client, State};
-use crate::error::{ErrorKind, Phase};
+use crate::error::Phase;
 use crate::history::Outcome;
 use crate::protocol::{Event, Positions, Stream, Why};
 use crate::update::{Filled, Gap, Update};
 use crate::wait::context::Watched;
-use crate::wait::ended::WaitEnded;
 use crate::{Error, Result, clock};
 
 impl Client {
@@ -221,14 +219,7 @@ impl Client {
     ) -> Result<bool> {
         let until = deadline.map_or(due, |deadline| deadline.min(due));
         self.route.wait_context.watched = watched.clone();
-        match self.route.wait_until(until) {
-            Err(error) if WaitEnded::is_stop(&error) => return Err(Error::stopped(Phase::History)),
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                let message = "poll failed";
-                return Err(Error::new(Phase::History, ErrorKind::System, message).because(error));
-            }
-            _ => {}
-        }
+        Error::of_wait(Phase::History, self.route.wait_until(until))?;
         let ready = watched.ready();
         self.queue.extend(ready.map(Update::FdReady));
         Ok(ready.is_some() || due <= Instant::now())

@@ -1,6 +1,5 @@
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::api::{Api, NoEvents, Page};
@@ -11,7 +10,6 @@ use crate::protocol::{Positions, Query, Stream};
 use crate::secret::Redactor;
 use crate::transport::Route;
 use crate::update::{Filled, Gap, Update};
-use crate::wait::ended::WaitEnded;
 use crate::{Error, Result, Traffic, clock};
 
 /// The last date of four digits, in milliseconds since the Unix epoch.
@@ -271,14 +269,7 @@ impl History {
         if time <= Instant::now() {
             return Ok(());
         }
-        match self.filler.api.route.wait_until(time) {
-            Err(error) if WaitEnded::is_stop(&error) => Err(Error::stopped(Phase::History)),
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                let message = "poll failed";
-                Err(Error::new(Phase::History, ErrorKind::System, message).because(error))
-            }
-            _ => Ok(()),
-        }
+        Error::of_wait(Phase::History, self.filler.api.route.wait_until(time))
     }
 }
 

@@ -1,5 +1,7 @@
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
+
 /// The query of a request for events.
 pub(super) struct Query {
     /// The path of the stream.
@@ -118,22 +120,7 @@ fn is_generation(name: &str) -> Result<bool, &'static str> {
 
 /// Undoes percent-encoding.
 fn decode(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains('%') {
-        return Some(text.into());
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if let (b'%', Some(digits)) = (first, after.get(..2)) {
-            let digits = str::from_utf8(digits).ok()?;
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
-            rest = &after[2..];
-        } else {
-            bytes.push(*first);
-        }
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
+    percent_decode_str(text).decode_utf8().ok()
 }
 
 #[cfg(test)]

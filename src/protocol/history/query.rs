@@ -1,5 +1,7 @@
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::ops::Range;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
 use crate::protocol::{EventId, Stream};
 
@@ -19,8 +21,8 @@ pub(crate) struct Query {
 impl Query {
     /// Returns the path and the query of the request.
     pub(crate) fn target(&self, company: &str, stream: &Stream) -> String {
-        let company = Encoded(company);
-        let name = Encoded(stream.as_str());
+        let company = encoded(company);
+        let name = encoded(stream.as_str());
         let mut target = if stream.is_path() {
             format!("/{company}/event?path={name}&")
         } else {
@@ -71,19 +73,13 @@ pub(crate) struct Entry {
     pub(crate) value: Range<usize>,
 }
 
-/// A part of a URL, percent-encoded (RFC 3986 §2.1) but for slashes.
-struct Encoded<'a>(&'a str);
-
-impl fmt::Display for Encoded<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.0.bytes() {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                    write!(f, "{}", char::from(byte))?;
-                }
-                _ => write!(f, "%{byte:02X}")?,
-            }
-        }
-        Ok(())
-    }
+/// Encodes a part of a URL (RFC 3986 §2.1), but for slashes.
+fn encoded(text: &str) -> PercentEncode<'_> {
+    const CODED: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~')
+        .remove(b'/');
+    utf8_percent_encode(text, CODED)
 }

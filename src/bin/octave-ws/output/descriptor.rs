@@ -4,6 +4,8 @@ use std::fs;
 use std::os::fd::RawFd;
 use std::path::Path;
 
+use crate::settings::files::folder;
+
 /// The system follows as many symbolic links.
 const LINKS: usize = 40;
 
@@ -19,11 +21,7 @@ pub(super) fn descriptor(path: &Path) -> Option<Descriptor> {
     let own = fs::canonicalize("/proc/self").ok()?;
     let mut path = path.to_owned();
     for _ in 0..LINKS {
-        let folder = match path.parent()? {
-            here if here == Path::new("") => Path::new("."),
-            folder => folder,
-        };
-        let folder = fs::canonicalize(folder).ok()?;
+        let folder = fs::canonicalize(folder(&path)).ok()?;
         // The folder names a process, or one of its threads.
         if folder.starts_with("/proc") && folder.ends_with("fd") {
             let number: u32 = path.file_name()?.to_str()?.parse().ok()?;

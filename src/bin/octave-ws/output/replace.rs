@@ -5,8 +5,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::OFlags;
-
 use crate::settings::files::hidden;
 
 /// Replaces a file so that readers find the old one or the new one. It is not synced: it tells of a process
@@ -28,10 +26,9 @@ pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     }
     let new = &hidden(path);
     // Somebody else may have put a link there, or a pipe, at which open(2) would wait.
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
-    options.custom_flags(i32::try_from(flags).unwrap_or_default());
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     let written = options
         .open(new)
         .and_then(|mut file| file.write_all(text.as_bytes()));

@@ -10,6 +10,7 @@ use octave_ws::clock;
 use crate::format::table::Table;
 use crate::output::target;
 use crate::settings::Rotation;
+use crate::settings::files::beside;
 
 /// Creates a file of this name if that is what a kill amid a rotation has left out.
 pub(super) fn resume(path: &Path) -> io::Result<()> {
@@ -174,9 +175,7 @@ impl Rotated {
 }
 
 fn numbered(place: &Path, number: u32) -> PathBuf {
-    let mut name = place.as_os_str().to_owned();
-    name.push(format!(".{number}"));
-    name.into()
+    beside(place, &format!(".{number}"))
 }
 
 fn millis(time: Duration) -> u64 {

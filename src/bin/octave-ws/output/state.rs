@@ -9,13 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use octave_ws::{Config, Positions};
-use rustix::fs::OFlags;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::target;
 use crate::exit::{End, Failure, INCOMPLETE, OUTPUT, source};
-use crate::settings::files::beside;
+use crate::settings::files::{beside, folder};
 use crate::wait::sink;
 
 /// The version of the file.
@@ -210,9 +209,8 @@ impl State {
             }
             done => done?,
         }
-        let folder = self.path.parent().filter(|folder| *folder != Path::new(""));
-        let folder = folder.unwrap_or_else(|| Path::new("."));
-        sink::sync(&OpenOptions::new().read(true).open(folder)?)
+        let folder = OpenOptions::new().read(true).open(folder(&self.path))?;
+        sink::sync(&folder)
     }
 }
 
@@ -256,19 +254,16 @@ fn failed(path: &Path, error: &io::Error) -> Failure {
 /// Opens a file of this run's own, and creates it.
 fn opened(path: &Path) -> io::Result<File> {
     // Somebody else may have put a link there, or a pipe, at which open(2) would wait.
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600);
-    options.custom_flags(i32::try_from(flags).unwrap_or_default());
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     options.open(path)
 }
 
 /// Reads the file, if it exists. One that is not text is an empty text.
 fn read(path: &Path) -> io::Result<Option<String>> {
-    let flags = OFlags::NONBLOCK.bits();
     let mut options = OpenOptions::new();
-    options.read(true);
-    options.custom_flags(i32::try_from(flags).unwrap_or_default());
+    options.read(true).custom_flags(libc::O_NONBLOCK);
     let file = match options.open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

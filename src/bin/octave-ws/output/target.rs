@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::time::SystemTime;
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
@@ -17,7 +17,7 @@ use crate::output::descriptor::{Descriptor, descriptor};
 use crate::output::last;
 use crate::output::rights;
 use crate::output::tail::{self, Tail};
-use crate::settings::files::beside;
+use crate::settings::files::{beside, folder};
 use crate::wait;
 use crate::wait::sink::{self, Sink};
 
@@ -261,11 +261,7 @@ const ANYBODY: u32 = 0o666;
 
 /// Returns the folder of a file, `None` where it can be written to, but not read.
 fn folder_of(file: &Path) -> io::Result<Option<File>> {
-    let folder = match file.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    match File::open(folder) {
+    match File::open(folder(file)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
         done => done.map(Some),
     }
@@ -303,8 +299,7 @@ fn take_away(name: &Path, owner: Option<u32>) -> io::Result<()> {
     let refused = |why: &str| io::Error::other(format!("it {why}: remove it"));
     let open = |writes: bool| {
         // Somebody else may have put a link there, or a pipe, at which open(2) would wait.
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-        let flags = i32::try_from(flags).unwrap_or_default();
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let mut options = OpenOptions::new();
         options.read(!writes).write(writes).custom_flags(flags);
         options.open(name)

@@ -75,6 +75,14 @@ fn is_in(folder: &str, path: &Path) -> bool {
     path.parent() == Some(&real(folder)) && !name.as_bytes().starts_with(b".")
 }
 
+/// Returns the folder of a file.
+pub(crate) fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
 /// Returns the path of a file that stands beside another, its name and an ending.
 pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -96,11 +104,8 @@ pub(crate) fn hidden(path: &Path) -> PathBuf {
 fn real(path: impl AsRef<Path>) -> PathBuf {
     let path = path.as_ref();
     let found = path.canonicalize().ok().or_else(|| {
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        Some(folder.canonicalize().ok()?.join(path.file_name()?))
+        let folder = folder(path).canonicalize().ok()?;
+        Some(folder.join(path.file_name()?))
     });
     found.unwrap_or_else(|| path.to_owned())
 }

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use memchr::memchr;
-use rustix::fs::OFlags;
 use rustix::io::{Errno, FdFlags, fcntl_getfd};
 use rustix::net::SendFlags;
 use rustix::pipe::PIPE_BUF;
@@ -300,11 +299,9 @@ fn close(file: File) -> io::Result<()> {
 }
 
 fn open(path: &Path) -> io::Result<Sink> {
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
-    let flags = i32::try_from(flags).unwrap_or_default();
     let file = OpenOptions::new()
         .write(true)
-        .custom_flags(flags)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path)?;
     let kind = if can_grow(&file) {
         Kind::Pipe

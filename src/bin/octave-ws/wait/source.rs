@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use octave_ws::settings::Files;
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::wait;
@@ -72,10 +71,11 @@ fn is_stdin(file: &File) -> io::Result<bool> {
 
 fn open_apart(path: &Path) -> io::Result<File> {
     // At a pipe without a writer, open(2) would wait.
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
-    let flags = i32::try_from(flags).unwrap_or_default();
     let mut options = OpenOptions::new();
-    options.read(true).custom_flags(flags).open(path)
+    options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
 }
 
 /// Standard input: where that can be had, a description of our own, since the flags of the one
