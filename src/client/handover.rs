@@ -50,20 +50,23 @@ impl Client {
         self.handing_over = Some(Box::new(HandingOver::new(old, before)));
     }
 
-    pub(super) fn old(&mut self) -> Option<&mut Old> {
+    pub(super) fn old(&self) -> Option<&Old> {
+        self.handing_over.as_ref()?.old.as_ref()
+    }
+
+    pub(super) fn old_mut(&mut self) -> Option<&mut Old> {
         self.handing_over.as_mut()?.old.as_mut()
     }
 
     /// Returns whether there is an old connection.
     pub(super) fn has_old(&self) -> bool {
-        let handing_over = self.handing_over.as_ref();
-        handing_over.is_some_and(|handing_over| handing_over.old.is_some())
+        self.old().is_some()
     }
 
     /// Returns whether the new connection is to be subscribed later.
     pub(super) fn is_draining(&self) -> bool {
-        let old = self.handing_over.as_ref().and_then(|of| of.old.as_ref());
-        old.is_some_and(|old| matches!(old.stage, Stage::Draining(_)))
+        self.old()
+            .is_some_and(|old| matches!(old.stage, Stage::Draining(_)))
     }
 
     /// Lets an old connection wait for another one, since an attempt has failed, or the new connection
@@ -74,7 +77,9 @@ impl Client {
         if let Some(handing_over) = &mut self.handing_over {
             handing_over.subscribed_at = None;
         }
-        let Some(old) = self.old() else { return false };
+        let Some(old) = self.old_mut() else {
+            return false;
+        };
         old.stage = Stage::Waiting;
         let from = old.from;
         // A connection that was to be replaced.
@@ -95,7 +100,9 @@ impl Client {
 
     /// Begins to read the old connection, since there is a new one. Returns whether there is an old one.
     pub(super) fn drain_old(&mut self) -> bool {
-        let Some(old) = self.old() else { return false };
+        let Some(old) = self.old_mut() else {
+            return false;
+        };
         old.stage = Stage::Draining(old.connection.arrived_bytes());
         old.followed_at.get_or_insert_with(Moment::now);
         true
@@ -104,7 +111,7 @@ impl Client {
     /// Reads the old connection where it is its turn. Returns what that led to, `None` where it is the
     /// new one's turn.
     pub(super) fn advance_old(&mut self) -> Result<bool> {
-        let Some(old) = self.old() else {
+        let Some(old) = self.old_mut() else {
             return Ok(false);
         };
         let is_drained = match &old.stage {
@@ -123,7 +130,7 @@ impl Client {
             }
             Stage::Proving(_) => false,
         };
-        let read = match self.old() {
+        let read = match self.old_mut() {
             Some(old) if !is_drained => old.connection.read(Some(Instant::now())),
             _ => Ok(None),
         };
@@ -134,7 +141,7 @@ impl Client {
             Err(error) => {
                 // A connection that was alive ends since there is another one.
                 let is_ended = self.loss.is_none() && error.kind() == ErrorKind::Disconnected;
-                let followed_at = self.old().and_then(|old| old.followed_at);
+                let followed_at = self.old_mut().and_then(|old| old.followed_at);
                 if is_ended && followed_at.is_some_and(|at| at.at.elapsed() < REPLACED) {
                     self.hand_over_no_more("ends a connection when another one is opened");
                 }
@@ -147,7 +154,9 @@ impl Client {
     /// Decides what follows where nothing more has come on the old connection. Returns whether
     /// anything does.
     fn old_is_empty(&mut self) -> bool {
-        let Some(old) = self.old() else { return false };
+        let Some(old) = self.old_mut() else {
+            return false;
+        };
         match &old.stage {
             Stage::Draining(_) => {
                 old.stage = Stage::Subscribing;
@@ -177,7 +186,7 @@ impl Client {
                     return;
                 };
                 self.pushed(event);
-                if let Some(old) = self.old() {
+                if let Some(old) = self.old_mut() {
                     old.events += 1;
                 }
                 if !has_room {
@@ -301,8 +310,7 @@ impl Client {
         if let Some(attempt) = &self.renewing {
             watched.socket = Some(attempt.over());
         }
-        let old = self.handing_over.as_ref().and_then(|of| of.old.as_ref());
-        let (fd, deadline) = match old.map(|old| &old.stage) {
+        let (fd, deadline) = match self.old().map(|old| &old.stage) {
             Some(Stage::Proving(proof)) => (&proof.fd, proof.deadline),
             Some(Stage::Leaving(leaving)) => (&leaving.fd, Some(leaving.deadline)),
             _ => return (watched, None),

@@ -37,11 +37,8 @@ impl Client {
     /// # Errors
     /// As [`Client::close`].
     pub fn close_within(self, timeout: Duration, callback: impl FnMut(Update)) -> Result<()> {
-        let answers = match self.config.ping_timeout {
-            Duration::ZERO => self.config.ack_timeout,
-            timeout => timeout,
-        };
-        self.leave(&Patience::new(answers, timeout), callback)
+        let patience = Patience::new(self.pong_timeout(), timeout);
+        self.leave(&patience, callback)
     }
 
     fn leave(mut self, patience: &Patience, mut callback: impl FnMut(Update)) -> Result<()> {

@@ -28,7 +28,9 @@ impl Client {
     pub(super) fn prove(&mut self) -> bool {
         let patience = self.pong_timeout() / 2;
         let pause = self.renewal.pause();
-        let Some(old) = self.old() else { return false };
+        let Some(old) = self.old_mut() else {
+            return false;
+        };
         let Stage::Subscribing = old.stage else {
             return true;
         };
@@ -53,7 +55,7 @@ impl Client {
         self.has_old()
     }
 
-    fn pong_timeout(&self) -> Duration {
+    pub(super) fn pong_timeout(&self) -> Duration {
         match self.config.ping_timeout {
             Duration::ZERO => self.config.ack_timeout,
             timeout => timeout,
@@ -65,24 +67,27 @@ impl Client {
     pub(super) fn ask_old(&mut self, is_time: bool) {
         let pong_timeout = self.pong_timeout();
         let Some(HandingOver {
-            old: Some(old),
+            old:
+                Some(Old {
+                    stage: Stage::Proving(proof),
+                    connection,
+                    has_other_streams,
+                    ..
+                }),
             overlap,
             ..
         }) = self.handing_over.as_deref_mut()
         else {
             return;
         };
-        let Stage::Proving(proof) = &mut old.stage else {
-            return;
-        };
         let is_due = is_time || !proof.is_repeated && (self.serves_both || overlap.has_ids());
         if proof.is_asked || !is_due {
             return;
         }
-        if !proof.is_repeated && !old.has_other_streams {
+        if !proof.is_repeated && !*has_other_streams {
             overlap.expect_held();
         }
-        let silence = old.connection.heard_at().elapsed();
+        let silence = connection.heard_at().elapsed();
         let patience = if silence <= RETRANSMITTED {
             pong_timeout.max(silence)
         } else {
@@ -90,8 +95,8 @@ impl Client {
         };
         proof.is_asked = true;
         proof.deadline = Instant::now().checked_add(patience);
-        proof.most_bytes = old.connection.arrived_bytes() + 2 * ON_THE_WAY;
-        if old.connection.ping().is_err() {
+        proof.most_bytes = connection.arrived_bytes() + 2 * ON_THE_WAY;
+        if connection.ping().is_err() {
             // What has come on it says why.
             proof.deadline = Some(Instant::now());
         }
@@ -170,7 +175,7 @@ impl Client {
             connection,
             stage: Stage::Leaving(leaving),
             ..
-        }) = self.old()
+        }) = self.old_mut()
         else {
             return false;
         };

@@ -48,10 +48,7 @@ impl Client {
         }
         match mem::replace(&mut self.state, State::Waiting(now)) {
             State::Open(connection) => {
-                record!(self.config.logger, Debug, "the connection is replaced");
-                let from = connection.complete_at().past_date();
-                let subscriptions = self.subscriptions.clone();
-                self.put_aside(connection, from, Some(subscriptions));
+                self.replace(connection);
                 true
             }
             other => {
@@ -73,10 +70,7 @@ impl Client {
                     new.close_in_background(Vec::new(), Patience::default());
                     self.renew_at = Some(Instant::now() + self.renewal.pause());
                 } else if let State::Open(old) = mem::replace(&mut self.state, State::Open(new)) {
-                    record!(self.config.logger, Debug, "the connection is replaced");
-                    let from = old.complete_at().past_date();
-                    let subscriptions = self.subscriptions.clone();
-                    self.put_aside(old, from, Some(subscriptions));
+                    self.replace(old);
                     self.open_is_new();
                 }
             }
@@ -84,8 +78,21 @@ impl Client {
         true
     }
 
+    /// Puts a connection aside that is replaced.
+    fn replace(&mut self, old: Connection) {
+        record!(self.config.logger, Debug, "the connection is replaced");
+        let from = old.complete_at().past_date();
+        let subscriptions = self.subscriptions.clone();
+        self.put_aside(old, from, Some(subscriptions));
+    }
+
     fn renewal_failed(&mut self, error: &Error) {
         self.renew_at = Some(Instant::now() + self.renewal.failed());
+        self.kept(error);
+    }
+
+    /// Says why the connection is kept.
+    fn kept(&mut self, error: &Error) {
         if is_refusal(error) {
             self.hand_over_no_more("refuses a second connection");
         } else {
@@ -95,15 +102,13 @@ impl Client {
 
     /// Returns the connection that is being replaced.
     pub(super) fn renewed(&self) -> Option<&Connection> {
-        let old = self.handing_over.as_ref()?.old.as_ref()?;
+        let old = self.old()?;
         old.renewed.as_ref().map(|_| &old.connection)
     }
 
     /// Replaces the connection in any case: something else is subscribed on the next one.
     pub(super) fn forget_renewed(&mut self) {
-        if let Some(handing_over) = &mut self.handing_over
-            && let Some(old) = &mut handing_over.old
-        {
+        if let Some(old) = self.old_mut() {
             old.renewed = None;
             old.has_other_streams = true;
         }
@@ -143,26 +148,18 @@ impl Client {
 
     /// Takes the failure of an attempt to replace a connection. Returns whether it was one.
     pub(super) fn failed_to_renew(&mut self, error: &Error) -> bool {
-        if self.renewed().is_none() {
-            return false;
+        let is_kept = self.keep_renewed();
+        if is_kept {
+            self.kept(error);
         }
-        let is_refused = self.is_second_refused(error);
-        if !self.keep_renewed() {
-            return false;
-        }
-        if is_refused {
-            self.hand_over_no_more("refuses a second connection");
-        } else {
-            record!(self.config.logger, Info, "{error}; the connection is kept");
-        }
-        true
+        is_kept
     }
 
     /// Takes the refusal of a stream on the new connection, which is subscribed on the one that is to be
     /// replaced. Returns whether that is kept.
     pub(super) fn refused_to_renew(&mut self, ack: &Ack) -> bool {
         let is_refused = ack.action == Action::Subscribe && ack.outcome.is_err();
-        if !is_refused || self.renewed().is_none() || !self.keep_renewed() {
+        if !is_refused || !self.keep_renewed() {
             return false;
         }
         self.hand_over_no_more("refuses streams on a second connection");

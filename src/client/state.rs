@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use super::old::Stage;
+use super::old::{Old, Stage};
 use super::{Client, State};
 use crate::connection::Connection;
 use crate::update::Loss;
@@ -23,8 +23,8 @@ impl Client {
     /// Returns whether all streams are subscribed on a new connection, and newer events wait until those
     /// of the old one have come. See [`Config::handover`](crate::Config::handover).
     pub fn is_handing_over(&self) -> bool {
-        let old = self.handing_over.as_ref().and_then(|of| of.old.as_ref());
-        old.is_some_and(|old| matches!(old.stage, Stage::Proving(_) | Stage::Leaving(_)))
+        let is_there = |old: &Old| matches!(old.stage, Stage::Proving(_) | Stage::Leaving(_));
+        self.old().is_some_and(is_there)
     }
 
     /// Returns how many connections were made so far: with each reconnection one more.
