@@ -2,15 +2,14 @@
 
 use std::borrow::Cow;
 use std::ffi::{c_char, c_int};
-use std::ptr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::code::{self, OCTAVE_WS_EREFUSED, OCTAVE_WS_OK};
+use super::code::{self, OCTAVE_WS_EREFUSED};
 use crate::{Action, FdReady, Update};
 
 /// A text of the library. It does not end with NUL: print it with "%.*s".
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct octave_ws_text {
     /// Null for an absent text.
     pub data: *const c_char,
@@ -43,6 +42,7 @@ pub const OCTAVE_WS_FD_READY: c_int = 10;
 /// Something that came in, or a change. Members that a kind has no use for are 0 or null. The library
 /// allocates it: later versions may append members, and add kinds. Ignore unknown ones.
 #[repr(C)]
+#[derive(Default)]
 pub struct octave_ws_item {
     /// OCTAVE_WS_EVENT and so on.
     pub kind: c_int,
@@ -80,11 +80,6 @@ pub struct octave_ws_item {
     pub events: u64,
 }
 
-const NONE: octave_ws_text = octave_ws_text {
-    data: ptr::null(),
-    len: 0,
-};
-
 fn borrowed(text: &str) -> octave_ws_text {
     octave_ws_text {
         data: text.as_ptr().cast(),
@@ -108,25 +103,7 @@ impl Current {
         let mut current = Box::new(Self {
             update,
             texts: Vec::new(),
-            item: octave_ws_item {
-                kind: 0,
-                code: OCTAVE_WS_OK,
-                status: 0,
-                is_unsubscribe: 0,
-                is_retried: 0,
-                index: 0,
-                text: NONE,
-                message: NONE,
-                stream: NONE,
-                path: NONE,
-                id: NONE,
-                created_ms: 0,
-                generated_ms: 0,
-                from_ms: 0,
-                to_ms: 0,
-                after_ms: 0,
-                events: 0,
-            },
+            item: octave_ws_item::default(),
         });
         current.fill();
         current
@@ -143,7 +120,7 @@ impl Current {
             item,
         } = self;
         let mut kept = |text: Option<Cow<'_, str>>| match text {
-            None => NONE,
+            None => octave_ws_text::default(),
             Some(Cow::Borrowed(text)) => borrowed(text),
             Some(Cow::Owned(text)) => {
                 // Moving a string leaves its bytes where they are.
@@ -157,7 +134,7 @@ impl Current {
                 item.kind = OCTAVE_WS_EVENT;
                 item.text = borrowed(event.value());
                 item.message = borrowed(event.message());
-                item.stream = event.resource().map_or(NONE, borrowed);
+                item.stream = event.resource().map(borrowed).unwrap_or_default();
                 item.path = kept(event.path());
                 item.id = kept(event.id());
                 item.created_ms = event.creation_date().unwrap_or_default();

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde_core::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::error::Category;
 
 use crate::settings::files::{Files, unreadable};
+use crate::settings::members::Members;
 use crate::settings::source::{SettingSource, SettingValue};
 use crate::settings::table::{self, SWITCHES};
 use crate::{Error, Result};
@@ -53,7 +52,7 @@ impl ConfigFile {
     }
 
     fn parse(path: PathBuf, text: &str) -> Result<Self> {
-        let Members(members) = serde_json::from_str(text).map_err(|error| {
+        let Members::<Value>(members) = serde_json::from_str(text).map_err(|error| {
             let what = format!("{path:?} is not a JSON object");
             Error::config(match error.classify() {
                 // serde_json's text would show the value: a token, if this is its file by mistake.
@@ -103,34 +102,6 @@ impl ConfigFile {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
-    }
-}
-
-/// The members of an object, doubled ones included.
-struct Members(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(
-                self,
-                mut map: A,
-            ) -> std::result::Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Object)
     }
 }
 

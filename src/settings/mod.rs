@@ -17,12 +17,14 @@ use crate::{Config, Credentials, Error, IpVersion, Result, Setting};
 mod config_file;
 pub mod environment;
 mod files;
+mod members;
 mod source;
 mod table;
 mod token;
 mod values;
 
 pub use files::Files;
+pub use members::Members;
 pub use source::{SettingSource, SettingSources, SettingValue};
 pub use values::{parse_duration, parse_interval, parse_size, parse_timeout};
 

@@ -1,5 +1,3 @@
-use std::error;
-use std::fmt;
 use std::ops::Range;
 
 use zlib_rs::{Inflate, InflateFlush, Status};
@@ -119,11 +117,3 @@ impl Inflater {
         Ok(())
     }
 }
-
-impl fmt::Display for BadData {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a compressed message cannot be inflated (see --no-compression)")
-    }
-}
-
-impl error::Error for BadData {}

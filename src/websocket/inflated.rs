@@ -314,7 +314,9 @@ impl From<BadData> for InflateError {
 impl fmt::Display for InflateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadData => BadData.fmt(f),
+            Self::BadData => {
+                f.write_str("a compressed message cannot be inflated (see --no-compression)")
+            }
             Self::TooLong { limit } => write!(
                 f,
                 "a compressed message is over --max-message ({})",

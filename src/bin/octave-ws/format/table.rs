@@ -1,9 +1,8 @@
 //! Rows of columns: CSV and TSV.
 
-use std::fmt;
-
+use octave_ws::settings::Members;
 use octave_ws::{Event, Printable};
-use serde_core::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_core::de::IgnoredAny;
 
 use super::field::{Arrived, Field, Value, push_in_one_line};
 use super::header::Header;
@@ -263,10 +262,12 @@ impl Table {
 
 /// Returns the columns that an event suggests: its time, its path, and the members of its `elems`.
 fn columns_by(event: &Event) -> Vec<Column> {
-    let keys = event.elems().map(|Keys(keys)| keys).unwrap_or_default();
+    let elems: Result<Members<IgnoredAny>, _> = event.elems();
+    let elems = elems.map_or(Vec::new(), |Members(elems)| elems);
+    let keys = elems.iter().map(|(key, _)| key);
     let mut names: Vec<String> = Vec::new();
     // A header is one line, and read again.
-    for key in keys.iter().filter(|key| !key.contains(char::is_control)) {
+    for key in keys.filter(|key| !key.contains(char::is_control)) {
         let name = format!("elems.{key}");
         if names.len() < MOST_CHOSEN && !names.contains(&name) {
             names.push(name);
@@ -338,33 +339,6 @@ fn unescaped(cell: &str) -> String {
         });
     }
     text
-}
-
-/// The names of the members of an object, in order.
-struct Keys(Vec<String>);
-
-impl<'de> Deserialize<'de> for Keys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Keys;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
-                let mut keys = Vec::new();
-                while let Some((key, IgnoredAny)) = map.next_entry()? {
-                    keys.push(key);
-                }
-                Ok(Keys(keys))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
-    }
 }
 
 #[cfg(test)]
