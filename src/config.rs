@@ -320,7 +320,7 @@ impl Config {
 
     /// Sets whether a connection on which pings go unanswered is kept until the next one is subscribed:
     /// events that were sent on it and come late are returned then, before newer ones, which wait for
-    /// them as long as a peer may take to send again what was lost. [`Update::Handover`](crate::Update::Handover)
+    /// them as long as TCP may take to retransmit. [`Update::Handover`](crate::Update::Handover)
     /// takes the place of a loss and a gap if a last pong proves that nothing is missing. Needs a
     /// service that allows two connections. Default: yes.
     pub fn handover(mut self, handover: bool) -> Self {

@@ -20,7 +20,7 @@ pub enum Update {
     /// There is no connection: it was lost or given up, or an attempt to connect has failed. Another attempt
     /// follows. [`Update::Lost`] says whether events are missed.
     Disconnected(Disconnected),
-    /// The connection is lost. Events are missed until the next one. With a
+    /// The connection is lost. Events are missed until there is another one. With a
     /// [handover](crate::Config::handover), it is reported only once the old connection is given up.
     Lost(Loss),
     /// The connection and all subscriptions are restored: the end of a loss that had any.

@@ -181,8 +181,8 @@ impl Filling {
         self.release(Some(stream))
     }
 
-    /// Returns the events of a stream that have waited, or all where none has to wait any more, less those
-    /// that history has shown.
+    /// Returns the events of a stream that have waited and that history has not shown; those of all
+    /// streams once there is no history to wait for.
     fn release(&mut self, stream: Option<&Stream>) -> Vec<Event> {
         let mut released = match stream {
             _ if !self.can_wait() => self.waiting.take_all(),

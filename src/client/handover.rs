@@ -69,9 +69,9 @@ impl Client {
             .is_some_and(|old| matches!(old.stage, Stage::Draining(_)))
     }
 
-    /// Lets an old connection wait for another one, since an attempt has failed, or the new connection
-    /// is silent, too: what that one has missed, the old one still brings. Gives the old one up where
-    /// the service has ended the new one, or refuses it. Returns whether there was an old one.
+    /// Keeps an old connection for the next attempt, since this one has failed, or its connection is
+    /// silent, too. Gives the old one up where the service has ended the new one, or refuses it. Returns
+    /// whether there was an old one.
     pub(super) fn wait_for_new(&mut self, new: &State, error: &Error) -> bool {
         self.leave_proven();
         if let Some(handing_over) = &mut self.handing_over {

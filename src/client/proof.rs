@@ -12,8 +12,8 @@ use crate::logger::record;
 use crate::protocol::{Action, ON_THE_WAY, Request};
 use crate::update::{Handover, Loss, Update};
 
-/// A sender doubles the time between its retransmissions (RFC 6298 §5.5): what it has kept comes
-/// within as long again as the path was away. Beyond this, new events do not wait for it.
+/// A sender doubles the time between its retransmissions (RFC 6298 §5.5): after an outage, the data
+/// that it has kept comes within as much time again. Beyond this, new events do not wait for it.
 const RETRANSMITTED: Duration = Duration::from_secs(90);
 
 /// Delay before the old connection is asked once more.

@@ -12,7 +12,7 @@ impl Connection {
         self.is_silent
     }
 
-    /// Ends all that is due: from now on only what is asked for is sent, and the peer is not judged.
+    /// Stops pings, heartbeats and timeouts: from now on only explicit requests are sent.
     pub(crate) fn put_aside(&mut self) {
         self.exchange.put_aside();
         self.watch(Watched::default());

@@ -278,8 +278,8 @@ impl Connection {
         }
     }
 
-    /// Holds against the peer what is due, unless what was read, or that there was nothing more to
-    /// read, says otherwise.
+    /// Fails the connection for an overdue pong or answer, unless the last read shows that the peer is
+    /// alive.
     fn judge(&mut self, due: &Due, is_empty: bool, before: &Coming) -> Result<()> {
         let look = self.look(is_empty);
         self.exchange.heard(look.heard_at);

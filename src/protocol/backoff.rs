@@ -18,8 +18,7 @@ const PASSING: Duration = Duration::from_secs(15 * 60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
     Never,
-    /// A few times, without a good connection in between. After a subscription, as long as such
-    /// refusals pass.
+    /// At most so often in a row; for 15 minutes once a stream was subscribed.
     AtMost(u32),
     Always,
     /// Always, and soon: the service was not reached.

@@ -66,12 +66,12 @@ impl Exchange {
         }
     }
 
-    /// Ends all that is due.
+    /// Stops all timers.
     pub(crate) fn put_aside(&mut self) {
         self.is_aside = true;
     }
 
-    /// Begins again with all that is due.
+    /// Starts the timers again.
     pub(crate) fn take_back(&mut self) {
         self.is_aside = false;
     }

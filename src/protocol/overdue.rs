@@ -49,7 +49,7 @@ impl Overdue {
         self.since = None;
     }
 
-    /// Returns until when to wait for something to read, at most: what was found last being this.
+    /// Returns until when the next read may wait, by the result of the last one.
     pub(crate) fn until(&self, last: Look, now: Instant) -> Instant {
         match &self.since {
             Some(_) if last.is_amid => last.heard_at + self.ack_timeout,

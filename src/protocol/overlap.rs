@@ -69,7 +69,7 @@ impl Overlap {
             return Ok(());
         }
         // Events of a stream come in the same order on both: the new connection has brought a later
-        // one, and so does not bring this one any more.
+        // one of this stream, and will not bring this one.
         if self.held.has_stream(event) {
             return Ok(());
         }

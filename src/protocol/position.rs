@@ -24,8 +24,7 @@ pub(crate) struct Position {
     /// Whether a fill has come to this position and no further: events that came before those which are
     /// known may still be missing.
     pub(crate) is_partial: bool,
-    /// Whether the next event lies behind a hole that was told of: what is before it is not asked for any
-    /// more.
+    /// Whether a gap was reported here. Then the next event is the new start.
     pub(super) passes: bool,
 }
 
@@ -95,7 +94,7 @@ impl Position {
         self.rise();
     }
 
-    /// Passes a hole that was told of.
+    /// Skips a gap that has been reported.
     pub(crate) fn pass(&mut self) {
         self.passes = true;
     }

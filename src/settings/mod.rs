@@ -170,8 +170,8 @@ impl Settings {
     }
 }
 
-/// With credentials whose token is that of now, where it is in a file. While that cannot be read, it is
-/// the last one.
+/// Returns a configuration that reads a token file again for each session, and keeps the last token
+/// where that fails.
 fn authenticated(
     company: Option<&SettingValue>,
     user: Option<&SettingValue>,

@@ -114,7 +114,7 @@ impl Attempts {
         }
     }
 
-    /// Takes the first that has come about, and what has failed away.
+    /// Returns the first attempt that has connected, and drops those that have failed.
     fn take_done(&mut self) -> Option<(SocketAddr, TcpStream)> {
         let mut at = 0;
         while let Some((addr, socket)) = self.begun.get(at) {

@@ -50,7 +50,7 @@ impl Link {
         self.layer.wire()
     }
 
-    /// Does the same, to look at it.
+    /// As [`Self::wire`], by a shared reference.
     pub(crate) fn wire_ref(&self) -> &Wire {
         self.layer.wire_ref()
     }

@@ -120,8 +120,8 @@ impl Wire {
         self.waited
     }
 
-    /// Returns whether a watched descriptor is ready and was passed over: received data comes
-    /// first, within limits.
+    /// Returns whether a watched descriptor became ready while received data was read, which comes first
+    /// within limits.
     pub(crate) fn take_watch_ready(&mut self) -> bool {
         mem::take(&mut self.is_watch_ready) && self.wait_context.watched.is_ready()
     }

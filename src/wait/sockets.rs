@@ -48,7 +48,7 @@ pub(crate) fn wait_for(
     }
 }
 
-/// The result of a wait, neither at its deadline.
+/// The end of a wait. At its deadline, both are false.
 pub(crate) struct Found {
     pub(crate) is_ready: bool,
     pub(crate) is_watched_ready: bool,

@@ -24,8 +24,7 @@ const WINDOW: usize = 1 << WINDOW_BITS;
 /// The end of a flush, which senders leave out.
 const TAIL: usize = 4;
 
-/// The tail, and a byte that is not read: reading stops at the end of the block. Data that stops
-/// amid a block makes something else of it.
+/// The tail, and one more byte. If that is read, the data did not end with a block.
 const TAIL_AND_MORE: [u8; TAIL + 1] = [0, 0, 0xff, 0xff, 0];
 
 /// Data that is no DEFLATE stream.

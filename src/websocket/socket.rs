@@ -224,7 +224,7 @@ impl Socket {
         self.link().wire()
     }
 
-    /// Does the same, to look at it.
+    /// As [`Self::wire`], by a shared reference.
     pub(crate) fn wire_ref(&self) -> &Wire {
         self.websocket.get_ref().get_ref().link_ref().wire_ref()
     }

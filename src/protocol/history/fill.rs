@@ -96,7 +96,7 @@ impl Fill {
         }
     }
 
-    /// Takes it that nothing has been removed before the first page.
+    /// Skips the check that the first page joins the position.
     pub(crate) fn free(mut self) -> Self {
         self.is_free = true;
         self
@@ -253,8 +253,8 @@ impl Fill {
         page.iter().any(|entry| self.has(&entry.id)) && anchors.all(is_there)
     }
 
-    /// Continues behind a page, with the last events of it once more: those that are late may have come
-    /// after events which this page has no room for, and which are removed before them.
+    /// Asks for the next page, which begins with the last events of this one: late events may belong
+    /// before its end, and events between them may be removed meanwhile.
     fn follow(&mut self, page: &[Entry], last: i64) {
         let again = (page.len() / 10).max(AGAIN);
         let since = page.iter().rev().nth(again).map(|entry| entry.date);
@@ -329,8 +329,8 @@ impl Fill {
         Next::AskIn(WAIT)
     }
 
-    /// Returns whether the newest known event is so young that history may not show it yet, which shows
-    /// none that is newer than events may be out of order.
+    /// Returns whether history may not show the newest known event yet: it is young, and the page has
+    /// nothing much newer.
     fn may_be_late(&self, date: Option<i64>, last: Option<i64>) -> bool {
         let Some(newest) = self.newest else {
             return false;

@@ -13,9 +13,9 @@ const LOOKED_AT: u64 = 16 << 20;
 const HEAD: usize = 192;
 
 /// Returns since when events may be missing in a file to which nothing more was written: since its
-/// last record, or since a loss that had no end yet. What a run wrote that had not told the time
-/// before it says nothing of that time, and counts where nothing is before it. `None` where the last
-/// line is no record, or where it cannot be read.
+/// last record, or since a loss that had no end yet. The records of a run that reported no gap for the
+/// time before it are used only where there are no older ones. `None` where the last line is no record,
+/// or cannot be read.
 pub(super) fn missing_since(file: &File) -> Option<SystemTime> {
     let length = file.metadata().ok()?.len();
     let (mut since, mut last) = (None, None);

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use crate::settings::files::hidden;
 
-/// Replaces a file so that readers find the old one or the new one. It is not synced: it tells of a process
-/// that a power cut ends, too.
+/// Replaces a file so that readers find the old one or the new one. It is not synced: after a power cut
+/// the process that it describes is gone, too.
 ///
 /// # Errors
 /// Those of the operating system. `AlreadyExists` for what is not a regular file.

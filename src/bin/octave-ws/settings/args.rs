@@ -99,14 +99,14 @@ pub(crate) struct Args {
     #[argh(option, arg_name = "DURATION", from_str_fn(valid_interval))]
     pub(crate) heartbeat: Option<String>,
 
-    /// replace each connection after this time, up to a tenth sooner
-    /// (default: 0s, once three in a row have ended after the same time, after
-    /// four fifths of it)
+    /// replace each connection at this age, or up to a tenth sooner (default:
+    /// 0s, which is never, until three connections in a row have ended at the
+    /// same age: then at 80 % of it)
     #[argh(option, arg_name = "DURATION", from_str_fn(valid_interval))]
     pub(crate) renew: Option<String>,
 
-    /// drop a connection on which pings go unanswered, instead of keeping it
-    /// until the events that were sent on it have come; --renew has no effect then
+    /// drop a connection at once when its pings go unanswered: events that come
+    /// late on it are lost. Turns --renew off
     #[argh(switch)]
     pub(crate) no_handover: bool,
 

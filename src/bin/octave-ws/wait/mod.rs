@@ -79,7 +79,7 @@ pub(crate) fn writable_by(fd: impl AsFd, time: Instant) -> io::Result<()> {
     for_reader(Some(fd.as_fd()), Instant::now(), Some(time))
 }
 
-/// Waits for a moment, where poll(2) reports too early that a write would not block.
+/// Pauses for a moment: poll(2) has reported room, and the write would have blocked.
 ///
 /// # Errors
 /// A [`WaitEnded`], as an [`io::Error`].
