@@ -64,7 +64,7 @@ pub(crate) struct Redactor {
 }
 
 /// Maximum number of secrets: those of several connections, since a service may echo an earlier one.
-const MOST: usize = 64;
+const MAX_SECRETS: usize = 64;
 
 impl Redactor {
     pub(crate) fn hide(&mut self, secret: &str) {
@@ -72,7 +72,7 @@ impl Redactor {
             return;
         }
         self.secrets.retain(|known| known != secret);
-        if self.secrets.len() == MOST {
+        if self.secrets.len() == MAX_SECRETS {
             self.secrets.remove(0);
         }
         self.secrets.push(secret.to_owned());

@@ -48,7 +48,7 @@ pub type octave_ws_token_fn =
     Option<unsafe extern "C" fn(token: *mut c_char, size: usize, user: *mut c_void) -> c_int>;
 
 /// Size of the buffer for a token.
-const TOKEN: usize = 16 << 10;
+const TOKEN_BUFFER: usize = 16 << 10;
 
 /// Sets a function that is asked for the token of each new session, on the thread that calls
 /// octave_ws_client_next(); null: none. Company and user are those of octave_ws_config_credentials(), or of
@@ -65,12 +65,12 @@ pub unsafe extern "C" fn octave_ws_config_token_source(
             let callback = Callback { function, user };
             let source = move || {
                 let Callback { function, user } = { callback };
-                let mut token = vec![0_u8; TOKEN];
+                let mut token = vec![0_u8; TOKEN_BUFFER];
                 // SAFETY: the caller's function, with a buffer of this size.
                 let length = unsafe { function(token.as_mut_ptr().cast(), token.len(), user) };
                 let length = usize::try_from(length)
                     .ok()
-                    .filter(|length| *length <= TOKEN);
+                    .filter(|length| *length <= TOKEN_BUFFER);
                 token.truncate(length.ok_or("the token source has none")?);
                 let token = String::from_utf8(token);
                 token

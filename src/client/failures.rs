@@ -12,7 +12,7 @@ pub(super) struct Failures {
     /// arrived before the failure has been returned.
     pending_warning: Option<String>,
     /// Number of connections on which an answer did not come in time, since it was requested.
-    pub(super) late: u32,
+    pub(super) unanswered_connections: u32,
 }
 
 impl Failures {

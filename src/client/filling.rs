@@ -3,7 +3,7 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use super::shown::Shown;
+use super::recent::RecentIds;
 use super::standings::{Standing, Standings};
 use super::waiting::Waiting;
 use crate::Result;
@@ -33,7 +33,7 @@ pub(super) struct Filling {
     /// Number of events of the history that are on the way to the caller.
     pub(super) queued: usize,
     waiting: Waiting,
-    shown: Shown,
+    shown: RecentIds,
     shown_until: Option<Instant>,
     /// Whether a pong is awaited that shows that all of them have been pushed.
     pub(super) awaits_pong: bool,
@@ -60,7 +60,7 @@ impl Filling {
             has_new: true,
             queued: 0,
             waiting: Waiting::default(),
-            shown: Shown::default(),
+            shown: RecentIds::default(),
             shown_until: None,
             awaits_pong: false,
             is_read: false,
@@ -133,12 +133,12 @@ impl Filling {
             }
             // It had no event a moment ago.
             let is_empty = |position: &Position| position.from().is_none();
-            let is_free = standing == Some(Standing::Begun)
+            let skips_join_check = standing == Some(Standing::Begun)
                 && self.positions.get(stream).is_none_or(is_empty);
             self.standings.set(stream, Standing::Pending);
             self.filler.push(Task {
                 stream: stream.clone(),
-                begin: Begin::Position { is_free },
+                begin: Begin::Position { skips_join_check },
                 until: None,
             });
         }

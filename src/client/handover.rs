@@ -135,7 +135,7 @@ impl Client {
             _ => Ok(None),
         };
         match read {
-            Ok(Some(arrival)) => self.came_late(arrival),
+            Ok(Some(arrival)) => self.old_arrived(arrival),
             Ok(None) => return Ok(self.old_is_empty()),
             Err(error) if error.kind() == ErrorKind::Stopped => return Err(error),
             Err(error) => {
@@ -160,7 +160,7 @@ impl Client {
         match &old.stage {
             Stage::Draining(_) => {
                 old.stage = Stage::Subscribing;
-                self.restore();
+                self.resubscribe();
                 true
             }
             Stage::Proving(proof) if proof.deadline.is_some_and(|at| at <= Instant::now()) => {
@@ -176,7 +176,7 @@ impl Client {
     }
 
     /// Takes an arrival of the old connection.
-    fn came_late(&mut self, arrival: Arrival) {
+    fn old_arrived(&mut self, arrival: Arrival) {
         let Some(handing_over) = &mut self.handing_over else {
             return;
         };
@@ -231,7 +231,7 @@ impl Client {
         self.tell_loss();
         self.release();
         if !is_subscribed {
-            self.restore();
+            self.resubscribe();
         }
     }
 

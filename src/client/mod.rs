@@ -30,8 +30,9 @@ mod old;
 mod own_loop;
 mod postponed;
 mod proof;
+mod recent;
 mod renewal;
-mod shown;
+
 mod standings;
 mod state;
 mod subscribe;

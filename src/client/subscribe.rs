@@ -66,7 +66,7 @@ impl Client {
     pub(super) fn ask(&mut self, action: Action, stream: &Stream) -> Result<()> {
         let mut looked_at = self.queue.len();
         let mut kept = 0;
-        self.failures.late = 0;
+        self.failures.unanswered_connections = 0;
         let ticket = self.request_ticket(action, stream)?;
         loop {
             let is_answer = |next: &Update| match next {
@@ -106,7 +106,7 @@ impl Client {
                 None if self.queue.len() > looked_at => {}
                 None => _ = self.advance(None, &Watched::default())?,
             }
-            if self.failures.late == MAX_LATE {
+            if self.failures.unanswered_connections == MAX_LATE {
                 let peer = self.peer();
                 let message = format!("{peer} did not answer in time to {action} {stream}");
                 let late = Error::new(Phase::of(action), ErrorKind::TimedOut, message);

@@ -160,12 +160,12 @@ impl Client {
         self.backoff.connected();
         self.postponed = Postponed::new(Instant::now());
         if !self.drain_old() {
-            self.restore();
+            self.resubscribe();
         }
     }
 
     /// Subscribes on a new connection to what was subscribed before.
-    pub(super) fn restore(&mut self) {
+    pub(super) fn resubscribe(&mut self) {
         self.subscriptions.connected();
         self.settle();
         self.send_requests();
@@ -181,7 +181,8 @@ impl Client {
             return Ok(());
         }
         let is_of_request = matches!(error.phase(), Phase::Subscribe | Phase::Unsubscribe);
-        self.failures.late += u32::from(is_of_request && error.kind() == ErrorKind::TimedOut);
+        self.failures.unanswered_connections +=
+            u32::from(is_of_request && error.kind() == ErrorKind::TimedOut);
         let now = Instant::now();
         let retry_at = self
             .backoff

@@ -15,11 +15,11 @@ use crate::{Error, Result};
 const CLOSE: Duration = Duration::from_millis(750);
 
 /// Default time for leaving, and the time after a stop.
-const SHORT: Duration = Duration::from_millis(1500);
+const LEAVE_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Without an answer, a ping is sent after this time, and its pong suffices.
 const PING: Duration = Duration::from_millis(500);
-const ALIVE: Duration = Duration::from_millis(750);
+const PONG_SUFFICES: Duration = Duration::from_millis(750);
 
 /// Bytes that arrive for this time, in this number, without completing a message are a flood of
 /// unsolicited frames.
@@ -27,7 +27,7 @@ const FLOOD: Duration = Duration::from_secs(1);
 const FLOOD_BYTES: u64 = 64 << 10;
 
 /// Time for reading what has arrived when the timeout is zero.
-const REST: Duration = Duration::from_millis(50);
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// The result of closing a connection.
 pub(crate) struct Farewell {
@@ -48,7 +48,7 @@ pub(crate) struct Patience {
 /// Unless the caller says otherwise.
 impl Default for Patience {
     fn default() -> Self {
-        Self::new(Duration::MAX, SHORT)
+        Self::new(Duration::MAX, LEAVE_TIMEOUT)
     }
 }
 
@@ -131,7 +131,7 @@ impl Connection {
 
     /// Hands over what has come, where there is no time for anything else.
     fn take_rest(&mut self, now: Instant, arrived: &mut impl FnMut(Arrival)) -> Result<()> {
-        while now.elapsed() < REST {
+        while now.elapsed() < DRAIN_TIMEOUT {
             match self.read(Some(now)) {
                 Ok(None) => break,
                 Ok(Some(arrival)) => arrived(arrival),
@@ -174,8 +174,8 @@ impl Connection {
             if self.socket.wire().take_stop() {
                 let now = Instant::now();
                 let all = begun.at.checked_add(patience.all);
-                end = end.into_iter().chain([now + SHORT / 8 * 7]).min();
-                let limit = all.into_iter().chain([now + SHORT]).min();
+                end = end.into_iter().chain([now + LEAVE_TIMEOUT / 8 * 7]).min();
+                let limit = all.into_iter().chain([now + LEAVE_TIMEOUT]).min();
                 self.socket.set_limit(limit);
             }
             self.request(|| {
@@ -219,7 +219,7 @@ impl Connection {
                 continue;
             }
             // The peer is alive, and its answer is not worth a longer wait.
-            let is_late = waited >= ALIVE && begun.is_answered;
+            let is_late = waited >= PONG_SUFFICES && begun.is_answered;
             let is_flood = since.0.elapsed() >= FLOOD
                 && self.socket.wire().coming().bytes > since.1 + FLOOD_BYTES
                 && !self.socket.is_amid_message();

@@ -64,10 +64,10 @@ pub(crate) struct Task {
 pub(crate) enum Begin {
     /// The newest events, which become known and are not returned.
     Newest,
-    /// The position when the first request is made. It `is_free` where the service cannot have removed
-    /// events behind it.
+    /// The position when the first request is made. Whether its page joins it is not checked where the
+    /// service cannot have removed events behind it.
     Position {
-        is_free: bool,
+        skips_join_check: bool,
     },
     Date(i64),
 }
@@ -333,11 +333,15 @@ impl Current {
         let fill = match task.begin {
             Begin::Newest => Fill::beginning(),
             Begin::Date(date) => Fill::since(date),
-            Begin::Position { is_free } => {
+            Begin::Position { skips_join_check } => {
                 let none = Position::default();
                 let position = positions.get(&task.stream).unwrap_or(&none);
                 let fill = Fill::new(position, queued.iter().cloned());
-                if is_free { fill.free() } else { fill }
+                if skips_join_check {
+                    fill.without_join_check()
+                } else {
+                    fill
+                }
             }
         };
         Self {

@@ -101,9 +101,9 @@ impl History {
         until: Option<SystemTime>,
     ) -> Result<()> {
         let begin = match since {
-            Since::Position if self.positions.contains(stream) => {
-                Begin::Position { is_free: false }
-            }
+            Since::Position if self.positions.contains(stream) => Begin::Position {
+                skips_join_check: false,
+            },
             Since::Position => Begin::Date(0),
             Since::Date(date) => Begin::Date(clock::millis(date)),
             Since::Ago(time) => {

@@ -4,9 +4,9 @@ use std::mem;
 use super::Event;
 
 /// Maximum number of ids, and of events, that are kept.
-const MOST: usize = 4096;
+const MAX_EVENTS: usize = 4096;
 /// Maximum length of the ids in all, in bytes.
-const MOST_BYTES: usize = 128 * MOST;
+const MAX_ID_BYTES: usize = 128 * MAX_EVENTS;
 
 /// The events of an old and a new connection that are both subscribed, so that each is delivered
 /// once: those of the old one first.
@@ -77,7 +77,7 @@ impl Overlap {
             *times += 1;
             return Ok(());
         }
-        if self.delivered.len() >= MOST || self.id_bytes + id.len() > MOST_BYTES {
+        if self.delivered.len() >= MAX_EVENTS || self.id_bytes + id.len() > MAX_ID_BYTES {
             return Err(Full);
         }
         self.id_bytes += id.len();
@@ -147,7 +147,7 @@ impl Overlap {
     /// Returns whether no event of the new connection can be one of the old one any more: all have
     /// come, or as many others as there may be ids.
     pub(crate) fn is_over(&self) -> bool {
-        self.delivered.is_empty() || self.looked_up >= MOST
+        self.delivered.is_empty() || self.looked_up >= MAX_EVENTS
     }
 }
 
@@ -162,7 +162,7 @@ impl Held {
         }
         self.bytes += event.message().len();
         self.events.push(Some(event));
-        if self.events.len() >= MOST || self.bytes > self.most_bytes {
+        if self.events.len() >= MAX_EVENTS || self.bytes > self.most_bytes {
             return Err(Full);
         }
         Ok(())
@@ -273,7 +273,7 @@ mod tests {
     fn events_before_those_that_the_new_connection_has_brought_take_no_room() {
         let mut overlap = Overlap::new(1 << 20);
         overlap.hold(event("last")).unwrap();
-        for n in 0..2 * MOST {
+        for n in 0..2 * MAX_EVENTS {
             assert_eq!(overlap.deliver(&event(&n.to_string())), Ok(()));
         }
         // One that follows, and one of another stream.
@@ -308,18 +308,18 @@ mod tests {
     #[test]
     fn ids_and_events_are_bounded() {
         let mut overlap = Overlap::new(1 << 20);
-        for n in 0..MOST {
+        for n in 0..MAX_EVENTS {
             assert_eq!(overlap.deliver(&event(&n.to_string())), Ok(()));
         }
         assert_eq!(overlap.deliver(&event("one more")), Err(Full));
         assert_eq!(overlap.deliver(&event("7")), Ok(()));
         let mut overlap = Overlap::new(1 << 20);
-        let long = "x".repeat(MOST_BYTES - "s1 ".len());
+        let long = "x".repeat(MAX_ID_BYTES - "s1 ".len());
         assert_eq!(overlap.deliver(&event(&long)), Ok(()));
         assert_eq!(overlap.deliver(&event("y")), Err(Full));
 
         // An id is kept beside its event.
-        for (length, room) in [(10, MOST), (10_000, 50)] {
+        for (length, room) in [(10, MAX_EVENTS), (10_000, 50)] {
             let mut overlap = Overlap::new(1 << 20);
             let held = (0..).take_while(|_| overlap.hold(event(&"x".repeat(length))).is_ok());
             assert!((room..room * 11 / 10).contains(&(held.count() + 1)));
@@ -332,7 +332,7 @@ mod tests {
         let mut overlap = Overlap::new(1 << 20);
         assert!(overlap.is_over());
         overlap.deliver(&event("a")).unwrap();
-        for _ in 1..MOST {
+        for _ in 1..MAX_EVENTS {
             assert!(!overlap.is_delivered(&event("b")));
             assert!(!overlap.is_over());
         }

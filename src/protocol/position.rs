@@ -7,7 +7,7 @@ use super::EventId;
 pub(crate) const OVERLAP: i64 = 5000;
 
 /// Maximum number of ids, unless more of the newest are of one millisecond.
-const MOST: usize = 1024;
+const MAX_IDS: usize = 1024;
 
 /// The delivered part of a stream: the ids that the next fill may meet again, and the date from
 /// which it asks. All dates are the cloud's, in milliseconds since the Unix epoch.
@@ -25,7 +25,7 @@ pub(crate) struct Position {
     /// known may still be missing.
     pub(crate) is_partial: bool,
     /// Whether a gap was reported here. Then the next event is the new start.
-    pub(super) passes: bool,
+    pub(super) starts_after_gap: bool,
 }
 
 /// Number of ids that prove that nothing is missing behind a partial position.
@@ -41,7 +41,7 @@ impl Position {
             from,
             known: known.into_iter().collect(),
             is_partial: false,
-            passes: false,
+            starts_after_gap: false,
         };
         position
             .known
@@ -80,7 +80,7 @@ impl Position {
         if self.from.is_some_and(|from| date < from) {
             return;
         }
-        if mem::take(&mut self.passes) {
+        if mem::take(&mut self.starts_after_gap) {
             self.forget_before(date);
         }
         // Nearly always the last place.
@@ -96,7 +96,7 @@ impl Position {
 
     /// Skips a gap that has been reported.
     pub(crate) fn pass(&mut self) {
-        self.passes = true;
+        self.starts_after_gap = true;
     }
 
     /// Forgets the oldest ids beyond this number, by whole milliseconds: what is asked for again has
@@ -127,7 +127,7 @@ impl Position {
         let Some(newest) = self.newest() else { return };
         let from = newest.saturating_sub(OVERLAP);
         self.forget_before(self.from.map_or(from, |before| before.max(from)));
-        self.shrink(MOST);
+        self.shrink(MAX_IDS);
     }
 
     fn forget_before(&mut self, from: i64) {
@@ -185,20 +185,20 @@ mod tests {
     #[test]
     fn beyond_the_most_ids_whole_milliseconds_go() {
         let mut position = Position::default();
-        for n in 0..MOST {
+        for n in 0..MAX_IDS {
             position.know(id(n), 100 + i64::try_from(n / 10).unwrap());
         }
-        assert_eq!(position.known().len(), MOST);
-        position.know(id(MOST), 1000);
-        position.know(id(MOST + 1), 1001);
+        assert_eq!(position.known().len(), MAX_IDS);
+        position.know(id(MAX_IDS), 1000);
+        position.know(id(MAX_IDS + 1), 1001);
         assert_eq!(position.from(), Some(101));
-        assert_eq!(position.known().len(), MOST + 2 - 10);
+        assert_eq!(position.known().len(), MAX_IDS + 2 - 10);
         // All of one, however many.
-        for n in 0..2 * MOST {
-            position.know(id(MOST + 2 + n), 2000);
+        for n in 0..2 * MAX_IDS {
+            position.know(id(MAX_IDS + 2 + n), 2000);
         }
         assert_eq!(position.from(), Some(1002));
-        assert_eq!(position.known().len(), 2 * MOST);
+        assert_eq!(position.known().len(), 2 * MAX_IDS);
         assert_eq!(position.anchors().count(), 0);
         position.is_partial = true;
         assert_eq!(position.anchors().count(), ANCHORS);

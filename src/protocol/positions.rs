@@ -11,7 +11,7 @@ use super::scanner::members;
 use super::{Event, EventId, Stream, Why};
 
 /// Maximum number of ids of all streams.
-const MOST: usize = 65_536;
+const MAX_IDS: usize = 65_536;
 
 /// The positions of streams: what has been received of each. Their history is read from there on, see
 /// [`Config::positions`](crate::Config::positions).
@@ -41,7 +41,7 @@ impl Positions {
     /// Returns whether it is known where a stream begins.
     pub(crate) fn is_begun(&self, stream: &Stream) -> bool {
         self.get(stream)
-            .is_some_and(|position| position.from().is_some() || !position.passes)
+            .is_some_and(|position| position.from().is_some() || !position.starts_after_gap)
     }
 
     /// Takes note of an event that is received for good. Streams without a position are left out.
@@ -86,7 +86,7 @@ impl Positions {
             let known = ids.iter().map(|(id, date)| (*date, EventId::new(id)));
             let mut position = Position::restored(from, known);
             position.is_partial = partial == Some("true");
-            position.passes = passes == Some("true");
+            position.starts_after_gap = passes == Some("true");
             positions.known += position.known().len();
             positions.streams.insert(stream, position);
         }
@@ -143,14 +143,14 @@ impl Positions {
     /// Counts the ids of a position that has changed, and forgets old ones where those are too many.
     fn count(&mut self, before: usize, after: usize) {
         self.known = (self.known + after).saturating_sub(before);
-        if self.known > MOST {
+        if self.known > MAX_IDS {
             self.shrink();
         }
     }
 
     /// Forgets old ids of all streams.
     fn shrink(&mut self) {
-        let most = MOST / 2 / self.streams.len().max(1);
+        let most = MAX_IDS / 2 / self.streams.len().max(1);
         for position in self.streams.values_mut() {
             position.shrink(most.max(1));
             position.shrink_to_fit();
@@ -173,7 +173,7 @@ impl fmt::Display for Positions {
             if position.is_partial {
                 f.write_str(r#""partial":true,"#)?;
             }
-            if position.passes {
+            if position.starts_after_gap {
                 f.write_str(r#""passes":true,"#)?;
             }
             f.write_str(r#""ids":{"#)?;
@@ -260,6 +260,6 @@ mod tests {
         let of_each = positions.streams.values();
         let known: usize = of_each.map(|position| position.known().len()).sum();
         assert_eq!(known, positions.known);
-        assert!((MOST / 4..=MOST).contains(&known), "{known}");
+        assert!((MAX_IDS / 4..=MAX_IDS).contains(&known), "{known}");
     }
 }

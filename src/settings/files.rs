@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::Error;
 
 /// The maximum size of a file.
-const MOST: u64 = 64 << 20;
+const MAX_FILE: u64 = 64 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -31,8 +31,8 @@ impl Files {
         stdin: || Ok(io::stdin().as_fd().try_clone_to_owned()?.into()),
         read: |file| {
             let mut bytes = Vec::new();
-            file.take(MOST + 1).read_to_end(&mut bytes)?;
-            if bytes.len() as u64 > MOST {
+            file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > MAX_FILE {
                 return Err(ErrorKind::FileTooLarge.into());
             }
             Ok(bytes)

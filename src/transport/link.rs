@@ -11,7 +11,7 @@ pub(crate) struct Link {
     /// Whether nothing has been written since the handshake.
     is_first: bool,
     /// The received data when the last read returned data: TLS buffers later data.
-    given: Coming,
+    at_last_read: Coming,
 }
 
 #[allow(clippy::large_enum_variant, reason = "the larger one is for tests")]
@@ -38,11 +38,11 @@ impl Layer {
 
 impl Link {
     pub(super) fn new(mut layer: Layer) -> Self {
-        let given = layer.wire().coming();
+        let at_last_read = layer.wire().coming();
         Self {
             layer,
             is_first: true,
-            given,
+            at_last_read,
         }
     }
 
@@ -56,13 +56,13 @@ impl Link {
     }
 
     /// Returns what had been received when the last read returned data.
-    pub(crate) fn given(&self) -> &Coming {
-        &self.given
+    pub(crate) fn at_last_read(&self) -> &Coming {
+        &self.at_last_read
     }
 
     /// Returns whether something has come in since, a part of a TLS record.
     pub(crate) fn is_amid_record(&mut self) -> bool {
-        self.layer.wire().coming().bytes != self.given.bytes
+        self.layer.wire().coming().bytes != self.at_last_read.bytes
     }
 
     /// Says that nothing more will be sent.
@@ -92,7 +92,7 @@ impl Read for Link {
                 }
             }),
         }?;
-        self.given = self.layer.wire().coming();
+        self.at_last_read = self.layer.wire().coming();
         Ok(n)
     }
 }

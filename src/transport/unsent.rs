@@ -16,7 +16,7 @@ pub(super) struct Unsent {
 }
 
 /// Number of bytes beyond which no more is taken.
-const MOST: usize = 64 << 10;
+const MAX_UNSENT: usize = 64 << 10;
 
 impl Unsent {
     pub(super) fn new() -> Self {
@@ -43,7 +43,7 @@ impl Unsent {
     /// Takes data, and returns how much that is. Fails with `WouldBlock` if there is too much already,
     /// and a read ends once that is sent.
     pub(super) fn push(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        if self.bytes.len() >= MOST {
+        if self.bytes.len() >= MAX_UNSENT {
             self.ends_read = true;
             return Err(ErrorKind::WouldBlock.into());
         }

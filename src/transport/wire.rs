@@ -34,7 +34,7 @@ pub(crate) struct Wire {
     /// Since when the caller has not read, after a read without data.
     left_at: Option<Instant>,
     /// The first read under a new deadline takes what has already come, even if it has passed.
-    fresh: bool,
+    is_first_look: bool,
     /// Whether reads give up instead of waiting.
     is_buffered_only: bool,
     coming: Coming,
@@ -73,7 +73,7 @@ impl Wire {
             waited: Duration::ZERO,
             is_measured: false,
             left_at: None,
-            fresh: true,
+            is_first_look: true,
             is_buffered_only: false,
             coming: Coming::new(),
             traffic,
@@ -90,7 +90,7 @@ impl Wire {
     /// rustls and tungstenite can both be called again.
     pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
-        self.fresh = true;
+        self.is_first_look = true;
     }
 
     /// Makes a read without data give up with [`ErrorKind::WouldBlock`] while this is ready, too.
@@ -209,8 +209,8 @@ impl Wire {
 
     /// Returns whether the deadline has passed. The first look under a new one is free.
     fn is_over(&mut self) -> bool {
-        let fresh = mem::take(&mut self.fresh);
-        !fresh && self.deadline.is_some_and(|at| at <= Instant::now())
+        let is_first_look = mem::take(&mut self.is_first_look);
+        !is_first_look && self.deadline.is_some_and(|at| at <= Instant::now())
     }
 
     /// Waits before each read(2), so that no read outlives the deadline or a stop. Looks first

@@ -48,7 +48,7 @@ impl MessageLimit {
             early: io::Cursor::new(early),
             frames: Frames::new(max_message as u64, is_compressed),
             waited_before: Duration::ZERO,
-            complete_before: link.given().complete_at,
+            complete_before: link.at_last_read().complete_at,
             link,
             failure: None,
         }
@@ -73,7 +73,7 @@ impl MessageLimit {
         if self.is_amid_message() {
             self.complete_before
         } else {
-            self.link.given().complete_at
+            self.link.at_last_read().complete_at
         }
     }
 
@@ -112,7 +112,7 @@ impl Read for MessageLimit {
                 self.waited_before = waited;
             }
             if has_ended || !was_amid {
-                self.complete_before = self.link.given().complete_at;
+                self.complete_before = self.link.at_last_read().complete_at;
             }
             let time = waited.saturating_sub(self.waited_before);
             let is_slow = self.is_amid_message() && time > self.frames.allowed();

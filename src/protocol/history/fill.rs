@@ -48,7 +48,7 @@ pub(crate) struct Fill {
     /// known.
     anchors: Vec<(i64, EventId)>,
     /// Whether the next page may begin with any event.
-    is_free: bool,
+    skips_join_check: bool,
     /// The events that were known before.
     known: HashSet<EventId>,
     /// The events of this fill, known before or not.
@@ -82,7 +82,7 @@ impl Fill {
             ceiling: MOST_LIMIT,
             until: None,
             anchors: position.anchors().cloned().collect(),
-            is_free: false,
+            skips_join_check: false,
             known: position
                 .known()
                 .map(|(_, id)| id.clone())
@@ -97,8 +97,8 @@ impl Fill {
     }
 
     /// Skips the check that the first page joins the position.
-    pub(crate) fn free(mut self) -> Self {
-        self.is_free = true;
+    pub(crate) fn without_join_check(mut self) -> Self {
+        self.skips_join_check = true;
         self
     }
 
@@ -115,7 +115,7 @@ impl Fill {
     pub(crate) fn since(date: i64) -> Self {
         Self {
             since: Some(date),
-            is_free: true,
+            skips_join_check: true,
             ..Self::new(&Position::default(), [])
         }
     }
@@ -197,12 +197,12 @@ impl Fill {
     ) -> Taken {
         let mut taken = Taken::then(Next::Ask);
         let first = page.first().map(|entry| entry.date);
-        let is_free = mem::take(&mut self.is_free);
+        let skips_join_check = mem::take(&mut self.skips_join_check);
         if let Some((why, from)) = self.hole.take() {
             let to = first.or(date);
             taken.holes.push(Hole { why, from, to });
             self.anchors.clear();
-        } else if !is_free && !self.is_joined(page) {
+        } else if !skips_join_check && !self.is_joined(page) {
             let last = page.last().map(|entry| entry.date);
             if self.may_be_late(date, last) && self.waits < MOST_WAITS {
                 taken.next = self.wait();

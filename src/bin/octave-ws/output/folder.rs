@@ -17,7 +17,7 @@ use crate::settings::streams::fnv_1a;
 use crate::wait::WaitEnded;
 
 /// Maximum number of files that are open at once.
-const MOST: usize = 256;
+const MAX_OPEN: usize = 256;
 
 /// Maximum length of a name, in bytes: a number follows where the file is rotated.
 const LONGEST: usize = 240;
@@ -126,7 +126,7 @@ impl<'a> Folder<'a> {
     /// Closes a file if as many are open as may be: the one that was not written to for the longest time.
     /// The reader of a pipe would take that for the end.
     fn make_room(&mut self) -> Result<(), End> {
-        if self.open.len() < MOST {
+        if self.open.len() < MAX_OPEN {
             return Ok(());
         }
         let order = |(_, open): &(&String, &Open)| (!open.output.is_file(), open.used);

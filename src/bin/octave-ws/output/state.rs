@@ -25,7 +25,7 @@ const EVERY: Duration = Duration::from_secs(10);
 const BYTES_PER_SECOND: u64 = 4096;
 
 /// Maximum size of the file: 10,000 streams have 2 MB.
-const MOST: u64 = 64 << 20;
+const MAX_FILE: u64 = 64 << 20;
 
 /// A file of positions, which this run alone uses.
 pub(crate) struct State {
@@ -274,6 +274,6 @@ fn read(path: &Path) -> io::Result<Option<String>> {
         return Err(io::Error::new(ErrorKind::AlreadyExists, what));
     }
     let mut bytes = Vec::new();
-    file.take(MOST).read_to_end(&mut bytes)?;
+    file.take(MAX_FILE).read_to_end(&mut bytes)?;
     Ok(Some(String::from_utf8(bytes).unwrap_or_default()))
 }

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::wait;
 
 /// The maximum size of a file.
-const MOST: usize = 64 << 20;
+const MAX_SOURCE: usize = 64 << 20;
 
 /// Opens and reads the files of the configuration.
 pub(crate) const FILES: Files = Files {
@@ -104,7 +104,7 @@ fn read_to_end(file: &File) -> io::Result<Vec<u8>> {
             0 => break,
             n => bytes.extend_from_slice(&block[..n]),
         }
-        if bytes.len() > MOST {
+        if bytes.len() > MAX_SOURCE {
             return Err(ErrorKind::FileTooLarge.into());
         }
     }

@@ -12,7 +12,7 @@ impl Fill {
         let is_before = newest < position.from();
         if !self.is_beginning && !is_before && !page.is_empty() {
             // They have come just now.
-            self.is_free = true;
+            self.skips_join_check = true;
             self.go_to(position.from());
             return Taken::then(Next::Ask);
         }

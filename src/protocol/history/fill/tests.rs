@@ -204,7 +204,7 @@ fn run(
         let position = client.position.as_ref().unwrap();
         let mut fill = Fill::new(position, []);
         if is_new && position.from().is_none() {
-            fill = fill.free();
+            fill = fill.without_join_check();
         }
         client.run(&mut service, fill);
         client.take_pushed(&mut service);

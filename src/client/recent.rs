@@ -13,13 +13,13 @@ const LEAST: usize = 16_384;
 /// Ids of events, whatever their dates, each with a hash of the name of its stream: a service may
 /// count the events of each stream by itself.
 #[derive(Default)]
-pub(super) struct Shown {
+pub(super) struct RecentIds {
     last: HashSet<(u64, EventId)>,
     before: HashSet<(u64, EventId)>,
     hasher: RandomState,
 }
 
-impl Shown {
+impl RecentIds {
     /// Adds an event of the stream of this name.
     pub(super) fn insert(&mut self, name: &str, id: EventId) {
         if self.last.len() >= LEAST {
@@ -57,8 +57,8 @@ mod tests {
     #[test]
     fn the_last_ids_of_each_stream_are_kept() {
         let id = |n: usize| EventId::new(&n.to_string());
-        let mut shown = Shown::default();
-        let has = |shown: &Shown, name, n| shown.contains([name].into_iter(), &id(n));
+        let mut shown = RecentIds::default();
+        let has = |shown: &RecentIds, name, n| shown.contains([name].into_iter(), &id(n));
         assert!(shown.is_empty());
         for n in 0..10 * LEAST {
             shown.insert("/a", id(n));
