@@ -38,7 +38,7 @@ pub struct SettingValue {
 }
 
 /// The sources of the settings that a failure can be about; `None` for a default.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SettingSources {
     pub endpoint: Option<SettingValue>,
     pub api: Option<SettingValue>,

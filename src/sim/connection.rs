@@ -12,7 +12,7 @@ use super::compression::Compressor;
 use super::fault::Fault;
 use super::history;
 use super::history_fault::HistoryFault;
-use super::http::{Kept, Request, respond, respond_with};
+use super::http::{Request, respond, respond_with};
 use super::log::ClientAction;
 use super::shared::{Log, Shared, refusal};
 use super::socket;
@@ -105,7 +105,6 @@ fn requests(link: &mut Link<'_>, shared: &Shared, log: &Log<'_>) -> io::Result<(
             )),
         };
         let last = request.has("connection", "close") || shared.has(Fault::SessionClose);
-        let kept = if last { Kept::Closed } else { Kept::Open };
         let made_up = shared.faults().iter().find_map(|fault| match fault {
             Fault::SessionAnswer(status, body) => Some((*status, *body)),
             _ => None,
@@ -124,14 +123,14 @@ fn requests(link: &mut Link<'_>, shared: &Shared, log: &Log<'_>) -> io::Result<(
                 let head = r#"{"ok":true,"status":201,"errors":[]}"#;
                 let good = format!(r#"{{"head":{head},"body":{{"id":"{id}"}}}}"#);
                 let (status, body) = made_up.unwrap_or((201, &good));
-                respond(link, status, kept, body)?;
+                respond(link, status, last, body)?;
             }
             Err((status, error)) => {
                 let method = request.method();
                 let place = path.first().copied().unwrap_or_default();
                 let request = format!("{method} /{place}");
                 log.saw(ClientAction::Refused { request, status });
-                respond(link, status, kept, &refusal(&Value::Null, status, error))?;
+                respond(link, status, last, &refusal(&Value::Null, status, error))?;
             }
         }
         if last || shared.has(Fault::SessionDrop) {
@@ -192,7 +191,7 @@ impl Link<'_> {
     /// Answers a request for events. Returns whether another one may follow.
     fn show(&mut self, request: &Request, answer: &history::Answer) -> io::Result<bool> {
         let last = request.has("connection", "close");
-        let kept = if last { Kept::Closed } else { Kept::Open };
+
         self.is_slow = self.shared.has_of_history(HistoryFault::Slow);
         let history::Answer {
             status,
@@ -200,7 +199,7 @@ impl Link<'_> {
             body,
             torn,
         } = answer;
-        respond_with(self, *status, kept, headers, body, *torn)?;
+        respond_with(self, *status, last, headers, body, *torn)?;
         self.is_slow = false;
         Ok(!last && torn.is_none())
     }

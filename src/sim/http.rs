@@ -112,28 +112,21 @@ impl Request {
     }
 }
 
-/// Whether the connection stays open after an answer.
-#[derive(Clone, Copy)]
-pub(super) enum Kept {
-    Open,
-    Closed,
-}
-
-/// Writes an answer with a JSON body in one piece.
+/// Writes an answer with a JSON body in one piece. It says whether it `is_last` on the connection.
 pub(super) fn respond(
     connection: &mut impl Write,
     status: u16,
-    kept: Kept,
+    is_last: bool,
     body: &str,
 ) -> io::Result<()> {
-    respond_with(connection, status, kept, &[], body.as_bytes(), None)
+    respond_with(connection, status, is_last, &[], body.as_bytes(), None)
 }
 
 /// Does the same with further headers, and up to `torn` bytes of the body.
 pub(super) fn respond_with(
     connection: &mut impl Write,
     status: u16,
-    kept: Kept,
+    is_last: bool,
     headers: &[&str],
     body: &[u8],
     torn: Option<usize>,
@@ -148,10 +141,7 @@ pub(super) fn respond_with(
         _ => "",
     };
     let length = body.len();
-    let connection_header = match kept {
-        Kept::Open => "",
-        Kept::Closed => "Connection: close\r\n",
-    };
+    let connection_header = if is_last { "Connection: close\r\n" } else { "" };
     let date = httpdate::fmt_http_date(SystemTime::now());
     let headers: String = headers.iter().flat_map(|line| [line, "\r\n"]).collect();
     let mut answer = format!(

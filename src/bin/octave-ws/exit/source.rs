@@ -1,6 +1,6 @@
 //! The sources of the settings, for errors about them.
 
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use octave_ws::settings::SettingSources;
 
@@ -14,14 +14,6 @@ pub(crate) fn keep(sources: SettingSources) {
 
 /// Returns where each setting came from, once all are resolved.
 pub(crate) fn setting_sources() -> &'static SettingSources {
-    const NONE: &SettingSources = &SettingSources {
-        endpoint: None,
-        api: None,
-        user: None,
-        company: None,
-        token: None,
-        ca_file: None,
-        proxy: None,
-    };
-    SOURCES.get().unwrap_or(NONE)
+    static NONE: LazyLock<SettingSources> = LazyLock::new(SettingSources::default);
+    SOURCES.get().unwrap_or(&NONE)
 }

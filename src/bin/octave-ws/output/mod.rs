@@ -74,11 +74,7 @@ const ESCAPED: usize = 6;
 
 impl Output {
     pub(crate) fn stdout() -> Result<Self, End> {
-        let name = "standard output";
-        match Sink::stdout() {
-            Ok(sink) => Ok(Self::new(sink, name)),
-            Err(error) => Err(End::of_opening(name, &error)),
-        }
+        Self::opened(Sink::stdout(), "standard output")
     }
 
     /// Returns a file that is appended to, and can be [opened again](Output::reopen).
@@ -180,7 +176,11 @@ impl Output {
     /// Returns an output that takes nothing.
     pub(crate) fn nowhere() -> Result<Self, End> {
         let name = "/dev/null";
-        match Sink::open(Path::new(name)) {
+        Self::opened(Sink::open(Path::new(name)), name)
+    }
+
+    fn opened(sink: io::Result<Sink>, name: &str) -> Result<Self, End> {
+        match sink {
             Ok(sink) => Ok(Self::new(sink, name)),
             Err(error) => Err(End::of_opening(name, &error)),
         }

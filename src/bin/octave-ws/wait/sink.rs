@@ -101,7 +101,9 @@ impl Sink {
         } else if kind.is_socket() {
             Kind::Socket
         } else if is_terminal || kind.is_fifo() {
-            if let Ok(own) = open(&Path::new("/proc/self/fd").join(fd.as_raw_fd().to_string())) {
+            if let Ok(own) =
+                Self::open(&Path::new("/proc/self/fd").join(fd.as_raw_fd().to_string()))
+            {
                 return Ok(own);
             }
             if is_terminal {
@@ -131,7 +133,20 @@ impl Sink {
     /// # Errors
     /// I/O errors, `ENXIO` for a named pipe without a reader.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        open(path)
+        let file = OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open(path)?;
+        let kind = if can_grow(&file) {
+            Kind::Pipe
+        } else {
+            Kind::Own
+        };
+        Ok(Self {
+            file,
+            kind,
+            bridge: None,
+        })
     }
 
     /// Returns whether what is written stays there.
@@ -296,23 +311,6 @@ fn close(file: File) -> io::Result<()> {
         error if closed != 0 && error.kind() != io::ErrorKind::Interrupted => Err(error),
         _ => Ok(()),
     }
-}
-
-fn open(path: &Path) -> io::Result<Sink> {
-    let file = OpenOptions::new()
-        .write(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)?;
-    let kind = if can_grow(&file) {
-        Kind::Pipe
-    } else {
-        Kind::Own
-    };
-    Ok(Sink {
-        file,
-        kind,
-        bridge: None,
-    })
 }
 
 /// Returns whether it is a pipe of which [`grow`] makes a larger one.
