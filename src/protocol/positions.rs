@@ -13,6 +13,9 @@ use super::{Event, EventId, Stream, Why};
 /// Maximum number of ids of all streams.
 const MAX_IDS: usize = 65_536;
 
+/// Number of more ids after which old ones are forgotten again, if there are too many.
+const STEP: usize = 4096;
+
 /// The positions of streams: what has been received of each. Their history is read from there on, see
 /// [`Config::positions`](crate::Config::positions).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -142,8 +145,10 @@ impl Positions {
 
     /// Counts the ids of a position that has changed, and forgets old ones where those are too many.
     fn count(&mut self, before: usize, after: usize) {
-        self.known = (self.known + after).saturating_sub(before);
-        if self.known > MAX_IDS {
+        let earlier = self.known;
+        self.known = (earlier + after).saturating_sub(before);
+        // Those of one millisecond all stay: that need not be tried for each.
+        if self.known >= MAX_IDS && self.known / STEP > earlier / STEP {
             self.shrink();
         }
     }

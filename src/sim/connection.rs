@@ -191,7 +191,6 @@ impl Link<'_> {
     /// Answers a request for events. Returns whether another one may follow.
     fn show(&mut self, request: &Request, answer: &history::Answer) -> io::Result<bool> {
         let last = request.has("connection", "close");
-
         self.is_slow = self.shared.has_of_history(HistoryFault::Slow);
         let history::Answer {
             status,
