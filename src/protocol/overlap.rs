@@ -1,25 +1,23 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::mem;
 
 use super::Event;
 
 /// Maximum number of ids, and of events, that are kept.
 const MAX_EVENTS: usize = 4096;
-/// Maximum length of the ids in all, in bytes.
-const MAX_ID_BYTES: usize = 128 * MAX_EVENTS;
 
 /// The events of an old and a new connection that are both subscribed, so that each is delivered
 /// once: those of the old one first.
 ///
-/// An event is dropped only for an id that the other connection has delivered, and once for each
-/// time. Events without an id are never dropped.
+/// An event is dropped only where the other connection has delivered the same one, with its id, and once
+/// for each time: some services give one id to several events. Events without an id are never dropped.
 #[derive(Debug)]
 pub(crate) struct Overlap {
     held: Held,
-    /// The ids that the old connection has delivered and the new one may still bring: how often.
-    delivered: BTreeMap<Box<str>, usize>,
-    /// The length of the ids.
-    id_bytes: usize,
+    /// The events that the old connection has delivered and the new one may still bring: how often.
+    delivered: HashMap<Digest, usize>,
+    hasher: RandomState,
     /// Number of events of the new connection that were looked up.
     looked_up: usize,
 }
@@ -29,8 +27,8 @@ pub(crate) struct Overlap {
 struct Held {
     /// In order, `None` for those that the old connection has delivered since.
     events: Vec<Option<Event>>,
-    /// The places of the events of an id.
-    places: BTreeMap<Box<str>, VecDeque<usize>>,
+    /// The places of the events that are the same.
+    places: HashMap<Digest, VecDeque<usize>>,
     /// Number of events with an id for each stream, by its id.
     streams: BTreeMap<Box<str>, usize>,
     bytes: usize,
@@ -40,6 +38,9 @@ struct Held {
     /// Whether one of them has an id.
     expects_ids: bool,
 }
+
+/// A hash of an event and its stream.
+type Digest = u64;
 
 /// There is no room for another event.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,8 +54,8 @@ impl Overlap {
                 most_bytes,
                 ..Held::default()
             },
-            delivered: BTreeMap::new(),
-            id_bytes: 0,
+            delivered: HashMap::new(),
+            hasher: RandomState::new(),
             looked_up: 0,
         }
     }
@@ -62,10 +63,12 @@ impl Overlap {
     /// Takes note of an event that the old connection delivers.
     ///
     /// # Errors
-    /// `Full` if its id cannot be kept.
+    /// `Full` if it cannot be kept.
     pub(crate) fn deliver(&mut self, event: &Event) -> Result<(), Full> {
-        let Some(id) = key(event) else { return Ok(()) };
-        if self.held.remove(&id) {
+        let Some(digest) = self.digest(event) else {
+            return Ok(());
+        };
+        if self.held.remove(digest) {
             return Ok(());
         }
         // Events of a stream come in the same order on both: the new connection has brought a later
@@ -73,15 +76,10 @@ impl Overlap {
         if self.held.has_stream(event) {
             return Ok(());
         }
-        if let Some(times) = self.delivered.get_mut(&id) {
-            *times += 1;
-            return Ok(());
-        }
-        if self.delivered.len() >= MAX_EVENTS || self.id_bytes + id.len() > MAX_ID_BYTES {
+        if self.delivered.len() >= MAX_EVENTS && !self.delivered.contains_key(&digest) {
             return Err(Full);
         }
-        self.id_bytes += id.len();
-        self.delivered.insert(id, 1);
+        *self.delivered.entry(digest).or_default() += 1;
         Ok(())
     }
 
@@ -94,7 +92,8 @@ impl Overlap {
         if self.is_delivered(&event) {
             return Ok(());
         }
-        self.held.push(event)
+        let digest = self.digest(&event);
+        self.held.push(event, digest)
     }
 
     /// Expects the events that are held now on the old connection, too.
@@ -121,7 +120,7 @@ impl Overlap {
     /// Returns whether the old connection has delivered all expected events that have an id.
     pub(crate) fn agrees(&self) -> bool {
         let mut expected = self.held.events.iter().take(self.held.expected).flatten();
-        expected.all(|event| event.id().is_none())
+        expected.all(|event| !has_id(event))
     }
 
     /// Returns the held events that the old connection has not delivered, in order.
@@ -132,31 +131,37 @@ impl Overlap {
     /// Returns whether to drop an event of the new connection: the old one has delivered it.
     pub(crate) fn is_delivered(&mut self, event: &Event) -> bool {
         self.looked_up += 1;
-        let Some(id) = key(event) else { return false };
-        let Some(times) = self.delivered.get_mut(&id) else {
+        let Some(digest) = self.digest(event) else {
+            return false;
+        };
+        let Some(times) = self.delivered.get_mut(&digest) else {
             return false;
         };
         *times -= 1;
         if *times == 0 {
-            self.delivered.remove(&id);
-            self.id_bytes -= id.len();
+            self.delivered.remove(&digest);
         }
         true
     }
 
+    /// Returns the digest of an event that has an id.
+    fn digest(&self, event: &Event) -> Option<Digest> {
+        let content = (stream(event), event.value());
+        has_id(event).then(|| self.hasher.hash_one(content))
+    }
+
     /// Returns whether no event of the new connection can be one of the old one any more: all have
-    /// come, or as many others as there may be ids.
+    /// come, or as many others as are kept.
     pub(crate) fn is_over(&self) -> bool {
         self.delivered.is_empty() || self.looked_up >= MAX_EVENTS
     }
 }
 
 impl Held {
-    fn push(&mut self, mut event: Event) -> Result<(), Full> {
+    fn push(&mut self, mut event: Event, digest: Option<Digest>) -> Result<(), Full> {
         event.detach();
-        if let Some(id) = key(&event) {
-            self.bytes += id.len();
-            let places = self.places.entry(id).or_default();
+        if let Some(digest) = digest {
+            let places = self.places.entry(digest).or_default();
             places.push_back(self.events.len());
             *self.streams.entry(stream(&event).into()).or_default() += 1;
         }
@@ -168,19 +173,19 @@ impl Held {
         Ok(())
     }
 
-    /// Removes the first event with this id. Returns whether there is one.
-    fn remove(&mut self, id: &str) -> bool {
-        let Some(places) = self.places.get_mut(id) else {
+    /// Removes the first event with this digest. Returns whether there is one.
+    fn remove(&mut self, digest: Digest) -> bool {
+        let Some(places) = self.places.get_mut(&digest) else {
             return false;
         };
         let place = places.pop_front();
         if places.is_empty() {
-            self.places.remove(id);
+            self.places.remove(&digest);
         }
         let Some(event) = place.and_then(|at| self.events[at].take()) else {
             return false;
         };
-        self.bytes -= event.message().len() + id.len();
+        self.bytes -= event.message().len();
         if let Some(count) = self.streams.get_mut(stream(&event)) {
             *count -= 1;
             if *count == 0 {
@@ -199,10 +204,10 @@ fn stream(event: &Event) -> &str {
     event.resource().unwrap_or_default()
 }
 
-/// Returns the id of an event, with that of its stream: it need not be unique beyond.
-fn key(event: &Event) -> Option<Box<str>> {
-    let id = event.id()?;
-    Some(format!("{} {id}", stream(event)).into())
+/// Returns whether an event has an id, which need not be a string.
+fn has_id(event: &Event) -> bool {
+    let [id] = event.members(["id"]);
+    id.is_some_and(|id| id != "null")
 }
 
 #[cfg(test)]
@@ -270,6 +275,27 @@ mod tests {
     }
 
     #[test]
+    fn events_of_one_id_are_the_same_only_if_all_of_them_is() {
+        let event = |n: usize| {
+            let value = format!(r#"{{"id":17,"elems":{n}}}"#);
+            let message = format!(r#"{{"type":"message","resource":"s1","value":{value}}}"#);
+            Event::from_message(message).unwrap()
+        };
+        let mut overlap = Overlap::new(1 << 20);
+        overlap.deliver(&event(1)).unwrap();
+        overlap.hold(event(1)).unwrap();
+        overlap.hold(event(2)).unwrap();
+        overlap.hold(event(3)).unwrap();
+        overlap.expect_held();
+        overlap.deliver(&event(2)).unwrap();
+        assert!(!overlap.agrees());
+        overlap.deliver(&event(3)).unwrap();
+        assert!(overlap.agrees() && overlap.is_over());
+        overlap.hold(event(4)).unwrap();
+        assert_eq!(overlap.release().count(), 1);
+    }
+
+    #[test]
     fn events_before_those_that_the_new_connection_has_brought_take_no_room() {
         let mut overlap = Overlap::new(1 << 20);
         overlap.hold(event("last")).unwrap();
@@ -313,13 +339,7 @@ mod tests {
         }
         assert_eq!(overlap.deliver(&event("one more")), Err(Full));
         assert_eq!(overlap.deliver(&event("7")), Ok(()));
-        let mut overlap = Overlap::new(1 << 20);
-        let long = "x".repeat(MAX_ID_BYTES - "s1 ".len());
-        assert_eq!(overlap.deliver(&event(&long)), Ok(()));
-        assert_eq!(overlap.deliver(&event("y")), Err(Full));
-
-        // An id is kept beside its event.
-        for (length, room) in [(10, MAX_EVENTS), (10_000, 50)] {
+        for (length, room) in [(10, MAX_EVENTS), (10_000, 100)] {
             let mut overlap = Overlap::new(1 << 20);
             let held = (0..).take_while(|_| overlap.hold(event(&"x".repeat(length))).is_ok());
             assert!((room..room * 11 / 10).contains(&(held.count() + 1)));
