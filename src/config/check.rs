@@ -66,8 +66,10 @@ impl Config {
 
     /// Checks what can be checked before anything is sent.
     pub(crate) fn check(&self) -> Result<Endpoint> {
-        if !self.source.is_set() {
-            self.credentials.as_ref().map_err(Clone::clone)?.check()?;
+        match &self.credentials {
+            Ok(credentials) => credentials.check()?,
+            Err(error) if !self.source.is_set() => return Err(error.clone()),
+            Err(_) => {}
         }
         let is_plain = |b: u8| matches!(b, b' '..=b'~');
         let agent = self.user_agent.as_bytes();

@@ -136,3 +136,25 @@ fn a_signal_ends_it_at_once() {
     assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
     assert!(begin.elapsed().as_secs() < 2);
 }
+
+#[test]
+fn the_summary_of_a_run_that_ends_early_has_its_exit_code() {
+    let (sim, _seen) = start(0.0);
+    publish(&sim, 0..3);
+    for (fault, args, code) in [
+        (None, &[TEMPERATURE][..], 0),
+        (None, &[TEMPERATURE, "/demo/x"], 77),
+        (Some(HistoryFault::Status(403)), &[TEMPERATURE], 77),
+        (Some(HistoryFault::Silent), &[TEMPERATURE, "-W1s"], 75),
+    ] {
+        sim.set_faults(&fault.map(of_history).into_iter().collect::<Vec<_>>());
+        let args = [&["history", "-q", "-Frecord"], args].concat();
+        let output = octave_ws(&sim, &args).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+        let last = lines(&output).pop().unwrap();
+        assert_eq!(
+            (&last["kind"], &last["exit"]),
+            (&json!("summary"), &json!(code))
+        );
+    }
+}

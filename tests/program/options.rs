@@ -538,6 +538,13 @@ fn an_invalid_token_names_its_source() {
     let (code, line) = end(command.env("OCTAVE_TOKEN", "a\nX-Evil: b"));
     let message = "error: config: the token has a control character at position 2, which no header can contain (from OCTAVE_TOKEN)";
     assert_eq!((code, line.as_str()), (78, message));
+    // At the start, listen does not try again.
+    let lines = file(&sim, "lines", "a\nb\n");
+    let mut command = tokenless(&sim);
+    let message = format!(
+        "error: config: the token has a control character at position 2, which no header can contain (from {lines:?}, set by --token-file)"
+    );
+    assert_eq!(end(command.arg("--token-file").arg(&lines)), (78, message));
     let huge = file(&sim, "huge", &"a".repeat(70_000));
     let mut command = tokenless(&sim);
     let message =

@@ -76,7 +76,7 @@ impl<'a> Run<'a> {
         }
         let end = self.read(&mut history);
         self.positions = Some(history.positions().clone());
-        let written = self.write_summary(&history, end.is_ok());
+        let written = self.write_summary(&history, &end);
         end.and(written)
     }
 
@@ -143,15 +143,17 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn write_summary(&mut self, history: &History, is_done: bool) -> Result<(), End> {
+    fn write_summary(&mut self, history: &History, end: &Result<(), End>) -> Result<(), End> {
         self.output.flush()?;
-        self.summary.exit = if is_done { 0 } else { INCOMPLETE };
+        self.summary.exit = match end {
+            Ok(()) => 0,
+            Err(End::Failed(failure)) => failure.code,
+            Err(_) => INCOMPLETE,
+        };
         let traffic = history.traffic();
         let record = Record::Summary(self.summary, &traffic);
-        match self.lines.line(&record) {
-            Some(line) if is_done => self.output.write(line),
-            _ => Ok(()),
-        }
+        let line = self.lines.line(&record);
+        line.map_or(Ok(()), |line| self.output.write(line))
     }
 
     /// Keeps the positions of a run that did not read all: what is written to standard output stays, unlike
