@@ -629,3 +629,33 @@ fn events_of_two_streams_may_have_the_same_ids() {
     history.join().unwrap();
     service.join().unwrap();
 }
+
+#[test]
+fn a_service_may_ask_for_a_delay_as_long_as_its_history_is_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = format!("http://{}/v5.0", listener.local_addr().unwrap());
+    let history = thread::spawn(move || {
+        let tcp = accept(&listener);
+        request(&mut BufReader::new(&tcp));
+        let answer = "HTTP/1.1 429 Too Many\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n";
+        (&tcp).write_all(answer.as_bytes()).unwrap();
+    });
+    let (endpoint, service) = play([Box::new(move |_, mut socket| {
+        grant_next(&mut socket);
+        serve_out(&mut socket);
+    })]);
+    let position = format!(r#"{{"{TEMPERATURE}":{{"from":0,"ids":{{"e1":1}}}}}}"#);
+    let config = raw::config(&endpoint).api(&api).fill();
+    let config = config.positions(Positions::from_json(&position).unwrap());
+    let mut seen = Seen::new(&config);
+    seen.client.subscribe(&stream(TEMPERATURE)).unwrap();
+    while !history.is_finished() {
+        seen.step(Duration::from_millis(10));
+    }
+    seen.client.ping().unwrap();
+    seen.wait_until(|seen| seen.pongs > 0);
+    assert_eq!((seen.gaps.len(), seen.client.unfilled()), (0, 1));
+    history.join().unwrap();
+    seen.client.close().unwrap();
+    service.join().unwrap();
+}

@@ -293,7 +293,9 @@ impl Filler {
         let at = next.map_or(at, |next| next.max(at));
         let end = failing.since.checked_add(patience);
         let deadline = self.deadline;
-        let is_over = end.is_some_and(|end| at >= end) || deadline.is_some_and(|end| now >= end);
+        // A beginning keeps its stream from being subscribed.
+        let last = if is_beginning { at } else { now };
+        let is_over = end.is_some_and(|end| last >= end) || deadline.is_some_and(|end| now >= end);
         if is_over || !error.is_retryable() {
             return None;
         }
