@@ -489,6 +489,23 @@ fn sixteen_file_descriptors_are_enough() {
 }
 
 #[test]
+fn a_failure_is_told_without_a_descriptor_for_it() {
+    let (sim, _seen) = start(0.0);
+    let program = octave_ws(&sim, &["session"]);
+    for most in 9..16 {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {most}; exec \"$@\""), "sh"]);
+        command.arg(program.get_program()).args(program.get_args());
+        let variables = program.get_envs();
+        command.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+        let output = command.output().unwrap();
+        let told = stderr(&output);
+        let is_told = told.starts_with("error: ") && told.lines().count() == 1;
+        assert!(output.status.success() || is_told, "{most}: {told:?}");
+    }
+}
+
+#[test]
 fn ten_thousand_streams_are_listened_to() {
     let (sim, seen) = start_with(Options {
         any_stream: true,

@@ -151,9 +151,12 @@ impl Screen {
             Some(sink) => Ok(sink),
         };
         // Standard error may be gone, or not read.
-        if let Ok(sink) = sink {
-            let _ = sink.write_all(&[text.as_bytes()], false);
-            self.sink = Some(sink);
+        match sink {
+            Ok(sink) => {
+                let _ = sink.write_all(&[text.as_bytes()], false);
+                self.sink = Some(sink);
+            }
+            Err(_) => Sink::write_to_stderr(text),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! An output that is written without blocking.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use memchr::memchr;
+use octave_ws::wait::poll;
 use rustix::io::{Errno, FdFlags, fcntl_getfd};
 use rustix::net::SendFlags;
 use rustix::pipe::PIPE_BUF;
@@ -55,6 +56,13 @@ impl Sink {
 
     pub(crate) fn stderr() -> io::Result<Self> {
         Self::inherited(io::stderr().as_fd())
+    }
+
+    /// Writes to standard error where no descriptor is left for one more, unless that would block.
+    pub(crate) fn write_to_stderr(text: &str) {
+        if poll::is_writable(io::stderr()) {
+            let _ = io::stderr().write_all(text.as_bytes());
+        }
     }
 
     /// Returns a descriptor that the process was given at its start.
