@@ -464,6 +464,22 @@ fn a_run_of_history_that_cannot_begin_leaves_the_positions() {
 }
 
 #[test]
+fn a_link_to_a_file_that_is_not_there_yet_is_followed() {
+    let (sim, _seen) = start(0.0);
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("real")).unwrap();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink("real/state", &link).unwrap();
+    let args = ["history", TEMPERATURE, "--state", link.to_str().unwrap()];
+    for _ in 0..2 {
+        let output = octave_ws(&sim, &args).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(link.is_symlink());
+        assert!(folder.path().join("real/state").is_file());
+    }
+}
+
+#[test]
 fn the_files_of_a_run_are_different_ones() {
     let (sim, _seen) = start(0.0);
     let folder = tempfile::tempdir().unwrap();

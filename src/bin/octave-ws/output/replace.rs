@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::settings::files::hidden;
+use crate::settings::files::{hidden, real};
 
 /// Replaces a file so that readers find the old one or the new one. It is not synced: after a power cut
 /// the process that it describes is gone, too.
@@ -14,12 +14,7 @@ use crate::settings::files::hidden;
 /// Those of the operating system. `AlreadyExists` for what is not a regular file.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     // Through a link, which stays.
-    let link = fs::read_link(path).ok();
-    let behind = link.and_then(|to| Some(path.parent()?.join(to)));
-    let path = &fs::canonicalize(path)
-        .ok()
-        .or(behind)
-        .unwrap_or_else(|| path.to_owned());
+    let path = &real(path);
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         let what = "not a regular file, which it would replace";
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::target;
 use crate::exit::{End, Failure, INCOMPLETE, OUTPUT, source};
-use crate::settings::files::{beside, folder};
+use crate::settings::files::{beside, folder, real};
 use crate::wait::sink;
 
 /// The version of the file.
@@ -53,7 +53,7 @@ impl State {
         let company = company.map_or("", |company| &company.value);
         let (api, company) = (Value::from(config.api_in_use()?), Value::from(company));
         // The file may be a link to one.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+        let path = real(path);
         let lock_path = beside(&path, ".lock");
         let lock = opened(&lock_path).map_err(|error| failed(&lock_path, &error))?;
         if !target::lock(&lock) {

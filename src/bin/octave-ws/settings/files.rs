@@ -101,10 +101,13 @@ pub(crate) fn hidden(path: &Path) -> PathBuf {
 }
 
 /// Returns the path without links, of a file that need not be there.
-fn real(path: impl AsRef<Path>) -> PathBuf {
+pub(crate) fn real(path: impl AsRef<Path>) -> PathBuf {
     let path = path.as_ref();
     let found = path.canonicalize().ok().or_else(|| {
-        let folder = folder(path).canonicalize().ok()?;
+        // A link may lead to a file that is still to be created.
+        let link = path.read_link().ok();
+        let path = link.map_or_else(|| path.to_owned(), |to| folder(path).join(to));
+        let folder = folder(&path).canonicalize().ok()?;
         Some(folder.join(path.file_name()?))
     });
     found.unwrap_or_else(|| path.to_owned())
