@@ -1,8 +1,11 @@
 //! Past events, read by the REST API of the stand-in.
 #![cfg(feature = "sim")]
 
+use std::io::{Read as _, Write};
+use std::net::TcpListener;
 use std::sync::mpsc;
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use octave_ws::sim::{ClientAction, Fault, HistoryFault, Options, Sim};
 use octave_ws::{
@@ -222,4 +225,27 @@ fn the_token_goes_to_no_other_service() {
     let text =
         "config: no REST API is known for this endpoint: give its URL, such as https://HOST/v5.0";
     assert_eq!(error.to_string(), text);
+}
+
+#[test]
+fn a_body_that_cannot_be_decoded_is_told_as_such() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = format!("http://{}/v5.0", listener.local_addr().unwrap());
+    let service = thread::spawn(move || {
+        let (mut tcp, _) = listener.accept().unwrap();
+        let mut head = [0; 4096];
+        assert!(tcp.read(&mut head).unwrap() > 0);
+        let head = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n";
+        tcp.write_all(&[head.as_bytes(), b"\x1f\x8b\xff\xff"].concat())
+            .unwrap();
+    });
+    let config = Config::new(Credentials::new("demo", Token::new("secret")));
+    let config = config.endpoint(&api).api(&api).allow_plaintext();
+    let mut history = History::new(&config).unwrap();
+    history.request(&stream(), Since::Position, None).unwrap();
+    history.set_deadline(Some(Instant::now() + Duration::from_millis(500)));
+    let (.., words) = read(&mut history).errors.remove(0);
+    let wanted = "its body is in a content coding that cannot be read";
+    assert!(words.contains(wanted), "{words}");
+    service.join().unwrap();
 }

@@ -142,7 +142,12 @@ impl Api {
         let is_success = (200..300).contains(&status);
         let Ok(body) = String::from_utf8(answer.body) else {
             return Err(if is_success {
-                NoEvents::Failed(failed(ErrorKind::Malformed, "its body is not UTF-8"))
+                let what = if answer.is_encoded {
+                    "its body is in a content coding that cannot be read"
+                } else {
+                    "its body is not UTF-8"
+                };
+                NoEvents::Failed(failed(ErrorKind::Malformed, what))
             } else {
                 refused(Some(status), "")
             });
