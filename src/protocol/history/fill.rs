@@ -26,6 +26,9 @@ const AGAIN: usize = 5;
 const MOST_WAITS: u32 = 10;
 const WAIT: Duration = Duration::from_secs(1);
 
+/// Number of repetitions where history was late once.
+const LATE_WAITS: u32 = 6;
+
 /// An event may be pushed so long after history has shown newer ones, in milliseconds.
 const MOST_LATE: i64 = 2 * OVERLAP;
 
@@ -309,6 +312,11 @@ impl Fill {
     fn end(&mut self, waiting: &[(EventId, i64)], taken: &mut Taken) {
         taken.next = Next::Over;
         let Some((_, date)) = waiting.iter().find(|(id, _)| !self.has(id)) else {
+            // A history that was late may still lack the last events before the subscription, unless it
+            // shows one that was pushed since.
+            if waiting.is_empty() && (1..LATE_WAITS).contains(&self.waits) {
+                taken.next = self.wait();
+            }
             return;
         };
         if self.waits < MOST_WAITS {

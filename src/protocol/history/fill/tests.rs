@@ -421,11 +421,22 @@ fn a_young_event_may_be_shown_late_and_an_old_one_is_gone() {
     let mut filling = Filling::after(&[(10_000, 1)]);
     assert_eq!(filling.answer(12_000, &[]), Next::AskIn(WAIT));
     assert_eq!(filling.answer(13_000, &[(12_900, 2)]), Next::AskIn(WAIT));
-    assert_eq!(
-        filling.answer(14_000, &[(10_000, 1), (12_900, 2)]),
-        Next::Over
-    );
-    assert_eq!((filling.new, filling.holes), (vec![2], vec![]));
+    // Others may be as late.
+    let mut page = vec![(10_000, 1), (12_900, 2)];
+    assert_eq!(filling.answer(14_000, &page), Next::AskIn(WAIT));
+    page.push((13_000, 3));
+    for _ in 3..LATE_WAITS {
+        assert_eq!(filling.answer(15_000, &page), Next::AskIn(WAIT));
+    }
+    assert_eq!(filling.answer(16_000, &page), Next::Over);
+    assert_eq!((filling.new, filling.holes), (vec![2, 3], vec![]));
+
+    // One that was pushed since shows that none is.
+    let mut filling = Filling::after(&[(10_000, 1)]);
+    assert_eq!(filling.answer(12_000, &[]), Next::AskIn(WAIT));
+    filling.waiting = vec![(id(3), 13_000)];
+    assert_eq!(filling.answer(14_000, &page), Next::Over);
+    assert_eq!((filling.new, filling.holes), (vec![2, 3], vec![]));
 
     // So long after it, it would be shown.
     let mut filling = Filling::after(&[(10_000, 1)]);

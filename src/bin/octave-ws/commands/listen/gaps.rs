@@ -85,6 +85,17 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Writes the streams that are subscribed again, before what history has of them.
+    pub(super) fn look_at_subscriptions(&mut self, client: &Client) -> Result<(), End> {
+        let is_again = || client.unfilled() > 0 || client.loss().is_none();
+        let is_due = self.settings.is_filled && self.is_loss_recorded && !self.is_restored;
+        if is_due && is_again() {
+            self.write_subscribed(client)?;
+            self.is_restored = true;
+        }
+        Ok(())
+    }
+
     /// Takes note of how far the history has been read.
     pub(super) fn look_at_fill(&mut self, client: &Client) -> Result<(), End> {
         let unfilled = client.unfilled();
@@ -94,11 +105,6 @@ impl Run<'_> {
             kept.state.hasten();
         }
         let is_over = unfilled == 0 && client.loss().is_none();
-        if self.is_loss_recorded && (is_over || unfilled > 0) && !self.is_restored {
-            // All is subscribed again.
-            self.write_subscribed(client)?;
-            self.is_restored = true;
-        }
         if is_over && self.is_loss_recorded {
             self.resumed(client)?;
         }

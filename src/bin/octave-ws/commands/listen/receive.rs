@@ -47,6 +47,7 @@ impl Run<'_> {
                 Err(error) => Err(error),
             };
             let is_quiet = matches!(next, Ok(Update::TimedOut));
+            self.look_at_subscriptions(client)?;
             if next.is_err() {
                 self.refused(client, true)?;
             }
