@@ -53,8 +53,11 @@ fn listen_fills_an_outage() {
     });
     sim.drop_all();
     publish(&sim, 3..200);
-    until("the events are there", || {
-        numbers(&records(&file)).len() == 200
+    until("the outage is filled", || {
+        let records = records(&file);
+        let mut kinds = records.iter().rev().map(|record| &record["kind"]);
+        let is_filled = kinds.find(|kind| **kind == "filled" || **kind == "lost");
+        numbers(&records).len() == 200 && is_filled == Some(&json!("filled"))
     });
     publish(&sim, 200..203);
     until("the events are there", || {
