@@ -3,6 +3,7 @@
 
 use std::io::{BufReader, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -658,4 +659,53 @@ fn a_service_may_ask_for_a_delay_as_long_as_its_history_is_waited_for() {
     history.join().unwrap();
     seen.client.close().unwrap();
     service.join().unwrap();
+}
+
+#[test]
+fn a_descriptor_that_is_ready_and_not_read_does_not_stop_a_fill() {
+    let sim = Sim::start().unwrap();
+    let (watched, mut other) = UnixStream::pair().unwrap();
+    other.write_all(b"x").unwrap();
+    let mut seen = Seen::new(&config(&sim));
+    seen.client.watch([watched.into()]);
+    let streams = [stream(TEMPERATURE)];
+    seen.client
+        .request_all(Action::Subscribe, &streams)
+        .unwrap();
+    seen.wait_until(|seen| seen.client.subscribed().count() == 1);
+    seen.settle();
+    publish(&sim, TEMPERATURE, 0..2);
+    seen.wait_until(|seen| seen.events.len() == 2);
+    sim.drop_all();
+    publish(&sim, TEMPERATURE, 2..5);
+    seen.wait_until(|seen| seen.events.len() == 5);
+    assert_eq!(seen.numbers(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_loop_of_its_own_waits_while_events_fill_the_room_for_them() {
+    let sim = Sim::start().unwrap();
+    let config = config(&sim).ping_interval(Duration::from_secs(1));
+    let mut seen = Seen::subscribed(&config, &[TEMPERATURE]);
+    publish(&sim, TEMPERATURE, 0..1);
+    seen.wait_until(|seen| seen.events.len() == 1);
+    sim.set_faults(&[Fault::History(HistoryFault::Status(500))]);
+    sim.drop_all();
+    seen.wait_until(|seen| seen.client.unfilled() > 0);
+    let long = "x".repeat(3000);
+    for n in 0..500 {
+        sim.publish(TEMPERATURE, &json!({ "n": n, "x": long }));
+    }
+    seen.wait_until(|seen| !seen.client.wants_read());
+    // The time of a ping passes.
+    let end = Instant::now() + Duration::from_millis(1200);
+    while Instant::now() < end {
+        while seen.step(Duration::ZERO) {}
+        let wake_at = seen.client.wake_at().unwrap();
+        assert!(!seen.client.wants_read());
+        thread::sleep(wake_at.saturating_duration_since(Instant::now()).min(LONG));
+    }
+    // It looks for no more than the repetitions of a request.
+    while seen.step(Duration::ZERO) {}
+    assert!(seen.client.wake_at() > Some(Instant::now() + Duration::from_millis(100)));
 }

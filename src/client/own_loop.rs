@@ -55,8 +55,9 @@ impl Client {
                     look_at,
                     self.fill_at(),
                 ];
-                let times = times.into_iter().flatten().chain(connection.idle_until());
-                times.min()
+                // Nothing is read or sent while as many events wait as may.
+                let idle_until = connection.idle_until().filter(|_| !self.is_full());
+                times.into_iter().flatten().chain(idle_until).min()
             }
             State::Connecting(_) | State::Failed(_) | State::Closed => None,
         }

@@ -121,6 +121,8 @@ impl Client {
                 }
             }
             Ok(Arrival::Watched) => {
+                // What had been received came first.
+                self.has_read_all();
                 let ready = self.watch_state.watched.ready();
                 self.queue.extend(ready.map(Update::FdReady));
             }
