@@ -709,3 +709,20 @@ fn a_loop_of_its_own_waits_while_events_fill_the_room_for_them() {
     while seen.step(Duration::ZERO) {}
     assert!(seen.client.wake_at() > Some(Instant::now() + Duration::from_millis(100)));
 }
+
+#[test]
+fn history_is_given_up_with_a_gap_while_a_beginning_is_looked_for() {
+    let (sim, mut seen) = waiting_for(HistoryFault::Status(500));
+    let other = [stream(HUMIDITY)];
+    seen.client.request_all(Action::Subscribe, &other).unwrap();
+    seen.step(Duration::from_millis(10));
+    seen.client.give_up_history();
+    seen.wait_until(|seen| seen.events.len() == 4);
+    assert_eq!(seen.gaps[0], Some(Why::Unavailable));
+    sim.set_faults(&[]);
+    seen.wait_until(|seen| seen.client.subscribed().count() == 2);
+    seen.settle();
+    publish(&sim, TEMPERATURE, [6]);
+    seen.wait_until(|seen| seen.events.len() >= 5);
+    assert_eq!(seen.numbers(), [0, 1, 4, 5, 6]);
+}

@@ -47,13 +47,24 @@ impl Client {
     /// Stops reading history: what is not read is a [`Gap`], and the events that have waited for it come
     /// with the next calls, or on closing.
     pub fn give_up_history(&mut self) {
+        if matches!(self.state, State::Open(_)) && !self.has_old() {
+            self.fill();
+        }
         while let Some(filling) = &mut self.filling
-            && !filling.has_beginnings()
             && let Some((stream, outcome)) = filling.filler.give_up(&filling.positions)
         {
             self.filled(&stream, outcome);
         }
+        let is_at_rest = self.subscriptions.is_at_rest();
         if let Some(filling) = &mut self.filling {
+            // What is acknowledged later is read.
+            filling.has_new |= !is_at_rest;
+            let (now, from) = (clock::now(), self.settled_at.min(clock::now()));
+            for stream in filling.waiting_streams() {
+                let gap = Gap::new(from, now, "the history was not read to its end");
+                let gap = gap.of_stream(stream, Why::Unavailable);
+                self.queue.push_back(Update::Gap(gap));
+            }
             let released = filling.release_all();
             self.queue.extend(released.into_iter().map(Update::Event));
         }
@@ -97,10 +108,7 @@ impl Client {
 
     /// Plans to read the history of what is subscribed, if that is still to be done.
     pub(super) fn plan_fill(&mut self) {
-        let has_new = self
-            .filling
-            .as_ref()
-            .is_some_and(|filling| filling.has_new());
+        let has_new = self.filling.as_ref().is_some_and(|filling| filling.has_new);
         if has_new && !self.has_old() && self.subscriptions.is_at_rest() {
             self.settle();
         }
@@ -108,10 +116,7 @@ impl Client {
 
     /// Takes the loss as over, if the history of all streams has been read.
     pub(super) fn end_fill(&mut self) {
-        let is_planned = self
-            .filling
-            .as_ref()
-            .is_none_or(|filling| !filling.has_new());
+        let is_planned = self.filling.as_ref().is_none_or(|filling| !filling.has_new);
         if self.loss.is_none() || self.unfilled() > 0 || !is_planned {
             return;
         }

@@ -29,7 +29,7 @@ pub(super) struct Filling {
     pub(super) positions: Positions,
     standings: Standings,
     /// Whether streams have been requested since the last plan.
-    has_new: bool,
+    pub(super) has_new: bool,
     /// Number of events of the history that are on the way to the caller.
     pub(super) queued: usize,
     waiting: Waiting,
@@ -196,6 +196,12 @@ impl Filling {
         released
     }
 
+    /// Returns the streams of the events that still wait.
+    pub(super) fn waiting_streams(&self) -> Vec<Stream> {
+        let streams = self.waiting.names().into_iter();
+        streams.filter_map(|name| name.parse().ok()).collect()
+    }
+
     /// Returns the events that still wait.
     pub(super) fn release_all(&mut self) -> Vec<Event> {
         self.waiting.take_all()
@@ -314,11 +320,6 @@ impl Filling {
     /// Returns whether history is still to be read or returned, or events wait for it.
     pub(super) fn is_incomplete(&self) -> bool {
         !self.waiting.is_empty() || self.unfilled() > 0
-    }
-
-    /// Returns whether streams have been requested whose history is not planned to be read.
-    pub(super) fn has_new(&self) -> bool {
-        self.has_new
     }
 
     /// Forgets a stream that is unsubscribed. Its position stays.

@@ -1,6 +1,6 @@
 //! Pushed events that wait for the history of their streams.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::protocol::{Event, EventId};
 
@@ -73,6 +73,11 @@ impl Waiting {
     pub(super) fn take_all(&mut self) -> Vec<Event> {
         let all = std::mem::take(self).events;
         all.into_values().map(|pushed| pushed.event).collect()
+    }
+
+    /// Returns the first name of each stream whose events wait.
+    pub(super) fn names(&self) -> BTreeSet<&str> {
+        self.keys.iter().map(|(name, _)| name.as_str()).collect()
     }
 
     /// Returns the size of the events, in bytes.

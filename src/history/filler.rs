@@ -240,10 +240,12 @@ impl Filler {
         Ok((stream, outcomes))
     }
 
-    /// Drops the next stream to read, if there is one, without a request.
+    /// Drops the next stream to read, if there is one, without a request. Beginnings stay.
     pub(crate) fn give_up(&mut self, positions: &Positions) -> Option<(Stream, Outcome)> {
-        let current = self.current.take().or_else(|| {
-            let task = self.tasks.pop_front()?;
+        let current = self.current.take_if(|current| !current.fill.is_beginning());
+        let current = current.or_else(|| {
+            let is_begun = |task: &Task| !matches!(task.begin, Begin::Newest);
+            let task = self.tasks.remove(self.tasks.iter().position(is_begun)?)?;
             Some(Current::new(task, positions, &[]))
         })?;
         let message = "the history was not read to its end";
