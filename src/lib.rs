@@ -14,7 +14,7 @@
 //! A program that has its own poll(2) lends the client its turn: [`Client::next`] with a timeout of zero
 //! returns all that has come, until [`Update::TimedOut`]. Then the program waits for
 //! [`Client::as_fd`], up to [`Client::wake_at`], beside its own descriptors. With
-//! [`Config::connect_in_background`] no call waits for the network.
+//! [`Config::connect_in_background`] no call waits for the network, but for those of [`Config::fill`].
 //!
 //! ```
 //! # #[cfg(feature = "sim")]

@@ -191,6 +191,8 @@ impl Handover {
 /// Returns a date in UTC and milliseconds, RFC 3339.
 #[cfg(feature = "serde")]
 fn date(at: SystemTime) -> String {
+    // RFC 3339 has no others.
+    let at = clock::date(clock::millis(at));
     humantime::format_rfc3339_millis(at).to_string()
 }
 
@@ -207,15 +209,20 @@ impl serde_core::Serialize for Loss {
     }
 }
 
-/// Serializes its dates in UTC and milliseconds, RFC 3339.
+/// Serializes its dates in UTC and milliseconds, RFC 3339; that of a stream has `stream` and `why`.
 #[cfg(feature = "serde")]
 impl serde_core::Serialize for Gap {
     fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde_core::ser::SerializeStruct;
 
-        let mut gap = serializer.serialize_struct("Gap", 3)?;
+        let fields = if self.stream.is_some() { 5 } else { 3 };
+        let mut gap = serializer.serialize_struct("Gap", fields)?;
         gap.serialize_field("from", &date(self.from))?;
         gap.serialize_field("to", &date(self.to))?;
+        if let Some((stream, why)) = &self.stream {
+            gap.serialize_field("stream", stream.as_str())?;
+            gap.serialize_field("why", &why.to_string())?;
+        }
         gap.serialize_field("reason", &self.reason)?;
         gap.end()
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use octave_ws::sim::{Options, Sim};
 use octave_ws::{
     Ack, Action, Client, Config, Credentials, Error, ErrorKind, Event, Gap, Loss, Stream, Token,
-    Update,
+    Update, Why,
 };
 use serde_json::json;
 
@@ -112,6 +112,16 @@ fn updates_can_be_created_without_a_service() {
         }),
     ];
     assert_eq!(serialized.map(Result::unwrap), wanted);
+    // RFC 3339 has no earlier date.
+    let early = Loss::new(UNIX_EPOCH - Duration::from_secs(1), "gone");
+    let wanted = json!({"from": "1970-01-01T00:00:00.000Z", "reason": "gone"});
+    assert_eq!(serde_json::to_value(early).unwrap(), wanted);
+    let gap = Gap::new(at(1), at(2), "gone").of_stream(TEMPERATURE.parse().unwrap(), Why::Behind);
+    let gap = serde_json::to_value(gap).unwrap();
+    assert_eq!(
+        (&gap["stream"], &gap["why"]),
+        (&json!(TEMPERATURE), &json!("behind"))
+    );
 
     let config = Config::new(Credentials::new("c", Token::new("t"))).ca_pem("secret");
     let debug = format!("{config:?}");

@@ -249,3 +249,27 @@ fn a_body_that_cannot_be_decoded_is_told_as_such() {
     assert!(words.contains(wanted), "{words}");
     service.join().unwrap();
 }
+
+#[test]
+fn an_error_names_its_stream_and_nothing_is_asked_for_after_the_deadline() {
+    let sim = Sim::start().unwrap();
+    let names: Vec<Stream> = sim
+        .streams()
+        .iter()
+        .map(|(path, _)| path.parse().unwrap())
+        .collect();
+    for (fault, connections) in [(HistoryFault::Status(403), 1), (HistoryFault::Silent, 1)] {
+        sim.set_faults(&[Fault::History(fault)]);
+        let mut history = History::new(&config(&sim)).unwrap();
+        for name in &names {
+            history.request(name, Since::Position, None).unwrap();
+        }
+        history.set_deadline(Some(Instant::now() + Duration::from_millis(300)));
+        for name in &names {
+            let error = history.next().unwrap_err();
+            assert_eq!(error.stream(), Some(name), "{fault:?}: {error}");
+        }
+        assert!(history.next().unwrap().is_none());
+        assert_eq!(history.traffic().connections(), connections);
+    }
+}

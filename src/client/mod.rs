@@ -246,7 +246,8 @@ impl Client {
     /// A call takes longer than `timeout` while it connects: up to [`Config::connect_timeout`] for each
     /// phase, and [`Client::set_connect_limit`] for all of them; and by up to 1.8 s when the service closes
     /// the connection, or an old one is closed after a handover. With [`Config::connect_in_background`] it
-    /// takes no longer than `timeout` and 100 ms, and with a timeout of zero it never waits for the network.
+    /// takes no longer than `timeout` and 100 ms, and with a timeout of zero it never waits for the network,
+    /// unless history is read, see [`Config::fill`](crate::Config::fill).
     ///
     /// # Errors
     /// `Stopped`, after which the client can still be used and closed. After any other error, which

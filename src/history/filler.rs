@@ -176,9 +176,10 @@ impl Filler {
             outcomes.push(current.done(Some((*why, error.clone()))));
             return Ok((stream, outcomes));
         }
-        let is_overdue = self.is_overdue();
-        if let Some(failing) = self.failing.take_if(|_| is_overdue) {
-            outcomes.push(current.done(Some((Why::Unavailable, failing.last))));
+        if self.is_overdue() {
+            let failing = self.failing.take();
+            let error = failing.map_or_else(not_read, |failing| failing.last);
+            outcomes.push(current.done(Some((Why::Unavailable, error))));
             return Ok((stream, outcomes));
         }
         let query = current.fill.query();
@@ -248,10 +249,8 @@ impl Filler {
             let task = self.tasks.remove(self.tasks.iter().position(is_begun)?)?;
             Some(Current::new(task, positions, &[]))
         })?;
-        let message = "the history was not read to its end";
-        let error = Error::new(Phase::History, ErrorKind::TimedOut, message);
         let stream = current.stream.clone();
-        Some((stream, current.done(Some((Why::Unavailable, error)))))
+        Some((stream, current.done(Some((Why::Unavailable, not_read())))))
     }
 
     /// Continues after an answer.
@@ -330,6 +329,11 @@ impl Filler {
         self.due = Instant::now();
         self.api.close();
     }
+}
+
+fn not_read() -> Error {
+    let message = "the history was not read to its end";
+    Error::new(Phase::History, ErrorKind::TimedOut, message)
 }
 
 impl Current {

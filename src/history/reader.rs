@@ -128,9 +128,9 @@ impl History {
     /// Returns the next event, gap, or end of a stream ([`Update::Filled`]); `None` after the last one.
     ///
     /// # Errors
-    /// `Refused`, `Status`, `Malformed`, `Disconnected` and others of the phase `History`, with the
-    /// [stream](Error::stream). A failure is repeated for [`Config::retry_for`] before. The next call
-    /// continues with the next stream.
+    /// `Refused`, `Status`, `Malformed`, `Disconnected` and others, of the phase `History` or of a part of
+    /// connecting, with the [stream](Error::stream). A failure is repeated for [`Config::retry_for`] before.
+    /// The next call continues with the next stream.
     #[allow(
         clippy::should_implement_trait,
         reason = "it fails, and goes on after that"
@@ -231,7 +231,7 @@ impl History {
                 Outcome::Done {
                     failure: Some((_, error)),
                     ..
-                } => Err(error),
+                } => Err(error.of_stream(stream.clone())),
                 Outcome::Done { events, span, .. } => {
                     Ok(Update::Filled(Filled::new(stream.clone(), events, span)))
                 }

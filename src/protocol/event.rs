@@ -15,7 +15,7 @@ const MAX_RESOURCE: usize = 64 << 10;
 /// An event of a stream, as the service sent it.
 ///
 /// Numbers, key order, escapes, duplicate keys and unknown members are unchanged. The event refers to
-/// the bytes of the frame that it arrived in: keeping it keeps that frame in memory.
+/// the bytes that it was received with, often some KB: to keep many, copy [`Event::message`].
 ///
 /// ```
 /// # fn print(event: &octave_ws::Event) -> serde_json::Result<()> {

@@ -77,7 +77,7 @@ impl Position {
 
     /// Takes note of an event that is delivered, or that lies before the beginning.
     pub(crate) fn know(&mut self, id: EventId, date: i64) {
-        if self.from.is_some_and(|from| date < from) {
+        if self.from.is_some_and(|from| date < from) || self.knows(&id, date) {
             return;
         }
         if mem::take(&mut self.starts_after_gap) {
@@ -167,6 +167,16 @@ mod tests {
         assert_eq!(position.newest(), Some(10_001));
         let known: Vec<i64> = position.known().map(|(date, _)| *date).collect();
         assert_eq!(known, [10_000, 10_001]);
+    }
+
+    #[test]
+    fn an_event_is_known_once() {
+        let mut position = Position::default();
+        for _ in 0..3 {
+            position.know(id(1), 10_000);
+            position.know(id(2), 10_000);
+        }
+        assert_eq!(position.known().len(), 2);
     }
 
     #[test]
