@@ -67,6 +67,9 @@ impl Endpoint {
         if uri.query().is_some() {
             return Err(wrong("a query in it"));
         }
+        if url.contains('#') {
+            return Err(wrong("a fragment in it"));
+        }
         Ok(Self {
             tls,
             at: HostPort::parse(authority, if tls { 443 } else { 80 }).map_err(wrong)?,
@@ -182,6 +185,7 @@ mod tests {
             ("https://h:", "invalid port"),
             ("https://h:99999", "invalid port"),
             ("https://h/?a", "a query in it"),
+            ("https://h/v5.0#a", "a fragment in it"),
             ("https://h h", "not a URL"),
         ] {
             let message = format!("config: endpoint {url:?}: {what}: give https://HOST[:PORT]");

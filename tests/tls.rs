@@ -244,6 +244,8 @@ fn a_client_shows_its_certificate_and_its_name() {
         ),
         (config.clone().user_agent("a\nb"), "not visible ASCII"),
         (config.clone().user_agent(""), "is empty"),
+        (config.clone().user_agent("a".repeat(1025)), "is too long"),
+        (config.clone().max_message(0), "is zero"),
         (
             config.extra_ca_pem("nothing"),
             "no PEM certificate among the CA certificates",

@@ -8,6 +8,9 @@ use crate::error::Setting;
 use crate::protocol::Retry;
 use crate::{Error, Result};
 
+/// Maximum length of a user agent, in bytes.
+const MAX_AGENT: usize = 1024;
+
 impl Config {
     /// Takes the credentials that the next session is to be asked for with.
     ///
@@ -79,6 +82,13 @@ impl Config {
                 self.user_agent
             );
             return Err(Error::config(message));
+        }
+        if agent.len() > MAX_AGENT {
+            let message = format!("the user agent is too long: at most {MAX_AGENT} bytes");
+            return Err(Error::config(message));
+        }
+        if self.max_message == 0 {
+            return Err(Error::config("the maximum length of a message is zero"));
         }
         for (name, timeout) in [("connect", self.connect_timeout), ("ack", self.ack_timeout)] {
             if timeout.is_zero() {
