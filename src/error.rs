@@ -308,7 +308,7 @@ impl Error {
         let mut text = self.to_string();
         let mut cause = error::Error::source(self);
         while let Some(error) = cause {
-            let more = error.to_string();
+            let more = crate::Printable(&error.to_string()).to_string();
             // Some say what their own cause says.
             if !text.ends_with(&more) {
                 text = format!("{text}: {more}");
@@ -382,7 +382,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.0.phase, self.0.message)
+        write!(f, "{}: {}", self.0.phase, crate::Printable(&self.0.message))
     }
 }
 

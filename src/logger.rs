@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::Printable;
+
 /// The level of a log record, for [`Config::log`](crate::Config::log).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LogLevel {
@@ -54,10 +56,15 @@ impl Logger {
 
     pub(crate) fn log(&self, level: LogLevel, target: &str, record: fmt::Arguments<'_>) {
         match &self.0 {
-            Some(take) => take(level, &record.to_string()),
-            None => log::log!(target: target, level.of_crate(), "{record}"),
+            Some(take) => take(level, &line(record)),
+            None => log::log!(target: target, level.of_crate(), "{}", line(record)),
         }
     }
+}
+
+/// Returns a record in one line: a stream, for example, may be named as it likes.
+fn line(record: fmt::Arguments<'_>) -> String {
+    Printable(&record.to_string()).to_string()
 }
 
 /// Logs a record of this level.

@@ -779,3 +779,26 @@ fn many_requests_before_a_connection_take_little_time() {
     let most = 5 * first.max(Duration::from_millis(20));
     assert!(last < most, "{first:?} {last:?}");
 }
+
+#[test]
+fn errors_and_log_records_are_one_line_whatever_a_stream_is_named() {
+    let sim = Sim::start().unwrap();
+    let (sender, lines) = mpsc::channel();
+    let config = sim.config().log(move |_, line| {
+        let _ = sender.send(line.to_owned());
+    });
+    let mut client = Client::connect(&config).unwrap();
+    let name: Stream = "/a\nb\u{1b}[31m".parse().unwrap();
+    let error = client.subscribe(&name).unwrap_err();
+    let texts = [error.to_string(), error.report(), format!("{error:?}")];
+    let is_line = |text: &String| !text.contains(char::is_control);
+    assert!(texts.iter().all(is_line), "{texts:?}");
+    drop(client);
+    let lines: Vec<String> = lines.try_iter().collect();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains(r"/a\u{a}b\u{1b}[31m"))
+    );
+    assert!(lines.iter().all(is_line), "{lines:?}");
+}
