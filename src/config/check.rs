@@ -26,6 +26,15 @@ impl Config {
         Ok(())
     }
 
+    /// Checks the credentials that were given, whether or not others are asked for later.
+    ///
+    /// # Errors
+    /// `Config` for credentials that cannot be used, or none.
+    #[doc(hidden)]
+    pub fn check_credentials(&self) -> Result<()> {
+        self.credentials.as_ref().map_err(Clone::clone)?.check()
+    }
+
     /// Returns the URL of the REST API in use.
     ///
     /// # Errors
@@ -69,10 +78,8 @@ impl Config {
 
     /// Checks what can be checked before anything is sent.
     pub(crate) fn check(&self) -> Result<Endpoint> {
-        match &self.credentials {
-            Ok(credentials) => credentials.check()?,
-            Err(error) if !self.source.is_set() => return Err(error.clone()),
-            Err(_) => {}
+        if !self.source.is_set() {
+            self.check_credentials()?;
         }
         let is_plain = |b: u8| matches!(b, b' '..=b'~');
         let agent = self.user_agent.as_bytes();

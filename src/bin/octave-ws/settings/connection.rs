@@ -45,5 +45,7 @@ pub(crate) fn config(args: Args) -> Result<Config, Failure> {
     };
     let (config, sources) = settings.resolve(FILES)?;
     source::keep(sources);
+    // Later on, a token file that cannot be used is tried again.
+    config.check_credentials()?;
     Ok(config)
 }
