@@ -802,3 +802,17 @@ fn errors_and_log_records_are_one_line_whatever_a_stream_is_named() {
     );
     assert!(lines.iter().all(is_line), "{lines:?}");
 }
+
+#[test]
+fn credentials_that_are_asked_for_take_the_place_of_those_given() {
+    let sim = Sim::start().unwrap();
+    let token = sim.token().to_owned();
+    let empty = Credentials::new("demo", Token::new(""));
+    let config = sim.config().credentials(empty).credentials_from(move || {
+        let credentials = Credentials::new("demo", Token::new(&token));
+        Ok::<_, String>(credentials.user("demo_user"))
+    });
+    let mut client = Client::connect(&config).unwrap();
+    client.subscribe(&TEMPERATURE.parse().unwrap()).unwrap();
+    client.close().unwrap();
+}
