@@ -37,7 +37,8 @@ fn certificate(folder: &Path) -> String {
 }
 
 fn config(sim: &Sim) -> Config {
-    sim.config().connect_timeout(LONG)
+    // A proxy may not be ready for the first connection.
+    sim.config().connect_timeout(LONG).retry_for(LONG)
 }
 
 /// Subscribes, receives an event and takes leave.
