@@ -24,7 +24,7 @@ pub(crate) struct Position {
     /// Whether a fill has come to this position and no further: events that came before those which are
     /// known may still be missing.
     pub(crate) is_partial: bool,
-    /// Whether a gap was reported here. Then the next event is the new start.
+    /// Whether a gap was reported here: the position begins with the next event.
     pub(super) starts_after_gap: bool,
 }
 

@@ -50,7 +50,7 @@ impl Link {
         self.layer.wire()
     }
 
-    /// As [`Self::wire`], by a shared reference.
+    /// Returns the TCP socket below, by a shared reference.
     pub(crate) fn wire_ref(&self) -> &Wire {
         self.layer.wire_ref()
     }

@@ -94,7 +94,7 @@ impl Unsent {
         self.ends_read && self.is_queue && self.bytes.is_empty()
     }
 
-    /// As [`Self::is_read_ended`], and true only once.
+    /// Returns whether a read ends for it, and resets that.
     pub(super) fn take_read_ended(&mut self) -> bool {
         let is_ended = self.is_read_ended();
         self.ends_read &= !is_ended;

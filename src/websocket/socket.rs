@@ -224,7 +224,7 @@ impl Socket {
         self.link().wire()
     }
 
-    /// As [`Self::wire`], by a shared reference.
+    /// Returns the TCP socket below, by a shared reference.
     pub(crate) fn wire_ref(&self) -> &Wire {
         self.websocket.get_ref().get_ref().link_ref().wire_ref()
     }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Output};
 
-use super::text;
+use super::{COMMANDS, text};
 
 fn octave_ws(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_octave-ws"));
@@ -66,16 +66,7 @@ fn bash_offers_commands_options_values_and_files() {
 #[test]
 fn each_option_of_help_is_completed() {
     let scripts = ["bash", "zsh", "fish"].map(script);
-    for command in [
-        "listen",
-        "capture",
-        "history",
-        "session",
-        "shell",
-        "doctor",
-        "status",
-        "completions",
-    ] {
+    for command in COMMANDS {
         for args in [vec!["--help"], vec![command, "--help"]] {
             let output = octave_ws(&args);
             for line in text(&output.stdout).lines() {

@@ -60,6 +60,17 @@ mod waits;
 
 const TEMPERATURE: &str = "/demo/devices/gw1/temperature";
 const HUMIDITY: &str = "/demo/devices/gw1/humidity";
+/// The commands of the program.
+const COMMANDS: [&str; 8] = [
+    "listen",
+    "capture",
+    "history",
+    "session",
+    "shell",
+    "doctor",
+    "status",
+    "completions",
+];
 
 /// A stand-in with so many events a second of its own, and what it sees.
 fn start(rate: f64) -> (Sim, Told) {

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::memory::led_to;
 use super::raw::{accept, give_session, request, upgraded};
-use super::{TEMPERATURE, file, kill, lines, octave_ws, start, stderr, text, untimed};
+use super::{COMMANDS, TEMPERATURE, file, kill, lines, octave_ws, start, stderr, text, untimed};
 
 /// The exit code and the last line on standard error.
 fn end(command: &mut Command) -> (i32, String) {
@@ -176,17 +176,7 @@ fn help_and_version_are_on_standard_output_and_fit_a_terminal() {
 
 #[test]
 fn help_fits_a_terminal_of_80_columns() {
-    let commands = [
-        "listen",
-        "capture",
-        "history",
-        "session",
-        "shell",
-        "doctor",
-        "status",
-        "completions",
-    ];
-    for command in commands {
+    for command in COMMANDS {
         let program = env!("CARGO_BIN_EXE_octave-ws");
         let output = Command::new(program).args(["help", command]).output();
         let output = output.unwrap();
