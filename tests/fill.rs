@@ -726,3 +726,42 @@ fn history_is_given_up_with_a_gap_while_a_beginning_is_looked_for() {
     seen.wait_until(|seen| seen.events.len() >= 5);
     assert_eq!(seen.numbers(), [0, 1, 4, 5, 6]);
 }
+
+#[test]
+fn an_event_of_a_stream_without_an_answer_outlasts_the_end_of_its_history() {
+    let history = Sim::start().unwrap();
+    history.set_faults(&[Fault::History(HistoryFault::Status(503))]);
+    let (endpoint, service) = play([Box::new(move |_, mut socket| {
+        for _ in 0..2 {
+            let request = socket.read().unwrap();
+            if request.to_text().unwrap().contains(TEMPERATURE) {
+                grant(&mut socket, &request);
+            }
+        }
+        let elems = r#""elems":{"n":7}"#;
+        let value = format!(r#"{{"id":"e7","creationDate":7,"path":"{HUMIDITY}",{elems}}}"#);
+        let message = format!(r#"{{"type":"message","value":{value}}}"#);
+        socket.send(Message::text(message)).unwrap();
+        serve_out(&mut socket);
+    })]);
+    let position = r#"{"from":0,"ids":{"e1":1}}"#;
+    let positions = format!(r#"{{"{TEMPERATURE}":{position},"{HUMIDITY}":{position}}}"#);
+    let config = raw::config(&endpoint).api(history.api()).fill();
+    let config = config.positions(Positions::from_json(&positions).unwrap());
+    let mut seen = Seen::new(&config);
+    let streams = [TEMPERATURE, HUMIDITY].map(stream);
+    seen.client
+        .request_all(Action::Subscribe, &streams)
+        .unwrap();
+    // Its pong comes behind the event.
+    while seen.client.ping().is_err() {
+        seen.step(Duration::from_millis(10));
+    }
+    seen.wait_until(|seen| seen.pongs > 0);
+    assert!(seen.events.is_empty());
+    seen.client.give_up_history();
+    seen.wait_until(|seen| seen.events.len() == 1);
+    assert_eq!(seen.gaps, [Some(Why::Unavailable); 2]);
+    drop(seen);
+    service.join().unwrap();
+}

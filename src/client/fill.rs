@@ -50,15 +50,16 @@ impl Client {
         if matches!(self.state, State::Open(_)) && !self.has_old() {
             self.fill();
         }
+        if let Some(filling) = &mut self.filling {
+            // What is acknowledged later is read, and its events wait.
+            filling.has_new |= !self.subscriptions.is_at_rest();
+        }
         while let Some(filling) = &mut self.filling
             && let Some((stream, outcome)) = filling.filler.give_up(&filling.positions)
         {
             self.filled(&stream, outcome);
         }
-        let is_at_rest = self.subscriptions.is_at_rest();
         if let Some(filling) = &mut self.filling {
-            // What is acknowledged later is read.
-            filling.has_new |= !is_at_rest;
             let (now, from) = (clock::now(), self.settled_at.min(clock::now()));
             for stream in filling.waiting_streams() {
                 let gap = Gap::new(from, now, "the history was not read to its end");
